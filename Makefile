@@ -1,0 +1,62 @@
+# Every task in one word; `make help` lists them.
+#
+# All of them build with the release profile into one target folder, so that RocksDB, minutes of C++,
+# is compiled once. ccache is used when it is installed.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Compilers through ccache where Debian or Fedora put its links; cargo also where rustup puts it. PATH is
+# no part of a cargo fingerprint, unlike CC and CXX, so ccache may come or go and nothing is rebuilt.
+cargo_home := $(or $(CARGO_HOME),$(HOME)/.cargo)
+export PATH := /usr/lib/ccache:/usr/lib64/ccache:$(PATH):$(cargo_home)/bin
+
+# How long `make check` runs each fuzz target.
+FUZZ_SECONDS ?= 5
+export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS
+
+.PHONY: help setup run test check fmt bench clean-run
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'make run    DUMP=path              a dump or a chainweb-node database instead of the sample'
+	@echo '            NETWORK=mainnet01      the network of that dump'
+	@echo '            REPLAY_FLAGS="..."     more flags for plait replay, such as --allow-partial'
+	@echo '            DB=path                the database, else run/db, or run/dump-db with DUMP'
+	@echo '            LISTEN=127.0.0.1:1848  where to serve'
+	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
+	@echo 'make bench  BENCH=name             only the benches whose name contains this'
+
+setup: ## install what is missing: compilers, libclang, curl, ccache
+	@scripts/setup.sh
+
+run: ## build, replay the sample or DUMP=path, serve on LISTEN
+	@scripts/setup.sh run
+	@scripts/run.sh $${DUMP:+"$$DUMP"}
+
+test: ## all tests
+	@scripts/setup.sh build
+	cargo test --release --workspace --locked
+
+check: ## formatting, lints, docs, dependencies, fuzz targets; warnings are errors
+	@scripts/setup.sh check
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --locked --document-private-items
+	cargo clippy --release --package plait_engine --no-default-features --locked -- -D warnings
+	scripts/deny.sh
+	scripts/fuzz.sh
+
+fmt: ## format the code
+	@scripts/setup.sh check
+	cargo fmt --all
+	if [ -f fuzz/Cargo.toml ]; then cargo fmt --manifest-path fuzz/Cargo.toml; fi
+
+bench: ## benchmarks
+	@scripts/setup.sh build
+	@if [ ! -f benches/Cargo.toml ]; then echo 'bench: no benches yet'; exit 0; fi; \
+	set -x; cargo bench --profile release --locked --manifest-path benches/Cargo.toml -- $(BENCH)
+
+clean-run: ## forget the databases of `make run`
+	rm -rf run

@@ -1,0 +1,49 @@
+//! Format, verification, store and queries for Chainweb block headers.
+//!
+//! Modules are layers: each uses only those above it in this list.
+//!
+//! ```text
+//! dump ─bytes→ header ─HeaderRef→ verify ─Verified→ write ─Batch→ store ─→ tree
+//!                                            query ←────Snapshot────┘
+//! ```
+//!
+//! Everything here blocks and knows no HTTP. Without the default feature `store` only the pure
+//! layers are built: no RocksDB, no threads, no files.
+
+pub mod types;
+
+pub mod header;
+
+pub mod network;
+
+pub mod verify;
+
+#[cfg(feature = "store")]
+pub mod store;
+
+pub mod tree;
+
+pub mod query;
+
+#[cfg(feature = "store")]
+pub mod write;
+
+#[cfg(feature = "store")]
+pub mod replay;
+
+#[cfg(feature = "store")]
+pub mod open;
+
+pub use header::{DecodeError, Header, HeaderRef, RawHeader};
+pub use query::{Bounds, BranchQuery, Cursor, Heights, Page, RangeQuery, UnknownLower};
+pub use types::{
+    BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, Micros, PayloadHash, Rank, Target,
+    Weight,
+};
+
+#[cfg(feature = "store")]
+pub use {
+    open::{Engine, OpenError},
+    query::{Cut, QueryError, Reader, Records, Scan, View},
+    write::Writer,
+};

@@ -1,0 +1,123 @@
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::source::Place;
+use crate::header::{DecodeError, LEN, RawHeader, TextError};
+use crate::store::StoreError;
+use crate::types::ChainwebVersion;
+use crate::verify::Failures;
+use crate::write::WriteError;
+
+/// A replay cannot go on, through no fault of a record.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The input cannot be read.
+    #[error("{input}: {source}")]
+    Io {
+        /// The file, or `standard input`.
+        input: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The input holds nothing.
+    #[error("{input}: the input is empty")]
+    Empty {
+        /// The file, or `standard input`.
+        input: String,
+    },
+    /// The input is in a format that is not read.
+    #[error("{input}: {reason}")]
+    Format {
+        /// The file, or `standard input`.
+        input: String,
+        /// What it seems to be, and what to do.
+        reason: String,
+    },
+    /// A node's database cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What the store says.
+        source: StoreError,
+    },
+    /// A folder has no database in a layout that is known.
+    #[error("{path}: no chainweb-node database here (looked for CURRENT in it, in 0/rocksDb and in rocksDb)", path = path.display())]
+    NoDatabase {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A RocksDB database has no header tables.
+    #[error("{path}: a RocksDB database without the header tables of chainweb-node for {version}", path = path.display())]
+    NoHeaders {
+        /// The database.
+        path: PathBuf,
+        /// The network whose chains were looked for.
+        version: ChainwebVersion,
+    },
+    /// The blocks cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl ReplayError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { input: path.display().to_string(), source }
+    }
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Error)]
+pub enum Wrong {
+    /// The input ends within it.
+    #[error("the input ends within a record: {got} bytes of {LEN}")]
+    Cut {
+        /// Bytes found.
+        got: usize,
+    },
+    /// Its bytes are not a header.
+    #[error(transparent)]
+    Bytes(#[from] DecodeError),
+    /// Its text is not a header.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Its line is not text, or longer than any line of headers.
+    #[error("{0}")]
+    Line(&'static str),
+    /// Its key in the database is that of another block.
+    #[error("the key is not that of the header under it")]
+    Key,
+    /// It breaks rules of its network.
+    #[error(transparent)]
+    Rules(#[from] Failures),
+}
+
+/// A record that was not stored.
+#[derive(Debug)]
+pub struct Rejection<'a> {
+    /// Where in the input it stands.
+    pub place: Place,
+    /// The block that it says it is, as far as that can be read.
+    pub block: Option<&'a RawHeader>,
+    /// Why it was not stored.
+    pub wrong: &'a Wrong,
+}
+
+impl<'a> Rejection<'a> {
+    pub(super) const fn new(place: Place, block: Option<&'a RawHeader>, wrong: &'a Wrong) -> Self {
+        Self { place, block, wrong }
+    }
+}
+
+impl fmt::Display for Rejection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if let Some(raw) = self.block {
+            write!(f, "chain {}, height {}, block {}: ", raw.chain, raw.height, raw.hash)?;
+        }
+        self.wrong.fmt(f)
+    }
+}

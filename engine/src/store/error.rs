@@ -1,0 +1,90 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::{Column, FORMAT_VERSION};
+
+/// The store cannot do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// There is no database.
+    #[error("no database in {dir}", dir = dir.display())]
+    Missing {
+        /// The folder that was named.
+        dir: PathBuf,
+    },
+    /// The database was not made by this program.
+    #[error("{path} is a RocksDB database, but not one of Plait's", path = path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The making of the database was interrupted before it held anything.
+    #[error("{path} was never finished", path = path.display())]
+    Unfinished {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database has a layout that this release does not know.
+    #[error("database has format version {got}, this release reads {FORMAT_VERSION}")]
+    Format {
+        /// The version found.
+        got: u32,
+    },
+    /// Another process has the database open.
+    #[error("{path} is in use by another process", path = path.display())]
+    Locked {
+        /// The database.
+        path: PathBuf,
+    },
+    /// What is on disk is not what was written.
+    #[error("column {column} is damaged at key {key}", column = column.name())]
+    Damaged {
+        /// The column family.
+        column: Column,
+        /// The key, in hexadecimal digits.
+        key: String,
+    },
+    /// A file or folder cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// RocksDB refuses.
+    #[error("RocksDB: {0}")]
+    RocksDb(#[from] rocksdb::Error),
+}
+
+impl StoreError {
+    pub(super) fn damaged(column: Column, key: &[u8]) -> Self {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for byte in key {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self::Damaged { column, key: text }
+    }
+
+    pub(super) fn meta(name: &str) -> Self {
+        Self::Damaged { column: Column::Meta, key: name.to_owned() }
+    }
+
+    /// Tells apart why a database does not open; RocksDB has only texts for it.
+    pub(super) fn opening(path: &Path, error: rocksdb::Error) -> Self {
+        let text = error.to_string();
+        if text.contains("lock hold by current process") || text.contains("While lock file") {
+            Self::Locked { path: path.to_owned() }
+        } else if text.contains("Column family not found")
+            || text.contains("Column families not opened")
+        {
+            Self::Foreign { path: path.to_owned() }
+        } else {
+            Self::RocksDb(error)
+        }
+    }
+}

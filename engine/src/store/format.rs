@@ -1,0 +1,85 @@
+use std::path::Path;
+
+use rocksdb::DB;
+use zerocopy::byteorder::big_endian::U32;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{Column, StoreError};
+use crate::types::ChainwebVersion;
+
+/// The layout of keys and values that this release reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+pub(super) const FORMAT: &str = "format";
+pub(super) const NETWORK: &str = "network";
+pub(super) const HISTORY: &str = "history";
+
+/// Where a history begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// At the network's genesis blocks, which are there from the start.
+    Full,
+    /// Wherever the operator let it begin: it holds exactly what it was given.
+    Partial,
+}
+
+impl History {
+    /// The name, as it stands in `meta`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// What a database says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The network of every header.
+    pub version: ChainwebVersion,
+    /// Where the history begins.
+    pub history: History,
+}
+
+impl Meta {
+    /// Reads and checks the column `meta`.
+    pub(super) fn read(db: &DB, path: &Path) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let read = |name: &'static str| -> Result<Option<Vec<u8>>, StoreError> {
+            let column = db.cf_handle(Column::Meta.name());
+            let column = column.ok_or_else(|| StoreError::Foreign { path: path.clone() })?;
+            Ok(db.get_cf(column, name)?)
+        };
+        let number = |name| -> Result<Option<u32>, StoreError> {
+            let Some(value) = read(name)? else { return Ok(None) };
+            let value = U32::read_from_bytes(&value);
+            value.map(|value| Some(value.get())).map_err(|_| StoreError::meta(name))
+        };
+        match number(FORMAT)? {
+            None => return Err(StoreError::Unfinished { path: path.clone() }),
+            Some(FORMAT_VERSION) => {}
+            Some(got) => return Err(StoreError::Format { got }),
+        }
+        let version = number(NETWORK)?.and_then(ChainwebVersion::from_code);
+        let history = match read(HISTORY)?.as_deref() {
+            Some(b"full") => Some(History::Full),
+            Some(b"partial") => Some(History::Partial),
+            _ => None,
+        };
+        Ok(Self {
+            version: version.ok_or_else(|| StoreError::meta(NETWORK))?,
+            history: history.ok_or_else(|| StoreError::meta(HISTORY))?,
+        })
+    }
+
+    /// Name and value of each entry.
+    pub(super) fn entries(self) -> [(&'static str, Vec<u8>); 3] {
+        [
+            (FORMAT, U32::new(FORMAT_VERSION).as_bytes().to_vec()),
+            (NETWORK, U32::new(self.version.code()).as_bytes().to_vec()),
+            (HISTORY, self.history.name().as_bytes().to_vec()),
+        ]
+    }
+}

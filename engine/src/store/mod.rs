@@ -1,0 +1,164 @@
+//! Bytes on disk: the only module that names RocksDB.
+//!
+//! Enters: typed batches. Leaves: typed reads from one immutable snapshot.
+//!
+//! - `I-1` All keys are big endian, so byte order is [`Rank`](crate::Rank) order.
+//! - `I-2` A commit is one atomic batch: a block is in `loose` and in `heights`, or in neither.
+//! - `I-3` What is read is checked against its key; what does not fit is
+//!   [`StoreError::Damaged`], never an answer.
+//! - `I-4` A store of an unknown format version is not opened.
+#![doc = include_str!("../../FORMAT.md")]
+
+mod batch;
+mod columns;
+mod error;
+mod format;
+mod key;
+mod node;
+mod options;
+mod snapshot;
+
+pub use batch::Batch;
+pub use columns::Column;
+pub use error::StoreError;
+pub use format::{FORMAT_VERSION, History, Meta};
+pub use key::{HeightValue, LooseKey, TrunkKey};
+pub use node::{NodeDatabase, NodeHeaders};
+pub use snapshot::{From, Snapshot};
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocksdb::{ColumnFamily, DB, WriteOptions};
+
+use crate::types::ChainwebVersion;
+
+/// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
+pub struct Store {
+    db: DB,
+    version: ChainwebVersion,
+    partial: AtomicBool,
+}
+
+impl Store {
+    /// Opens the database in `dir` to read and write; no other process may have it open so.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] if there is none, [`StoreError::Format`] and its like if it is not
+    /// one of ours, [`StoreError::Locked`] if another process has it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = Self::existing(dir)?;
+        let db = DB::open_cf_descriptors(&options::database(), &path, options::columns());
+        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path)
+    }
+
+    /// Opens the database in `dir` to read; others may write it meanwhile, which is not seen.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`].
+    pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
+        let path = Self::existing(dir)?;
+        let options = options::database();
+        let db = DB::open_cf_descriptors_read_only(&options, &path, options::columns(), false);
+        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path)
+    }
+
+    /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
+    /// making was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the folder cannot be written.
+    pub fn create(
+        dir: &Path,
+        version: ChainwebVersion,
+        history: History,
+        first: impl FnOnce(&Self, &mut Batch),
+    ) -> Result<Self, StoreError> {
+        let path = Self::path(dir);
+        std::fs::create_dir_all(&path)
+            .map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let mut options = options::database();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let db = DB::open_cf_descriptors(&options, &path, options::columns());
+        let db = db.map_err(|e| StoreError::opening(&path, e))?;
+        let store = Self::new(db, Meta { version, history });
+        let mut batch = Batch::default();
+        batch.put_meta(&store, store.meta());
+        first(&store, &mut batch);
+        store.write(batch)?;
+        store.sync()?;
+        Ok(store)
+    }
+
+    /// Where `dir` keeps its headers.
+    #[must_use]
+    pub fn path(dir: &Path) -> PathBuf {
+        dir.join("0").join("rocksDb")
+    }
+
+    /// What the database says of itself.
+    #[must_use]
+    pub fn meta(&self) -> Meta {
+        let partial = self.partial.load(Ordering::Acquire);
+        let history = if partial { History::Partial } else { History::Full };
+        Meta { version: self.version, history }
+    }
+
+    /// Writes a batch, whole or not at all. It outlives a crash of the process at once, and one
+    /// of the machine from the next [`Store::sync`] on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`], for example when the disk is full.
+    pub fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let partial = batch.partial;
+        self.db.write_opt(batch.inner, &WriteOptions::default())?;
+        if partial {
+            self.partial.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Returns when all that was written outlives a crash of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`].
+    pub fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.db.flush_wal(true)?)
+    }
+
+    /// An immutable view of what is written by now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self)
+    }
+
+    fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
+        let path = Self::path(dir);
+        if path.join("CURRENT").exists() {
+            Ok(path)
+        } else {
+            Err(StoreError::Missing { dir: dir.to_owned() })
+        }
+    }
+
+    fn checked(db: DB, path: &Path) -> Result<Self, StoreError> {
+        let meta = Meta::read(&db, path)?;
+        Ok(Self::new(db, meta))
+    }
+
+    fn new(db: DB, meta: Meta) -> Self {
+        let partial = AtomicBool::new(meta.history == History::Partial);
+        Self { db, version: meta.version, partial }
+    }
+
+    #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]
+    fn column(&self, column: Column) -> &ColumnFamily {
+        self.db.cf_handle(column.name()).expect("every column family is open")
+    }
+}

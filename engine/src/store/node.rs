@@ -1,0 +1,76 @@
+use std::path::Path;
+
+use rocksdb::{DB, DBRawIterator, ReadOptions};
+
+use super::{Column, StoreError, options};
+use crate::types::ChainId;
+
+/// The database of a chainweb-node, read-only: nothing in its folder changes.
+///
+/// One column family; keys are `-`, the table's name, `$`, and the key in the table. The node may
+/// be running; what it writes after the opening is not seen.
+pub struct NodeDatabase(DB);
+
+impl NodeDatabase {
+    /// Opens the RocksDB directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`] if there is none, or it is damaged.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self(DB::open_for_read_only(&options::foreign(), path, false)?))
+    }
+
+    /// Whether `path` is one of our own databases.
+    #[must_use]
+    pub fn is_own(path: &Path) -> bool {
+        let columns = DB::list_cf(&options::foreign(), path).unwrap_or_default();
+        columns.iter().any(|name| name == Column::Loose.name())
+    }
+
+    /// The headers of `chain`, by ascending height and hash, from the key `from` on, or all.
+    #[must_use]
+    pub fn headers(&self, chain: ChainId, from: Option<&[u8]>) -> NodeHeaders<'_> {
+        let prefix = format!("-BlockHeader/{chain}/header$").into_bytes();
+        let mut end = prefix.clone();
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(end);
+        options.fill_cache(false);
+        options.set_readahead_size(2 << 20);
+        let mut iterator = self.0.raw_iterator_opt(options);
+        let start = from.map_or_else(|| prefix.clone(), |key| [&prefix, key].concat());
+        iterator.seek(start);
+        NodeHeaders { iterator, prefix_len: prefix.len() }
+    }
+}
+
+/// Key in a table, and value.
+type Row<'a> = (&'a [u8], &'a [u8]);
+
+/// The header table of one chain, from some key on.
+pub struct NodeHeaders<'a> {
+    iterator: DBRawIterator<'a>,
+    prefix_len: usize,
+}
+
+impl NodeHeaders<'_> {
+    /// Key in the table and value of the present row; `None` behind the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`] if the table cannot be read on.
+    pub fn row(&self) -> Result<Option<Row<'_>>, StoreError> {
+        match self.iterator.item() {
+            Some((key, value)) => Ok(key.get(self.prefix_len..).map(|key| (key, value))),
+            None => Ok(self.iterator.status().map(|()| None)?),
+        }
+    }
+
+    /// Goes to the next row.
+    pub fn advance(&mut self) {
+        self.iterator.next();
+    }
+}

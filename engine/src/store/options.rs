@@ -1,0 +1,112 @@
+//! Tuning, one function a column family, each setting with its reason.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, InfoLogger, LogLevel,
+    Options,
+};
+
+use super::Column;
+
+/// Bytes that RocksDB keeps of uncompressed blocks, for all column families together.
+const BLOCK_CACHE_BYTES: usize = 512 << 20;
+
+/// Bytes of a column family's writes that are held before they go to a file.
+const WRITE_BUFFER_BYTES: usize = 64 << 20;
+
+/// The layout of table files. Pinned, so that an upgrade of RocksDB does not change what is
+/// written; it is part of the format version.
+const TABLE_FORMAT_VERSION: i32 = 6;
+
+pub(super) fn database() -> Options {
+    let mut options = Options::default();
+    options.set_info_logger(logger());
+    // One flush and one compaction thread a core.
+    options.increase_parallelism(2);
+    // Batches touch `loose` and `heights` together; without this a crash between the flushes of
+    // the two would rely on the log alone.
+    options.set_atomic_flush(true);
+    // Checked on the way in as well as on the way out.
+    options.set_paranoid_checks(true);
+    // Every file stays open: a lookup never waits for the table cache.
+    options.set_max_open_files(-1);
+    // Dirty pages go out steadily rather than in one long stall.
+    options.set_bytes_per_sync(1 << 20);
+    options.set_wal_bytes_per_sync(1 << 20);
+    options
+}
+
+/// Options to read a database that is not ours.
+pub(super) fn foreign() -> Options {
+    let mut options = Options::default();
+    options.set_info_logger(logger());
+    options.set_max_open_files(256);
+    options
+}
+
+pub(super) fn columns() -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let mut columns: Vec<ColumnFamilyDescriptor> = Column::ALL
+        .into_iter()
+        .map(|column| ColumnFamilyDescriptor::new(column.name(), tuned(column, &cache)))
+        .collect();
+    columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
+    columns
+}
+
+fn tuned(column: Column, cache: &Cache) -> Options {
+    match column {
+        Column::Loose => loose(cache),
+        Column::Trunk => trunk(cache),
+        Column::Heights => heights(cache),
+        Column::Meta => Options::default(),
+    }
+}
+
+fn loose(cache: &Cache) -> Options {
+    let mut table = table(cache);
+    // About 50 headers a block: a page of 360 reads eight.
+    table.set_block_size(16 << 10);
+    column(&table)
+}
+
+fn trunk(cache: &Cache) -> Options {
+    let mut table = table(cache);
+    // A run of 256 headers is 81 kB and has a block of its own.
+    table.set_block_size(64 << 10);
+    column(&table)
+}
+
+fn heights(cache: &Cache) -> Options {
+    let mut table = table(cache);
+    // Point lookups of hashes only, many of them for hashes that are not there.
+    table.set_bloom_filter(10.0, false);
+    table.set_whole_key_filtering(true);
+    column(&table)
+}
+
+fn table(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_format_version(TABLE_FORMAT_VERSION);
+    table
+}
+
+fn column(table: &BlockBasedOptions) -> Options {
+    let mut options = Options::default();
+    options.set_block_based_table_factory(table);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    // Headers are hashes and random numbers for the most part: nothing to compress.
+    options.set_compression_type(DBCompressionType::None);
+    options
+}
+
+/// RocksDB's own log: what matters goes to ours, and no `LOG` file is written.
+fn logger() -> InfoLogger {
+    InfoLogger::new_callback_logger(LogLevel::Warn, |level, message| match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{message}"),
+        LogLevel::Warn => tracing::warn!(target: "rocksdb", "{message}"),
+        LogLevel::Info | LogLevel::Debug | LogLevel::Header => {
+            tracing::debug!(target: "rocksdb", "{message}");
+        }
+    })
+}

@@ -1,0 +1,50 @@
+//! Which blocks descend from which.
+//!
+//! Enters: rank, parent and weight of every block of a chain. Leaves: the heaviest block, and sets
+//! of ancestors in descending order. Knows no bytes and no disk.
+//!
+//! - `I-1` Two blocks are linked if one names the other as its parent and is one higher; in what
+//!   order they came does not matter.
+//! - `I-2` A set of ancestors equals that of walking every parent, one by one.
+
+mod ancestors;
+mod forest;
+
+use std::sync::Arc;
+
+pub use ancestors::Ancestors;
+pub use forest::{Forest, NodeId};
+
+use crate::types::ChainId;
+
+/// The forests of all chains.
+///
+/// Cheap to clone: a clone is a view that later insertions do not change.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    forests: Vec<Arc<Forest>>,
+}
+
+impl Tree {
+    /// Empty forests for this many chains.
+    #[must_use]
+    pub fn new(chains: usize) -> Self {
+        Self { forests: vec![Arc::default(); chains] }
+    }
+
+    /// The forest of `chain`, if the tree has it.
+    #[must_use]
+    pub fn forest(&self, chain: ChainId) -> Option<&Arc<Forest>> {
+        self.forests.get(chain.index())
+    }
+
+    /// The forest of `chain` to insert into; copied first if a view still holds it.
+    pub fn forest_mut(&mut self, chain: ChainId) -> Option<&mut Forest> {
+        self.forests.get_mut(chain.index()).map(Arc::make_mut)
+    }
+
+    /// Every chain with its forest, by ascending chain.
+    pub fn iter(&self) -> impl Iterator<Item = (ChainId, &Arc<Forest>)> {
+        (0..).map(ChainId::new).zip(&self.forests)
+    }
+}

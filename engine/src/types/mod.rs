@@ -1,0 +1,26 @@
+//! The nouns of the chain: small values with one meaning each, no I/O.
+//!
+//! Byte order is never a property of these types: [`header`](crate::header) stores them little
+//! endian, [`store`](crate::store) keys them big endian.
+
+mod chain;
+mod hash;
+mod height;
+mod rank;
+mod time;
+mod version;
+mod work;
+
+pub use chain::ChainId;
+pub use hash::{BlockHash, HashError, PayloadHash};
+pub use height::BlockHeight;
+pub use rank::Rank;
+pub use time::Micros;
+pub use version::ChainwebVersion;
+pub use work::{Target, Weight};
+
+/// Decodes unpadded base64url into exactly 32 bytes; see [`HashError`] for what is refused.
+pub(crate) use hash::decode_32;
+
+/// Appends the base64url form of `bytes`, without padding.
+pub(crate) use hash::{BASE64URL, push_base64url};

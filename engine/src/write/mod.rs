@@ -1,0 +1,135 @@
+//! [`Verified`] → disk: the one way in.
+//!
+//! Enters: verified headers. Leaves: a committed batch, then a tree that has its blocks.
+//!
+//! - `I-1` A commit is one batch; memory changes after disk.
+//! - `I-2` A block is stored once: what is held already is not written again.
+
+mod error;
+
+pub use error::WriteError;
+
+use std::mem;
+
+use hashbrown::HashMap;
+
+use crate::header::{Header, HeaderRef};
+use crate::query::Reader;
+use crate::store::{Batch, History, Store};
+use crate::tree::Tree;
+use crate::types::{BlockHash, ChainwebVersion, Rank};
+use crate::verify::Verified;
+
+/// Adds blocks to a database. There is one for each open database.
+pub struct Writer {
+    reader: Reader,
+    /// What is on disk; ahead of what `reader` shows until [`Writer::publish`].
+    tree: Tree,
+    batch: Batch,
+    /// The blocks of `batch`, in the order they came.
+    staged: Vec<BlockHash>,
+    /// The blocks of this batch and of the last one, by hash: where most parents are.
+    recent: HashMap<BlockHash, Header>,
+}
+
+impl Writer {
+    pub(crate) fn new(reader: Reader, tree: Tree) -> Self {
+        let (batch, staged, recent) = (Batch::default(), Vec::new(), HashMap::new());
+        Self { reader, tree, batch, staged, recent }
+    }
+
+    /// The network of the database.
+    #[must_use]
+    pub fn version(&self) -> ChainwebVersion {
+        self.reader.version()
+    }
+
+    /// Whether the block is stored or staged.
+    #[must_use]
+    pub fn holds(&self, header: HeaderRef<'_>) -> bool {
+        let forest = self.tree.forest(header.chain());
+        self.recent.contains_key(&header.hash())
+            || forest.is_some_and(|forest| forest.find(&header.hash()).is_some())
+    }
+
+    /// The block that `header` names as its parent, if it is stored or staged; on any chain, at
+    /// any height: whether that is right is for [`verify`](crate::verify) to say.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn parent(&self, header: HeaderRef<'_>) -> Result<Option<Header>, WriteError> {
+        let hash = header.parent();
+        if let Some(parent) = self.recent.get(&hash) {
+            return Ok(Some(*parent));
+        }
+        let snapshot = self.store().snapshot();
+        let Some((chain, height)) = snapshot.place(&hash)? else { return Ok(None) };
+        Ok(Some(snapshot.held_header(chain, Rank { height, hash })?))
+    }
+
+    /// Takes a block for the next commit. It must not be held.
+    pub fn stage(&mut self, verified: Verified<'_>) {
+        let header = verified.header();
+        self.batch.put_block(self.reader.store(), verified);
+        self.recent.insert(header.hash(), header.to_owned());
+        self.staged.push(header.hash());
+    }
+
+    /// Takes a block for the next commit that begins a part of the history.
+    pub fn stage_root(&mut self, verified: Verified<'_>) {
+        self.stage(verified);
+        if self.store().meta().history == History::Full {
+            self.batch.put_partial(self.reader.store());
+        }
+    }
+
+    /// Writes what is staged, whole or not at all; returns how many blocks that were.
+    ///
+    /// They outlive a crash of the process from now on, and one of the machine after
+    /// [`Writer::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`], for example when the disk is full. What was staged is dropped then.
+    pub fn commit(&mut self) -> Result<usize, WriteError> {
+        let (staged, batch) = (mem::take(&mut self.staged), mem::take(&mut self.batch));
+        if let Err(error) = self.store().write(batch) {
+            self.recent.clear();
+            return Err(error.into());
+        }
+        let mut recent = HashMap::with_capacity(staged.len());
+        for hash in &staged {
+            let Some(header) = self.recent.remove(hash) else { continue };
+            let view = header.view();
+            if let Some(forest) = self.tree.forest_mut(view.chain()) {
+                forest.insert(view.rank(), view.parent(), view.weight());
+            }
+            recent.insert(*hash, header);
+        }
+        self.recent = recent;
+        Ok(staged.len())
+    }
+
+    /// Returns when all that was committed outlives a crash of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn sync(&self) -> Result<(), WriteError> {
+        Ok(self.store().sync()?)
+    }
+
+    /// Shows what was committed to views that are made from now on.
+    ///
+    /// # Cost
+    ///
+    /// The next commit copies the forests that the published tree shares.
+    pub fn publish(&self) {
+        self.reader.publish(self.tree.clone());
+    }
+
+    fn store(&self) -> &Store {
+        self.reader.store()
+    }
+}

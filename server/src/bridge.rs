@@ -1,0 +1,189 @@
+//! Where the async server meets the blocking engine.
+//!
+//! Enters: closures that read a [`View`], scans. Leaves: their results, and [`Feed`], the source of
+//! streams.
+//!
+//! - `I-1` The database is read on threads made for blocking, never on those that serve sockets,
+//!   and by no more jobs at once than configured.
+//! - `I-2` A job is short: a page, or one chunk of a stream. Between two chunks a stream holds no
+//!   thread, no place and no view of the database, however long its client sleeps.
+
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use plait_engine::{Cursor, QueryError, Reader, Records, Scan, View};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::response::{Cut, Source, Step};
+
+/// How far the server is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It is not.
+    Serving,
+    /// It answers as before, but says to load balancers that it leaves.
+    Leaving,
+    /// It takes no more connections, and ends those that have nothing in flight.
+    Draining,
+    /// Streams end now.
+    Cutting,
+}
+
+/// The way to the engine.
+#[derive(Clone)]
+pub(crate) struct Bridge {
+    reader: Reader,
+    places: Arc<Semaphore>,
+    wait_time: Duration,
+    stream_headers: usize,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Bridge {
+    /// A bridge with the limits of `config`.
+    pub(crate) fn new(reader: Reader, config: &Config, phase: watch::Receiver<Phase>) -> Self {
+        Self {
+            reader,
+            places: Arc::new(Semaphore::new(config.reads_max)),
+            wait_time: config.read_wait_time,
+            stream_headers: config.stream_headers,
+            phase,
+        }
+    }
+
+    /// Runs `job` where it may block, on one view of the database.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Busy`] if no place gets free in time.
+    /// - What `job` returns, and [`Error::Bug`] if it panics.
+    pub(crate) async fn read<T, F>(&self, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        let place = timeout(self.wait_time, Arc::clone(&self.places).acquire_owned());
+        match place.await {
+            Ok(Ok(place)) => self.run(place, job).await,
+            Ok(Err(_)) | Err(_) => Err(Error::Busy),
+        }
+    }
+
+    async fn run<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        let reader = self.reader.clone();
+        let read = spawn_blocking(move || {
+            let result = job(&reader.view());
+            drop(place);
+            result
+        });
+        let result = match read.await {
+            Ok(result) => result.map_err(Error::from),
+            Err(stopped) if stopped.is_cancelled() => Err(Error::Busy),
+            Err(panicked) => {
+                tracing::error!("a read of the database panicked: {panicked}");
+                Err(Error::Bug)
+            }
+        };
+        if let Err(Error::Store(source)) = &result {
+            let cause: &dyn std::error::Error = source;
+            tracing::error!(cause, "the database cannot be read");
+        }
+        result
+    }
+
+    /// The records of `scan` as the source of a stream.
+    pub(crate) fn feed(&self, scan: Scan) -> Feed {
+        let mut phase = self.phase.clone();
+        let stop = Box::pin(async move {
+            // An error means that the server is gone, and this with it.
+            let _ = phase.wait_for(|phase| *phase >= Phase::Cutting).await;
+        });
+        Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop }
+    }
+
+    /// One chunk of a scan; waits for a place as long as it takes, for the client has waited too.
+    async fn chunk(self, mut scan: Scan) -> Result<Chunk, Error> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
+        let headers_max = self.stream_headers;
+        let job = move |view: &View<'_>| {
+            let slices = scan.next(view, headers_max)?.map(Records::into_slices);
+            let resume = scan.cursor();
+            Ok(Chunk { scan, slices, resume })
+        };
+        self.run(place, job).await
+    }
+}
+
+/// What one job of a stream read.
+struct Chunk {
+    scan: Scan,
+    slices: Option<Vec<Bytes>>,
+    /// Where the next chunk begins; `None` if there is none.
+    resume: Option<Cursor>,
+}
+
+/// The source of a stream: one job per chunk, begun when the one before is nearly sent.
+pub(crate) struct Feed {
+    bridge: Bridge,
+    state: State,
+    /// Where that begins which was not given yet; `None` before the first chunk.
+    resume: Option<Cursor>,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+enum State {
+    Idle(Scan),
+    Reading(JoinHandle<Result<Chunk, Error>>),
+    Ended,
+}
+
+impl Source for Feed {
+    fn prefetch(&mut self) {
+        self.state = match mem::replace(&mut self.state, State::Ended) {
+            State::Idle(scan) => State::Reading(tokio::spawn(self.bridge.clone().chunk(scan))),
+            state @ (State::Reading(_) | State::Ended) => state,
+        };
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, Cut>> {
+        self.prefetch();
+        let State::Reading(read) = &mut self.state else {
+            return Poll::Ready(Ok(Step::End));
+        };
+        if let Some(resume) = self.resume
+            && self.stop.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ok(Step::Stop(resume)));
+        }
+        let read = std::task::ready!(Pin::new(read).poll(cx));
+        self.state = State::Ended;
+        let Ok(Ok(chunk)) = read else {
+            return Poll::Ready(Err(Cut::Failed));
+        };
+        self.resume = chunk.resume;
+        if self.resume.is_some() {
+            self.state = State::Idle(chunk.scan);
+        }
+        Poll::Ready(Ok(chunk.slices.map_or(Step::End, Step::Records)))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let State::Reading(read) = &self.state {
+            read.abort();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The command line: one file a command.
+//!
+//! Exit status: 0 for success, 1 if a replay rejected something, 2 for wrong usage and for I/O.
+
+mod serve;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Wrong usage, or input or output that failed.
+const EXIT_USAGE: u8 = 2;
+
+/// Header store and HTTP server for Chainweb block headers.
+#[derive(Debug, Parser)]
+#[command(name = "plait", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    /// What to log on standard error: error, warn, info, debug, trace, or target=level,...
+    #[arg(long, global = true, value_name = "LEVEL", env = "PLAIT_LOG", default_value = "info")]
+    log: Targets,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Each variant's arguments have a `run` that returns the exit status.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+}
+
+/// Parses the command line and runs the command.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let others = cli.log.default_level().unwrap_or(LevelFilter::WARN);
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi))
+        .with(cli.log.with_default(others))
+        .init();
+    match cli.command {
+        Command::Serve(args) => args.run(),
+    }
+}
+
+/// Reports on standard error what failed, why, and what to do next; returns the exit status.
+fn fail(error: &dyn std::error::Error, advice: &str) -> ExitCode {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += ": ";
+        text += &cause.to_string();
+        source = cause.source();
+    }
+    eprintln!("{text}\n{advice}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,76 @@
+//! The limits of the server, with defaults that are safe on a public address.
+
+use std::time::Duration;
+
+use plait_engine::UnknownLower;
+
+/// What the server allows and how long it waits.
+///
+/// Every limit bounds what one client can hold; the defaults suit a small machine on the internet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Connections served at once. Further ones are answered 503 and closed.
+    pub connections_max: usize,
+    /// From the first byte of a request, or from the start of the connection, to the end of the
+    /// request's head.
+    pub head_time: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes_max: usize,
+    /// Bytes of path and query together.
+    pub uri_bytes_max: usize,
+    /// From the end of the head to the end of the body.
+    pub body_time: Duration,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// How long a connection is kept without a request.
+    pub idle_time: Duration,
+    /// How long a client may take none of an answer that is ready for it.
+    pub stall_time: Duration,
+    /// Jobs that read the database at once.
+    pub reads_max: usize,
+    /// How long a request waits for a place among those jobs before it is answered 503.
+    pub read_wait_time: Duration,
+    /// Different bounds on each side of a branch query.
+    pub bounds_max: usize,
+    /// Hashes on a page; the default if a request names no `limit`.
+    pub page_hashes_max: usize,
+    /// Headers on a page; the default if a request names no `limit`.
+    pub page_headers_max: usize,
+    /// Headers that a stream reads at once, the unit of its memory.
+    pub stream_headers: usize,
+    /// What a lower bound means that is not stored.
+    pub unknown_lower: UnknownLower,
+    /// After the signal to stop: how long new requests are still answered, while `/health-check`
+    /// answers 503, so that a load balancer can turn away first.
+    pub drain_delay: Duration,
+    /// After that delay: how long requests in flight may take until streams are cut.
+    pub drain_time: Duration,
+    /// After that: how long clients may take to read what is left.
+    pub cut_time: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            connections_max: 1024,
+            head_time: Duration::from_secs(10),
+            head_bytes_max: 32 * 1024,
+            uri_bytes_max: 8 * 1024,
+            body_time: Duration::from_secs(10),
+            body_bytes_max: 64 * 1024,
+            idle_time: Duration::from_secs(75),
+            stall_time: Duration::from_secs(30),
+            reads_max: cores.saturating_mul(4).max(8),
+            read_wait_time: Duration::from_secs(2),
+            bounds_max: 32,
+            page_hashes_max: 4096,
+            page_headers_max: 360,
+            stream_headers: 1024,
+            unknown_lower: UnknownLower::Refuse,
+            drain_delay: Duration::ZERO,
+            drain_time: Duration::from_secs(10),
+            cut_time: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+use http::Response;
+use http::request::Parts;
+use plait_engine::BlockHeight;
+
+use super::App;
+use crate::error::Error;
+use crate::request::{Media, Params, negotiate};
+use crate::response::{self, Body};
+
+/// `GET cut`: the heaviest block of each chain; `maxheight` is a cut height, a sum over chains.
+pub(crate) async fn cut(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
+    let media = negotiate(&head.headers, Media::JSON)?;
+    let params = Params::parse(head.uri.query())?;
+    let (version, height_max) = (app.version, params.heights.max.map(BlockHeight::get));
+    let body =
+        app.bridge.read(move |view| Ok(response::cut(&view.cut(height_max)?, version))).await?;
+    Ok(response::json(media.content_type(), body))
+}

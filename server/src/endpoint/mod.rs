@@ -1,0 +1,41 @@
+//! The endpoints, one file each: from a request's head and body to an answer.
+//!
+//! The order of checks is that of the reference: media type, query parameters, body, database.
+
+mod branch;
+mod cut;
+mod header;
+mod headers;
+mod health;
+mod info;
+mod page;
+
+use plait_engine::{ChainwebVersion, Reader};
+use tokio::sync::watch;
+
+pub(crate) use branch::{hash_branch, header_branch};
+pub(crate) use cut::cut;
+pub(crate) use header::header;
+pub(crate) use headers::{hashes, headers};
+pub(crate) use health::health;
+pub(crate) use info::info;
+
+use crate::bridge::{Bridge, Phase};
+use crate::config::Config;
+
+/// What every endpoint works with.
+pub(crate) struct App {
+    pub(crate) bridge: Bridge,
+    pub(crate) config: Config,
+    pub(crate) version: ChainwebVersion,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl App {
+    /// An application that reads from `reader`.
+    pub(crate) fn new(reader: Reader, config: Config, phase: watch::Receiver<Phase>) -> Self {
+        let version = reader.version();
+        let bridge = Bridge::new(reader, &config, phase.clone());
+        Self { bridge, config, version, phase }
+    }
+}

@@ -1,0 +1,196 @@
+//! Every way to fail a request, and the status of each.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use plait_engine::{BlockHash, HashError, QueryError};
+use thiserror::Error;
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The query has a parameter whose value does not parse.
+    #[error("query parameter {name}: expected {expected}, got {got:?}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// What its values look like.
+        expected: &'static str,
+        /// The value, decoded; long ones are cut.
+        got: String,
+    },
+    /// The path has something else where a block hash belongs.
+    #[error("path: {got:?} is not a block hash: {source}")]
+    PathHash {
+        /// The segment, decoded; long ones are cut.
+        got: String,
+        /// Why it is none.
+        source: HashError,
+    },
+    /// The body is not JSON, or not of the expected form.
+    #[error("request body: {0}")]
+    Body(serde_json::Error),
+    /// There is no body where JSON is expected.
+    #[error("request body: expected a JSON object with the members \"lower\" and \"upper\"")]
+    BodyMissing,
+    /// The body names something that is not a block hash.
+    #[error("request body: {got:?} in \"{side}\" is not a block hash: {source}")]
+    BodyHash {
+        /// `lower` or `upper`.
+        side: &'static str,
+        /// What stands there; long ones are cut.
+        got: String,
+        /// Why it is none.
+        source: HashError,
+    },
+    /// The body names more bounds than a query may have.
+    #[error("request body: \"{side}\" has {got} bounds, at most {max} are allowed")]
+    Bounds {
+        /// `lower` or `upper`.
+        side: &'static str,
+        /// Different bounds in the body.
+        got: usize,
+        /// Different bounds allowed.
+        max: usize,
+    },
+    /// The connection ended before the body did, or the body breaks the protocol.
+    #[error("request body: cannot be read to its end")]
+    BodyCut,
+    /// Nothing answers at this path.
+    #[error("no such endpoint, network or chain")]
+    Path,
+    /// The block is not stored on the chain.
+    #[error("key not found")]
+    Unknown(BlockHash),
+    /// The endpoint exists, but not with this method.
+    #[error("method not allowed, use {}", allowed(.0))]
+    Method(&'static [Method]),
+    /// No representation that the endpoint has is acceptable to the client.
+    #[error("not acceptable, available: {0}")]
+    Accept(String),
+    /// The body did not arrive in time.
+    #[error("request body: did not arrive in time")]
+    BodySlow,
+    /// The body is longer than allowed.
+    #[error("request body: at most {max} bytes are allowed")]
+    BodyLong {
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The path and the query are longer than allowed.
+    #[error("path and query have {got} bytes, at most {max} are allowed")]
+    UriLong {
+        /// Bytes of path and query.
+        got: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The head of the request is longer than allowed.
+    #[error("request head has {got} bytes, at most {max} are allowed")]
+    HeadLong {
+        /// Bytes of the names and values of all headers.
+        got: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The body is of a type that the endpoint does not read.
+    #[error("request body: expected application/json")]
+    ContentType,
+    /// All places where the database is read are taken, and stayed so.
+    #[error("overloaded, try again later")]
+    Busy,
+    /// The server takes no more connections.
+    #[error("too many connections, try again later")]
+    Full,
+    /// The database failed; the cause is for the log, not for the client.
+    #[error("the database cannot be read")]
+    Store(#[source] plait_engine::store::StoreError),
+    /// A read ended with a bug of ours.
+    #[error("internal error")]
+    Bug,
+}
+
+impl Error {
+    /// The status of the answer.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Parameter { .. }
+            | Self::PathHash { .. }
+            | Self::Body(_)
+            | Self::BodyMissing
+            | Self::BodyHash { .. }
+            | Self::BodyCut
+            | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
+            Self::Path | Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Accept(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Busy | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The body of the answer: JSON with the reason, and with the key if one was not found.
+    pub(crate) fn body(&self) -> Bytes {
+        let reason = self.to_string();
+        let body = match self {
+            Self::Unknown(hash) => {
+                serde_json::json!({ "key": hash.to_string(), "reason": reason })
+            }
+            _ => serde_json::json!({ "reason": reason }),
+        };
+        Bytes::from(body.to_string())
+    }
+}
+
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::UnknownHash(hash) => Self::Unknown(hash),
+            QueryError::Store(source) => Self::Store(source),
+        }
+    }
+}
+
+/// At most the first 64 characters of what a client sent, for an error message.
+pub(crate) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => text.get(..end).map_or_else(String::new, |head| format!("{head}…")),
+        None => text.to_owned(),
+    }
+}
+
+/// The methods as the `Allow` header lists them.
+pub(crate) fn allowed(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_block_is_named_in_the_documented_form() {
+        let hash = BlockHash::new([0; 32]);
+        let body = Error::Unknown(hash).body();
+        assert_eq!(body, format!(r#"{{"key":"{hash}","reason":"key not found"}}"#));
+    }
+
+    #[test]
+    fn reasons_are_json_whatever_the_client_sent() {
+        let got = excerpt(&"\"\\\u{0}é".repeat(1000));
+        let error = Error::Parameter { name: "limit", expected: "a number", got };
+        let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
+        assert!(body["reason"].as_str().unwrap().starts_with("query parameter limit"));
+        assert!(error.body().len() < 1000);
+    }
+
+    #[test]
+    fn excerpts_are_cut_between_characters() {
+        assert_eq!(excerpt("short"), "short");
+        assert_eq!(excerpt(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+    }
+}

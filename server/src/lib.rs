@@ -1,0 +1,47 @@
+//! The HTTP server of Plait: the Chainweb header API over a store of [`plait_engine`].
+//!
+//! Modules are layers: each uses only those above it in this list.
+//!
+//! ```text
+//! socket ─listen→ route ─→ endpoint ─request: params, bounds, media─→ bridge ─View→ engine
+//! socket ←listen─ response ←────────────Page, Stream──────────────────┘
+//! ```
+
+mod config;
+
+mod error;
+
+mod request;
+
+mod response;
+
+mod bridge;
+
+mod endpoint;
+
+mod route;
+
+mod listen;
+
+use std::sync::Arc;
+
+use plait_engine::Reader;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use config::Config;
+
+/// Serves the headers that `reader` reads, on a socket that listens already, until `shutdown` ends
+/// and the requests in flight are answered or out of time.
+///
+/// Dropping the future ends everything at once.
+pub async fn run(
+    reader: Reader,
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (phase, watcher) = watch::channel(bridge::Phase::Serving);
+    let app = Arc::new(endpoint::App::new(reader, config, watcher));
+    listen::serve(app, listener, phase, shutdown).await;
+}

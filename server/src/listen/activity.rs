@@ -1,0 +1,310 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::response::{Body, Cut};
+
+/// Bytes of the longest frame by which HTTP/2 merely keeps a connection alive, a ping.
+const PING_BYTES: usize = 17;
+
+/// How long a closed connection waits for the client to close it, too. Closing at once, with bytes
+/// of the client unread, would make its system drop the answer.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// What happened on one connection, and when: the socket and the requests write it, a timer reads
+/// it.
+///
+/// hyper has no timeout while it waits for the first byte, none for writing, and one for reading
+/// heads that it takes for the idle time as well; so all of them are kept here.
+#[derive(Debug)]
+pub(super) struct Activity {
+    begin: Instant,
+    /// Requests whose head is read, and those of them that are answered to the end.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// Requests for which the client waits, not the server.
+    awaited: AtomicU64,
+    /// Milliseconds after `begin`: when the last request or write was over, when the first byte
+    /// of a head came (0 for no), when the socket was shut down (0 for no).
+    quiet_since: AtomicU64,
+    head_since: AtomicU64,
+    closed_at: AtomicU64,
+    /// The socket takes no more bytes.
+    blocked: AtomicBool,
+    http2: AtomicBool,
+    /// Breaking the connection is the only way to tell the client that the answer is cut.
+    must_reset: AtomicBool,
+}
+
+impl Activity {
+    /// A connection that begins now.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            begin: Instant::now(),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
+            quiet_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
+            closed_at: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            must_reset: AtomicBool::new(false),
+        })
+    }
+
+    /// Milliseconds since the connection began, at least 1: 0 stands for never.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn is_answering(&self) -> bool {
+        self.begun.load(Relaxed) > self.ended.load(Relaxed)
+    }
+
+    /// Bytes came in.
+    pub(super) fn read(&self) {
+        if !self.is_answering() {
+            let _ = self.head_since.compare_exchange(0, self.now(), Relaxed, Relaxed);
+        }
+    }
+
+    /// Bytes went out.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.blocked.store(false, Relaxed);
+        if bytes > PING_BYTES || !self.http2.load(Relaxed) {
+            self.quiet_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// The socket takes no bytes for now.
+    pub(super) fn block(&self) {
+        self.blocked.store(true, Relaxed);
+    }
+
+    /// The socket was shut down for writing.
+    pub(super) fn close(&self) {
+        let _ = self.closed_at.compare_exchange(0, self.now(), Relaxed, Relaxed);
+    }
+
+    /// Whether to reset the connection rather than to close it.
+    pub(super) fn must_reset(&self) -> bool {
+        self.must_reset.load(Relaxed)
+    }
+
+    /// Why the connection is to be dropped, if it is.
+    pub(super) fn overdue(&self, config: &Config) -> Option<&'static str> {
+        let now = self.now();
+        let over =
+            |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
+        let closed_at = self.closed_at.load(Relaxed);
+        let head_since = self.head_since.load(Relaxed);
+        let quiet_since = self.quiet_since.load(Relaxed);
+        if closed_at > 0 {
+            return over(closed_at, LINGER_TIME).then_some("the client does not close");
+        }
+        if self.is_answering() || self.blocked.load(Relaxed) {
+            let stalled = self.awaited.load(Relaxed) == 0 && over(quiet_since, config.stall_time);
+            return stalled.then_some("the client takes none of its answer");
+        }
+        if self.begun.load(Relaxed) == 0 {
+            return over(0, config.head_time).then_some("no request came");
+        }
+        if head_since > 0 && !self.http2.load(Relaxed) && over(head_since, config.head_time) {
+            return Some("the head of a request came too slowly");
+        }
+        over(quiet_since, config.idle_time).then_some("idle")
+    }
+}
+
+/// One request, from its head to the end of its answer.
+#[derive(Debug)]
+pub(super) struct Turn {
+    activity: Arc<Activity>,
+    version: Version,
+    awaited: bool,
+}
+
+impl Turn {
+    /// The head of a request is read.
+    pub(super) fn begin(activity: &Arc<Activity>, version: Version) -> Self {
+        activity.begun.fetch_add(1, Relaxed);
+        activity.awaited.fetch_add(1, Relaxed);
+        activity.head_since.store(0, Relaxed);
+        activity.http2.store(version == Version::HTTP_2, Relaxed);
+        Self { activity: Arc::clone(activity), version, awaited: true }
+    }
+
+    /// Says whether the client waits for the server now, or the other way round.
+    fn await_server(&mut self, awaited: bool) {
+        if awaited == self.awaited {
+            return;
+        }
+        self.awaited = awaited;
+        if awaited {
+            self.activity.awaited.fetch_add(1, Relaxed);
+        } else {
+            self.activity.quiet_since.store(self.activity.now(), Relaxed);
+            self.activity.awaited.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.await_server(false);
+        self.activity.quiet_since.store(self.activity.now(), Relaxed);
+        self.activity.ended.fetch_add(1, Relaxed);
+    }
+}
+
+/// A body that tells how far its request has come.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    body: Body,
+    turn: Turn,
+}
+
+impl Tracked {
+    /// The body of the answer of `turn`.
+    pub(super) fn new(body: Body, mut turn: Turn) -> Self {
+        turn.await_server(false);
+        Self { body, turn }
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        this.turn.await_server(polled.is_pending());
+        // Before HTTP/1.1 the end of a stream is the end of the connection, cut or not.
+        if matches!(polled, Poll::Ready(Some(Err(_)))) && this.turn.version < Version::HTTP_11 {
+            this.turn.activity.must_reset.store(true, Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn config() -> Config {
+        Config {
+            head_time: 10 * SECOND,
+            idle_time: 75 * SECOND,
+            stall_time: 30 * SECOND,
+            ..Config::default()
+        }
+    }
+
+    fn answer(turn: Turn) -> Tracked {
+        Tracked::new(Bytes::from_static(b"body").into(), turn)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_without_a_request_is_dropped_after_the_head_time() {
+        let activity = Activity::new();
+        advance(10 * SECOND).await;
+        activity.read();
+        assert_eq!(activity.overdue(&config()), None);
+        advance(SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("no request came"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_between_requests_is_dropped_after_the_idle_time() {
+        let activity = Activity::new();
+        drop(answer(Turn::begin(&activity, Version::HTTP_11)));
+        advance(75 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), None);
+        advance(SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("idle"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn second_head_has_the_head_time_from_its_first_byte() {
+        let activity = Activity::new();
+        drop(answer(Turn::begin(&activity, Version::HTTP_11)));
+        advance(60 * SECOND).await;
+        activity.read();
+        advance(10 * SECOND).await;
+        activity.read();
+        assert_eq!(activity.overdue(&config()), None);
+        advance(SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("the head of a request came too slowly"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_is_not_blamed_while_it_waits_for_the_server() {
+        let activity = Activity::new();
+        let turn = Turn::begin(&activity, Version::HTTP_11);
+        advance(1000 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), None);
+        let answer = answer(turn);
+        advance(30 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), None);
+        activity.wrote(1);
+        advance(31 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("the client takes none of its answer"));
+        drop(answer);
+        assert_eq!(activity.overdue(&config()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_does_not_take_the_end_of_an_answer_is_dropped() {
+        let activity = Activity::new();
+        drop(answer(Turn::begin(&activity, Version::HTTP_11)));
+        activity.block();
+        advance(31 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("the client takes none of its answer"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_do_not_keep_a_connection() {
+        let activity = Activity::new();
+        drop(answer(Turn::begin(&activity, Version::HTTP_2)));
+        for _ in 0..8 {
+            advance(10 * SECOND).await;
+            activity.read();
+            activity.wrote(PING_BYTES);
+        }
+        assert_eq!(activity.overdue(&config()), Some("idle"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_connection_lingers_only_so_long() {
+        let activity = Activity::new();
+        activity.close();
+        assert_eq!(activity.overdue(&config()), None);
+        advance(2 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("the client does not close"));
+    }
+}

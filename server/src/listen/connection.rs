@@ -1,0 +1,127 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::activity::{Activity, Tracked, Turn};
+use super::socket::Socket;
+use crate::bridge::Phase;
+use crate::config::Config;
+use crate::endpoint::App;
+use crate::error::Error;
+use crate::response::{self, Stamp};
+use crate::route;
+
+/// Bytes that hyper buffers before it waits for the socket. Small, so that a client that does not
+/// read holds little; a slice of a page or a stream may stand above it.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Requests at once on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 32;
+
+/// How often a silent connection of HTTP/2 is asked whether it lives, and how long it may take.
+const PING_TIME: Duration = Duration::from_secs(20);
+
+/// What serves connections: one for all of them.
+pub(super) struct Server {
+    app: Arc<App>,
+    builder: Builder<TokioExecutor>,
+    /// The time between two looks at what a connection does.
+    tick: Duration,
+}
+
+impl Server {
+    /// A server for `app`, with the limits of its configuration.
+    pub(super) fn new(app: Arc<App>) -> Self {
+        let builder = builder(&app.config);
+        let Config { head_time, idle_time, stall_time, .. } = app.config;
+        let tick = head_time.min(idle_time).min(stall_time) / 4;
+        let tick = tick.clamp(Duration::from_millis(10), Duration::from_secs(1));
+        Self { app, builder, tick }
+    }
+
+    /// Serves one connection to its end; one that is not admitted gets 503 to its first request.
+    pub(super) async fn serve(&self, stream: TcpStream, peer: SocketAddr, admitted: bool) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, "cannot set TCP_NODELAY: {error}");
+        }
+        let activity = Activity::new();
+        let stamp = Stamp::new(&peer);
+        let service = service_fn(|request| {
+            let turn = Turn::begin(&activity, request.version());
+            answer(Arc::clone(&self.app), stamp.clone(), request, turn, admitted)
+        });
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
+        let mut connection = pin!(self.builder.serve_connection(socket, service));
+        let mut phase = self.app.phase.clone();
+        let mut draining = false;
+        let mut ticks = interval(self.tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, "connection ended: {error}");
+                    }
+                    return;
+                }
+                _ = phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = ticks.tick() => if let Some(reason) = activity.overdue(&self.app.config) {
+                    tracing::debug!(%peer, "connection dropped: {reason}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(
+    app: Arc<App>,
+    stamp: Stamp,
+    request: Request<Incoming>,
+    turn: Turn,
+    admitted: bool,
+) -> Result<Response<Tracked>, Infallible> {
+    let response = if admitted {
+        route::answer(&app, request).await
+    } else {
+        let mut response = response::error(&Error::Full);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    };
+    Ok(stamp.apply(response).map(|body| Tracked::new(body, turn)))
+}
+
+fn builder(config: &Config) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .title_case_headers(true)
+        // Heads up to this are read, so that those over their limit get an answer of ours.
+        .max_buf_size(BUFFER_BYTES.max(config.head_bytes_max.saturating_mul(2)));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(config.head_bytes_max).unwrap_or(u32::MAX))
+        .max_send_buf_size(BUFFER_BYTES)
+        .keep_alive_interval(PING_TIME)
+        .keep_alive_timeout(PING_TIME);
+    builder
+}

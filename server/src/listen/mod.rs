@@ -1,0 +1,136 @@
+//! The sockets: accepting, the cap on connections, timeouts, and the way out.
+//!
+//! - `I-1` No connection is held for longer than the limits of [`Config`](crate::config::Config)
+//!   allow a client that does not do its part.
+//! - `I-2` An error of `accept` never ends the server.
+//! - `I-3` Over the cap a connection is answered 503 and closed; when too many of those wait, too,
+//!   it is closed without a word.
+
+mod activity;
+mod connection;
+mod socket;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use self::connection::Server;
+use crate::bridge::Phase;
+use crate::endpoint::App;
+
+/// Connections over the cap that are answered 503 at once.
+const REFUSED_MAX: usize = 64;
+
+/// Wait after an error of `accept` that has to do with the machine, say too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `listener` until `shutdown` ends, then lets `phase` run through its course.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    phase: watch::Sender<Phase>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let config = app.config.clone();
+    let mut gate = Gate {
+        places: Arc::new(Semaphore::new(config.connections_max)),
+        refused: Arc::new(Semaphore::new(REFUSED_MAX)),
+        server: Arc::new(Server::new(app)),
+        tasks: JoinSet::new(),
+    };
+    let mut leave = pin!(async {
+        shutdown.await;
+        phase.send_replace(Phase::Leaving);
+        sleep(config.drain_delay).await;
+    });
+    loop {
+        select! {
+            biased;
+            () = &mut leave => break,
+            Some(ended) = gate.tasks.join_next() => log_panic(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => gate.admit(stream, peer),
+                Err(error) => pause_after(&error).await,
+            },
+        }
+    }
+    drop(listener);
+    phase.send_replace(Phase::Draining);
+    if timeout(config.drain_time, gate.emptied()).await.is_ok() {
+        return;
+    }
+    phase.send_replace(Phase::Cutting);
+    if timeout(config.cut_time, gate.emptied()).await.is_err() {
+        tracing::warn!(connections = gate.tasks.len(), "closing connections that are still busy");
+        gate.tasks.shutdown().await;
+    }
+}
+
+/// Who is in.
+struct Gate {
+    places: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
+    server: Arc<Server>,
+    tasks: JoinSet<()>,
+}
+
+impl Gate {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let admitted = place.is_ok();
+        let place = place.or_else(|_| Arc::clone(&self.refused).try_acquire_owned());
+        let Ok(place) = place else {
+            tracing::warn!(%peer, "too many connections, closing one without an answer");
+            return;
+        };
+        let server = Arc::clone(&self.server);
+        self.tasks.spawn(serve_one(server, stream, peer, admitted, place));
+    }
+
+    /// Waits until every connection has ended.
+    async fn emptied(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            log_panic(ended);
+        }
+    }
+}
+
+async fn serve_one(
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    admitted: bool,
+    place: OwnedSemaphorePermit,
+) {
+    server.serve(stream, peer, admitted).await;
+    drop(place);
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection ended with a panic: {error}");
+    }
+}
+
+/// Lets the machine recover, unless the error was of the one connection only.
+async fn pause_after(error: &io::Error) {
+    match error.kind() {
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {
+            tracing::debug!("a connection was gone before it was accepted: {error}");
+        }
+        _ => {
+            tracing::warn!("cannot accept connections: {error}");
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a request asks for, checked: query parameters, bounds, body, media type.
+//!
+//! Enters: the text that a client sent. Leaves: values that the engine takes, or an
+//! [`Error`](crate::error::Error) that says what was wrong.
+
+mod accept;
+mod body;
+mod bounds;
+mod condition;
+mod params;
+
+pub(crate) use accept::{Media, negotiate};
+pub(crate) use body::read_json;
+pub(crate) use bounds::parse_bounds;
+pub(crate) use condition::is_known;
+pub(crate) use params::Params;

@@ -1,0 +1,150 @@
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+use plait_engine::{BlockHeight, Cursor, Heights};
+
+use crate::error::{Error, excerpt};
+
+/// The query parameters of every endpoint; others are ignored, and of a repeated one the first
+/// counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Params {
+    /// `limit`: items wanted at most.
+    pub(crate) limit: Option<usize>,
+    /// `next`: where to resume.
+    pub(crate) next: Option<Cursor>,
+    /// `minheight`, `maxheight`.
+    pub(crate) heights: Heights,
+}
+
+impl Params {
+    /// Reads the query of a URI, the part behind `?`.
+    ///
+    /// A parameter without `=` counts as absent, as in the reference. Numbers too large for their
+    /// type are as good as the largest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if a value does not parse.
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Error> {
+        Ok(Self {
+            limit: find(query, "limit", "a number of items", |text| {
+                number(text).map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+            })?,
+            next: find(query, "next", "inclusive:HASH or exclusive:HASH", |text| {
+                text.parse().ok()
+            })?,
+            heights: Heights {
+                min: find(query, "minheight", "a block height", height)?,
+                max: find(query, "maxheight", "a block height", height)?,
+            },
+        })
+    }
+
+    /// Items to put on a page of at most `max`.
+    pub(crate) fn limit_of(&self, max: usize) -> usize {
+        self.limit.map_or(max, |limit| limit.min(max))
+    }
+}
+
+fn find<T>(
+    query: Option<&str>,
+    name: &'static str,
+    expected: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Error> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, raw)) = pairs.into_iter().find(|(key, _)| decode(key) == name) else {
+        return Ok(None);
+    };
+    let text = decode(raw);
+    match parse(&text) {
+        Some(value) => Ok(Some(value)),
+        None => Err(Error::Parameter { name, expected, got: excerpt(&text) }),
+    }
+}
+
+/// Decodes a key or a value of a form: `+` is a space, `%3A` a colon. What is no UTF-8 turns into
+/// a character that parses as nothing.
+fn decode(raw: &str) -> Cow<'_, str> {
+    if !raw.contains(['+', '%']) {
+        return Cow::Borrowed(raw);
+    }
+    let spaced = raw.replace('+', " ");
+    Cow::Owned(percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned())
+}
+
+/// A number of decimal digits only; too large ones are the largest.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn height(text: &str) -> Option<BlockHeight> {
+    number(text).map(BlockHeight::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "qgsxD1G5m8dGZ4W9nMKBotU2I10ilURkRIE3_UKHlLM";
+
+    fn parse(query: &str) -> Result<Params, Error> {
+        Params::parse(Some(query))
+    }
+
+    #[test]
+    fn absent_parameters_leave_the_defaults() {
+        for query in ["", "t=json", "chain=0&t=json", "limit", "&&=&", "Limit=x", "%", "limit&next"]
+        {
+            assert_eq!(parse(query).unwrap(), Params::default(), "{query}");
+        }
+        assert_eq!(Params::parse(None).unwrap(), Params::default());
+    }
+
+    #[test]
+    fn values_are_percent_decoded() {
+        let cursor = format!("inclusive:{HASH}").parse().unwrap();
+        for next in [format!("next=inclusive:{HASH}"), format!("n%65xt=%69nclusive%3a{HASH}")] {
+            assert_eq!(parse(&next).unwrap().next, Some(cursor));
+        }
+        assert_eq!(parse("limit=%31%30").unwrap().limit, Some(10));
+    }
+
+    #[test]
+    fn first_of_a_repeated_parameter_counts() {
+        assert_eq!(parse("limit=1&limit=2&limit=x").unwrap().limit, Some(1));
+    }
+
+    #[test]
+    fn numbers_beyond_their_type_are_the_largest() {
+        let params = parse("limit=99999999999999999999999&maxheight=99999999999999999999").unwrap();
+        assert_eq!(params.limit, Some(usize::MAX));
+        assert_eq!(params.heights.max, Some(BlockHeight::new(u64::MAX)));
+        assert_eq!(params.limit_of(360), 360);
+        assert_eq!(parse("limit=0").unwrap().limit_of(360), 0);
+        assert_eq!(parse("minheight=007").unwrap().heights.min, Some(BlockHeight::new(7)));
+    }
+
+    #[test]
+    fn values_that_do_not_parse_are_refused() {
+        for query in [
+            "limit=-1",
+            "limit=",
+            "limit=+5",
+            "limit=1e9",
+            "limit=%FF",
+            "limit=5%00",
+            "minheight=0x10",
+            "maxheight=-0",
+            "next=",
+            "next=null",
+            "next=inclusive:",
+            "next=inclusive%3Ashort",
+            "next=INCLUSIVE:qgsxD1G5m8dGZ4W9nMKBotU2I10ilURkRIE3_UKHlLM",
+        ] {
+            assert!(matches!(parse(query), Err(Error::Parameter { .. })), "{query}");
+        }
+    }
+}

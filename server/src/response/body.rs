@@ -1,0 +1,65 @@
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::octets::{Cut, Stream};
+
+/// The body of an answer: of known length, or a stream.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Slices, sent as they are.
+    Whole(VecDeque<Bytes>),
+    /// As much as its source gives.
+    Stream(Box<Stream>),
+}
+
+impl Body {
+    /// No bytes.
+    pub(crate) const fn empty() -> Self {
+        Self::Whole(VecDeque::new())
+    }
+
+    fn len(&self) -> Option<u64> {
+        match self {
+            Self::Whole(slices) => Some(slices.iter().map(|slice| slice.len() as u64).sum()),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(if bytes.is_empty() { VecDeque::new() } else { [bytes].into() })
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Self::Whole(slices) => {
+                Poll::Ready(slices.pop_front().map(|data| Ok(Frame::data(data))))
+            }
+            Self::Stream(stream) => stream.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(slices) => slices.is_empty(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.len().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

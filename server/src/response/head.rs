@@ -1,0 +1,230 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, RETRY_AFTER, SERVER, TRAILER, VARY,
+};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use http_body::Body as _;
+use plait_engine::Cursor;
+
+use super::octets::{X_NEXT, join};
+use super::{Body, Stream};
+use crate::error::{Error, allowed};
+
+const X_PEER_ADDR: HeaderName = HeaderName::from_static("x-peer-addr");
+const X_SERVER_TIMESTAMP: HeaderName = HeaderName::from_static("x-server-timestamp");
+const X_CHAINWEB_NODE_VERSION: HeaderName = HeaderName::from_static("x-chainweb-node-version");
+
+/// The release of chainweb-node whose API this is.
+const NODE_VERSION: HeaderValue = HeaderValue::from_static("2.32");
+
+const SERVER_NAME: HeaderValue =
+    HeaderValue::from_static(concat!("plait/", env!("CARGO_PKG_VERSION")));
+
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-peer-addr, x-server-timestamp, x-chainweb-node-version, x-next, link, etag",
+);
+
+const OCTETS: &str = "application/octet-stream";
+
+/// What every answer on one connection says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    peer: HeaderValue,
+}
+
+impl Stamp {
+    /// The stamp of a connection with this client.
+    pub(crate) fn new(peer: &impl ToString) -> Self {
+        let peer = HeaderValue::try_from(peer.to_string());
+        Self { peer: peer.unwrap_or(HeaderValue::from_static("unknown")) }
+    }
+
+    /// Adds the headers that every answer has.
+    pub(crate) fn apply(&self, mut response: Response<Body>) -> Response<Body> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(X_PEER_ADDR, self.peer.clone());
+        headers.insert(X_SERVER_TIMESTAMP, now.as_secs().into());
+        headers.insert(X_CHAINWEB_NODE_VERSION, NODE_VERSION);
+        headers.insert(SERVER, SERVER_NAME);
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+        response
+    }
+}
+
+fn typed(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An answer of JSON, in whichever of its types.
+pub(crate) fn json(content_type: &'static str, body: Bytes) -> Response<Body> {
+    typed(content_type, body.into())
+}
+
+/// An answer of text.
+pub(crate) fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+    let mut response =
+        typed("text/plain;charset=utf-8", Bytes::from_static(body.as_bytes()).into());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer of records, whole ones, of known length.
+pub(crate) fn octets(slices: Vec<Bytes>) -> Response<Body> {
+    typed(OCTETS, Body::Whole(join(slices)))
+}
+
+/// An answer of records, as many as there are.
+pub(crate) fn stream(stream: Stream) -> Response<Body> {
+    let mut response = typed(OCTETS, Body::Stream(Box::new(stream)));
+    response.headers_mut().insert(TRAILER, HeaderValue::from_static("X-Next"));
+    response
+}
+
+/// An answer without a body.
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer to a request that failed.
+pub(crate) fn error(error: &Error) -> Response<Body> {
+    let mut response = json("application/json;charset=utf-8", error.body());
+    *response.status_mut() = error.status();
+    let headers = response.headers_mut();
+    match error {
+        Error::Method(methods) => {
+            headers.extend(HeaderValue::try_from(allowed(methods)).ok().map(|list| (ALLOW, list)));
+        }
+        Error::Busy | Error::Full => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        // The rest of the body would be taken for the next request.
+        Error::BodyLong { .. } | Error::BodySlow | Error::BodyCut => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The answer to `OPTIONS`, which browsers ask before requests to another origin.
+pub(crate) fn preflight(methods: &[Method]) -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    if let Ok(list) = HeaderValue::try_from(allowed(methods)) {
+        headers.insert(ALLOW, list.clone());
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, list);
+    }
+    let allowed_headers = HeaderValue::from_static("content-type, if-none-match");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response
+}
+
+/// Marks an answer as one that never changes.
+pub(crate) fn immutable(mut response: Response<Body>, tag: &str) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::try_from(tag).ok().map(|tag| (ETAG, tag)));
+    let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+    headers.insert(CACHE_CONTROL, forever);
+    response
+}
+
+/// The answer to a client that has the representation already.
+pub(crate) fn not_modified(tag: &str) -> Response<Body> {
+    immutable(empty(StatusCode::NOT_MODIFIED), tag)
+}
+
+/// Adds `X-Next` and `Link` to a page of records that has a next one.
+pub(crate) fn link_next(
+    mut response: Response<Body>,
+    uri: &Uri,
+    next: Option<Cursor>,
+) -> Response<Body> {
+    if let Some(next) = next.map(|cursor| cursor.to_string()) {
+        let others = uri.query().unwrap_or_default().split('&');
+        let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("next="));
+        let query: String = others.flat_map(|pair| [pair, "&"]).collect();
+        let link = format!("<{}?{query}next={next}>; rel=\"next\"", uri.path());
+        let headers = response.headers_mut();
+        headers.extend(HeaderValue::try_from(link).ok().map(|link| (LINK, link)));
+        headers.extend(HeaderValue::try_from(next).ok().map(|next| (X_NEXT, next)));
+    }
+    response
+}
+
+/// The answer to `HEAD`: what `GET` would have, but the body.
+pub(crate) fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = length.filter(|_| !bodiless) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash() -> plait_engine::BlockHash {
+        plait_engine::BlockHash::new([0; 32])
+    }
+
+    #[test]
+    fn every_answer_is_stamped() {
+        let response = Stamp::new(&"1.2.3.4:5").apply(error(&Error::Path));
+        let headers = response.headers();
+        assert_eq!(headers["x-peer-addr"], "1.2.3.4:5");
+        assert!(headers["x-server-timestamp"].to_str().unwrap().parse::<u64>().unwrap() > 1 << 30);
+        assert_eq!(headers["x-chainweb-node-version"], "2.32");
+        assert_eq!(headers["server"], concat!("plait/", env!("CARGO_PKG_VERSION")));
+        assert_eq!(headers["access-control-allow-origin"], "*");
+        assert_eq!(headers["vary"], "accept");
+    }
+
+    #[test]
+    fn errors_say_what_helps() {
+        let methods = error(&Error::Method(&[Method::GET, Method::HEAD]));
+        assert_eq!(methods.headers()["allow"], "GET, HEAD");
+        assert_eq!(error(&Error::Busy).headers()["retry-after"], "1");
+        assert_eq!(error(&Error::BodySlow).headers()["connection"], "close");
+        assert_eq!(error(&Error::Path).headers().get("connection"), None);
+    }
+
+    #[test]
+    fn link_replaces_the_cursor_and_keeps_the_rest() {
+        let next = Cursor::Inclusive(hash());
+        for (uri, expected) in [
+            ("/a/b?limit=3", "/a/b?limit=3&next="),
+            ("/a/b?next=old&limit=3&t=%20&next=older", "/a/b?limit=3&t=%20&next="),
+            ("http://host/a?limit=3&", "/a?limit=3&next="),
+            ("/a", "/a?next="),
+        ] {
+            let response = link_next(empty(StatusCode::OK), &uri.parse().unwrap(), Some(next));
+            assert_eq!(response.headers()["link"], format!("<{expected}{next}>; rel=\"next\""));
+            assert_eq!(response.headers()["x-next"], next.to_string());
+        }
+        let last = link_next(empty(StatusCode::OK), &"/a".parse().unwrap(), None);
+        assert!(last.headers().is_empty());
+    }
+
+    #[test]
+    fn head_keeps_the_length_and_drops_the_body() {
+        let response = without_body(json("application/json", Bytes::from_static(b"{}")));
+        assert_eq!(response.headers()["content-length"], "2");
+        assert!(response.body().is_end_stream());
+        assert_eq!(without_body(not_modified("\"x\"")).headers().get("content-length"), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! Answers: bodies, JSON, and the heads around them.
+//!
+//! Enters: pages of the engine, streams behind [`Source`], errors. Leaves: `Response<Body>`.
+//!
+//! - `I-1` A page is sent as the slices that the engine lends: no copy for `octet-stream`.
+//! - `I-2` A stream holds what was read for it and not yet sent, at most two steps of its source.
+//! - `I-3` Every answer, of whatever status, has the headers that [`Stamp`] adds.
+
+mod body;
+mod head;
+mod json;
+mod octets;
+
+pub(crate) use body::Body;
+pub(crate) use head::{
+    Stamp, error, immutable, json, link_next, not_modified, octets, preflight, stream, text,
+    without_body,
+};
+pub(crate) use json::{cut, hashes, header, headers};
+pub(crate) use octets::{Cut, Source, Step, Stream};

@@ -1,0 +1,235 @@
+//! From method and path to an endpoint. [`Route::find`] is pure; [`answer`] calls the endpoint.
+//!
+//! Everything but an answer of an endpoint is made here: unknown paths, wrong methods, `OPTIONS`,
+//! `HEAD`, errors.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use percent_encoding::percent_decode_str;
+use plait_engine::{ChainId, ChainwebVersion};
+
+use crate::endpoint::{self, App};
+use crate::error::Error;
+use crate::response::{self, Body};
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Route {
+    Health,
+    Info,
+    Cut,
+    Hashes(ChainId),
+    HashBranch(ChainId),
+    Headers(ChainId),
+    HeaderBranch(ChainId),
+    /// The hash as it stands in the path, decoded.
+    Header(ChainId, String),
+    /// The server as a whole: `OPTIONS *`.
+    Server,
+}
+
+impl Route {
+    /// What `path` leads to on a server of this network; `None` if nowhere.
+    ///
+    /// Segments are percent-decoded, and one slash at the end is ignored, as the reference does.
+    fn find(version: ChainwebVersion, path: &str) -> Option<Self> {
+        if path == "*" {
+            return Some(Self::Server);
+        }
+        let mut segments = Vec::with_capacity(8);
+        for segment in path.strip_prefix('/')?.split('/') {
+            segments.push(percent_decode_str(segment).decode_utf8().ok()?);
+        }
+        if segments.len() > 1 && segments.last().is_some_and(|last| last.is_empty()) {
+            segments.pop();
+        }
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        match segments.as_slice() {
+            ["health-check"] => Some(Self::Health),
+            ["info"] => Some(Self::Info),
+            ["chainweb", "0.0", network, rest @ ..] if *network == version.name() => {
+                Self::find_in_network(version, rest)
+            }
+            _ => None,
+        }
+    }
+
+    fn find_in_network(version: ChainwebVersion, segments: &[&str]) -> Option<Self> {
+        let ["chain", number, rest @ ..] = segments else {
+            return match segments {
+                ["health-check"] => Some(Self::Health),
+                ["info"] => Some(Self::Info),
+                ["cut"] => Some(Self::Cut),
+                _ => None,
+            };
+        };
+        let chain = version.chain_ids().find(|chain| chain.to_string() == *number)?;
+        match rest {
+            ["hash"] => Some(Self::Hashes(chain)),
+            ["hash", "branch"] => Some(Self::HashBranch(chain)),
+            ["header"] => Some(Self::Headers(chain)),
+            ["header", "branch"] => Some(Self::HeaderBranch(chain)),
+            ["header", hash] => Some(Self::Header(chain, (*hash).to_owned())),
+            _ => None,
+        }
+    }
+
+    /// The methods it answers to.
+    const fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::HashBranch(_) | Self::HeaderBranch(_) => &[Method::POST, Method::OPTIONS],
+            Self::Health
+            | Self::Info
+            | Self::Cut
+            | Self::Hashes(_)
+            | Self::Headers(_)
+            | Self::Header(..) => &[Method::GET, Method::HEAD, Method::OPTIONS],
+            Self::Server => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
+        }
+    }
+}
+
+/// Answers a request, whatever it is.
+pub(crate) async fn answer<B>(app: &App, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let (head, body) = request.into_parts();
+    let result = dispatch(app, &head, body).await;
+    let response = result.unwrap_or_else(|error| response::error(&error));
+    if head.method == Method::HEAD { response::without_body(response) } else { response }
+}
+
+async fn dispatch<B>(app: &App, head: &Parts, body: B) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let (got, max) = (uri_bytes(head), app.config.uri_bytes_max);
+    if got > max {
+        return Err(Error::UriLong { got, max });
+    }
+    let (got, max) = (header_bytes(head), app.config.head_bytes_max);
+    if got > max {
+        return Err(Error::HeadLong { got, max });
+    }
+    let route = Route::find(app.version, head.uri.path()).ok_or(Error::Path)?;
+    if head.method == Method::OPTIONS {
+        return Ok(response::preflight(route.methods()));
+    }
+    if !route.methods().contains(&head.method) {
+        return Err(Error::Method(route.methods()));
+    }
+    match route {
+        Route::Health => Ok(endpoint::health(app)),
+        Route::Info => endpoint::info(app, head).await,
+        Route::Cut => endpoint::cut(app, head).await,
+        Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
+        Route::HashBranch(chain) => endpoint::hash_branch(app, head, body, chain).await,
+        Route::Headers(chain) => endpoint::headers(app, head, chain).await,
+        Route::HeaderBranch(chain) => endpoint::header_branch(app, head, body, chain).await,
+        Route::Header(chain, hash) => endpoint::header(app, head, chain, &hash).await,
+        Route::Server => Err(Error::Path),
+    }
+}
+
+fn uri_bytes(head: &Parts) -> usize {
+    head.uri.path_and_query().map_or(0, |both| both.as_str().len())
+}
+
+/// Bytes of all headers as HTTP/1.1 writes them, each with a colon, a space and a line end.
+fn header_bytes(head: &Parts) -> usize {
+    head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "qgsxD1G5m8dGZ4W9nMKBotU2I10ilURkRIE3_UKHlLM";
+
+    fn find(path: &str) -> Option<Route> {
+        Route::find(ChainwebVersion::Mainnet01, path)
+    }
+
+    #[test]
+    fn paths_lead_to_their_endpoints() {
+        let chain = ChainId::new;
+        for (path, expected) in [
+            ("health-check", Route::Health),
+            ("info", Route::Info),
+            ("cut", Route::Cut),
+            ("cut/", Route::Cut),
+            ("chain/0/hash", Route::Hashes(chain(0))),
+            ("chain/19/hash/branch", Route::HashBranch(chain(19))),
+            ("chain/10/header", Route::Headers(chain(10))),
+            ("chain/10/header/", Route::Headers(chain(10))),
+            ("chain/4/header/branch", Route::HeaderBranch(chain(4))),
+            ("chain/4/header/x", Route::Header(chain(4), "x".to_owned())),
+            ("chain/4/header/%78%2f", Route::Header(chain(4), "x/".to_owned())),
+            ("%63ut", Route::Cut),
+        ] {
+            assert_eq!(find(&format!("/chainweb/0.0/mainnet01/{path}")), Some(expected), "{path}");
+        }
+        assert_eq!(find("/health-check"), Some(Route::Health));
+        assert_eq!(find("/info"), Some(Route::Info));
+        assert_eq!(find("*"), Some(Route::Server));
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        for path in [
+            "",
+            "/",
+            "//",
+            "/cut",
+            "info",
+            "//info",
+            "/info//",
+            "/Info",
+            "/info/x",
+            "/chainweb",
+            "/chainweb/0.0/mainnet01",
+            "/chainweb/0.0/mainnet01/",
+            "/chainweb/0.1/mainnet01/cut",
+            "/chainweb/0.0/testnet04/cut",
+            "/chainweb/0.0/mainnet01%00/cut",
+            "/chainweb/0.0/mainnet01/cut%00",
+            "/chainweb/0.0/mainnet01/%FF%FE",
+            "/chainweb/0.0/mainnet01/%",
+            "/chainweb/0.0/mainnet01/chain",
+            "/chainweb/0.0/mainnet01/chain/20/hash",
+            "/chainweb/0.0/mainnet01/chain/01/hash",
+            "/chainweb/0.0/mainnet01/chain/-1/hash",
+            "/chainweb/0.0/mainnet01/chain/+1/hash",
+            "/chainweb/0.0/mainnet01/chain/x/hash",
+            "/chainweb/0.0/mainnet01/chain//hash",
+            "/chainweb/0.0/mainnet01/chain/4294967296/hash",
+            "/chainweb/0.0/mainnet01/chain/0",
+            "/chainweb/0.0/mainnet01/chain/0/block",
+            "/chainweb/0.0/mainnet01/chain/0/payload",
+            "/chainweb/0.0/mainnet01/chain/0/hash/x",
+            "/chainweb/0.0/mainnet01/chain/0/header/x/y",
+            "/chainweb/0.0/mainnet01/chain/0/header/../hash",
+            "/chainweb/0.0/mainnet01/header/updates",
+            "/make-backup",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn branch_queries_are_posted_and_the_rest_is_got() {
+        let methods =
+            |path: &str| find(&format!("/chainweb/0.0/mainnet01/{path}")).unwrap().methods();
+        for path in ["cut", "info", "health-check", "chain/0/hash", "chain/0/header"] {
+            assert_eq!(methods(path), [Method::GET, Method::HEAD, Method::OPTIONS], "{path}");
+        }
+        assert_eq!(methods(&format!("chain/0/header/{HASH}"))[0], Method::GET);
+        for path in ["chain/0/hash/branch", "chain/0/header/branch"] {
+            assert_eq!(methods(path), [Method::POST, Method::OPTIONS], "{path}");
+        }
+    }
+}
