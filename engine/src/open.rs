@@ -45,6 +45,12 @@ impl Engine {
         Self::with(Store::open(dir)?)
     }
 
+    /// Whether `dir` has a database, of any kind.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        Store::path(dir).join("CURRENT").exists()
+    }
+
     /// Opens the database in `dir`, or makes it if there is none: of `version`, or of mainnet01 if
     /// that is not said. A new full history has the network's genesis blocks from the start.
     ///

@@ -66,7 +66,7 @@ impl Default for Config {
             bounds_max: 32,
             page_hashes_max: 4096,
             page_headers_max: 360,
-            stream_headers: 1024,
+            stream_headers: 512,
             unknown_lower: UnknownLower::Refuse,
             drain_delay: Duration::ZERO,
             drain_time: Duration::from_secs(10),

@@ -146,7 +146,16 @@ fn header_bytes(head: &Parts) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use http_body_util::{BodyExt, Full};
+    use plait_engine::Engine;
+    use plait_engine::store::History;
+    use tempfile::TempDir;
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::bridge::Phase;
+    use crate::config::Config;
 
     const HASH: &str = "qgsxD1G5m8dGZ4W9nMKBotU2I10ilURkRIE3_UKHlLM";
 
@@ -231,5 +240,168 @@ mod tests {
         for path in ["chain/0/hash/branch", "chain/0/header/branch"] {
             assert_eq!(methods(path), [Method::POST, Method::OPTIONS], "{path}");
         }
+    }
+
+    /// A server of a database that holds the genesis blocks of `development` and nothing else.
+    struct Server {
+        app: App,
+        phase: watch::Sender<Phase>,
+        _dir: TempDir,
+    }
+
+    impl Server {
+        fn new(config: Config) -> Self {
+            let dir = TempDir::new().unwrap();
+            let version = Some(ChainwebVersion::Development);
+            let (_, reader) = Engine::open_or_create(dir.path(), version, History::Full).unwrap();
+            let (phase, watcher) = watch::channel(Phase::Serving);
+            Self { app: App::new(reader, config, watcher), phase, _dir: dir }
+        }
+
+        async fn ask(
+            &self,
+            method: Method,
+            path: &str,
+            headers: &[(&str, &str)],
+            body: impl Into<Bytes>,
+        ) -> Response<Body> {
+            let path = path.replace('~', "/chainweb/0.0/development");
+            let builder = Request::builder().method(method).uri(path);
+            let builder = headers.iter().fold(builder, |b, (name, value)| b.header(*name, *value));
+            answer(&self.app, builder.body(Full::new(body.into())).unwrap()).await
+        }
+
+        async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+            self.ask(Method::GET, path, headers, "").await
+        }
+    }
+
+    async fn bytes(response: Response<Body>) -> Bytes {
+        response.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    fn genesis() -> plait_engine::Header {
+        ChainwebVersion::Development.genesis_header(ChainId::new(0)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_get_the_status_they_deserve() {
+        let server = Server::new(Config::default());
+        let hash = genesis().view().hash();
+        let unknown = "A".repeat(43);
+        let body = format!(r#"{{"upper":["{hash}"]}}"#);
+        let text = ("content-type", "text/plain");
+        let html = ("accept", "text/html");
+        for (method, path, headers, body, status) in [
+            (Method::GET, "/health-check", &[html][..], "", 200),
+            (Method::GET, "~/info", &[], "", 200),
+            (Method::GET, "~/cut?maxheight=0", &[], "", 200),
+            (Method::GET, "~/cut", &[html], "", 406),
+            (Method::GET, "~/cut?maxheight=x", &[], "", 400),
+            (Method::GET, "~/chain/0/hash?limit=-1", &[], "", 400),
+            (Method::GET, "~/chain/0/hash?limit=-1", &[html], "", 406),
+            (Method::GET, "~/chain/20/hash?limit=-1", &[], "", 404),
+            (Method::GET, &format!("~/chain/0/hash?next=inclusive:{unknown}"), &[], "", 404),
+            (Method::GET, &format!("~/chain/0/header/{hash}"), &[], "", 200),
+            (Method::GET, &format!("~/chain/1/header/{hash}"), &[], "", 404),
+            (Method::GET, &format!("~/chain/0/header/{unknown}"), &[], "", 404),
+            (Method::GET, "~/chain/0/header/short", &[], "", 400),
+            (Method::POST, "~/chain/0/header/short", &[], "", 405),
+            (Method::PUT, "~/chain/0/hash/branch", &[], "", 405),
+            (Method::GET, "~/chain/0/hash/branch", &[], "", 405),
+            (Method::POST, "~/chain/0/hash/branch", &[], "", 400),
+            (Method::POST, "~/chain/0/hash/branch", &[], "{", 400),
+            (Method::POST, "~/chain/0/hash/branch", &[], "{}", 200),
+            (Method::POST, "~/chain/0/hash/branch", &[text], "{}", 415),
+            (Method::POST, "~/chain/0/hash/branch", &[], body.as_str(), 200),
+            (Method::POST, "~/chain/1/header/branch", &[], body.as_str(), 404),
+            (Method::POST, "~/chain/0/header/branch?limit=x", &[], body.as_str(), 400),
+            (Method::OPTIONS, "~/cut", &[], "", 204),
+            (Method::OPTIONS, "~/nowhere", &[], "", 404),
+            (Method::GET, "*", &[], "", 404),
+            (Method::GET, &format!("~/cut?{}", "x".repeat(9000)), &[], "", 414),
+            (Method::GET, "~/cut", &[("x", &*"x".repeat(40_000))], "", 431),
+        ] {
+            let response = server.ask(method.clone(), path, headers, body.to_owned()).await;
+            let path = path.get(..80).unwrap_or(path);
+            assert_eq!(response.status(), status, "{method} {path} {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_header_comes_in_three_forms_and_is_cached() {
+        let server = Server::new(Config::default());
+        let path = format!("~/chain/0/header/{}", genesis().view().hash());
+        let octets = [("accept", "application/octet-stream")];
+        let response = server.get(&path, &octets).await;
+        let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+        assert_eq!(bytes(response).await, genesis().view().as_bytes()[..]);
+        let again = [octets[0], ("if-none-match", &tag)];
+        assert_eq!(server.get(&path, &again).await.status(), StatusCode::NOT_MODIFIED);
+        let other = server.get(&path, &again[1..]).await;
+        assert_eq!(bytes(other).await.len(), 426);
+        let object = [("accept", "application/json;blockheader-encoding=object")];
+        let object = server.get(&path, &object).await;
+        assert_eq!(
+            object.headers()["content-type"],
+            "application/json;blockheader-encoding=object"
+        );
+        assert!(bytes(object).await.starts_with(b"{\"nonce\":"));
+    }
+
+    #[tokio::test]
+    async fn octets_are_a_page_with_a_limit_and_a_stream_without() {
+        let server = Server::new(Config::default());
+        let octets = [("accept", "application/octet-stream")];
+        let page = server.get("~/chain/0/header?limit=0", &octets).await;
+        assert_eq!(page.headers().get("trailer"), None);
+        assert!(bytes(page).await.is_empty());
+        let stream = server.get("~/chain/0/header", &octets).await;
+        assert_eq!(stream.headers()["trailer"], "X-Next");
+        assert_eq!(bytes(stream).await, genesis().view().as_bytes()[..]);
+        let none = server.get("~/chain/0/header?minheight=1", &octets).await;
+        assert!(bytes(none).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn head_has_the_headers_of_get() {
+        let server = Server::new(Config::default());
+        let path = "~/chain/0/hash";
+        let head = server.ask(Method::HEAD, path, &[], "").await;
+        let length = head.headers()["content-length"].to_str().unwrap().to_owned();
+        assert!(bytes(head).await.is_empty());
+        assert_eq!(bytes(server.get(path, &[]).await).await.len().to_string(), length);
+    }
+
+    #[tokio::test]
+    async fn leaving_server_is_unhealthy_but_still_answers() {
+        let server = Server::new(Config::default());
+        server.phase.send_replace(Phase::Leaving);
+        let health = server.get("/health-check", &[]).await;
+        assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(server.get("~/cut", &[]).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_without_a_place_to_read_are_turned_away() {
+        let server = Server::new(Config { reads_max: 0, ..Config::default() });
+        let response = server.get("~/cut", &[]).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(server.get("/health-check", &[]).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn stream_is_cut_between_chunks_when_the_server_stops() {
+        let server = Server::new(Config { stream_headers: 1, ..Config::default() });
+        server.phase.send_replace(Phase::Cutting);
+        let headers = [("accept", "application/octet-stream"), ("te", "trailers")];
+        let stream = server.get("~/chain/0/header", &headers).await;
+        let collected = stream.into_body().collect().await.unwrap();
+        let next = collected.trailers().unwrap()["x-next"].to_str().unwrap().to_owned();
+        assert_eq!(next, format!("exclusive:{}", genesis().view().hash()));
+        assert_eq!(collected.to_bytes(), genesis().view().as_bytes()[..]);
+        let broken = server.get("~/chain/0/header", &headers[..1]).await;
+        assert!(broken.into_body().collect().await.is_err());
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! Exit status: 0 for success, 1 if a replay rejected something, 2 for wrong usage and for I/O.
 
+mod info;
+mod interrupt;
+mod progress;
+mod replay;
 mod serve;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use plait_engine::ChainwebVersion;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,7 +35,9 @@ struct Cli {
 /// Each variant's arguments have a `run` that returns the exit status.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
+    Replay(replay::Args),
+    Info(info::Args),
 }
 
 /// Parses the command line and runs the command.
@@ -44,7 +51,16 @@ pub(crate) fn main() -> ExitCode {
         .init();
     match cli.command {
         Command::Serve(args) => args.run(),
+        Command::Replay(args) => args.run(),
+        Command::Info(args) => args.run(),
     }
+}
+
+fn parse_network(name: &str) -> Result<ChainwebVersion, String> {
+    ChainwebVersion::from_name(name).ok_or_else(|| {
+        let names = ChainwebVersion::ALL.map(ChainwebVersion::name).join(", ");
+        format!("not one of {names}")
+    })
 }
 
 /// Reports on standard error what failed, why, and what to do next; returns the exit status.

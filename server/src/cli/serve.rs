@@ -48,7 +48,7 @@ struct Limits {
     max_connections: Option<usize>,
 
     /// Time for the head of a request [default: 10].
-    #[arg(long, value_name = "SECONDS", env = "PLAIT_HEAD_TIME", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", env = "PLAIT_HEAD_TIME", value_parser = some_seconds)]
     head_time: Option<Duration>,
 
     /// Bytes of the head of a request, at least 8192 [default: 32768].
@@ -60,7 +60,7 @@ struct Limits {
     max_uri_bytes: Option<usize>,
 
     /// Time for the body of a request [default: 10].
-    #[arg(long, value_name = "SECONDS", env = "PLAIT_BODY_TIME", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", env = "PLAIT_BODY_TIME", value_parser = some_seconds)]
     body_time: Option<Duration>,
 
     /// Bytes of the body of a request [default: 65536].
@@ -68,11 +68,11 @@ struct Limits {
     max_body_bytes: Option<usize>,
 
     /// How long a connection is kept without a request [default: 75].
-    #[arg(long, value_name = "SECONDS", env = "PLAIT_IDLE_TIME", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", env = "PLAIT_IDLE_TIME", value_parser = some_seconds)]
     idle_time: Option<Duration>,
 
     /// How long a client may take nothing of its answer [default: 30].
-    #[arg(long, value_name = "SECONDS", env = "PLAIT_STALL_TIME", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", env = "PLAIT_STALL_TIME", value_parser = some_seconds)]
     stall_time: Option<Duration>,
 
     /// Reads of the database at once [default: 4 a core, at least 8].
@@ -95,7 +95,7 @@ struct Limits {
     #[arg(long, value_name = "N", env = "PLAIT_MAX_PAGE_HEADERS", value_parser = at_least_one)]
     max_page_headers: Option<usize>,
 
-    /// Headers that a stream reads at once [default: 1024].
+    /// Headers that a stream reads at once [default: 512].
     #[arg(long, value_name = "N", env = "PLAIT_STREAM_HEADERS", value_parser = at_least_one)]
     stream_headers: Option<usize>,
 
@@ -263,6 +263,12 @@ fn advice(error: &OpenError) -> &'static str {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "expected seconds, as in 10 or 0.5")?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|time| {
+        if time.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(time) }
+    })
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

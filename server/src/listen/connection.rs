@@ -57,7 +57,7 @@ impl Server {
             tracing::debug!(%peer, "cannot set TCP_NODELAY: {error}");
         }
         let activity = Activity::new();
-        let stamp = Stamp::new(&peer);
+        let stamp = Stamp::new(&SocketAddr::new(peer.ip().to_canonical(), peer.port()));
         let service = service_fn(|request| {
             let turn = Turn::begin(&activity, request.version());
             answer(Arc::clone(&self.app), stamp.clone(), request, turn, admitted)

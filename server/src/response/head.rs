@@ -53,7 +53,7 @@ impl Stamp {
         headers.insert(SERVER, SERVER_NAME);
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        headers.insert(VARY, HeaderValue::from_static("accept"));
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
         response
     }
 }
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(headers["x-chainweb-node-version"], "2.32");
         assert_eq!(headers["server"], concat!("plait/", env!("CARGO_PKG_VERSION")));
         assert_eq!(headers["access-control-allow-origin"], "*");
-        assert_eq!(headers["vary"], "accept");
+        assert_eq!(headers["vary"], "Accept");
     }
 
     #[test]

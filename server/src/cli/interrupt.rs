@@ -1,0 +1,47 @@
+//! Ctrl-C and SIGTERM for commands that work in batches: the first asks to stop, the second ends
+//! the process. What is committed by then is safe either way.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// How long a batch may take to end, for example one that waits for standard input.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+static STOP: AtomicBool = AtomicBool::new(false);
+static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
+
+/// A flag that the first signal sets. Where signals cannot be watched they end the process, as
+/// ever.
+pub(super) fn flag() -> &'static AtomicBool {
+    if let Ok(signals) = Signals::new([SIGINT, SIGTERM]) {
+        thread::spawn(move || watch(signals));
+    }
+    &STOP
+}
+
+/// The exit status of a process that a signal stopped: 128 and its number.
+pub(super) fn exit_code() -> ExitCode {
+    ExitCode::from(u8::try_from(status()).unwrap_or(u8::MAX))
+}
+
+fn status() -> i32 {
+    128 + SIGNAL.load(Ordering::Relaxed)
+}
+
+fn watch(mut signals: Signals) {
+    for signal in signals.forever() {
+        SIGNAL.store(signal, Ordering::Relaxed);
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(status());
+        }
+        thread::spawn(|| {
+            thread::sleep(PATIENCE);
+            std::process::exit(status());
+        });
+    }
+}

@@ -1,0 +1,257 @@
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use plait_engine::replay::source::{self, Format, Source};
+use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
+use plait_engine::store::{History, StoreError};
+use plait_engine::verify::{Level, Verifier};
+use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Writer};
+
+use super::progress::Display;
+use super::{fail, interrupt, parse_network};
+
+const EXAMPLES: &str = "\
+Examples:
+  plait replay --db ./db mainnet-headers.bin
+  plait replay --db ./db --format node --allow-partial /data/chainweb-db/0/rocksDb
+  curl -s http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3 |
+    plait replay --db ./db --network mainnet01 -
+
+Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
+130 or 143 stopped by a signal. Running the same command again goes on.";
+
+/// Rejections that are printed one by one.
+const REJECTIONS_SHOWN: u64 = 100;
+
+/// Verify the headers of a dump and store them.
+///
+/// A record that is wrong ends the replay: what came before it stays. The database is made if there
+/// is none; it is a full history, which begins with the network's genesis blocks, unless --root or
+/// --allow-partial says otherwise.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Folder of the database.
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
+    db: PathBuf,
+
+    /// Network of the headers [default: that of the database, or mainnet01].
+    #[arg(long, value_name = "NAME", value_parser = parse_network)]
+    network: Option<ChainwebVersion>,
+
+    /// Format of the inputs [default: told by their content].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<InputFormat>,
+
+    /// What is checked besides the link to the parent.
+    #[arg(long, value_name = "LEVEL", default_value = "hash")]
+    verify: VerifyLevel,
+
+    /// Store this block though its parent is not there; may be given several times.
+    #[arg(long, value_name = "HASH", conflicts_with = "allow_partial")]
+    root: Vec<BlockHash>,
+
+    /// Store any block whose parent is not there, as the beginning of a part of its own.
+    #[arg(long)]
+    allow_partial: bool,
+
+    /// Skip records that are wrong, and count them.
+    #[arg(long)]
+    keep_going: bool,
+
+    /// Files, a folder of a chainweb-node's database, or - for standard input.
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InputFormat {
+    /// Concatenated 318-byte headers.
+    Binary,
+    /// One header a line, as JSON object or base64url string, or one page of the API a line.
+    Jsonl,
+    /// The RocksDB directory of a chainweb-node.
+    Node,
+}
+
+impl From<InputFormat> for Format {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Binary => Self::Binary,
+            InputFormat::Jsonl => Self::Jsonl,
+            InputFormat::Node => Self::Node,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum VerifyLevel {
+    /// Block hash, proof of work, and place in the graph.
+    Hash,
+    /// The place in the graph only: for a source that you trust.
+    None,
+}
+
+impl From<VerifyLevel> for Level {
+    fn from(level: VerifyLevel) -> Self {
+        match level {
+            VerifyLevel::Hash => Self::Hash,
+            VerifyLevel::None => Self::None,
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn run(self) -> ExitCode {
+        let stop = interrupt::flag();
+        match self.replay(stop) {
+            Ok(summary) if summary.stopped => {
+                eprintln!("stopped by a signal; run the same command again to go on");
+                interrupt::exit_code()
+            }
+            Ok(summary) => ExitCode::from(u8::from(summary.rejected > 0)),
+            Err(Failed::Open(error)) => fail(&error, open_advice(&error)),
+            Err(Failed::Replay(error)) => fail(&error, replay_advice(&error)),
+        }
+    }
+
+    fn replay(&self, stop: &AtomicBool) -> Result<Summary, Failed> {
+        // Where there is no database, one is made only for an input that can be read.
+        let mut opened = match self.inputs.first() {
+            Some(input) if !Engine::exists(&self.db) => {
+                let version = self.network.unwrap_or(ChainwebVersion::Mainnet01);
+                Some(self.open(input, version).map_err(Failed::Replay)?)
+            }
+            _ => None,
+        };
+        let mut writer = self.writer()?;
+        let level = Level::from(self.verify);
+        let verifier = Verifier::new(writer.version(), level);
+        let version = writer.version();
+        let mut replay =
+            Replay::new(&mut writer, verifier, self.admission(), self.keep_going, stop);
+        let (start, mut display) = (Instant::now(), Display::new());
+        let mut result = Ok(());
+        for input in &self.inputs {
+            let source = opened.take().map_or_else(|| self.open(input, version), Ok);
+            result = source.and_then(|mut source| run(input, source.as_mut(), &mut replay, &mut display));
+            let summary = replay.summary();
+            if result.is_err() || summary.stopped || summary.rejected > 0 && !self.keep_going {
+                break;
+            }
+        }
+        display.finish();
+        let summary = replay.summary();
+        report(summary, start, level);
+        result.map(|()| summary).map_err(Failed::Replay)
+    }
+
+    fn open(
+        &self,
+        input: &Path,
+        version: ChainwebVersion,
+    ) -> Result<Box<dyn Source>, ReplayError> {
+        source::open(input, self.format.map(Format::from), version)
+    }
+
+    fn writer(&self) -> Result<Writer, Failed> {
+        let history = match self.admission() {
+            Admission::Genesis => History::Full,
+            Admission::Roots(_) | Admission::Any => History::Partial,
+        };
+        let opened = Engine::open_or_create(&self.db, self.network, history);
+        Ok(opened.map_err(Failed::Open)?.0)
+    }
+
+    fn admission(&self) -> Admission {
+        match (self.allow_partial, self.root.as_slice()) {
+            (true, _) => Admission::Any,
+            (false, []) => Admission::Genesis,
+            (false, roots) => Admission::Roots(roots.iter().copied().collect::<HashSet<_>>()),
+        }
+    }
+}
+
+fn run(
+    input: &Path,
+    source: &mut dyn Source,
+    replay: &mut Replay<'_>,
+    display: &mut Display,
+) -> Result<(), ReplayError> {
+    let mut shown = 0;
+    replay.run(source, &mut |event| match event {
+        Event::Committed(progress) => display.show(progress),
+        Event::Rejected(rejection) => {
+            shown += 1;
+            if shown <= REJECTIONS_SHOWN {
+                display.line(&format!("rejected: {}: {rejection}", input.display()));
+            } else if shown == REJECTIONS_SHOWN + 1 {
+                display.line("rejected: more, which are counted only");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Why a replay ended early, other than by a wrong record.
+enum Failed {
+    Open(OpenError),
+    Replay(ReplayError),
+}
+
+fn report(summary: Summary, start: Instant, level: Level) {
+    let seconds = start.elapsed().as_secs_f64();
+    let records = summary.stored + summary.known + summary.rejected;
+    #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+    let rate = records as f64 / seconds.max(1e-9);
+    eprintln!(
+        "stored {}, already there {}, rejected {}: {records} headers in {seconds:.1} s \
+         ({rate:.0} headers/s), verified at level {}",
+        summary.stored,
+        summary.known,
+        summary.rejected,
+        level.name(),
+    );
+}
+
+fn open_advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Network { .. } => {
+            "A database holds one network: name another --db, or leave --network out."
+        }
+        OpenError::Store(StoreError::Locked { .. }) => {
+            "Stop the plait serve or plait replay that has it open, then try again."
+        }
+        OpenError::Store(StoreError::Foreign { .. }) => {
+            "To read a chainweb-node's database, name it as INPUT and another folder as --db."
+        }
+        OpenError::Store(StoreError::Format { .. }) => {
+            "Use the release of plait that made it, or replay the dump into another --db."
+        }
+        OpenError::Store(_) => "Check the folder that --db names, its permissions and free space.",
+    }
+}
+
+fn replay_advice(error: &ReplayError) -> &'static str {
+    match error {
+        ReplayError::Io { .. } => "Check that the input is there and can be read.",
+        ReplayError::Empty { .. } => "Nothing was stored.",
+        ReplayError::Format { .. } | ReplayError::NoHeaders { .. } => {
+            "See plait replay --help for --format and --network."
+        }
+        ReplayError::NoDatabase { .. } => {
+            "Name the folder that holds the node's database, often .../0/rocksDb."
+        }
+        ReplayError::Database { .. } => {
+            "If the node is running, stop it or replay a backup of its database."
+        }
+        ReplayError::Write(_) => {
+            "What was stored before is kept. Free some space if the disk is full, then run the \
+             same command again to go on."
+        }
+    }
+}
