@@ -8,5 +8,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // RocksDB keeps every table file open, beside the connections; 1,024 is little for both. Where
+    // the system refuses more, what it grants is used.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     cli::main()
 }

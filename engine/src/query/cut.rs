@@ -7,6 +7,10 @@ use crate::store::History;
 use crate::tree::{Forest, NodeId};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank, Weight};
 
+/// How often a block is moved down in search of concurrent neighbours. No fork of a braid is nearly
+/// as deep; histories that never agree must not make a walk to genesis.
+const STEPS_MAX: usize = 20_000;
+
 /// One block of each chain that together are the state of the chainweb.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -57,8 +61,9 @@ impl View<'_> {
     ///
     /// At most one block of each chain. From a full history, blocks that are pairwise concurrent:
     /// the heaviest block of each chain, moved down where neighbours do not agree, of the chains
-    /// that the network has at the lowest height in it. From a partial history, where that does
-    /// not leave a block of every chain that is held, the heaviest block of each of them.
+    /// that the network has at the lowest height in it. Where that has no end within reason, or
+    /// would run out of blocks of a partial history, the heaviest block of each chain that is
+    /// held.
     ///
     /// # Errors
     ///
@@ -86,10 +91,11 @@ impl View<'_> {
         Ok(Cut::new(&cut))
     }
 
-    /// Moves blocks down until neighbours are concurrent. `None` if a partial history runs out.
+    /// Moves blocks down until neighbours are concurrent. `None` if a partial history runs out, or
+    /// after too many steps.
     fn concurrent(&self, mut cut: Vec<Header>) -> Result<Option<Vec<Header>>, QueryError> {
         let partial = self.snapshot.meta().history == History::Partial;
-        loop {
+        for _ in 0..STEPS_MAX {
             let lowest = cut.iter().map(|header| header.view().height()).min().unwrap_or_default();
             let graph = self.version.graph_at(lowest);
             if !partial {
@@ -107,6 +113,7 @@ impl View<'_> {
                 None => return Ok(None),
             }
         }
+        Ok(None)
     }
 
     /// Replaces blocks above `height` by their ancestor there.

@@ -13,6 +13,9 @@ const BLOCK_CACHE_BYTES: usize = 512 << 20;
 /// Bytes of a column family's writes that are held before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
 
+/// Bytes of a table file. Of a whole mainnet's there are some two hundred, all of them open.
+const FILE_BYTES: u64 = 256 << 20;
+
 /// The layout of table files. Pinned, so that an upgrade of RocksDB does not change what is
 /// written; it is part of the format version.
 const TABLE_FORMAT_VERSION: i32 = 6;
@@ -95,6 +98,7 @@ fn column(table: &BlockBasedOptions) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(table);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_target_file_size_base(FILE_BYTES);
     // Headers are hashes and random numbers for the most part: nothing to compress.
     options.set_compression_type(DBCompressionType::None);
     options

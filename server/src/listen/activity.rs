@@ -15,9 +15,16 @@ use crate::response::{Body, Cut};
 /// Bytes of the longest frame by which HTTP/2 merely keeps a connection alive, a ping.
 const PING_BYTES: usize = 17;
 
-/// How long a closed connection waits for the client to close it, too. Closing at once, with bytes
-/// of the client unread, would make its system drop the answer.
-const LINGER_TIME: Duration = Duration::from_secs(1);
+/// How long a connection that is shut down waits for the client to send more or to close it, too.
+/// Closing at once would answer what still comes, be it the rest of a body or an HTTP/2 window
+/// update, with a reset, and that throws away what the client has not read.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// How long it waits at most, whatever the client sends.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A connection on which nothing happened for so long has nothing on its way.
+const CALM_TIME: Duration = Duration::from_secs(1);
 
 /// What happened on one connection, and when: the socket and the requests write it, a timer reads
 /// it.
@@ -33,13 +40,18 @@ pub(super) struct Activity {
     /// Requests for which the client waits, not the server.
     awaited: AtomicU64,
     /// Milliseconds after `begin`: when the last request or write was over, when the first byte
-    /// of a head came (0 for no), when the socket was shut down (0 for no).
+    /// of a head came (0 for no), when the last bytes came, when the socket was shut down (0 for
+    /// no).
     quiet_since: AtomicU64,
+    last_read: AtomicU64,
     head_since: AtomicU64,
     closed_at: AtomicU64,
     /// The socket takes no more bytes.
     blocked: AtomicBool,
     http2: AtomicBool,
+    /// HTTP/1.1 frames its bodies: a body that ends with the connection is seen to be cut. Before
+    /// that a cut body looks whole, and clients of HTTP/2 are known to take it for whole, too.
+    http11: AtomicBool,
     /// Breaking the connection is the only way to tell the client that the answer is cut.
     must_reset: AtomicBool,
 }
@@ -53,10 +65,12 @@ impl Activity {
             ended: AtomicU64::new(0),
             awaited: AtomicU64::new(0),
             quiet_since: AtomicU64::new(0),
+            last_read: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            http11: AtomicBool::new(true),
             must_reset: AtomicBool::new(false),
         })
     }
@@ -72,6 +86,7 @@ impl Activity {
 
     /// Bytes came in.
     pub(super) fn read(&self) {
+        self.last_read.store(self.now(), Relaxed);
         if !self.is_answering() {
             let _ = self.head_since.compare_exchange(0, self.now(), Relaxed, Relaxed);
         }
@@ -90,9 +105,19 @@ impl Activity {
         self.blocked.store(true, Relaxed);
     }
 
-    /// The socket was shut down for writing.
-    pub(super) fn close(&self) {
-        let _ = self.closed_at.compare_exchange(0, self.now(), Relaxed, Relaxed);
+    /// The socket was shut down for writing. Returns whether something may be on its way.
+    pub(super) fn close(&self) -> bool {
+        let now = self.now();
+        self.closed_at.store(now, Relaxed);
+        let last = self.last_read.load(Relaxed).max(self.quiet_since.load(Relaxed));
+        last > 0 && !over(last, now, CALM_TIME)
+    }
+
+    /// The connection is given up: an answer under way must not look whole.
+    pub(super) fn abandon(&self) {
+        if self.is_answering() && !self.http11.load(Relaxed) {
+            self.must_reset.store(true, Relaxed);
+        }
     }
 
     /// Whether to reset the connection rather than to close it.
@@ -103,13 +128,14 @@ impl Activity {
     /// Why the connection is to be dropped, if it is.
     pub(super) fn overdue(&self, config: &Config) -> Option<&'static str> {
         let now = self.now();
-        let over =
-            |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
+        let over = |since, limit| over(since, now, limit);
         let closed_at = self.closed_at.load(Relaxed);
         let head_since = self.head_since.load(Relaxed);
         let quiet_since = self.quiet_since.load(Relaxed);
         if closed_at > 0 {
-            return over(closed_at, LINGER_TIME).then_some("the client does not close");
+            let last_read = self.last_read.load(Relaxed).max(closed_at);
+            let is_over = over(last_read, LINGER_TIME) || over(closed_at, LINGER_TIME_MAX);
+            return is_over.then_some("the client does not close");
         }
         if self.is_answering() || self.blocked.load(Relaxed) {
             let stalled = self.awaited.load(Relaxed) == 0 && over(quiet_since, config.stall_time);
@@ -123,6 +149,11 @@ impl Activity {
         }
         over(quiet_since, config.idle_time).then_some("idle")
     }
+}
+
+/// Whether more than `limit` passed between these milliseconds.
+fn over(since: u64, now: u64, limit: Duration) -> bool {
+    u128::from(now.saturating_sub(since)) > limit.as_millis()
 }
 
 /// One request, from its head to the end of its answer.
@@ -140,6 +171,7 @@ impl Turn {
         activity.awaited.fetch_add(1, Relaxed);
         activity.head_since.store(0, Relaxed);
         activity.http2.store(version == Version::HTTP_2, Relaxed);
+        activity.http11.store(version == Version::HTTP_11, Relaxed);
         Self { activity: Arc::clone(activity), version, awaited: true }
     }
 
@@ -287,6 +319,23 @@ mod tests {
         assert_eq!(activity.overdue(&config()), Some("the client takes none of its answer"));
     }
 
+    #[tokio::test]
+    async fn connection_is_reset_where_a_cut_answer_would_look_whole() {
+        for (version, reset) in
+            [(Version::HTTP_10, true), (Version::HTTP_11, false), (Version::HTTP_2, true)]
+        {
+            let activity = Activity::new();
+            let answer = answer(Turn::begin(&activity, version));
+            activity.abandon();
+            assert_eq!(activity.must_reset(), reset, "{version:?}");
+            drop(answer);
+        }
+        let activity = Activity::new();
+        drop(answer(Turn::begin(&activity, Version::HTTP_10)));
+        activity.abandon();
+        assert!(!activity.must_reset());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn pings_do_not_keep_a_connection() {
         let activity = Activity::new();
@@ -302,9 +351,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closed_connection_lingers_only_so_long() {
         let activity = Activity::new();
-        activity.close();
-        assert_eq!(activity.overdue(&config()), None);
-        advance(2 * SECOND).await;
+        assert!(!activity.close(), "nothing ever happened");
+        activity.read();
+        assert!(activity.close());
+        for _ in 0..10 {
+            assert_eq!(activity.overdue(&config()), None);
+            advance(3 * SECOND).await;
+            activity.read();
+        }
+        advance(SECOND).await;
         assert_eq!(activity.overdue(&config()), Some("the client does not close"));
+        assert!(activity.close());
+        advance(5 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), None);
+        advance(SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("the client does not close"));
+        assert!(!activity.close(), "nothing happened for a while");
     }
 }

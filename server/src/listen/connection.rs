@@ -64,6 +64,8 @@ impl Server {
         });
         let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
         let mut connection = pin!(self.builder.serve_connection(socket, service));
+        // Dropped before the connection, at the end of this function or of the task.
+        let _farewell = Farewell(&activity);
         let mut phase = self.app.phase.clone();
         let mut draining = false;
         let mut ticks = interval(self.tick);
@@ -86,6 +88,15 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+/// Tells that a connection ends, however it does.
+struct Farewell<'a>(&'a Activity);
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 

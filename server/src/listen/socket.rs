@@ -14,12 +14,13 @@ pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     is_shut: bool,
+    lingers: bool,
 }
 
 impl Socket {
     /// The socket of a connection.
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, is_shut: false }
+        Self { stream, activity, is_shut: false, lingers: false }
     }
 
     fn report(&self, written: &Poll<io::Result<usize>>) {
@@ -83,13 +84,16 @@ impl AsyncWrite for Socket {
         if !self.is_shut {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.is_shut = true;
-            self.activity.close();
+            self.lingers = self.activity.close();
+        }
+        if !self.lingers {
+            return Poll::Ready(Ok(()));
         }
         let mut sink = [0; 4096];
         loop {
             let mut buf = ReadBuf::new(&mut sink);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) if !buf.filled().is_empty() => self.activity.read(),
                 Ok(()) | Err(_) => return Poll::Ready(Ok(())),
             }
         }
