@@ -8,7 +8,7 @@ use plait_engine::{ChainId, Cut, Engine, OpenError, QueryError, Rank, Reader};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::fail;
+use super::{fail, open_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,6 +77,7 @@ impl Args {
             Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 ExitCode::SUCCESS
             }
+            Err(Error::Open(error)) => fail(&error, open_advice(&error)),
             Err(error) => fail(&error, "Check the folder that --db names."),
         }
     }

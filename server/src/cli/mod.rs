@@ -12,7 +12,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use plait_engine::ChainwebVersion;
+use plait_engine::store::StoreError;
+use plait_engine::{ChainwebVersion, OpenError};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -74,6 +75,34 @@ fn fail(error: &dyn std::error::Error, advice: &str) -> ExitCode {
     }
     eprintln!("{text}\n{advice}");
     ExitCode::from(EXIT_USAGE)
+}
+
+/// What to do about a database that does not open.
+fn open_advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Store(StoreError::Missing { .. } | StoreError::Unfinished { .. }) => {
+            "Make one first: plait replay --db DIR INPUT"
+        }
+        OpenError::Store(StoreError::Foreign { .. }) => {
+            "If it is a chainweb-node's, replay it into a new folder: \
+             plait replay --db DIR --format node INPUT"
+        }
+        OpenError::Store(StoreError::Format { .. }) => {
+            "Use the release that made it, or replay its source into a new folder."
+        }
+        OpenError::Store(StoreError::Locked { .. }) => {
+            "Stop the plait serve or plait replay that has it open, or name another folder."
+        }
+        OpenError::Store(StoreError::Damaged { .. }) => {
+            "Restore it from a backup, or replay its source into a new folder."
+        }
+        OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_)) => {
+            "Check that the folder exists and that this user may read and write it."
+        }
+        OpenError::Network { .. } => {
+            "A database holds one network: name another folder, or leave --network out."
+        }
+    }
 }
 
 #[cfg(test)]

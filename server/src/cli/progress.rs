@@ -19,7 +19,11 @@ pub(super) struct Display {
 impl Display {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { bar: std::io::stderr().is_terminal().then(ProgressBar::no_length), start: now, logged: now }
+        Self {
+            bar: std::io::stderr().is_terminal().then(ProgressBar::no_length),
+            start: now,
+            logged: now,
+        }
     }
 
     pub(super) fn show(&mut self, progress: Progress) {

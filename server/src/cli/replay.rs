@@ -7,12 +7,12 @@ use std::time::Instant;
 use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::replay::source::{self, Format, Source};
 use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
-use plait_engine::store::{History, StoreError};
+use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Writer};
 
 use super::progress::Display;
-use super::{fail, interrupt, parse_network};
+use super::{fail, interrupt, open_advice, parse_network};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,7 +138,8 @@ impl Args {
         let mut result = Ok(());
         for input in &self.inputs {
             let source = opened.take().map_or_else(|| self.open(input, version), Ok);
-            result = source.and_then(|mut source| run(input, source.as_mut(), &mut replay, &mut display));
+            result = source
+                .and_then(|mut source| run(input, source.as_mut(), &mut replay, &mut display));
             let summary = replay.summary();
             if result.is_err() || summary.stopped || summary.rejected > 0 && !self.keep_going {
                 break;
@@ -150,11 +151,7 @@ impl Args {
         result.map(|()| summary).map_err(Failed::Replay)
     }
 
-    fn open(
-        &self,
-        input: &Path,
-        version: ChainwebVersion,
-    ) -> Result<Box<dyn Source>, ReplayError> {
+    fn open(&self, input: &Path, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
         source::open(input, self.format.map(Format::from), version)
     }
 
@@ -216,24 +213,6 @@ fn report(summary: Summary, start: Instant, level: Level) {
         summary.rejected,
         level.name(),
     );
-}
-
-fn open_advice(error: &OpenError) -> &'static str {
-    match error {
-        OpenError::Network { .. } => {
-            "A database holds one network: name another --db, or leave --network out."
-        }
-        OpenError::Store(StoreError::Locked { .. }) => {
-            "Stop the plait serve or plait replay that has it open, then try again."
-        }
-        OpenError::Store(StoreError::Foreign { .. }) => {
-            "To read a chainweb-node's database, name it as INPUT and another folder as --db."
-        }
-        OpenError::Store(StoreError::Format { .. }) => {
-            "Use the release of plait that made it, or replay the dump into another --db."
-        }
-        OpenError::Store(_) => "Check the folder that --db names, its permissions and free space.",
-    }
 }
 
 fn replay_advice(error: &ReplayError) -> &'static str {

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait::Config;
-use plait_engine::store::StoreError;
-use plait_engine::{Engine, OpenError, Reader, UnknownLower};
+use plait_engine::{Engine, Reader, UnknownLower};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::fail;
+use super::{fail, open_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -156,7 +155,7 @@ impl Args {
     pub(super) fn run(self) -> ExitCode {
         let (_writer, reader) = match Engine::open(&self.db) {
             Ok(opened) => opened,
-            Err(error) => return fail(&error, advice(&error)),
+            Err(error) => return fail(&error, open_advice(&error)),
         };
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -231,32 +230,6 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// What to do about a database that does not open.
-fn advice(error: &OpenError) -> &'static str {
-    match error {
-        OpenError::Store(StoreError::Missing { .. } | StoreError::Unfinished { .. }) => {
-            "Make one first: plait replay --db DIR INPUT"
-        }
-        OpenError::Store(StoreError::Foreign { .. }) => {
-            "If it is a chainweb-node's, replay it into a new folder: \
-             plait replay --db DIR --format node INPUT"
-        }
-        OpenError::Store(StoreError::Format { .. }) => {
-            "Use the release that made it, or replay its source into a new folder."
-        }
-        OpenError::Store(StoreError::Locked { .. }) => {
-            "Stop the other process, or serve another folder."
-        }
-        OpenError::Store(StoreError::Damaged { .. }) => {
-            "Restore it from a backup, or replay its source into a new folder."
-        }
-        OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_)) => {
-            "Check that the folder exists and that this user may read and write it."
-        }
-        OpenError::Network { .. } => "Name the network of the database, or another folder.",
     }
 }
 
