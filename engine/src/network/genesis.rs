@@ -77,7 +77,9 @@ impl ChainwebVersion {
         }
     }
 
-    fn genesis_target(self, chain: ChainId) -> Target {
+    /// The target of the first block of `chain`.
+    #[must_use]
+    pub fn genesis_target(self, chain: ChainId) -> Target {
         let first_ten = chain.get() < 10;
         Target::new(match self {
             Self::Mainnet01 | Self::Testnet04 if first_ten => U256::MAX,

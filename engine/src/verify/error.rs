@@ -2,7 +2,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::types::{BlockHash, BlockHeight, ChainId};
+use crate::types::{BlockHash, BlockHeight, ChainId, Micros, Target, Weight};
 
 /// A rule that a header breaks; named as the reference's `ValidationFailureType` where it has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -20,6 +20,17 @@ pub enum Failure {
     IncorrectPow {
         /// The proof-of-work hash, most significant byte first, in base64url.
         got: BlockHash,
+    },
+    /// A genesis block has another target than its network gives it.
+    #[error("a genesis block has another target")]
+    IncorrectGenesisTarget,
+    /// The block was made after the present time of whoever verifies.
+    #[error("creation time {got} lies after the present time {now}")]
+    BlockInTheFuture {
+        /// The time that the header states.
+        got: Micros,
+        /// The time by the clock.
+        now: Micros,
     },
     /// The height is not one above that of the parent.
     #[error("height is {got}, but that of the parent is {parent}")]
@@ -59,6 +70,62 @@ pub enum Failure {
         /// The height that the header states.
         height: BlockHeight,
     },
+    /// The weight is not that of the parent and the difficulty of the block.
+    #[error("weight is {got}, not that of the parent and the difficulty of the target")]
+    IncorrectWeight {
+        /// The weight that the header states.
+        got: Weight,
+    },
+    /// The votes for a fork do not follow on those of the parents.
+    #[error("fork votes are {got}, which do not follow on those of the parents")]
+    InvalidForkVotes {
+        /// The votes that the header states.
+        got: u32,
+    },
+    /// The fork number is not that of the parent, or one more where votes decided so.
+    #[error("fork number is {got}, expected {expected}")]
+    IncorrectForkNumber {
+        /// The number that the header states.
+        got: u32,
+        /// The number by the votes.
+        expected: u32,
+    },
+    /// The epoch did not start then.
+    #[error("epoch start is {got}, expected {}", expected.map_or("none".to_owned(), |e| e.to_string()))]
+    IncorrectEpoch {
+        /// The time that the header states.
+        got: Micros,
+        /// The time by the rules, if they give one; it must not lie after the creation time.
+        expected: Option<Micros>,
+    },
+    /// The target is not that of difficulty adjustment.
+    #[error("target is {got}, expected {}", expected.map_or("none".to_owned(), |e| e.to_string()))]
+    IncorrectTarget {
+        /// The target that the header states.
+        got: Target,
+        /// The target by the rules, if they give one.
+        expected: Option<Target>,
+    },
+    /// The block was not made after its parents.
+    #[error("creation time {got} is not after those of the parents")]
+    CreatedBeforeParent {
+        /// The time that the header states.
+        got: Micros,
+    },
+    /// An adjacent parent is on another chain than the header says.
+    #[error("an adjacent parent is on another chain than the header says")]
+    AdjacentParentChainMismatch,
+    /// An adjacent parent is of another network.
+    #[error("an adjacent parent is of another network")]
+    InvalidAdjacentVersion,
+    /// A block below on a neighbouring chain is not known.
+    #[error("adjacent parent {hash} on chain {chain} is not stored")]
+    MissingAdjacentParent {
+        /// The neighbouring chain.
+        chain: ChainId,
+        /// The hash that the header states.
+        hash: BlockHash,
+    },
     /// The block below is not known.
     #[error("parent {parent} is not stored")]
     MissingParent {
@@ -74,6 +141,17 @@ impl Failure {
         match self {
             Self::IncorrectHash { .. } => "IncorrectHash",
             Self::IncorrectPow { .. } => "IncorrectPow",
+            Self::IncorrectGenesisTarget => "IncorrectGenesisTarget",
+            Self::BlockInTheFuture { .. } => "BlockInTheFuture",
+            Self::IncorrectWeight { .. } => "IncorrectWeight",
+            Self::InvalidForkVotes { .. } => "InvalidForkVotes",
+            Self::IncorrectForkNumber { .. } => "IncorrectForkNumber",
+            Self::IncorrectEpoch { .. } => "IncorrectEpoch",
+            Self::IncorrectTarget { .. } => "IncorrectTarget",
+            Self::CreatedBeforeParent { .. } => "CreatedBeforeParent",
+            Self::AdjacentParentChainMismatch => "AdjacentParentChainMismatch",
+            Self::InvalidAdjacentVersion => "InvalidAdjacentVersion",
+            Self::MissingAdjacentParent { .. } => "MissingAdjacentParent",
             Self::IncorrectHeight { .. } => "IncorrectHeight",
             Self::VersionMismatch { .. } => "VersionMismatch",
             Self::ChainMismatch { .. } => "ChainMismatch",
@@ -100,6 +178,12 @@ impl Failures {
 
     pub(super) fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl From<Failure> for Failures {
+    fn from(failure: Failure) -> Self {
+        Self(vec![failure])
     }
 }
 

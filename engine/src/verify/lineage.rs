@@ -1,5 +1,7 @@
-use super::{Failure, Failures};
+use super::votes::{self, Phase};
+use super::{Failure, Failures, Level, difficulty};
 use crate::header::HeaderRef;
+use crate::types::{ChainwebVersion, Weight};
 
 /// What stands below a header.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +15,12 @@ pub enum Parent<'a> {
 }
 
 /// The rules between a header and its parent, in the reference's order.
-pub(super) fn check(header: HeaderRef<'_>, parent: HeaderRef<'_>, failures: &mut Failures) {
+pub(super) fn check(
+    level: Level,
+    header: HeaderRef<'_>,
+    parent: HeaderRef<'_>,
+    failures: &mut Failures,
+) {
     if Some(header.height()) != parent.height().child() {
         failures.push(Failure::IncorrectHeight { got: header.height(), parent: parent.height() });
     }
@@ -23,10 +30,43 @@ pub(super) fn check(header: HeaderRef<'_>, parent: HeaderRef<'_>, failures: &mut
             expected: parent.version_code(),
         });
     }
+    if level == Level::Full {
+        check_weight(header, parent, failures);
+    }
     if header.chain() != parent.chain() {
         failures.push(Failure::ChainMismatch { got: header.chain(), parent: parent.chain() });
     }
-    if header.parent() != parent.hash() {
-        failures.push(Failure::MissingParent { parent: header.parent() });
+    if level == Level::Full {
+        check_votes(header, parent, failures);
+    }
+}
+
+fn check_weight(header: HeaderRef<'_>, parent: HeaderRef<'_>, failures: &mut Failures) {
+    let expected = difficulty::difficulty(header.target())
+        .map(|difficulty| Weight::new(parent.weight().get().wrapping_add(difficulty)));
+    if Some(header.weight()) != expected {
+        failures.push(Failure::IncorrectWeight { got: header.weight() });
+    }
+}
+
+fn check_votes(header: HeaderRef<'_>, parent: HeaderRef<'_>, failures: &mut Failures) {
+    let version = ChainwebVersion::from_code(header.version_code());
+    if version.is_none_or(|version| version.skip_feature_flag_guard(header.height())) {
+        return;
+    }
+    let (got, before) = (votes::votes(header), votes::votes(parent));
+    let phase = Phase::at(header.height());
+    let follows = match phase {
+        Phase::Start => votes::follow(got, 0),
+        Phase::Voting => votes::follow(got, before),
+        Phase::Counting => true,
+    };
+    if !follows {
+        failures.push(Failure::InvalidForkVotes { got });
+    }
+    let raise = u32::from(phase == Phase::Start && votes::decide(before));
+    let expected = votes::number(parent).wrapping_add(raise);
+    if votes::number(header) != expected {
+        failures.push(Failure::IncorrectForkNumber { got: votes::number(header), expected });
     }
 }

@@ -1,62 +1,96 @@
 //! `HeaderRef` → [`Verified`]: whether a header is what it claims, by the rules of its network.
 //!
-//! Enters: a header, the block below it. Leaves: a [`Verified`], or every rule that is broken.
-//! Pure: nothing here reads a store or a clock.
+//! Enters: a header, the blocks below it, the time. Leaves: a [`Verified`], or every rule that is
+//! broken. Pure: nothing here reads a store or a clock.
 //!
 //! - `I-1` Only this module makes a [`Verified`], so nobody checks twice.
 //! - `I-2` A header that breaks several rules reports all of them, in the reference's order.
+//! - `I-3` A [`Verified`] states the level that was really reached.
+//!
+//! # Source
+//!
+//! `Chainweb.BlockHeader.Validation` of chainweb-node 2.32.
 
 mod braid;
+mod difficulty;
 mod error;
+mod intrinsic;
 mod level;
 mod lineage;
 mod pow;
+mod votes;
 
+pub use braid::Adjacents;
 pub use error::{Failure, Failures};
 pub use level::Level;
 pub use lineage::Parent;
 pub use pow::pow_hash;
 
-use crate::header::{Header, HeaderRef, merkle};
-use crate::types::ChainwebVersion;
+use crate::header::{Header, HeaderRef};
+use crate::types::{ChainwebVersion, Micros};
 
-/// A header that passed every rule of its [`Level`].
+/// A header that passed every rule of its level.
 #[derive(Clone, Copy, Debug)]
-pub struct Verified<'a>(HeaderRef<'a>);
+pub struct Verified<'a> {
+    header: HeaderRef<'a>,
+    level: Level,
+}
 
 impl<'a> Verified<'a> {
     /// The header.
     #[must_use]
     pub const fn header(self) -> HeaderRef<'a> {
-        self.0
+        self.header
+    }
+
+    /// The level that it passed.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        self.level
     }
 }
 
-/// A header that passed the rules that need nothing but the header itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Intrinsic<'a>(HeaderRef<'a>);
+/// What the header alone shows: half of a verification.
+#[derive(Clone, Debug)]
+pub struct Checked<'a> {
+    header: HeaderRef<'a>,
+    failures: Failures,
+}
 
-impl<'a> Intrinsic<'a> {
+impl<'a> Checked<'a> {
     /// The header.
     #[must_use]
-    pub const fn header(self) -> HeaderRef<'a> {
-        self.0
+    pub const fn header(&self) -> HeaderRef<'a> {
+        self.header
+    }
+
+    /// The rules that it breaks so far.
+    #[must_use]
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
     }
 }
 
-/// The rules of one network at one level.
+/// The rules of one network at one level, as of one time.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     version: ChainwebVersion,
     level: Level,
+    now: Micros,
     genesis: Vec<Header>,
 }
 
 impl Verifier {
-    /// The rules of `version` at `level`.
+    /// The rules of `version` at `level`; blocks that were made after `now` are in the future.
     #[must_use]
-    pub fn new(version: ChainwebVersion, level: Level) -> Self {
-        Self { version, level, genesis: version.genesis_headers().collect() }
+    pub fn new(version: ChainwebVersion, level: Level, now: Micros) -> Self {
+        Self { version, level, now, genesis: version.genesis_headers().collect() }
+    }
+
+    /// The level.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
     }
 
     /// Whether `header` is the first block of its chain.
@@ -66,60 +100,61 @@ impl Verifier {
         genesis.is_some_and(|genesis| genesis.view() == header)
     }
 
-    /// Checks what the header alone can show: its hash, its proof of work, and its place in
-    /// the graph. The costly part; it may run on any thread.
-    ///
-    /// # Errors
-    ///
-    /// [`Failures`] with every rule that is broken.
-    pub fn intrinsic<'a>(&self, header: HeaderRef<'a>) -> Result<Intrinsic<'a>, Failures> {
+    /// Checks what the header alone can show. The costly part; it may run on any thread.
+    #[must_use]
+    pub fn check<'a>(&self, header: HeaderRef<'a>) -> Checked<'a> {
         let mut failures = Failures::default();
-        if header.version_code() != self.version.code() {
-            failures.push(Failure::VersionMismatch {
-                got: header.version_code(),
-                expected: self.version.code(),
-            });
+        let (got, expected) = (header.version_code(), self.version.code());
+        if got != expected {
+            failures.push(Failure::VersionMismatch { got, expected });
         }
-        if self.level == Level::Hash {
-            let expected = merkle::block_hash(header);
-            if header.hash() != expected {
-                failures.push(Failure::IncorrectHash { got: header.hash(), expected });
-            }
-            if self.version.checks_pow() && !self.is_genesis(header) && !pow::holds(header) {
-                failures.push(Failure::IncorrectPow { got: pow_hash(header) });
-            }
-        }
-        braid::check(header, self.version, &mut failures);
-        failures.into_result().map(|()| Intrinsic(header))
+        intrinsic::check(self, header, &mut failures);
+        Checked { header, failures }
     }
 
-    /// Checks the header against the block below it.
+    /// Checks the header against the blocks below it, as far as the level asks for them.
+    ///
+    /// The level that is reached is `hash` at most for a block that was admitted without them.
     ///
     /// # Errors
     ///
-    /// [`Failures`] with every rule that is broken.
-    pub fn lineage<'a>(
+    /// [`Failures`] with every rule that is broken, those found by [`Verifier::check`] too.
+    pub fn conclude<'a>(
         &self,
-        header: Intrinsic<'a>,
+        checked: Checked<'a>,
         parent: Parent<'_>,
+        adjacents: Adjacents<'_>,
     ) -> Result<Verified<'a>, Failures> {
-        let header = header.header();
-        let mut failures = Failures::default();
-        match parent {
-            Parent::Block(parent) => lineage::check(header, parent, &mut failures),
-            Parent::Missing if self.is_genesis(header) => {}
-            Parent::Missing => failures.push(Failure::MissingParent { parent: header.parent() }),
-            Parent::Admitted => {}
+        let Checked { header, mut failures } = checked;
+        if self.is_genesis(header) {
+            return failures.into_result().map(|()| Verified { header, level: self.level });
         }
-        failures.into_result().map(|()| Verified(header))
+        // What is missing is reported alone: the rest may look different once it is there.
+        if let (Adjacents::Missing(chain, hash), Level::Full) = (adjacents, self.level) {
+            return Err(Failure::MissingAdjacentParent { chain, hash }.into());
+        }
+        let mut level = self.level;
+        match parent {
+            Parent::Block(parent) => {
+                lineage::check(self.level, header, parent, &mut failures);
+                match (&adjacents, self.level) {
+                    (Adjacents::Blocks(blocks), Level::Full) => {
+                        braid::check(header, parent, blocks, &mut failures);
+                    }
+                    _ => level = level.min(Level::Hash),
+                }
+            }
+            Parent::Missing => {
+                return Err(Failure::MissingParent { parent: header.parent() }.into());
+            }
+            Parent::Admitted => level = level.min(Level::Hash),
+        }
+        failures.into_result().map(|()| Verified { header, level })
     }
 
     /// The first blocks of the network, which hold by definition.
-    pub fn genesis<'a>(
-        &self,
-        headers: impl Iterator<Item = HeaderRef<'a>>,
-    ) -> impl Iterator<Item = Verified<'a>> {
-        headers.filter(|header| self.is_genesis(*header)).map(Verified)
+    pub fn genesis(&self) -> impl Iterator<Item = Verified<'_>> {
+        self.genesis.iter().map(|header| Verified { header: header.view(), level: Level::Full })
     }
 }
 
