@@ -8,6 +8,7 @@
 //! - `I-3` Memory is bounded, whatever the length of the dump.
 
 mod error;
+mod link;
 mod mapped;
 mod pipeline;
 pub mod source;

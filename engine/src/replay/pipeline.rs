@@ -3,17 +3,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use super::link::Link;
 use super::source::{Chunk, Source};
 use super::{Rejection, ReplayError, Wrong};
 use crate::header::{HeaderRef, RawHeader};
 use crate::types::{BlockHash, BlockHeight};
-use crate::verify::{Failures, Intrinsic, Parent, Verifier};
+use crate::verify::{Checked, Verifier};
 use crate::write::Writer;
 
 /// Records that are read, verified and committed together: 1.3 MB.
-const CHUNK_RECORDS: usize = 4096;
+pub(super) const CHUNK_RECORDS: usize = 4096;
 
-/// Which blocks may be stored without their parent.
+/// Which blocks may be stored without the blocks below them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
     /// None but the network's genesis blocks.
@@ -26,7 +27,7 @@ pub enum Admission {
 }
 
 impl Admission {
-    fn admits(&self, hash: BlockHash) -> bool {
+    pub(super) fn admits(&self, hash: BlockHash) -> bool {
         match self {
             Self::Genesis => false,
             Self::Roots(roots) => roots.contains(&hash),
@@ -53,8 +54,13 @@ pub struct Progress {
 pub struct Summary {
     /// Blocks that were stored.
     pub stored: u64,
+    /// Of those, the ones that were admitted without all the blocks below them, and so are not
+    /// fully verified though the replay was to.
+    pub partial: u64,
     /// Blocks that were stored before.
     pub known: u64,
+    /// Blocks that wait for a parent or an adjacent parent.
+    pub waiting: u64,
     /// Records that are wrong.
     pub rejected: u64,
     /// Whether it was asked to stop before the end.
@@ -68,22 +74,24 @@ pub enum Event<'a> {
     Committed(Progress),
     /// A record was not stored.
     Rejected(&'a Rejection<'a>),
+    /// At the end, a block waits for one that did not come.
+    Waiting(&'a Rejection<'a>),
 }
 
 /// A replay into one database.
 pub struct Replay<'a> {
-    writer: &'a mut Writer,
-    verifier: Verifier,
-    admission: Admission,
-    keep_going: bool,
-    stop: &'a AtomicBool,
-    summary: Summary,
-    height: BlockHeight,
+    pub(super) writer: &'a mut Writer,
+    pub(super) verifier: Verifier,
+    pub(super) admission: Admission,
+    pub(super) keep_going: bool,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) summary: Summary,
+    pub(super) height: BlockHeight,
 }
 
 /// Whether to read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
+pub(super) enum Flow {
     On,
     Stop,
 }
@@ -105,6 +113,9 @@ impl<'a> Replay<'a> {
 
     /// Reads `source` to its end, or to its first bad record, and tells `observer`.
     ///
+    /// Blocks whose parents or adjacent parents are still to come are put aside;
+    /// [`Replay::finish`] takes them up when all inputs are read.
+    ///
     /// # Errors
     ///
     /// [`ReplayError`] if the input cannot be read or a block cannot be written. What was
@@ -114,20 +125,13 @@ impl<'a> Replay<'a> {
         source: &mut dyn Source,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Summary, ReplayError> {
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                self.summary.stopped = true;
-                break;
-            }
+        while !self.is_stopped() {
             let Some(chunk) = source.next(CHUNK_RECORDS)? else { break };
             let flow = self.chunk(&chunk, observer);
             // Also behind a failure: what came before it stays.
-            let committed = self.writer.commit();
-            self.summary.stored += committed? as u64;
+            self.commit()?;
             let flow = flow?;
-            let (position, size) = (source.position(), source.size());
-            let (height, summary) = (self.height, self.summary);
-            observer(Event::Committed(Progress { position, size, height, summary }));
+            observer(Event::Committed(self.progress(source.position(), source.size())));
             if flow == Flow::Stop {
                 break;
             }
@@ -142,6 +146,20 @@ impl<'a> Replay<'a> {
         self.summary
     }
 
+    pub(super) fn is_stopped(&mut self) -> bool {
+        self.summary.stopped |= self.stop.load(Ordering::Relaxed);
+        self.summary.stopped
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), ReplayError> {
+        self.summary.stored += self.writer.commit()? as u64;
+        Ok(())
+    }
+
+    pub(super) const fn progress(&self, position: u64, size: Option<u64>) -> Progress {
+        Progress { position, size, height: self.height, summary: self.summary }
+    }
+
     /// Stages the blocks of a chunk, up to the first bad record unless it is to keep going.
     fn chunk(
         &mut self,
@@ -152,48 +170,36 @@ impl<'a> Replay<'a> {
             Chunk::Mapped { records, .. } => records.iter().map(Ok).collect(),
             Chunk::Owned(records) => records.iter().map(|(_, record)| record.as_ref()).collect(),
         };
-        let check = |raw| Ok::<_, Wrong>(self.verifier.intrinsic(HeaderRef::new(raw)?)?);
+        let check = |raw| Ok::<Checked<'_>, Wrong>(self.verifier.check(HeaderRef::new(raw)?));
         let checked: Vec<_> = records.par_iter().map(|record| record.map(check)).collect();
         for (index, (record, checked)) in records.iter().zip(checked).enumerate() {
             let wrong = match checked {
-                Ok(Ok(header)) => match self.link(header)? {
-                    Ok(()) => continue,
-                    Err(failures) => &failures.into(),
+                Ok(Ok(checked)) => match self.link(checked, true)? {
+                    Link::Done => continue,
+                    Link::Waits(header, _) => {
+                        self.summary.waiting += 1;
+                        self.writer.defer(header, &chunk.place(index).to_string());
+                        continue;
+                    }
+                    Link::Broken(failures) => &failures.into(),
                 },
                 Ok(Err(ref wrong)) | Err(&ref wrong) => wrong,
             };
-            self.summary.rejected += 1;
             let rejection = Rejection::new(chunk.place(index), record.ok(), wrong);
-            observer(Event::Rejected(&rejection));
-            if !self.keep_going {
+            if self.reject(&rejection, observer) == Flow::Stop {
                 return Ok(Flow::Stop);
             }
         }
         Ok(Flow::On)
     }
 
-    /// Stages a block if its lineage is right and it is not stored yet.
-    fn link(&mut self, header: Intrinsic<'_>) -> Result<Result<(), Failures>, ReplayError> {
-        let view = header.header();
-        if self.writer.holds(view) {
-            self.summary.known += 1;
-            return Ok(Ok(()));
-        }
-        let parent = self.writer.parent(view)?;
-        let parent = match &parent {
-            Some(parent) => Parent::Block(parent.view()),
-            None if self.admission.admits(view.hash()) => Parent::Admitted,
-            None => Parent::Missing,
-        };
-        let verified = match self.verifier.lineage(header, parent) {
-            Ok(verified) => verified,
-            Err(failures) => return Ok(Err(failures)),
-        };
-        self.height = view.height();
-        match parent {
-            Parent::Admitted => self.writer.stage_root(verified),
-            Parent::Block(_) | Parent::Missing => self.writer.stage(verified),
-        }
-        Ok(Ok(()))
+    pub(super) fn reject(
+        &mut self,
+        rejection: &Rejection<'_>,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Flow {
+        self.summary.rejected += 1;
+        observer(Event::Rejected(rejection));
+        if self.keep_going { Flow::On } else { Flow::Stop }
     }
 }

@@ -7,13 +7,20 @@ pub enum Column {
     Trunk,
     /// Where a hash is: hash → [`HeightValue`](super::HeightValue).
     Heights,
+    /// How far a block is verified, where that is not fully: [`LooseKey`](super::LooseKey) →
+    /// level.
+    Levels,
+    /// Blocks that wait for a parent or an adjacent parent: [`PendingKey`](super::PendingKey) →
+    /// header, then where in its input it stood. No query sees them.
+    Pending,
     /// What the database says of itself: name → value.
     Meta,
 }
 
 impl Column {
     /// Every column family.
-    pub const ALL: [Self; 4] = [Self::Loose, Self::Trunk, Self::Heights, Self::Meta];
+    pub const ALL: [Self; 6] =
+        [Self::Loose, Self::Trunk, Self::Heights, Self::Levels, Self::Pending, Self::Meta];
 
     /// The name in the database.
     #[must_use]
@@ -22,6 +29,8 @@ impl Column {
             Self::Loose => "loose",
             Self::Trunk => "trunk",
             Self::Heights => "heights",
+            Self::Levels => "levels",
+            Self::Pending => "pending",
             Self::Meta => "meta",
         }
     }

@@ -97,6 +97,26 @@ impl HeightValue {
     }
 }
 
+/// Key in `pending`: height first, so that a scan meets every block after its parents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct PendingKey {
+    height: U64,
+    chain: U32,
+    hash: BlockHash,
+}
+
+const _: () = assert!(size_of::<PendingKey>() == 44);
+
+impl PendingKey {
+    /// The key of this block.
+    #[must_use]
+    pub fn new(chain: ChainId, rank: Rank) -> Self {
+        Self { height: rank.height.get().into(), chain: chain.get().into(), hash: rank.hash }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,14 +16,16 @@ mod format;
 mod key;
 mod node;
 mod options;
+mod pending;
 mod snapshot;
 
 pub use batch::Batch;
 pub use columns::Column;
 pub use error::StoreError;
 pub use format::{FORMAT_VERSION, History, Meta};
-pub use key::{HeightValue, LooseKey, TrunkKey};
+pub use key::{HeightValue, LooseKey, PendingKey, TrunkKey};
 pub use node::{NodeDatabase, NodeHeaders};
+pub use pending::Pending;
 pub use snapshot::{From, Snapshot};
 
 use std::path::{Path, PathBuf};

@@ -61,6 +61,8 @@ fn tuned(column: Column, cache: &Cache) -> Options {
         Column::Loose => loose(cache),
         Column::Trunk => trunk(cache),
         Column::Heights => heights(cache),
+        // Written and read in order, and empty most of the time.
+        Column::Levels | Column::Pending => ordered(cache),
         Column::Meta => Options::default(),
     }
 }
@@ -85,6 +87,10 @@ fn heights(cache: &Cache) -> Options {
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
     column(&table)
+}
+
+fn ordered(cache: &Cache) -> Options {
+    column(&table(cache))
 }
 
 fn table(cache: &Cache) -> BlockBasedOptions {

@@ -6,11 +6,12 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{Column, HeightValue, LooseKey, Meta, Store, StoreError};
 use crate::header::{Header, HeaderRef, LEN};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+use crate::verify::Level;
 
 /// An immutable view of a [`Store`].
 pub struct Snapshot<'a> {
-    store: &'a Store,
-    inner: rocksdb::Snapshot<'a>,
+    pub(super) store: &'a Store,
+    pub(super) inner: rocksdb::Snapshot<'a>,
 }
 
 /// Where an ascending scan begins.
@@ -128,6 +129,41 @@ impl<'a> Snapshot<'a> {
         lend(&mut iterator, visit)
     }
 
+    /// How far a stored block is verified.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::place`].
+    pub fn level(&self, chain: ChainId, rank: Rank) -> Result<Level, StoreError> {
+        let key = LooseKey::new(chain, rank);
+        let value = self.inner.get_pinned_cf(self.store.column(Column::Levels), key.as_bytes())?;
+        value.map_or(Ok(Level::Full), |value| level(key.as_bytes(), &value))
+    }
+
+    /// The number of blocks of each level below [`Level::Full`].
+    ///
+    /// # Cost
+    ///
+    /// One scan of those blocks; none in a database that is fully verified.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::place`].
+    pub fn count_levels(&self) -> Result<[u64; 2], StoreError> {
+        let mut counts = [0; 2];
+        let mut iterator = self.inner.raw_iterator_cf(self.store.column(Column::Levels));
+        iterator.seek_to_first();
+        while let Some((key, value)) = iterator.item() {
+            let level = level(key, value)?;
+            if let Some(count) = counts.get_mut(usize::from(level.code())) {
+                *count += 1;
+            }
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(counts)
+    }
+
     /// Lends every header of every chain to `visit`, by ascending chain and rank.
     ///
     /// # Errors
@@ -146,6 +182,11 @@ impl<'a> Snapshot<'a> {
             ControlFlow::Continue(())
         })
     }
+}
+
+fn level(key: &[u8], value: &[u8]) -> Result<Level, StoreError> {
+    let level = value.first().copied().and_then(Level::from_code);
+    level.ok_or_else(|| StoreError::damaged(Column::Levels, key))
 }
 
 fn lend(

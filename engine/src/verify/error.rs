@@ -167,6 +167,12 @@ impl Failure {
 pub struct Failures(Vec<Failure>);
 
 impl Failures {
+    /// Whether no rule is broken.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The rules, in the reference's order.
     pub fn iter(&self) -> impl Iterator<Item = &Failure> {
         self.0.iter()

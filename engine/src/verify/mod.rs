@@ -27,7 +27,7 @@ pub use lineage::Parent;
 pub use pow::pow_hash;
 
 use crate::header::{Header, HeaderRef};
-use crate::types::{ChainwebVersion, Micros};
+use crate::types::{BlockHash, ChainId, ChainwebVersion, Micros};
 
 /// A header that passed every rule of its level.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,13 @@ impl<'a> Checked<'a> {
         self.header
     }
 
+    /// The rules that it breaks so far, and this one.
+    #[must_use]
+    pub fn with(mut self, failure: Failure) -> Failures {
+        self.failures.push(failure);
+        self.failures
+    }
+
     /// The rules that it breaks so far.
     #[must_use]
     pub const fn failures(&self) -> &Failures {
@@ -98,6 +105,12 @@ impl Verifier {
     pub fn is_genesis(&self, header: HeaderRef<'_>) -> bool {
         let genesis = self.genesis.get(header.chain().index());
         genesis.is_some_and(|genesis| genesis.view() == header)
+    }
+
+    /// The genesis block of `chain`, if this is its hash.
+    #[must_use]
+    pub fn genesis_block(&self, chain: ChainId, hash: BlockHash) -> Option<Header> {
+        self.genesis.get(chain.index()).filter(|header| header.view().hash() == hash).copied()
     }
 
     /// Checks what the header alone can show. The costly part; it may run on any thread.

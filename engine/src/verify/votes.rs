@@ -44,7 +44,6 @@ pub(super) fn number(header: HeaderRef<'_>) -> u32 {
 }
 
 /// The votes so far.
-#[expect(clippy::cast_possible_truncation, reason = "the high half has 32 bits")]
 pub(super) fn votes(header: HeaderRef<'_>) -> u32 {
     (header.feature_flags() >> 32) as u32
 }

@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 
 use crate::header::{Header, HeaderRef};
 use crate::query::Reader;
-use crate::store::{Batch, History, Store};
+use crate::store::{Batch, History, Pending, Store};
 use crate::tree::Tree;
 use crate::types::{BlockHash, ChainwebVersion, Rank};
 use crate::verify::Verified;
@@ -52,20 +52,43 @@ impl Writer {
             || forest.is_some_and(|forest| forest.find(&header.hash()).is_some())
     }
 
-    /// The block that `header` names as its parent, if it is stored or staged; on any chain, at
-    /// any height: whether that is right is for [`verify`](crate::verify) to say.
+    /// The block with this hash, if it is stored or staged; on any chain, at any height: whether
+    /// that is right is for [`verify`](crate::verify) to say.
     ///
     /// # Errors
     ///
     /// [`WriteError::Store`].
-    pub fn parent(&self, header: HeaderRef<'_>) -> Result<Option<Header>, WriteError> {
-        let hash = header.parent();
-        if let Some(parent) = self.recent.get(&hash) {
-            return Ok(Some(*parent));
+    pub fn find(&self, hash: BlockHash) -> Result<Option<Header>, WriteError> {
+        if let Some(header) = self.recent.get(&hash) {
+            return Ok(Some(*header));
         }
         let snapshot = self.store().snapshot();
         let Some((chain, height)) = snapshot.place(&hash)? else { return Ok(None) };
         Ok(Some(snapshot.held_header(chain, Rank { height, hash })?))
+    }
+
+    /// Puts a block aside until its parents are there, with the next commit. `place` says where in
+    /// its input it stood.
+    pub fn defer(&mut self, header: HeaderRef<'_>, place: &str) {
+        self.batch.put_pending(self.reader.store(), header, place);
+    }
+
+    /// Takes a block back that was put aside, with the next commit.
+    pub fn take_back(&mut self, header: HeaderRef<'_>) {
+        self.batch.delete_pending(self.reader.store(), header);
+    }
+
+    /// Some of the blocks that are put aside, by ascending height, from behind `after` on.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn pending(
+        &self,
+        after: Option<HeaderRef<'_>>,
+        blocks_max: usize,
+    ) -> Result<Vec<Pending>, WriteError> {
+        Ok(self.store().snapshot().pending(after, blocks_max)?)
     }
 
     /// Takes a block for the next commit. It must not be held.

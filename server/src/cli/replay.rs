@@ -2,14 +2,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::replay::source::{self, Format, Source};
 use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
-use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Writer};
+use plait_engine::{BlockHash, ChainwebVersion, Engine, Micros, OpenError, Writer};
 
 use super::progress::Display;
 use super::{fail, interrupt, open_advice, parse_network};
@@ -48,7 +48,7 @@ pub(super) struct Args {
     format: Option<InputFormat>,
 
     /// What is checked besides the link to the parent.
-    #[arg(long, value_name = "LEVEL", default_value = "hash")]
+    #[arg(long, value_name = "LEVEL", default_value = "full")]
     verify: VerifyLevel,
 
     /// Store this block though its parent is not there; may be given several times.
@@ -90,6 +90,8 @@ impl From<InputFormat> for Format {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum VerifyLevel {
+    /// Every rule of the chain.
+    Full,
     /// Block hash, proof of work, and place in the graph.
     Hash,
     /// The place in the graph only: for a source that you trust.
@@ -99,6 +101,7 @@ enum VerifyLevel {
 impl From<VerifyLevel> for Level {
     fn from(level: VerifyLevel) -> Self {
         match level {
+            VerifyLevel::Full => Self::Full,
             VerifyLevel::Hash => Self::Hash,
             VerifyLevel::None => Self::None,
         }
@@ -113,7 +116,7 @@ impl Args {
                 eprintln!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
             }
-            Ok(summary) => ExitCode::from(u8::from(summary.rejected > 0)),
+            Ok(summary) => ExitCode::from(u8::from(summary.rejected + summary.waiting > 0)),
             Err(Failed::Open(error)) => fail(&error, open_advice(&error)),
             Err(Failed::Replay(error)) => fail(&error, replay_advice(&error)),
         }
@@ -130,7 +133,7 @@ impl Args {
         };
         let mut writer = self.writer()?;
         let level = Level::from(self.verify);
-        let verifier = Verifier::new(writer.version(), level);
+        let verifier = Verifier::new(writer.version(), level, now());
         let version = writer.version();
         let mut replay =
             Replay::new(&mut writer, verifier, self.admission(), self.keep_going, stop);
@@ -144,6 +147,9 @@ impl Args {
             if result.is_err() || summary.stopped || summary.rejected > 0 && !self.keep_going {
                 break;
             }
+        }
+        if result.is_ok() && !replay.summary().stopped {
+            result = finish(&mut replay, &mut display);
         }
         display.finish();
         let summary = replay.summary();
@@ -179,19 +185,45 @@ fn run(
     replay: &mut Replay<'_>,
     display: &mut Display,
 ) -> Result<(), ReplayError> {
-    let mut shown = 0;
+    let mut shown = Shown(0);
     replay.run(source, &mut |event| match event {
         Event::Committed(progress) => display.show(progress),
-        Event::Rejected(rejection) => {
-            shown += 1;
-            if shown <= REJECTIONS_SHOWN {
-                display.line(&format!("rejected: {}: {rejection}", input.display()));
-            } else if shown == REJECTIONS_SHOWN + 1 {
-                display.line("rejected: more, which are counted only");
-            }
+        Event::Rejected(rejection) | Event::Waiting(rejection) => {
+            shown.line(display, "rejected", &format!("{}: {rejection}", input.display()));
         }
     })?;
     Ok(())
+}
+
+/// Takes up what was put aside.
+fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayError> {
+    let (mut rejected, mut waiting) = (Shown(0), Shown(0));
+    replay.finish(&mut |event| match event {
+        Event::Committed(progress) => display.show(progress),
+        Event::Rejected(rejection) => rejected.line(display, "rejected", &rejection.to_string()),
+        Event::Waiting(rejection) => waiting.line(display, "waiting", &rejection.to_string()),
+    })?;
+    Ok(())
+}
+
+/// How many lines of a kind were printed: all of them would be too many.
+struct Shown(u64);
+
+impl Shown {
+    fn line(&mut self, display: &Display, kind: &str, text: &str) {
+        self.0 += 1;
+        if self.0 <= REJECTIONS_SHOWN {
+            display.line(&format!("{kind}: {text}"));
+        } else if self.0 == REJECTIONS_SHOWN + 1 {
+            display.line(&format!("{kind}: more, which are counted only"));
+        }
+    }
+}
+
+/// The present time, by the clock of this machine.
+fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::new(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Why a replay ended early, other than by a wrong record.
@@ -213,6 +245,20 @@ fn report(summary: Summary, start: Instant, level: Level) {
         summary.rejected,
         level.name(),
     );
+    if summary.partial > 0 {
+        eprintln!(
+            "{} of them without all the blocks below them, so at level {} only",
+            summary.partial,
+            Level::Hash.name(),
+        );
+    }
+    if summary.waiting > 0 {
+        eprintln!(
+            "{} blocks are put aside: a parent or an adjacent parent did not come. A replay that \
+             brings it stores them.",
+            summary.waiting,
+        );
+    }
 }
 
 fn replay_advice(error: &ReplayError) -> &'static str {

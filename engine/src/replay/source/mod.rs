@@ -40,6 +40,8 @@ pub enum Place {
         /// The key in it: height, big endian, and hash.
         key: Box<[u8]>,
     },
+    /// Put aside, in this replay or an earlier one; where it stood in its input.
+    Aside(String),
 }
 
 impl fmt::Display for Place {
@@ -48,6 +50,7 @@ impl fmt::Display for Place {
             Self::Offset(offset) => write!(f, "offset {offset}"),
             Self::Line(line) => write!(f, "line {line}"),
             Self::Item { line, item } => write!(f, "line {line}, item {item}"),
+            Self::Aside(place) => f.write_str(place),
             Self::Row { chain, key } => {
                 write!(f, "key BlockHeader/{chain}/header$")?;
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

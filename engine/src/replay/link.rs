@@ -1,0 +1,166 @@
+use super::pipeline::{Admission, CHUNK_RECORDS, Flow};
+use super::source::Place;
+use super::{Event, Rejection, Replay, ReplayError};
+use crate::header::{DEGREE, Header, HeaderRef};
+use crate::types::{BlockHash, ChainId};
+use crate::verify::{Adjacents, Checked, Failure, Failures, Level, Parent};
+
+/// What comes of a header when it meets the blocks below it.
+pub(super) enum Link<'a> {
+    /// It is staged, or it was there before.
+    Done,
+    /// A block below it is not there, which is the failure.
+    Waits(HeaderRef<'a>, Failure),
+    /// It breaks these rules.
+    Broken(Failures),
+}
+
+/// The blocks below a header on the neighbouring chains, or the first that is not there.
+type Neighbours = Result<[Header; DEGREE], (ChainId, BlockHash)>;
+
+impl Replay<'_> {
+    /// Stages a block if it is right and not stored yet.
+    ///
+    /// `more` says whether blocks that it needs may still come: where any block is admitted, one
+    /// is admitted without them only if not.
+    pub(super) fn link<'h>(
+        &mut self,
+        checked: Checked<'h>,
+        more: bool,
+    ) -> Result<Link<'h>, ReplayError> {
+        let header = checked.header();
+        if self.writer.holds(header) {
+            self.summary.known += 1;
+            return Ok(Link::Done);
+        }
+        let full = self.verifier.level() == Level::Full && !self.verifier.is_genesis(header);
+        let parent = self.writer.find(header.parent())?;
+        let neighbours = if full { Some(self.neighbours(header)?) } else { None };
+        let admitted = self.admission.admits(header.hash())
+            && !(full && more && self.admission == Admission::Any);
+        // A block that is wrong in itself is not worth waiting for.
+        let sound = checked.failures().is_empty();
+        let missing = match (&parent, &neighbours) {
+            (_, Some(Err((chain, hash)))) => {
+                Some(Failure::MissingAdjacentParent { chain: *chain, hash: *hash })
+            }
+            (None, Some(_)) => Some(Failure::MissingParent { parent: header.parent() }),
+            _ => None,
+        };
+        Ok(match missing {
+            Some(failure) if !admitted && sound => Link::Waits(header, failure),
+            Some(failure) if !admitted => Link::Broken(checked.with(failure)),
+            _ => self.conclude(checked, parent.as_ref(), neighbours.as_ref(), admitted),
+        })
+    }
+
+    /// Verifies a block against what is there, and stages it.
+    fn conclude<'h>(
+        &mut self,
+        checked: Checked<'h>,
+        parent: Option<&Header>,
+        neighbours: Option<&Neighbours>,
+        admitted: bool,
+    ) -> Link<'h> {
+        let header = checked.header();
+        let below = match parent {
+            Some(parent) => Parent::Block(parent.view()),
+            None if admitted => Parent::Admitted,
+            None => Parent::Missing,
+        };
+        let adjacents = match neighbours {
+            Some(Ok(blocks)) => Adjacents::Blocks(blocks.each_ref().map(Header::view)),
+            Some(Err((chain, hash))) if !admitted => Adjacents::Missing(*chain, *hash),
+            Some(Err(_)) | None => Adjacents::Admitted,
+        };
+        let verified = match self.verifier.conclude(checked, below, adjacents) {
+            Ok(verified) => verified,
+            Err(failures) => return Link::Broken(failures),
+        };
+        self.height = header.height();
+        self.summary.partial += u64::from(verified.level() < self.verifier.level());
+        if matches!(below, Parent::Admitted) {
+            self.writer.stage_root(verified);
+        } else {
+            self.writer.stage(verified);
+        }
+        Link::Done
+    }
+
+    /// The adjacent parents of a header, from wherever they are: staged, stored, or genesis blocks.
+    fn neighbours(&self, header: HeaderRef<'_>) -> Result<Neighbours, ReplayError> {
+        let mut blocks = Vec::with_capacity(DEGREE);
+        for (chain, hash) in header.adjacents().iter() {
+            let found = match self.writer.find(hash)? {
+                Some(block) => Some(block),
+                None => self.verifier.genesis_block(chain, hash),
+            };
+            match found {
+                Some(block) => blocks.push(block),
+                None => return Ok(Err((chain, hash))),
+            }
+        }
+        Ok(blocks.try_into().map_err(|_| (header.chain(), header.hash())))
+    }
+
+    /// Takes up the blocks that were put aside, by ascending height, now that all inputs are read.
+    /// Those whose parents did not come stay aside, unless they are admitted without.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Replay::run`].
+    pub fn finish(
+        &mut self,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<super::Summary, ReplayError> {
+        self.summary.waiting = 0;
+        let mut last: Option<Header> = None;
+        while !self.is_stopped() {
+            let after = last.as_ref().map(Header::view);
+            let pending = self.writer.pending(after, CHUNK_RECORDS)?;
+            let Some(end) = pending.last() else { break };
+            last = Some(end.header);
+            let mut flow = Flow::On;
+            for block in &pending {
+                flow = self.take_up(block.header.view(), &block.place, observer)?;
+                if flow == Flow::Stop {
+                    break;
+                }
+            }
+            self.commit()?;
+            observer(Event::Committed(self.progress(0, None)));
+            if flow == Flow::Stop {
+                break;
+            }
+        }
+        self.writer.sync()?;
+        Ok(self.summary)
+    }
+
+    fn take_up(
+        &mut self,
+        header: HeaderRef<'_>,
+        place: &str,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Flow, ReplayError> {
+        let place = Place::Aside(place.to_owned());
+        match self.link(self.verifier.check(header), false)? {
+            Link::Done => {
+                self.writer.take_back(header);
+                Ok(Flow::On)
+            }
+            Link::Waits(_, failure) => {
+                self.summary.waiting += 1;
+                let wrong = Failures::from(failure).into();
+                observer(Event::Waiting(&Rejection::new(place, Some(header.raw()), &wrong)));
+                Ok(Flow::On)
+            }
+            Link::Broken(failures) => {
+                self.writer.take_back(header);
+                let wrong = failures.into();
+                let rejection = Rejection::new(place, Some(header.raw()), &wrong);
+                Ok(self.reject(&rejection, observer))
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+use super::{Column, PendingKey, Snapshot, StoreError};
+use crate::header::{Header, HeaderRef, LEN};
+use zerocopy::IntoBytes;
+
+/// A block that was put aside.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The block.
+    pub header: Header,
+    /// Where in its input it stood.
+    pub place: String,
+}
+
+impl Snapshot<'_> {
+    /// Some of the blocks that wait for parents, by ascending height, from behind `after` on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read or holds something else.
+    pub fn pending(
+        &self,
+        after: Option<HeaderRef<'_>>,
+        blocks_max: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let mut iterator = self.inner.raw_iterator_cf(self.store.column(Column::Pending));
+        match after {
+            Some(header) => {
+                let mut key = PendingKey::new(header.chain(), header.rank()).as_bytes().to_vec();
+                key.push(0);
+                iterator.seek(key);
+            }
+            None => iterator.seek_to_first(),
+        }
+        let mut blocks = Vec::new();
+        while blocks.len() < blocks_max
+            && let Some((key, value)) = iterator.item()
+        {
+            blocks.push(Pending::read(key, value)?);
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(blocks)
+    }
+}
+
+impl Pending {
+    fn read(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+        let read = || {
+            let (header, place) = value.split_at_checked(LEN)?;
+            let header = HeaderRef::parse(header).ok()?;
+            let fits = PendingKey::new(header.chain(), header.rank()).as_bytes() == key;
+            let place = std::str::from_utf8(place).ok()?.to_owned();
+            fits.then(|| Self { header: header.to_owned(), place })
+        };
+        read().ok_or_else(|| StoreError::damaged(Column::Pending, key))
+    }
+}
