@@ -32,6 +32,9 @@ pub mod write;
 pub mod replay;
 
 #[cfg(feature = "store")]
+pub mod audit;
+
+#[cfg(feature = "store")]
 pub mod open;
 
 pub use header::{DecodeError, Header, HeaderRef, RawHeader};

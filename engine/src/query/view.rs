@@ -89,6 +89,32 @@ impl View<'_> {
         self.tree.forest(chain).map_or(0, |forest| forest.len())
     }
 
+    /// The number of blocks of each level below [`Level::Full`](crate::verify::Level::Full).
+    ///
+    /// # Cost
+    ///
+    /// One scan of those blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`].
+    pub fn count_levels(&self) -> Result<[u64; 2], QueryError> {
+        Ok(self.snapshot.count_levels()?)
+    }
+
+    /// The number of blocks that wait for a parent or an adjacent parent.
+    ///
+    /// # Cost
+    ///
+    /// One scan of those blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`].
+    pub fn count_pending(&self) -> Result<u64, QueryError> {
+        Ok(self.snapshot.count_pending()?)
+    }
+
     /// The lowest height of `chain` that has a block, if any.
     ///
     /// # Errors

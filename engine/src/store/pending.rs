@@ -41,6 +41,23 @@ impl Snapshot<'_> {
         iterator.status()?;
         Ok(blocks)
     }
+
+    /// The number of blocks that wait for parents.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::pending`].
+    pub fn count_pending(&self) -> Result<u64, StoreError> {
+        let mut iterator = self.inner.raw_iterator_cf(self.store.column(Column::Pending));
+        iterator.seek_to_first();
+        let mut count = 0;
+        while iterator.valid() {
+            count += 1;
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(count)
+    }
 }
 
 impl Pending {

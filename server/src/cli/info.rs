@@ -48,8 +48,18 @@ struct Info {
     history: &'static str,
     format_version: u32,
     blocks: usize,
+    verified: Levels,
+    waiting: u64,
     cut: CutInfo,
     chains: Vec<ChainInfo>,
+}
+
+/// Blocks by the level that they are verified at.
+#[derive(Serialize)]
+struct Levels {
+    full: u64,
+    hash: u64,
+    none: u64,
 }
 
 #[derive(Serialize)]
@@ -106,11 +116,16 @@ impl Info {
             }
         }
         let cut: Cut = view.cut(None)?;
+        let blocks = chains.iter().map(|chain| chain.blocks).sum();
+        let [none, hash] = view.count_levels()?;
+        let full = (blocks as u64).saturating_sub(none + hash);
         Ok(Self {
             network: reader.version().name(),
             history: reader.meta().history.name(),
             format_version: FORMAT_VERSION,
-            blocks: chains.iter().map(|chain| chain.blocks).sum(),
+            blocks,
+            verified: Levels { full, hash, none },
+            waiting: view.count_pending()?,
             cut: CutInfo {
                 height: cut.height(),
                 weight: cut.weight().to_string(),
@@ -124,6 +139,9 @@ impl Info {
         writeln!(out, "network  {} ({} history)", self.network, self.history)?;
         writeln!(out, "format   {}", self.format_version)?;
         writeln!(out, "blocks   {}", self.blocks)?;
+        let Levels { full, hash, none } = self.verified;
+        writeln!(out, "verified {full} fully, {hash} at level hash, {none} at level none")?;
+        writeln!(out, "waiting  {} for a parent or an adjacent parent", self.waiting)?;
         writeln!(out, "cut      height {}, id {}", self.cut.height, self.cut.id)?;
         writeln!(out, "{:>5} {:>10} {:>10} {:>10}  tip", "chain", "blocks", "from", "to")?;
         for ChainInfo { chain, blocks, lowest_height, tip_height, tip_hash } in &self.chains {

@@ -4,9 +4,11 @@
 
 mod info;
 mod interrupt;
+mod level;
 mod progress;
 mod replay;
 mod serve;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -38,6 +40,7 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Replay(replay::Args),
+    Verify(verify::Args),
     Info(info::Args),
 }
 
@@ -53,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => args.run(),
         Command::Replay(args) => args.run(),
+        Command::Verify(args) => args.run(),
         Command::Info(args) => args.run(),
     }
 }

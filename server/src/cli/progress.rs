@@ -1,12 +1,16 @@
 //! How far a replay is: a bar on a terminal, a log line every ten seconds elsewhere.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use plait_engine::replay::Progress;
+use plait_engine::{BlockHeight, Micros};
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Lines of a kind that are printed one by one.
+const LINES_MAX: u64 = 20;
 
 /// Shows progress on standard error.
 pub(super) struct Display {
@@ -27,7 +31,10 @@ impl Display {
     }
 
     pub(super) fn show(&mut self, progress: Progress) {
-        let Some(bar) = &self.bar else { return self.log(progress) };
+        let Some(bar) = &self.bar else {
+            let text = self.counts(progress);
+            return self.log(&text);
+        };
         match progress.size {
             Some(size) if bar.length() != Some(size) => {
                 bar.set_length(size);
@@ -41,6 +48,19 @@ impl Display {
         }
         bar.set_position(progress.position);
         bar.set_message(self.counts(progress));
+    }
+
+    /// Shows how many blocks were read again, and up to which height.
+    pub(super) fn heights(&mut self, blocks: u64, height: BlockHeight) {
+        let text = format!("{blocks} headers, {:.0}/s, height {height}", self.rate(blocks));
+        match &self.bar {
+            Some(bar) => {
+                bar.set_style(style("{spinner} {msg}"));
+                bar.set_message(text);
+                bar.tick();
+            }
+            None => self.log(&text),
+        }
     }
 
     /// Prints a line without tearing the bar.
@@ -57,20 +77,45 @@ impl Display {
         }
     }
 
-    fn log(&mut self, progress: Progress) {
+    fn log(&mut self, text: &str) {
         if self.logged.elapsed() >= LOG_EVERY {
             self.logged = Instant::now();
-            tracing::info!("{}", self.counts(progress));
+            tracing::info!("{text}");
         }
     }
 
     fn counts(&self, progress: Progress) -> String {
         let summary = progress.summary;
         let records = summary.stored + summary.known + summary.rejected;
-        #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
-        let rate = records as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
-        format!("{records} headers, {rate:.0}/s, height {}", progress.height)
+        format!("{records} headers, {:.0}/s, height {}", self.rate(records), progress.height)
     }
+
+    /// Headers a second so far.
+    #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+    fn rate(&self, headers: u64) -> f64 {
+        headers as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
+    }
+}
+
+/// How many lines of a kind were printed: all of them would be too many.
+#[derive(Default)]
+pub(super) struct Shown(u64);
+
+impl Shown {
+    pub(super) fn line(&mut self, display: &Display, kind: &str, text: &str) {
+        self.0 += 1;
+        if self.0 <= LINES_MAX {
+            display.line(&format!("{kind}: {text}"));
+        } else if self.0 == LINES_MAX + 1 {
+            display.line(&format!("{kind}: more, which are counted only"));
+        }
+    }
+}
+
+/// The present time, by the clock of this machine.
+pub(super) fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::new(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn style(template: &str) -> ProgressStyle {

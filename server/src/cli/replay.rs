@@ -2,16 +2,17 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::replay::source::{self, Format, Source};
 use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
-use plait_engine::{BlockHash, ChainwebVersion, Engine, Micros, OpenError, Writer};
+use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Writer};
 
-use super::progress::Display;
+use super::level::VerifyLevel;
+use super::progress::{Display, Shown, now};
 use super::{fail, interrupt, open_advice, parse_network};
 
 const EXAMPLES: &str = "\
@@ -23,9 +24,6 @@ Examples:
 
 Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
 130 or 143 stopped by a signal. Running the same command again goes on.";
-
-/// Rejections that are printed one by one.
-const REJECTIONS_SHOWN: u64 = 100;
 
 /// Verify the headers of a dump and store them.
 ///
@@ -84,26 +82,6 @@ impl From<InputFormat> for Format {
             InputFormat::Binary => Self::Binary,
             InputFormat::Jsonl => Self::Jsonl,
             InputFormat::Node => Self::Node,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum VerifyLevel {
-    /// Every rule of the chain.
-    Full,
-    /// Block hash, proof of work, and place in the graph.
-    Hash,
-    /// The place in the graph only: for a source that you trust.
-    None,
-}
-
-impl From<VerifyLevel> for Level {
-    fn from(level: VerifyLevel) -> Self {
-        match level {
-            VerifyLevel::Full => Self::Full,
-            VerifyLevel::Hash => Self::Hash,
-            VerifyLevel::None => Self::None,
         }
     }
 }
@@ -185,7 +163,7 @@ fn run(
     replay: &mut Replay<'_>,
     display: &mut Display,
 ) -> Result<(), ReplayError> {
-    let mut shown = Shown(0);
+    let mut shown = Shown::default();
     replay.run(source, &mut |event| match event {
         Event::Committed(progress) => display.show(progress),
         Event::Rejected(rejection) | Event::Waiting(rejection) => {
@@ -197,33 +175,13 @@ fn run(
 
 /// Takes up what was put aside.
 fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayError> {
-    let (mut rejected, mut waiting) = (Shown(0), Shown(0));
+    let (mut rejected, mut waiting) = (Shown::default(), Shown::default());
     replay.finish(&mut |event| match event {
         Event::Committed(progress) => display.show(progress),
         Event::Rejected(rejection) => rejected.line(display, "rejected", &rejection.to_string()),
         Event::Waiting(rejection) => waiting.line(display, "waiting", &rejection.to_string()),
     })?;
     Ok(())
-}
-
-/// How many lines of a kind were printed: all of them would be too many.
-struct Shown(u64);
-
-impl Shown {
-    fn line(&mut self, display: &Display, kind: &str, text: &str) {
-        self.0 += 1;
-        if self.0 <= REJECTIONS_SHOWN {
-            display.line(&format!("{kind}: {text}"));
-        } else if self.0 == REJECTIONS_SHOWN + 1 {
-            display.line(&format!("{kind}: more, which are counted only"));
-        }
-    }
-}
-
-/// The present time, by the clock of this machine.
-fn now() -> Micros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Micros::new(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Why a replay ended early, other than by a wrong record.
