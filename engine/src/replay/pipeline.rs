@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::source::{Chunk, Source};
 use super::{Rejection, ReplayError, Wrong};
-use crate::header::{HeaderRef, RawHeader};
+use crate::header::{Header, HeaderRef, RawHeader};
 use crate::types::{BlockHash, BlockHeight};
 use crate::verify::{Failures, Intrinsic, Parent, Verifier};
 use crate::write::Writer;
@@ -160,6 +160,7 @@ impl<'a> Replay<'a> {
                     Ok(()) => continue,
                     Err(failures) => &failures.into(),
                 },
+                Ok(Err(Wrong::Rules(first))) => &self.all_failures(record, first)?.into(),
                 Ok(Err(ref wrong)) | Err(&ref wrong) => wrong,
             };
             self.summary.rejected += 1;
@@ -180,11 +181,7 @@ impl<'a> Replay<'a> {
             return Ok(Ok(()));
         }
         let parent = self.writer.parent(view)?;
-        let parent = match &parent {
-            Some(parent) => Parent::Block(parent.view()),
-            None if self.admission.admits(view.hash()) => Parent::Admitted,
-            None => Parent::Missing,
-        };
+        let parent = self.below(view, parent.as_ref());
         let verified = match self.verifier.lineage(header, parent) {
             Ok(verified) => verified,
             Err(failures) => return Ok(Err(failures)),
@@ -195,5 +192,24 @@ impl<'a> Replay<'a> {
             Parent::Block(_) | Parent::Missing => self.writer.stage(verified),
         }
         Ok(Ok(()))
+    }
+    /// The rules that a record breaks alone, which are `first`, and those against the block below.
+    fn all_failures(
+        &self,
+        record: &Result<&RawHeader, &Wrong>,
+        first: Failures,
+    ) -> Result<Failures, ReplayError> {
+        let view = record.ok().and_then(|raw| HeaderRef::new(raw).ok());
+        let Some(view) = view else { return Ok(first) };
+        let parent = self.writer.parent(view)?;
+        Ok(self.verifier.all_failures(view, self.below(view, parent.as_ref()), first))
+    }
+
+    fn below<'p>(&self, view: HeaderRef<'_>, parent: Option<&'p Header>) -> Parent<'p> {
+        match parent {
+            Some(parent) => Parent::Block(parent.view()),
+            None if self.admission.admits(view.hash()) => Parent::Admitted,
+            None => Parent::Missing,
+        }
     }
 }

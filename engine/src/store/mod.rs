@@ -16,6 +16,7 @@ mod format;
 mod key;
 mod node;
 mod options;
+mod own;
 mod snapshot;
 
 pub use batch::Batch;
@@ -140,11 +141,11 @@ impl Store {
 
     fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
         let path = Self::path(dir);
-        if path.join("CURRENT").exists() {
-            Ok(path)
-        } else {
-            Err(StoreError::Missing { dir: dir.to_owned() })
+        if !path.join("CURRENT").exists() {
+            return Err(StoreError::Missing { dir: dir.to_owned() });
         }
+        own::check(&path)?;
+        Ok(path)
     }
 
     fn checked(db: DB, path: &Path) -> Result<Self, StoreError> {

@@ -94,8 +94,11 @@ impl Failures {
         self.0.iter()
     }
 
+    /// Adds a rule, unless it stands there in the same words.
     pub(super) fn push(&mut self, failure: Failure) {
-        self.0.push(failure);
+        if !self.0.contains(&failure) {
+            self.0.push(failure);
+        }
     }
 
     pub(super) fn into_result(self) -> Result<(), Self> {

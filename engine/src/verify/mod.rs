@@ -104,6 +104,23 @@ impl Verifier {
         parent: Parent<'_>,
     ) -> Result<Verified<'a>, Failures> {
         let header = header.header();
+        self.lineage_failures(header, parent).into_result().map(|()| Verified(header))
+    }
+
+    /// Every rule that a header breaks, of which [`Verifier::intrinsic`] gave the `first` ones.
+    #[must_use]
+    pub fn all_failures(
+        &self,
+        header: HeaderRef<'_>,
+        parent: Parent<'_>,
+        mut first: Failures,
+    ) -> Failures {
+        let lineage = self.lineage_failures(header, parent);
+        lineage.iter().for_each(|failure| first.push(*failure));
+        first
+    }
+
+    fn lineage_failures(&self, header: HeaderRef<'_>, parent: Parent<'_>) -> Failures {
         let mut failures = Failures::default();
         match parent {
             Parent::Block(parent) => lineage::check(header, parent, &mut failures),
@@ -111,7 +128,7 @@ impl Verifier {
             Parent::Missing => failures.push(Failure::MissingParent { parent: header.parent() }),
             Parent::Admitted => {}
         }
-        failures.into_result().map(|()| Verified(header))
+        failures
     }
 
     /// The first blocks of the network, which hold by definition.
