@@ -16,6 +16,7 @@ mod format;
 mod key;
 mod node;
 mod options;
+mod own;
 mod pending;
 mod snapshot;
 
@@ -142,11 +143,11 @@ impl Store {
 
     fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
         let path = Self::path(dir);
-        if path.join("CURRENT").exists() {
-            Ok(path)
-        } else {
-            Err(StoreError::Missing { dir: dir.to_owned() })
+        if !path.join("CURRENT").exists() {
+            return Err(StoreError::Missing { dir: dir.to_owned() });
         }
+        own::check(&path)?;
+        Ok(path)
     }
 
     fn checked(db: DB, path: &Path) -> Result<Self, StoreError> {

@@ -182,6 +182,13 @@ impl Failures {
         self.0.push(failure);
     }
 
+    /// Adds a rule, unless it stands there in the same words.
+    pub(super) fn push_once(&mut self, failure: Failure) {
+        if !self.0.contains(&failure) {
+            self.0.push(failure);
+        }
+    }
+
     pub(super) fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }

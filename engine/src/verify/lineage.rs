@@ -25,7 +25,8 @@ pub(super) fn check(
         failures.push(Failure::IncorrectHeight { got: header.height(), parent: parent.height() });
     }
     if header.version_code() != parent.version_code() {
-        failures.push(Failure::VersionMismatch {
+        // The network may have been found wrong before.
+        failures.push_once(Failure::VersionMismatch {
             got: header.version_code(),
             expected: parent.version_code(),
         });

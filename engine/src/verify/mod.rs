@@ -174,12 +174,18 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{BlockHash, BlockHeight, ChainId};
+    use crate::header::merkle;
+    use crate::types::BlockHeight;
 
     const MAIN: ChainwebVersion = ChainwebVersion::Mainnet01;
+    const NOW: Micros = Micros::new(1_764_000_000_000_000);
 
-    fn names(result: Result<Intrinsic<'_>, Failures>) -> Vec<&'static str> {
-        result.err().map_or_else(Vec::new, |failures| failures.iter().map(Failure::name).collect())
+    fn verifier(version: ChainwebVersion, level: Level) -> Verifier {
+        Verifier::new(version, level, NOW)
+    }
+
+    fn names(failures: &Failures) -> Vec<&'static str> {
+        failures.iter().map(Failure::name).collect()
     }
 
     fn genesis(chain: u32) -> Header {
@@ -187,31 +193,36 @@ mod tests {
     }
 
     #[test]
-    fn genesis_blocks_need_no_proof_of_work() {
-        for version in ChainwebVersion::ALL {
-            let verifier = Verifier::new(version, Level::Hash);
+    fn genesis_blocks_hold_without_parents_and_proof_of_work() {
+        for (version, level) in
+            ChainwebVersion::ALL.iter().flat_map(|v| Level::ALL.map(|l| (*v, l)))
+        {
+            let verifier = verifier(version, level);
             for header in version.genesis_headers() {
-                let header = verifier.intrinsic(header.view()).unwrap();
-                assert!(verifier.lineage(header, Parent::Missing).is_ok());
+                let checked = verifier.check(header.view());
+                let adjacent = header.view().adjacents().iter().next().unwrap();
+                let adjacents = Adjacents::Missing(adjacent.0, adjacent.1);
+                let outcome = verifier.conclude(checked, Parent::Missing, adjacents).unwrap();
+                assert_eq!(outcome.level(), level);
             }
         }
     }
 
     #[test]
     fn a_header_reports_every_rule_it_breaks() {
-        let verifier = Verifier::new(MAIN, Level::Hash);
         let mut raw = *genesis(12).view().raw();
         raw.height = 7.into();
         raw.target = [0; 32];
         let altered = Header::new(raw).unwrap();
-        let failures = names(verifier.intrinsic(altered.view()));
-        assert_eq!(failures, ["IncorrectHash", "IncorrectPow", "UnknownChain"]);
+        let verifier = verifier(MAIN, Level::Hash);
+        let checked = verifier.check(altered.view());
+        assert_eq!(names(checked.failures()), ["IncorrectHash", "IncorrectPow", "UnknownChain"]);
         assert_eq!(altered.view().height(), BlockHeight::new(7));
     }
 
     #[test]
     fn other_adjacent_chains_are_found_though_the_hash_does_not_cover_them() {
-        let verifier = Verifier::new(ChainwebVersion::Development, Level::Hash);
+        let verifier = verifier(ChainwebVersion::Development, Level::None);
         let header = ChainwebVersion::Development.genesis_header(ChainId::new(0)).unwrap();
         let mut raw = *header.view().raw();
         let hashes: Vec<BlockHash> = raw.adjacents.iter().map(|(_, hash)| hash).collect();
@@ -219,33 +230,48 @@ mod tests {
         raw.adjacents = crate::header::AdjacentRecord::new(moved);
         let altered = Header::new(raw).unwrap();
         assert_eq!(merkle::block_hash(altered.view()), header.view().hash());
-        assert_eq!(names(verifier.intrinsic(altered.view())), ["AdjacentChainMismatch"]);
+        assert_eq!(names(verifier.check(altered.view()).failures()), ["AdjacentChainMismatch"]);
     }
 
     #[test]
     fn a_header_of_another_network_is_refused_at_every_level() {
-        for level in [Level::Hash, Level::None] {
-            let verifier = Verifier::new(ChainwebVersion::Testnet04, level);
-            assert!(names(verifier.intrinsic(genesis(0).view())).contains(&"VersionMismatch"));
+        for level in Level::ALL {
+            let checked = genesis(0);
+            let verifier = verifier(ChainwebVersion::Testnet04, level);
+            let checked = verifier.check(checked.view());
+            assert!(names(checked.failures()).contains(&"VersionMismatch"));
         }
     }
 
     #[test]
     fn a_block_without_parent_is_missing_it_unless_admitted() {
-        let verifier = Verifier::new(MAIN, Level::None);
+        let verifier = verifier(MAIN, Level::None);
         let mut raw = *genesis(0).view().raw();
         raw.height = 1.into();
         raw.parent = genesis(0).view().hash();
         raw.hash = BlockHash::new([9; 32]);
         let child = Header::new(raw).unwrap();
-        let child = verifier.intrinsic(child.view()).unwrap();
-        assert!(verifier.lineage(child, Parent::Missing).is_err());
-        assert!(verifier.lineage(child, Parent::Admitted).is_ok());
-        assert!(verifier.lineage(child, Parent::Block(genesis(0).view())).is_ok());
-        let other = verifier.lineage(child, Parent::Block(genesis(1).view())).unwrap_err();
-        assert_eq!(
-            other.iter().map(Failure::name).collect::<Vec<_>>(),
-            ["ChainMismatch", "MissingParent"]
-        );
+        let conclude = |parent: Parent<'_>| {
+            verifier.conclude(verifier.check(child.view()), parent, Adjacents::Admitted)
+        };
+        assert_eq!(names(&conclude(Parent::Missing).unwrap_err()), ["MissingParent"]);
+        assert!(conclude(Parent::Admitted).is_ok());
+        assert!(conclude(Parent::Block(genesis(0).view())).is_ok());
+        let other = conclude(Parent::Block(genesis(1).view())).unwrap_err();
+        assert_eq!(names(&other), ["ChainMismatch"]);
+    }
+
+    #[test]
+    fn what_was_admitted_is_not_fully_verified() {
+        let verifier = Verifier::new(ChainwebVersion::Development, Level::Full, NOW);
+        let mut raw =
+            *ChainwebVersion::Development.genesis_header(ChainId::new(0)).unwrap().view().raw();
+        raw.height = 1000.into();
+        raw.hash = merkle::hash_of(&raw);
+        let header = Header::new(raw).unwrap();
+        let outcome = verifier
+            .conclude(verifier.check(header.view()), Parent::Admitted, Adjacents::Admitted)
+            .unwrap();
+        assert_eq!(outcome.level(), Level::Hash);
     }
 }

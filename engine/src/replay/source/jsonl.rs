@@ -18,21 +18,26 @@ pub struct Jsonl {
     line: u64,
     position: u64,
     size: Option<u64>,
+    /// Whether the last line was too long and its rest is still to be skipped.
+    within_line: bool,
 }
 
 impl Jsonl {
     /// The headers of a stream; `size` is its length in bytes, if known.
     #[must_use]
     pub fn new(name: String, read: Box<dyn BufRead>, size: Option<u64>) -> Self {
-        Self { name, read, line: 0, position: 0, size }
+        Self { name, read, line: 0, position: 0, size, within_line: false }
     }
 
     /// The next line into `line`; `false` at the end.
     fn read_line(&mut self, line: &mut Vec<u8>) -> Result<bool, ReplayError> {
         line.clear();
+        let fail = |source| ReplayError::Io { input: self.name.clone(), source };
+        if std::mem::take(&mut self.within_line) {
+            self.position += self.read.skip_until(b'\n').map_err(fail)? as u64;
+        }
         let mut limited = self.read.by_ref().take(LINE_LEN_MAX);
-        let read = limited.read_until(b'\n', line);
-        read.map_err(|source| ReplayError::Io { input: self.name.clone(), source })?;
+        limited.read_until(b'\n', line).map_err(fail)?;
         self.line += 1;
         self.position += line.len() as u64;
         Ok(!line.is_empty())
@@ -47,8 +52,8 @@ impl Source for Jsonl {
             if line.len() as u64 == LINE_LEN_MAX && !line.ends_with(b"\n") {
                 let wrong = Wrong::Line("the line is longer than 16 MiB");
                 records.push((Place::Line(self.line), Err(wrong)));
-                self.size = Some(self.position);
-                self.read = Box::new(std::io::empty());
+                // Its rest may have no end, so this record goes out first.
+                self.within_line = true;
                 break;
             }
             match std::str::from_utf8(&line).map(str::trim) {

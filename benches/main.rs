@@ -1,0 +1,65 @@
+//! The stages of Plait, one after the other. See README.md.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench that goes wrong ends the run"
+)]
+
+mod ancestors;
+mod branch;
+mod decode;
+mod encode;
+mod hash;
+mod range;
+mod replay;
+
+use std::cell::LazyCell;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use fixtures::Fixtures;
+use plait_engine::header::LEN;
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let fixtures = Fixtures::default();
+    decode::stage(&mut criterion, &fixtures);
+    hash::stage(&mut criterion, &fixtures);
+    encode::stage(&mut criterion, &fixtures);
+    ancestors::stage(&mut criterion);
+    branch::stage(&mut criterion, &fixtures);
+    range::stage(&mut criterion, &fixtures);
+    replay::stage(&mut criterion, &fixtures);
+    criterion.final_summary();
+}
+
+/// Times `routine`. What it runs on comes from `prepare`, which also checks what comes out of it, and
+/// which is called only if the bench is asked for.
+fn time<T, R>(
+    group: &mut Group<'_>,
+    case: &str,
+    prepare: impl FnOnce() -> T,
+    routine: impl Fn(&T) -> R,
+) {
+    let prepared = LazyCell::new(prepare);
+    group.bench_function(case, |bencher| {
+        let prepared = LazyCell::force(&prepared);
+        bencher.iter(|| routine(prepared));
+    });
+}
+
+/// What a routine takes in or out at a time.
+const fn headers(headers: usize) -> Throughput {
+    let headers = headers as u64;
+    Throughput::ElementsAndBytes { elements: headers, bytes: headers * LEN as u64 }
+}

@@ -1,0 +1,45 @@
+use std::path::Path;
+
+use rocksdb::{DB, IteratorMode};
+
+use super::{Column, Meta, StoreError, options};
+
+/// The column family that RocksDB makes by itself; ours are beside it.
+const DEFAULT: &str = "default";
+
+/// Checks that the database at `path` is one of ours, before anything else does: to open a
+/// database is to write to it, since RocksDB moves its log to tables then.
+///
+/// # Errors
+///
+/// [`StoreError::Foreign`] if it is that of another program, [`StoreError::Unfinished`] if its
+/// making was interrupted, [`StoreError::Format`] if a later release added to it.
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
+    let columns = DB::list_cf(&options::foreign(), path)?;
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    let is_ours = |name: &str| Column::ALL.iter().any(|column| column.name() == name);
+    let complete = Column::ALL.iter().all(|column| has(column.name()));
+    let others = columns.iter().any(|name| name != DEFAULT && !is_ours(name));
+    match (complete, others) {
+        (true, false) => return Ok(()),
+        (false, false) if is_empty(path)? => {
+            return Err(StoreError::Unfinished { path: path.to_owned() });
+        }
+        (_, true) if has(Column::Meta.name()) => {
+            let meta = [Column::Meta.name()];
+            let db = DB::open_cf_for_read_only(&options::foreign(), path, meta, false)?;
+            if let Err(error @ StoreError::Format { .. }) = Meta::read(&db, path) {
+                return Err(error);
+            }
+        }
+        _ => {}
+    }
+    Err(StoreError::Foreign { path: path.to_owned() })
+}
+
+/// Whether [`DEFAULT`] holds nothing, as in all databases of ours.
+fn is_empty(path: &Path) -> Result<bool, StoreError> {
+    let db = DB::open_for_read_only(&options::foreign(), path, false)?;
+    let first = db.iterator(IteratorMode::Start).next();
+    Ok(first.transpose()?.is_none())
+}

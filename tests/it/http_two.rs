@@ -1,0 +1,232 @@
+//! HTTP/2 without TLS, from clients that know beforehand that the server speaks it.
+
+use std::time::Duration;
+
+use h2::client::{ResponseFuture, SendRequest};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use testkit::http::Request as Plain;
+use testkit::server::{Replayed, Server, Signal};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::http_data::{BASE, OCTETS, Tree, bounds, on, served, world};
+
+type Sender = SendRequest<&'static [u8]>;
+
+/// Far more than any limit set here.
+const LONG: Duration = Duration::from_secs(20);
+
+async fn connect(server: &Server) -> Sender {
+    let stream = TcpStream::connect(server.address()).await.unwrap();
+    let (sender, connection) = h2::client::Builder::new().handshake(stream).await.unwrap();
+    tokio::spawn(async move {
+        // It ends with an error where a test breaks it.
+        let _ = connection.await;
+    });
+    sender
+}
+
+async fn send(
+    sender: &Sender,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> ResponseFuture {
+    let uri = format!("http://plait.test{path}");
+    let builder = Request::builder().method(method).uri(uri);
+    let builder = headers.iter().fold(builder, |b, (name, value)| b.header(*name, *value));
+    let mut sender = sender.clone().ready().await.unwrap();
+    let (answer, mut stream) =
+        sender.send_request(builder.body(()).unwrap(), body.is_empty()).unwrap();
+    if !body.is_empty() {
+        // Bodies here are few: they may live as long as the test.
+        stream.send_data(body.to_owned().leak().as_bytes(), true).unwrap();
+    }
+    answer
+}
+
+/// The whole of an answer: its head, its body, its trailers.
+async fn whole(
+    answer: ResponseFuture,
+) -> Result<(Response<()>, Vec<u8>, Option<HeaderMap>), h2::Error> {
+    let (head, mut body) = answer.await?.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    let trailers = body.trailers().await?;
+    Ok((Response::from_parts(head, ()), bytes, trailers))
+}
+
+async fn get(sender: &Sender, path: &str) -> (Response<()>, Vec<u8>) {
+    let answer = send(sender, Method::GET, path, &[], "").await;
+    let (head, body, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+    (head, body)
+}
+
+#[tokio::test]
+async fn answers_are_those_of_the_older_protocol() {
+    let server = served();
+    let sender = connect(&server).await;
+    let hash = world().forked.hash(3);
+    for path in [
+        "/info".to_owned(),
+        "/health-check".to_owned(),
+        format!("{BASE}/cut"),
+        on(0, "hash?limit=5"),
+        on(0, "header"),
+        on(0, &format!("header/{hash}")),
+        on(0, "header/short"),
+        on(20, "hash"),
+        on(0, "hash/branch"),
+    ] {
+        let plain = server.get(&path);
+        let (head, body) = get(&sender, &path).await;
+        assert_eq!((head.status().as_u16(), &body), (plain.status, &plain.body), "{path}");
+        for (name, value) in &plain.headers {
+            if !matches!(&**name, "Date" | "X-Server-Timestamp" | "X-Peer-Addr" | "Connection") {
+                let got = head.headers().get(name.to_ascii_lowercase());
+                assert_eq!(got.map(|got| got.as_bytes()), Some(value.as_bytes()), "{path}: {name}");
+            }
+        }
+        assert!(head.headers().contains_key("x-peer-addr"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn requests_share_a_connection() {
+    let server = served();
+    let sender = connect(&server).await;
+    let tree = &world().forked;
+    let mut answers = Vec::new();
+    for place in 0..30 {
+        let body = bounds(&[tree.hash(place)], &[]);
+        let headers = [("content-type", "application/json")];
+        let path = on(0, "hash/branch?limit=1");
+        answers.push(send(&sender, Method::POST, &path, &headers, &body).await);
+    }
+    for (place, answer) in answers.into_iter().enumerate().rev() {
+        let (head, body, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+        assert_eq!(head.status(), StatusCode::OK);
+        let text = String::from_utf8(body).unwrap();
+        assert!(
+            text.starts_with(&format!(r#"{{"limit":1,"items":["{}"]"#, tree.hash(place))),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn streams_are_whole() {
+    let server = served();
+    let sender = connect(&server).await;
+    let tree = &world().long;
+    let headers = [("accept", OCTETS), ("te", "trailers")];
+    let answer = send(&sender, Method::GET, &on(1, "header"), &headers, "").await;
+    let (head, body, trailers) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+    assert_eq!(head.headers()["content-type"], OCTETS);
+    assert!(body == tree.records(&(0..tree.len()).collect::<Vec<_>>()));
+    assert_eq!(trailers, None);
+    let answer = send(&sender, Method::HEAD, &on(1, "header"), &headers, "").await;
+    let (head, body, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+    assert_eq!((head.status(), body.len()), (StatusCode::OK, 0));
+}
+
+#[tokio::test]
+async fn long_bodies_and_heads_are_refused() {
+    let server = served();
+    let sender = connect(&server).await;
+    let body = " ".repeat(70_000);
+    let path = on(0, "hash/branch");
+    let uri = format!("http://plait.test{path}");
+    let request = Request::builder().method(Method::POST).uri(uri);
+    let request = request.header("content-length", "70000").body(()).unwrap();
+    let (answer, _) = sender.clone().send_request(request, false).unwrap();
+    let (head, _, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+    assert_eq!(head.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = send(&sender, Method::POST, &path, &[], &body).await;
+    if let Ok((head, _, _)) = timeout(LONG, whole(answer)).await.unwrap() {
+        assert_eq!(head.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let long = "x".repeat(10_000);
+    let headers = [("a", &*long), ("b", &*long), ("c", &*long), ("d", &*long)];
+    let answer = send(&sender, Method::GET, "/info", &headers, "").await;
+    let (head, _, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+    assert_eq!(head.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let (head, _) = get(&sender, &format!("/info?{}", "x".repeat(9000))).await;
+    assert_eq!(head.status(), StatusCode::URI_TOO_LONG);
+    assert_eq!(get(&sender, "/health-check").await.0.status(), StatusCode::OK);
+}
+
+/// A server of a chain of 12.7 MB.
+fn endless(flags: &[&str]) -> (Server, Replayed, Tree) {
+    let mut tree = Tree::new(2);
+    tree.grow(0, 40_000);
+    let database = Replayed::new("development", tree.dump(), &["--format", "binary"]);
+    (Server::start(&database, flags), database, tree)
+}
+
+#[tokio::test]
+async fn stream_that_is_not_read_is_cut_and_others_go_on() {
+    let (server, _database, tree) = endless(&["--stall-time", "1"]);
+    let (stalled, other) = (connect(&server).await, connect(&server).await);
+    let headers = [("accept", OCTETS)];
+    let answer = send(&stalled, Method::GET, &on(2, "header"), &headers, "").await;
+    let (_, mut body) = timeout(LONG, answer).await.unwrap().unwrap().into_parts();
+    for _ in 0..25 {
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(get(&other, "/health-check").await.0.status(), StatusCode::OK);
+    }
+    let mut got = 0;
+    let cut = loop {
+        match timeout(LONG, body.data()).await.expect("it ends") {
+            Some(Ok(data)) => got += data.len(),
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    assert!(cut && got < tree.len() * 318, "{got}");
+}
+
+#[tokio::test]
+async fn stopping_server_says_where_to_resume() {
+    let (mut server, _database, tree) = endless(&["--drain-time", "0.3", "--cut-time", "10"]);
+    let sender = connect(&server).await;
+    let headers = [("accept", OCTETS), ("te", "trailers")];
+    let answer = send(&sender, Method::GET, &on(2, "header"), &headers, "").await;
+    let silent = send(&sender, Method::GET, &on(2, "header"), &headers[..1], "").await;
+    let answer = timeout(LONG, answer).await.unwrap().unwrap();
+    server.signal(Signal::TERM);
+    sleep(Duration::from_millis(800)).await;
+    let (_, mut body) = answer.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(data) = timeout(LONG, body.data()).await.unwrap() {
+        let data = data.unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        bytes.extend_from_slice(&data);
+    }
+    let trailers = body.trailers().await.unwrap().expect("a stream that is cut says where");
+    let count = bytes.len() / 318;
+    assert!(count > 0 && count < tree.len());
+    assert!(bytes == tree.records(&(0..count).collect::<Vec<_>>()));
+    assert_eq!(trailers["x-next"], format!("exclusive:{}", tree.hash(count - 1)));
+    assert!(timeout(LONG, whole(silent)).await.unwrap().is_err(), "without trailers it breaks");
+    drop(sender);
+    assert!(server.wait(LONG).expect("it ends").success());
+}
+
+#[test]
+fn rubbish_after_the_preface_ends_the_connection() {
+    let server = served();
+    for rubbish in [&b"rubbish that is no frame at all"[..], &[0xff; 64], &[0; 9]] {
+        let mut client = server.connect();
+        client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        client.send(rubbish).unwrap();
+        client.finish();
+        assert!(client.drain());
+    }
+    assert_eq!(server.ask(&Plain::get("/health-check")).status, 200);
+}

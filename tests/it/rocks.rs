@@ -1,0 +1,108 @@
+//! RocksDB as others see it: databases of nodes, and what ours hold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use plait_engine::store::{Column, Store};
+use plait_engine::{Header, HeaderRef};
+use rocksdb::{DB, IteratorMode, Options};
+
+/// A database in the layout of a chainweb-node.
+pub(crate) struct NodeDb(DB);
+
+impl NodeDb {
+    /// A new one in `path`, with nothing in it.
+    pub(crate) fn create(path: &Path) -> Self {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        std::fs::create_dir_all(path).unwrap();
+        Self(DB::open(&options, path).unwrap())
+    }
+
+    /// Adds a header as a node does, without its row in the rank table.
+    pub(crate) fn put(&self, header: HeaderRef<'_>) {
+        self.put_row(header, header.as_bytes());
+    }
+
+    /// Adds a row under the key of `header`.
+    pub(crate) fn put_row(&self, header: HeaderRef<'_>, value: &[u8]) {
+        let height = big_endian(header.height().get());
+        let key = [&height[..], header.hash().as_bytes()].concat();
+        self.put_key(&format!("BlockHeader/{}/header", header.chain()), &key, value);
+    }
+
+    /// Adds a header's row in the rank table.
+    pub(crate) fn put_rank(&self, header: HeaderRef<'_>) {
+        let mut height = big_endian(header.height().get());
+        height.reverse();
+        let table = format!("BlockHeader/{}/rank", header.chain());
+        self.put_key(&table, header.hash().as_bytes(), &height);
+    }
+
+    /// Adds a row of any table.
+    pub(crate) fn put_key(&self, table: &str, key: &[u8], value: &[u8]) {
+        let key = [format!("-{table}$").as_bytes(), key].concat();
+        self.0.put(key, value).unwrap();
+    }
+
+    /// Adds the last key of every node's database.
+    pub(crate) fn put_end(&self) {
+        self.0.put(".", "").unwrap();
+    }
+
+    /// Moves what is in the log to a table file.
+    pub(crate) fn flush(&self) {
+        self.0.flush().unwrap();
+    }
+}
+
+/// The bytes of a number, most significant first.
+fn big_endian(number: u64) -> [u8; 8] {
+    std::array::from_fn(|i| u8::try_from(number >> (56 - 8 * i) & 0xFF).unwrap())
+}
+
+/// A new node's database in `path` with these headers, still in the log.
+pub(crate) fn node_db<'a>(path: &Path, headers: impl IntoIterator<Item = &'a Header>) -> NodeDb {
+    let db = NodeDb::create(path);
+    headers.into_iter().for_each(|header| db.put(header.view()));
+    db
+}
+
+/// Every key and value of the database in `dir`, by column family.
+pub(crate) fn columns(dir: &Path) -> BTreeMap<(&'static str, Vec<u8>), Vec<u8>> {
+    let names = Column::ALL.map(Column::name);
+    let db = DB::open_cf_for_read_only(&Options::default(), Store::path(dir), names, false);
+    let db = db.unwrap();
+    let mut rows = BTreeMap::new();
+    for name in names {
+        for row in db.iterator_cf(db.cf_handle(name).unwrap(), IteratorMode::Start) {
+            let (key, value) = row.unwrap();
+            rows.insert((name, key.into_vec()), value.into_vec());
+        }
+    }
+    rows
+}
+
+/// Sets an entry of the column `meta` of the database in `dir`.
+pub(crate) fn put_meta(dir: &Path, name: &str, value: &[u8]) {
+    let names = Column::ALL.map(Column::name);
+    let db = DB::open_cf(&Options::default(), Store::path(dir), names).unwrap();
+    db.put_cf(db.cf_handle("meta").unwrap(), name, value).unwrap();
+}
+
+/// Adds a column family to the database in `dir`.
+pub(crate) fn add_column(dir: &Path, name: &str) {
+    let names = Column::ALL.map(Column::name);
+    let mut db = DB::open_cf(&Options::default(), Store::path(dir), names).unwrap();
+    db.create_cf(name, &Options::default()).unwrap();
+}
+
+/// Leaves in `dir` what an interruption leaves of a database that was being made: these column
+/// families, with nothing in them.
+pub(crate) fn only_some_columns(dir: &Path, names: &[&str]) {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    std::fs::create_dir_all(Store::path(dir)).unwrap();
+    drop(DB::open_cf(&options, Store::path(dir), names).unwrap());
+}

@@ -1,0 +1,150 @@
+//! The `plait` command as a process of its own.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::block::NETWORK;
+
+/// No command here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Outcome {
+    /// How many records a replay stored, found there already, and rejected.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 3] {
+        let line = self.err.lines().find(|line| line.starts_with("stored "));
+        let line = line.unwrap_or_else(|| panic!("no count in:\n{}", self.err));
+        let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
+        let mut next = || numbers.next().and_then(|number| number.parse().ok());
+        [next(), next(), next()].map(|number| number.expect("a number"))
+    }
+
+    /// Checks that it ended with `status` and that its standard error has each of `texts`.
+    pub fn assert_fails(&self, status: i32, texts: &[&str]) {
+        assert_eq!(self.status, Some(status), "{}", self.err);
+        for text in texts {
+            assert!(self.err.contains(text), "no {text:?} in:\n{}", self.err);
+        }
+    }
+}
+
+/// The `plait` binary that `cargo test --workspace` builds beside the tests.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a file");
+    let profile = test.ancestors().nth(2).expect("tests lie in a folder of the target's");
+    let plait = profile.join("plait");
+    assert!(
+        plait.exists(),
+        "there is no {}: run the tests with `cargo test --workspace`, or build it with \
+         `cargo build --package plait` and the same profile",
+        plait.display()
+    );
+    plait
+}
+
+/// A `plait` command with these arguments, without settings from the environment.
+pub fn plait<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn is_setting(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with("PLAIT_")
+}
+
+/// Runs a `plait` command to its end.
+pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Outcome {
+    finish(plait(args).spawn().expect("the command starts"))
+}
+
+/// Runs `plait replay` for the network of drawn blocks, into the database in `db`.
+pub fn replay<S: AsRef<OsStr>>(db: &Path, args: impl IntoIterator<Item = S>) -> Outcome {
+    finish(replay_command(db, args).spawn().expect("the command starts"))
+}
+
+/// Runs `plait replay` for the network of drawn blocks on the file `name` with these `bytes`.
+pub fn replay_file(db: &Path, args: &[&str], name: &str, bytes: &[u8]) -> Outcome {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join(name);
+    std::fs::write(&file, bytes).expect("a new file");
+    replay(db, args.iter().map(OsStr::new).chain([file.as_os_str()]))
+}
+
+/// The command `plait replay` for the network of drawn blocks, into the database in `db`.
+pub fn replay_command<S: AsRef<OsStr>>(db: &Path, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = plait(["replay", "--network", NETWORK.name(), "--db"]);
+    command.arg(db).args(args);
+    command
+}
+
+/// Runs a command that reads `input`.
+#[must_use]
+pub fn run_with_input(mut command: Command, input: Vec<u8>) -> Outcome {
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the command starts");
+    let mut stdin = child.stdin.take().expect("a pipe to the command");
+    let feeder = thread::spawn(move || {
+        // A command that ends early does not read on.
+        let _ = stdin.write_all(&input);
+    });
+    let outcome = finish(child);
+    feeder.join().expect("feeding does not panic");
+    outcome
+}
+
+/// Waits for a command to end; kills it where it hangs.
+pub fn finish(mut child: Child) -> Outcome {
+    let out = child.stdout.take().map(read_all);
+    let err = child.stderr.take().map(read_all);
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break Some(status);
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().expect("a child can be killed");
+            break None;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let text = |reader: Option<thread::JoinHandle<String>>| {
+        reader.map(|reader| reader.join().expect("reading does not panic")).unwrap_or_default()
+    };
+    let (out, err) = (text(out), text(err));
+    let status = status.unwrap_or_else(|| panic!("the command hangs:\n{out}\n{err}"));
+    Outcome { status: status.code(), out, err }
+}
+
+/// Sends the signal with this name, as in `INT`.
+pub fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(kill.is_ok_and(|status| status.success()), "kill -{name} {}", child.id());
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is still worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
