@@ -9,7 +9,7 @@ use crate::http_data::{BASE, NOBODY, bounds, on, page, reason, served, served_wi
 #[test]
 fn bytes_that_are_no_request_are_refused_and_the_connection_is_closed() {
     let server = served();
-    let headers: String = (0..150).map(|i| format!("X{i}: y\r\n")).collect();
+    let headers = "X: y\r\n".repeat(150);
     let bad: [&[u8]; 15] = [
         b"GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /info?\0 HTTP/1.1\r\nHost: x\r\n\r\n",
