@@ -55,6 +55,9 @@ pub(crate) enum Error {
     /// The connection ended before the body did, or the body breaks the protocol.
     #[error("request body: cannot be read to its end")]
     BodyCut,
+    /// The head is not one of HTTP, or longer than any that is read.
+    #[error("request head: cannot be read: {}", .0.canonical_reason().unwrap_or("bad request"))]
+    Unread(StatusCode),
     /// Nothing answers at this path.
     #[error("no such endpoint, network or chain")]
     Path,
@@ -120,6 +123,7 @@ impl Error {
             | Self::BodyHash { .. }
             | Self::BodyCut
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
+            Self::Unread(status) => *status,
             Self::Path | Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Accept(_) => StatusCode::NOT_ACCEPTABLE,

@@ -69,7 +69,7 @@ fn whole(planted: &Planted, query: &BranchQuery) -> Vec<BlockHash> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn pages_are_those_of_the_oracle((forest, queries) in planted(60)) {

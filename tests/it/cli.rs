@@ -392,7 +392,7 @@ fn a_disk_without_room_for_a_new_database_is_status_2() {
 #[test]
 fn the_database_may_be_named_by_the_environment() {
     let db = folder();
-    let mut command = plait(["replay", "--network", "development", "-"]);
+    let mut command = plait(["replay", "--network", "development", "--verify", "hash", "-"]);
     command.env("PLAIT_DB", db.path());
     let outcome = run_with_input(command, dump(&braid(1)));
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
@@ -402,7 +402,8 @@ fn the_database_may_be_named_by_the_environment() {
 #[test]
 fn the_network_of_a_database_need_not_be_named_again() {
     let (db, headers) = (database(&braid(1)), braid(3));
-    let args = ["replay".as_ref(), "--db".as_ref(), db.path().as_os_str(), "-".as_ref()];
+    let db_path = db.path().to_str().unwrap();
+    let args = ["replay", "--db", db_path, "--verify", "hash", "-"];
     let outcome = run_with_input(plait(args), dump(&headers));
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert_eq!(stored(db.path()), sorted(&headers));

@@ -1,5 +1,7 @@
 //! Branches: `POST chain/{chain}/hash/branch` and `POST chain/{chain}/header/branch`.
 
+use std::slice::from_ref;
+
 use testkit::http::Request;
 
 use crate::http_data::{
@@ -41,7 +43,7 @@ fn branch_pages_have_4096_hashes_or_360_headers() {
 fn limit_zero_is_an_empty_page_with_a_cursor() {
     let (server, tree) = (served(), &world().forked);
     let tip = tree.hash(world().trunk[700]);
-    let body = bounds(&[tip.clone()], &[]);
+    let body = bounds(from_ref(&tip), &[]);
     for path in ["hash/branch?limit=0", "header/branch?limit=0"] {
         let text = format!(r#"{{"limit":0,"items":[],"next":"inclusive:{tip}"}}"#);
         assert_eq!(server.post(&on(0, path), &body).text(), text);
@@ -129,10 +131,10 @@ fn bounds_and_cursors_that_are_not_on_the_chain_are_not_found() {
         for path in ["hash/branch", "header/branch"] {
             let upper = server.post(&on(0, path), &bounds(&one, &[]));
             assert_eq!((upper.status, upper.text()), (404, &*not_found));
-            let lower = server.post(&on(0, path), &bounds(&[known.clone()], &one));
+            let lower = server.post(&on(0, path), &bounds(from_ref(&known), &one));
             assert_eq!((lower.status, lower.text()), (404, &*not_found));
             let cursor = on(0, &format!("{path}?next=inclusive:{hash}"));
-            let cursor = server.post(&cursor, &bounds(&[known.clone()], &[]));
+            let cursor = server.post(&cursor, &bounds(from_ref(&known), &[]));
             assert_eq!((cursor.status, cursor.text()), (404, &*not_found));
         }
     }
@@ -289,7 +291,7 @@ fn random_queries_answer_as_the_naive_search_does() {
         if !whole.is_empty() && chance.below(2) == 0 {
             from = chance.below(whole.len());
             let kind = chance.one_of(&["inclusive", "exclusive"]);
-            query += &format!("&next={kind}:{}", tree.hash(whole[from]));
+            query.extend(["&next=", kind, ":", &tree.hash(whole[from])]);
             from += usize::from(kind == "exclusive");
         }
         let to = whole.len().min(from + limit);

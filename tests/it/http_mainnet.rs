@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use testkit::http::Request;
+use testkit::say;
 use testkit::server::Replayed;
 
 use crate::http_data::{OBJECT, OCTETS, Served, bounds, from_base64url, joined, page, vectors};
@@ -95,7 +96,7 @@ fn every_real_header_is_served_in_every_form() {
             count += 1;
         }
     }
-    eprintln!("{count} real headers in 3 forms");
+    say(&format!("{count} real headers in 3 forms"));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn lists_of_a_real_chain_have_its_orphans() {
         orphans += list.len() - branch(list).len();
     }
     assert!(orphans > 0);
-    eprintln!("{orphans} orphans in the lists");
+    say(&format!("{orphans} orphans in the lists"));
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn two_upper_bounds_on_real_siblings_return_both() {
         }
     }
     assert!(pairs > 20, "{pairs}");
-    eprintln!("{pairs} pairs of real siblings");
+    say(&format!("{pairs} pairs of real siblings"));
 }
 
 /// Adds little-endian numbers.
@@ -230,5 +231,5 @@ fn current_cut_is_concurrent_and_no_lighter_than_any_that_a_node_had() {
         }
     }
     assert!(known > 100, "{known}");
-    eprintln!("{known} cuts of a node are no higher");
+    say(&format!("{known} cuts of a node are no higher"));
 }

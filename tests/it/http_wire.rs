@@ -9,7 +9,7 @@ use crate::http_data::{BASE, NOBODY, bounds, on, page, reason, served, served_wi
 #[test]
 fn bytes_that_are_no_request_are_refused_and_the_connection_is_closed() {
     let server = served();
-    let headers: String = (0..150).map(|i| format!("X{i}: y\r\n")).collect();
+    let headers = "X: y\r\n".repeat(150);
     let bad: [&[u8]; 15] = [
         b"GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /info?\0 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -33,6 +33,12 @@ fn bytes_that_are_no_request_are_refused_and_the_connection_is_closed() {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
         let answer = client.read("GET").unwrap_or_else(|ended| panic!("{shown}: {ended:?}"));
         assert!(matches!(answer.status, 400 | 431 | 505), "{shown}: {}", answer.status);
+        // No code of ours sees these, and yet the answer has what every answer has.
+        assert!(!reason(&answer, answer.status).is_empty(), "{shown}");
+        assert_eq!(answer.header("X-Peer-Addr"), Some(&*client.address().to_string()), "{shown}");
+        assert_eq!(answer.header("X-Chainweb-Node-Version"), Some("2.32"), "{shown}");
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"), "{shown}");
+        assert!(answer.header("Server").is_some_and(|name| name.starts_with("plait/")), "{shown}");
         assert!(client.drain(), "{shown}");
     }
     assert_eq!(server.get("/health-check").status, 200);

@@ -90,10 +90,14 @@ pub fn replay_file(db: &Path, args: &[&str], name: &str, bytes: &[u8]) -> Outcom
     replay(db, args.iter().map(OsStr::new).chain([file.as_os_str()]))
 }
 
-/// The command `plait replay` for the network of drawn blocks, into the database in `db`.
+/// The command `plait replay` for the network of drawn blocks, into the database in `db`; at level
+/// `hash`, which drawn blocks pass, unless `args` have another one.
 pub fn replay_command<S: AsRef<OsStr>>(db: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = plait(["replay", "--network", NETWORK.name(), "--db"]);
     command.arg(db).args(args);
+    if command.get_args().all(|arg| arg != "--verify") {
+        command.args(["--verify", "hash"]);
+    }
     command
 }
 

@@ -21,7 +21,7 @@ use crate::http::{Client, Request, Response};
 use crate::process::{Outcome, finish, plait, run_with_input};
 
 /// How long a server may take to listen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the server says on standard error once it listens.
 const LISTENING: &str = "listening on http://";

@@ -80,7 +80,8 @@ impl Activity {
         u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
-    fn is_answering(&self) -> bool {
+    /// Whether a request is not answered to its end.
+    pub(super) fn is_answering(&self) -> bool {
         self.begun.load(Relaxed) > self.ended.load(Relaxed)
     }
 

@@ -62,7 +62,7 @@ impl Server {
             let turn = Turn::begin(&activity, request.version());
             answer(Arc::clone(&self.app), stamp.clone(), request, turn, admitted)
         });
-        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), stamp.clone()));
         let mut connection = pin!(self.builder.serve_connection(socket, service));
         // Dropped before the connection, at the end of this function or of the task.
         let _farewell = Farewell(&activity);

@@ -7,6 +7,7 @@
 //!   it is closed without a word.
 
 mod activity;
+mod bare;
 mod connection;
 mod socket;
 

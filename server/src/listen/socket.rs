@@ -1,26 +1,57 @@
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::bare;
+use crate::response::Stamp;
 
 /// A socket that reports what happens on it, and that closes without losing the last answer.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    stamp: Stamp,
+    /// What is still to be written in place of an answer of hyper's own, and how many bytes that
+    /// answer had.
+    instead: Option<(Bytes, usize)>,
     is_shut: bool,
     lingers: bool,
 }
 
 impl Socket {
     /// The socket of a connection.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, is_shut: false, lingers: false }
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, stamp: Stamp) -> Self {
+        Self { stream, activity, stamp, instead: None, is_shut: false, lingers: false }
+    }
+
+    /// Writes what stands for an answer of hyper's own, if this is one; hyper is told that all of
+    /// its bytes are written once all of ours are.
+    fn poll_instead(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() && !self.activity.is_answering() {
+            let bytes = bare::replaced(bufs, &self.stamp)?;
+            self.instead = Some((bytes.into(), bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let (bytes, len) = self.instead.as_mut()?;
+        while !bytes.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(written)) => bytes.advance(written),
+                other => return Some(other),
+            }
+        }
+        let len = *len;
+        self.instead = None;
+        Some(Poll::Ready(Ok(len)))
     }
 
     fn report(&self, written: &Poll<io::Result<usize>>) {
@@ -53,7 +84,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = match self.poll_instead(cx, &[IoSlice::new(buf)]) {
+            Some(polled) => polled,
+            None => Pin::new(&mut self.stream).poll_write(cx, buf),
+        };
         self.report(&written);
         written
     }
@@ -63,7 +97,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = match self.poll_instead(cx, bufs) {
+            Some(polled) => polled,
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.report(&written);
         written
     }

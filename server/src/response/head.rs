@@ -108,8 +108,8 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Busy | Error::Full => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        // The rest of the body would be taken for the next request.
-        Error::BodyLong { .. } | Error::BodySlow | Error::BodyCut => {
+        // What follows would be taken for the next request.
+        Error::BodyLong { .. } | Error::BodySlow | Error::BodyCut | Error::Unread(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
