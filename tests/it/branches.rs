@@ -45,6 +45,7 @@ fn pages(view: &View<'_>, query: &BranchQuery) -> Vec<Page<Vec<BlockHash>>> {
     let mut query = query.clone();
     let mut pages = Vec::new();
     loop {
+        assert!(pages.len() <= 2 * BLOCKS_MAX, "the pages have no end");
         let page = view.branch_hashes(CHAIN, &query).unwrap();
         query.cursor = page.next;
         pages.push(page);

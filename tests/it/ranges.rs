@@ -42,6 +42,7 @@ fn pages(view: &View<'_>, query: &RangeQuery) -> Vec<Page<Vec<BlockHash>>> {
     let mut query = query.clone();
     let mut pages = Vec::new();
     loop {
+        assert!(pages.len() <= 2 * BLOCKS_MAX, "the pages have no end");
         let page = view.range_hashes(CHAIN, &query).unwrap();
         if page.items.is_empty() {
             assert_eq!(page.next, None);
