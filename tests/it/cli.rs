@@ -97,9 +97,14 @@ fn info_tells_what_a_database_holds() {
     assert_eq!(lines[0], "network  development (full history)");
     assert_eq!(lines[1], "format   1");
     assert_eq!(lines[2], format!("blocks   {}", headers.len()));
-    assert!(lines[3].starts_with("cut      height 1"), "{}", outcome.out);
-    assert_eq!(lines.len(), 5 + 20);
-    let words: Vec<&str> = lines[5].split_whitespace().collect();
+    // Drawn blocks are replayed at level `hash`; genesis blocks hold by definition.
+    let drawn = headers.len() - 20;
+    let levels = format!("verified 20 fully, {drawn} at level hash, 0 at level none");
+    assert_eq!(lines[3], levels);
+    assert_eq!(lines[4], "waiting  0 for a parent or an adjacent parent");
+    assert!(lines[5].starts_with("cut      height 1"), "{}", outcome.out);
+    assert_eq!(lines.len(), 7 + 20);
+    let words: Vec<&str> = lines[7].split_whitespace().collect();
     assert_eq!(words[..4], ["0", "9", "0", "6"], "chain, blocks, lowest and highest height");
 }
 
@@ -114,6 +119,8 @@ fn info_as_json_is_one_object_with_the_same_facts() {
     assert_eq!(info["history"], "full");
     assert_eq!(info["formatVersion"], 1);
     assert_eq!(info["blocks"], 100);
+    assert_eq!(info["verified"], serde_json::json!({ "full": 20, "hash": 80, "none": 0 }));
+    assert_eq!(info["waiting"], 0);
     assert_eq!(info["cut"]["height"], 80);
     assert_eq!(info["chains"].as_array().unwrap().len(), 20);
     let tip = headers[80 + 7].view().hash().to_string();

@@ -3,6 +3,7 @@
 
 mod branches;
 mod cli;
+mod full;
 mod http_branch;
 mod http_data;
 mod http_documents;

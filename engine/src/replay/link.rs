@@ -33,7 +33,8 @@ impl Replay<'_> {
             self.summary.known += 1;
             return Ok(Link::Done);
         }
-        let full = self.verifier.level() == Level::Full && !self.verifier.is_genesis(header);
+        let genesis = self.verifier.is_genesis(header);
+        let full = self.verifier.level() == Level::Full && !genesis;
         let parent = self.writer.find(header.parent())?;
         let neighbours = if full { Some(self.neighbours(header)?) } else { None };
         let admitted = self.admission.admits(header.hash())
@@ -44,11 +45,11 @@ impl Replay<'_> {
             (_, Some(Err((chain, hash)))) => {
                 Some(Failure::MissingAdjacentParent { chain: *chain, hash: *hash })
             }
-            (None, Some(_)) => Some(Failure::MissingParent { parent: header.parent() }),
+            (None, _) if !genesis => Some(Failure::MissingParent { parent: header.parent() }),
             _ => None,
         };
         Ok(match missing {
-            Some(failure) if !admitted && sound => Link::Waits(header, failure),
+            Some(failure) if !admitted && sound && full => Link::Waits(header, failure),
             Some(failure) if !admitted => Link::Broken(checked.with(failure)),
             _ => self.conclude(checked, parent.as_ref(), neighbours.as_ref(), admitted),
         })
