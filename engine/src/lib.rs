@@ -18,6 +18,8 @@ pub mod network;
 
 pub mod verify;
 
+pub mod generate;
+
 #[cfg(feature = "store")]
 pub mod store;
 

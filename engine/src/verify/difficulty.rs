@@ -11,7 +11,7 @@ use crate::types::{BlockHeight, ChainwebVersion, Micros, Target};
 
 /// How hard it is to meet a target: the number of hashes it takes on average, less rounding.
 /// `None` for a target of 0, which nothing meets.
-pub(super) fn difficulty(target: Target) -> Option<U256> {
+pub(crate) fn difficulty(target: Target) -> Option<U256> {
     U256::MAX.checked_div(target.get())
 }
 
@@ -21,7 +21,7 @@ pub(super) fn difficulty(target: Target) -> Option<U256> {
 /// # Source
 ///
 /// `powTarget`
-pub(super) fn target(
+pub(crate) fn target(
     parent: HeaderRef<'_>,
     adjacents: &[HeaderRef<'_>],
     creation_time: Micros,
@@ -53,7 +53,7 @@ pub(super) fn target(
 /// # Source
 ///
 /// `epochStart`
-pub(super) fn epoch_start(parent: HeaderRef<'_>, creation_time: Micros) -> Option<Micros> {
+pub(crate) fn epoch_start(parent: HeaderRef<'_>, creation_time: Micros) -> Option<Micros> {
     let version = ChainwebVersion::from_code(parent.version_code())?;
     let height = parent.height();
     let first = version.genesis_height(parent.chain())?;
@@ -75,7 +75,7 @@ fn window(version: ChainwebVersion, height: BlockHeight) -> u64 {
 }
 
 /// Whether the next block begins an epoch.
-fn is_last_in_epoch(version: ChainwebVersion, height: BlockHeight) -> bool {
+pub(crate) fn is_last_in_epoch(version: ChainwebVersion, height: BlockHeight) -> bool {
     let window = window(version, height);
     height.get() % window == window - 1
 }

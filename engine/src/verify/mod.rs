@@ -12,13 +12,13 @@
 //! `Chainweb.BlockHeader.Validation` of chainweb-node 2.32.
 
 mod braid;
-mod difficulty;
+pub(crate) mod difficulty;
 mod error;
 mod intrinsic;
 mod level;
 mod lineage;
 mod pow;
-mod votes;
+pub(crate) mod votes;
 
 pub use braid::Adjacents;
 pub use error::{Failure, Failures};

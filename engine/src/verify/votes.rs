@@ -14,11 +14,11 @@ const EPOCH: u64 = 120 * 120;
 const COUNTING: u64 = 120;
 
 /// What one vote adds.
-const STEP: u32 = 1000;
+pub(crate) const STEP: u32 = 1000;
 
 /// Where in its fork epoch a block is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// The first block: votes begin anew.
     Start,
     /// Blocks vote.
@@ -28,7 +28,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    pub(super) fn at(height: BlockHeight) -> Self {
+    pub(crate) fn at(height: BlockHeight) -> Self {
         match height.get() % EPOCH {
             0 => Self::Start,
             position if position < EPOCH - COUNTING => Self::Voting,
@@ -39,23 +39,23 @@ impl Phase {
 
 /// The number of the fork.
 #[expect(clippy::cast_possible_truncation, reason = "the low half is asked for")]
-pub(super) fn number(header: HeaderRef<'_>) -> u32 {
+pub(crate) fn number(header: HeaderRef<'_>) -> u32 {
     header.feature_flags() as u32
 }
 
 /// The votes so far.
-pub(super) fn votes(header: HeaderRef<'_>) -> u32 {
+pub(crate) fn votes(header: HeaderRef<'_>) -> u32 {
     (header.feature_flags() >> 32) as u32
 }
 
 /// Whether `votes` follow on `before`, with a vote or without.
-pub(super) fn follow(votes: u32, before: u32) -> bool {
+pub(crate) fn follow(votes: u32, before: u32) -> bool {
     votes == before || votes == before.wrapping_add(STEP)
 }
 
 /// Whether these votes of a block, the last of its epoch, decide for the next fork: by two thirds
 /// of the blocks that could vote. Thousands are rounded half to even.
-pub(super) fn decide(votes: u32) -> bool {
+pub(crate) fn decide(votes: u32) -> bool {
     let (whole, rest) = (u64::from(votes / STEP), votes % STEP);
     let half = STEP / 2;
     let up = rest > half || rest == half && whole % 2 == 1;
@@ -63,7 +63,7 @@ pub(super) fn decide(votes: u32) -> bool {
 }
 
 /// What counting makes of the votes of the parents.
-pub(super) fn count(votes: impl ExactSizeIterator<Item = u32>) -> Option<u32> {
+pub(crate) fn count(votes: impl ExactSizeIterator<Item = u32>) -> Option<u32> {
     let parents = u32::try_from(votes.len()).ok()?;
     votes.fold(0, u32::wrapping_add).checked_div(parents)
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 for success, 1 if a replay rejected something, 2 for wrong usage and for I/O.
 
+mod generate;
 mod info;
 mod interrupt;
 mod level;
@@ -40,6 +41,7 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Replay(replay::Args),
+    Generate(generate::Args),
     Verify(verify::Args),
     Info(info::Args),
 }
@@ -56,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => args.run(),
         Command::Replay(args) => args.run(),
+        Command::Generate(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Info(args) => args.run(),
     }

@@ -1,0 +1,325 @@
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use plait_engine::generate::{Branch, History, Plan, PlanError};
+use plait_engine::header::text;
+use plait_engine::{BlockHeight, ChainId, ChainwebVersion, Header};
+use thiserror::Error;
+
+use super::{fail, parse_network};
+
+const EXAMPLES: &str = "\
+Examples:
+  plait generate --network mainnet01 --heights 10000 --out history.bin
+  plait generate --network development --heights 5000 --forks 0.01 --fork-depth 1000 --seed 7 \\
+    --branch 3:100:4000 --branch 0:250:1:500 --out forked.bin
+  plait generate --network testnet04 --heights 100 --format jsonl --out - |
+    plait replay --db ./db --network testnet04 -
+
+Equal arguments make equal bytes, on every machine. A history has no genesis blocks: every database
+begins with them. Blocks of all networks but development are mined for real, which limits mainnet01
+to 852054 heights and testnet04 to 332604: above, new chains begin with the target of the real
+network. recap-development takes some 12 million hashes in the beginning, and 200 million when its
+new chains begin at height 61.
+
+Exit status: 0 all written or the reader has seen enough, 2 wrong usage or output that failed.";
+
+/// Bytes that are collected before they are written.
+const BUFFER_LEN: usize = 1 << 20;
+
+/// How often progress is shown, in blocks.
+const SHOW_EVERY: u64 = 4096;
+
+/// Make a valid history: headers that follow every rule of their network.
+///
+/// All chains grow from the true genesis blocks, braided, with the difficulty going up and down;
+/// on request with orphans, deep branches and many siblings. The canonical blocks depend on the
+/// network, the seed and the votes only.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Network of the headers.
+    #[arg(long, value_name = "NAME", value_parser = parse_network)]
+    network: ChainwebVersion,
+
+    /// Height of the last block of each chain.
+    #[arg(long, value_name = "N")]
+    heights: u64,
+
+    /// Chooses one of many such histories.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+
+    /// Orphans for each canonical block, on average.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    forks: f64,
+
+    /// Blocks of a random branch at most; short ones are common.
+    #[arg(long, value_name = "D", default_value_t = 1)]
+    fork_depth: u64,
+
+    /// Branches at one place, of DEPTH blocks from HEIGHT on; with a count, as many siblings. May be
+    /// given several times.
+    #[arg(long, value_name = "CHAIN:HEIGHT:DEPTH[:COUNT]", value_parser = parse_branch)]
+    branch: Vec<Branch>,
+
+    /// Share of the blocks that vote for the next fork, where blocks may.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    votes: f64,
+
+    /// Format of the output.
+    #[arg(long, value_name = "FORMAT", default_value = "binary")]
+    format: Format,
+
+    /// Order of the output; parents come first in both.
+    #[arg(long, value_name = "ORDER", default_value = "height")]
+    order: Order,
+
+    /// File to write, or - for standard output. A file that exists is replaced.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Concatenated 318-byte headers.
+    Binary,
+    /// One header a line, as JSON object.
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// Ascending height, so that adjacent parents come first too.
+    Height,
+    /// One chain after another; takes as much temporary space as the output.
+    Chain,
+}
+
+/// Why nothing more is written.
+#[derive(Debug, Error)]
+enum Error {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("cannot write {out}")]
+    Write { out: String, source: io::Error },
+}
+
+impl Args {
+    pub(super) fn run(self) -> ExitCode {
+        let start = Instant::now();
+        match self.generate() {
+            Ok(headers) => {
+                let seconds = start.elapsed().as_secs_f64();
+                eprintln!("wrote {headers} headers in {seconds:.1} s");
+                ExitCode::SUCCESS
+            }
+            // Whoever reads has seen enough.
+            Err(Error::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
+            Err(Error::Plan(error)) => fail(&error, "See plait generate --help."),
+            Err(error) => fail(&error, "Check that the folder exists and that there is space."),
+        }
+    }
+
+    fn generate(&self) -> Result<u64, Error> {
+        let history = History::new(&self.plan())?;
+        self.write(history).map_err(|source| {
+            let out = self.out.display().to_string();
+            Error::Write { out, source }
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            version: self.network,
+            heights: self.heights,
+            seed: self.seed,
+            forks: self.forks,
+            fork_depth: self.fork_depth,
+            branches: self.branch.clone(),
+            votes: self.votes,
+        }
+    }
+
+    fn write(&self, history: History) -> io::Result<u64> {
+        let mut out: Box<dyn Write> = match self.file() {
+            None => Box::new(io::stdout().lock()),
+            Some(path) => Box::new(File::create(path)?),
+        };
+        let bar = bar(self.heights);
+        let mut written = 0;
+        let headers = history.inspect(|header| {
+            written += 1;
+            if written % SHOW_EVERY == 0 {
+                bar.set_position(header.view().height().get());
+            }
+        });
+        let result = match self.order {
+            Order::Height => self.write_by_height(headers, &mut out),
+            Order::Chain => self.write_by_chain(headers, &mut out),
+        };
+        bar.finish_and_clear();
+        result.map(|()| written)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        (self.out.as_os_str() != "-").then_some(&self.out)
+    }
+
+    fn write_by_height(
+        &self,
+        headers: impl Iterator<Item = Header>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
+        let mut line = Vec::with_capacity(text::OBJECT_LEN_MAX);
+        for header in headers {
+            out.write_all(self.render(&header, &mut line))?;
+        }
+        out.flush()
+    }
+
+    /// Writes each chain to a file of its own first, which ends with this process.
+    fn write_by_chain(
+        &self,
+        headers: impl Iterator<Item = Header>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let folder = self.file().and_then(Path::parent).filter(|path| path.is_dir());
+        let folder = folder.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let files = self.network.chain_ids().map(|_| tempfile::tempfile_in(&folder));
+        let mut chains: Vec<BufWriter<File>> =
+            files.map(|file| file.map(BufWriter::new)).collect::<io::Result<_>>()?;
+        let mut line = Vec::with_capacity(text::OBJECT_LEN_MAX);
+        for header in headers {
+            if let Some(chain) = chains.get_mut(header.view().chain().index()) {
+                chain.write_all(self.render(&header, &mut line))?;
+            }
+        }
+        for chain in chains {
+            let mut chain = chain.into_inner()?;
+            chain.rewind()?;
+            io::copy(&mut chain, out)?;
+        }
+        out.flush()
+    }
+
+    /// The bytes of a header in the format.
+    fn render<'a>(&self, header: &'a Header, line: &'a mut Vec<u8>) -> &'a [u8] {
+        match self.format {
+            Format::Binary => header.view().as_bytes(),
+            Format::Jsonl => {
+                line.clear();
+                text::push_object(line, header.view(), self.network);
+                line.push(b'\n');
+                line
+            }
+        }
+    }
+}
+
+/// How far a history is, where somebody watches.
+fn bar(heights: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} height {pos}/{len} {elapsed} ETA {eta}");
+    let bar = ProgressBar::new(heights);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+fn parse_branch(text: &str) -> Result<Branch, String> {
+    let numbers: Option<Vec<u64>> = text.split(':').map(|number| number.parse().ok()).collect();
+    let (chain, height, depth, count) = match numbers.as_deref() {
+        Some([chain, height, depth]) => (*chain, *height, *depth, 1),
+        Some([chain, height, depth, count]) => (*chain, *height, *depth, *count),
+        _ => return Err("expected numbers, as in 3:100:4000 or 3:100:1:500".to_owned()),
+    };
+    let chain = u32::try_from(chain).map_err(|_| "there is no such chain".to_owned())?;
+    Ok(Branch { chain: ChainId::new(chain), height: BlockHeight::new(height), depth, count })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// What the command writes with these flags.
+    fn written(flags: &[&str]) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let fixed = ["generate", "--network", "development", "--heights", "30", "--out"];
+        let words = fixed.into_iter().chain([out.to_str().unwrap()]).chain(flags.iter().copied());
+        Command::parse_from(words).args.generate().unwrap();
+        let left: Vec<_> = folder.path().read_dir().unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        std::fs::read(out).unwrap()
+    }
+
+    fn headers(binary: &[u8]) -> Vec<Header> {
+        let records = binary.chunks(318);
+        records.map(|bytes| plait_engine::HeaderRef::parse(bytes).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn chain_order_has_the_same_headers_sorted_by_chain() {
+        for format in ["binary", "jsonl"] {
+            let flags = ["--forks", "0.1", "--branch", "3:2:1:40", "--format", format];
+            let by_height = written(&flags);
+            let by_chain = written(&[flags.as_slice(), &["--order", "chain"]].concat());
+            if format == "jsonl" {
+                let sorted = |bytes: Vec<u8>| {
+                    let mut lines: Vec<String> =
+                        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();
+                    lines.sort_unstable();
+                    lines
+                };
+                assert_eq!(sorted(by_height), sorted(by_chain));
+            } else {
+                let mut headers = headers(&by_height);
+                assert!(headers.len() > 30 * 20 + 40);
+                headers.sort_by_key(|header| header.view().chain());
+                assert_eq!(headers, self::headers(&by_chain));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_the_objects_of_the_same_headers() {
+        let lines = String::from_utf8(written(&["--format", "jsonl"])).unwrap();
+        let read: Vec<Header> =
+            lines.lines().map(|line| text::from_object(line).unwrap()).collect();
+        assert_eq!(read, headers(&written(&[])));
+    }
+
+    #[test]
+    fn branches_are_read_as_numbers() {
+        let branch = |count| Branch {
+            chain: ChainId::new(3),
+            height: BlockHeight::new(100),
+            depth: 4000,
+            count,
+        };
+        assert_eq!(parse_branch("3:100:4000"), Ok(branch(1)));
+        assert_eq!(parse_branch("3:100:4000:2"), Ok(branch(2)));
+        for text in ["", "3", "3:100", "3:100:1:1:1", "a:1:1", "-1:1:1", "4294967296:1:1"] {
+            assert!(parse_branch(text).is_err(), "{text}");
+        }
+    }
+}
