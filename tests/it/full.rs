@@ -1,10 +1,13 @@
 //! `plait replay` at level `full` and `plait verify`, over the real binary.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use plait_engine::Header;
-use plait_engine::header::text;
+use plait_engine::generate::{History, Plan};
+use plait_engine::header::{RawHeader, merkle, text};
+use plait_engine::verify::{Adjacents, Failure, Level, Parent, Verifier};
+use plait_engine::{BlockHash, ChainwebVersion, Header, HeaderRef, Micros};
 use tempfile::TempDir;
 use testkit::block::dump;
 use testkit::braid::braid;
@@ -105,15 +108,15 @@ fn blocks_whose_neighbours_do_not_come_are_put_aside_until_they_do() {
 
 #[test]
 fn full_verification_is_the_default_and_finds_what_hashing_does_not() {
-    // Drawn blocks have right hashes and links, but made-up targets, weights and times.
+    // Drawn blocks have right hashes and links, but epochs that the network does not have.
     let db = temporary();
     let headers = braid(3);
     let outcome = replay_file(db.path(), &["--verify", "full"], "dump", &dump(&headers));
-    outcome.assert_fails(1, &["offset 6360: chain 0, height 1, block", "IncorrectWeight"]);
-    assert_eq!(stored(db.path()), sorted(&headers[..20]));
+    outcome.assert_fails(1, &["offset 12720: chain 0, height 2, block", "IncorrectEpoch"]);
+    assert_eq!(stored(db.path()), sorted(&headers[..40]));
     let default = temporary();
     let outcome = replay(default.path(), &["--network", "development"], &headers);
-    outcome.assert_fails(1, &["IncorrectWeight", "verified at level full"]);
+    outcome.assert_fails(1, &["IncorrectEpoch", "verified at level full"]);
 }
 
 #[test]
@@ -122,10 +125,92 @@ fn verification_of_a_database_names_what_is_broken() {
     let headers = braid(2);
     assert_eq!(replay_file(db.path(), &[], "dump", &dump(&headers)).status, Some(0));
     let outcome = verify(db.path());
-    outcome.assert_fails(1, &["broken: chain 0, height 1, block", "IncorrectWeight", "40 broken"]);
+    let said = ["height 2, block", "IncorrectEpoch", "40 fully, 0 at level hash", "20 broken"];
+    outcome.assert_fails(1, &said);
     let hashes = run(["verify", "--level", "hash", "--db", db.path().to_str().unwrap()]);
     assert_eq!(hashes.status, Some(0), "{}", hashes.err);
     assert!(hashes.err.contains("verified 60 blocks"), "{}", hashes.err);
+}
+
+/// Headers of a generated history, interleaved by height.
+fn generated(plan: &Plan) -> Vec<Header> {
+    History::new(plan).unwrap().collect()
+}
+
+#[test]
+fn generated_histories_are_fully_valid_in_any_order_that_keeps_parents_first() {
+    let forked = |version, heights| Plan {
+        forks: 0.05,
+        fork_depth: 20,
+        seed: 7,
+        ..Plan::new(version, heights)
+    };
+    for plan in [forked(ChainwebVersion::Development, 150), forked(ChainwebVersion::Mainnet01, 130)]
+    {
+        let headers = generated(&plan);
+        let network = ["--network", plan.version.name()];
+        let database = |headers: &[Header]| {
+            let db = temporary();
+            let outcome = replay(db.path(), &network, headers);
+            assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+            let verified = verify(db.path());
+            assert_eq!(verified.status, Some(0), "{}", verified.err);
+            (stored(db.path()), info(db.path()))
+        };
+        let expected = database(&headers);
+        let full = expected.1["verified"]["full"].as_u64().unwrap();
+        assert_eq!((full, &expected.1["waiting"]), (headers.len() as u64 + 20, &0.into()));
+        assert!(database(&sorted(&headers)) == expected, "chain by chain");
+        // Between the two: a seeded choice of the chain to go on with.
+        let mut chains: Vec<Vec<Header>> = vec![Vec::new(); 20];
+        headers.iter().rev().for_each(|h| chains[h.view().chain().index()].push(*h));
+        let (mut mixed, mut state) = (Vec::new(), 1_u64);
+        while mixed.len() < headers.len() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let chain = usize::try_from(state >> 33).unwrap() % 20;
+            mixed.extend(chains[chain].pop());
+        }
+        assert!(database(&mixed) == expected, "mixed");
+    }
+}
+
+#[test]
+fn a_change_of_any_field_of_any_generated_header_is_refused() {
+    let plan = Plan { forks: 0.02, seed: 3, ..Plan::new(ChainwebVersion::Mainnet01, 260) };
+    let headers = generated(&plan);
+    let verifier = Verifier::new(plan.version, Level::Full, Micros::new(i64::MAX));
+    let genesis: Vec<Header> = plan.version.genesis_headers().collect();
+    let held: HashMap<BlockHash, Header> =
+        headers.iter().chain(&genesis).map(|header| (header.view().hash(), *header)).collect();
+    // Fields behind a new, right block hash, so that hashing does not find the change.
+    let changes: [(&str, usize, &[&str]); 6] = [
+        ("creation time", 8 + 6, &["IncorrectTarget", "CreatedBeforeParent", "IncorrectEpoch"]),
+        ("target", 158, &["IncorrectTarget", "IncorrectWeight"]),
+        ("chain", 222, &["ChainMismatch", "AdjacentChainMismatch"]),
+        ("weight", 226, &["IncorrectWeight"]),
+        ("height", 258, &["IncorrectHeight"]),
+        ("epoch start", 270, &["IncorrectEpoch"]),
+    ];
+    for header in headers.iter().step_by(17) {
+        for (field, offset, rules) in changes {
+            let mut bytes = *header.view().as_bytes();
+            // A creation time is changed by 2^54 microseconds into the past.
+            bytes[offset] = if field == "creation time" { 0 } else { bytes[offset] ^ 1 };
+            let changed = HeaderRef::parse(&bytes).unwrap();
+            let raw = RawHeader { hash: merkle::block_hash(changed), ..*changed.raw() };
+            let changed = Header::new(raw).unwrap();
+            let changed = changed.view();
+            let parent = &held[&changed.parent()];
+            let adjacents: Vec<HeaderRef<'_>> =
+                changed.adjacents().iter().map(|(_, hash)| held[&hash].view()).collect();
+            let adjacents = Adjacents::Blocks(adjacents.try_into().unwrap());
+            let checked = verifier.check(changed);
+            let result = verifier.conclude(checked, Parent::Block(parent.view()), adjacents);
+            let failures = result.unwrap_err();
+            let named: Vec<&str> = failures.iter().map(Failure::name).collect();
+            assert!(rules.iter().any(|rule| named.contains(rule)), "{field}: {named:?}");
+        }
+    }
 }
 
 #[test]
