@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds `plait`, replays headers into a database and serves it until Ctrl-C, with `curl` lines to try.
 #
-#   run.sh         the sample: real mainnet01 headers from tests/vectors, a partial history
+#   run.sh         the sample: a generated network of twenty chains, 100,000 headers and some orphans
 #   run.sh DUMP    this dump or chainweb-node database
 #
 # LISTEN        address to serve on, default 127.0.0.1:1848
@@ -25,9 +25,8 @@ if [ -n "$dump" ]; then
     esac
     database=${DB:-run/dump-db}
 else
-    input=tests/vectors/mainnet01-user-docs.jsonl
-    network=mainnet01
-    flags="--allow-partial $flags"
+    input=run/sample.bin
+    network=development
     database=${DB:-run/db}
 fi
 
@@ -48,7 +47,7 @@ case $listen in
 *:*) ;;
 *) die "LISTEN=$listen has no port, as in LISTEN=127.0.0.1:8080" 2 ;;
 esac
-[ "$input" = - ] || [ -e "$input" ] || die "there is no file or folder $input" 2
+[ -z "$dump" ] || [ "$input" = - ] || [ -e "$input" ] || die "there is no file or folder $input" 2
 is_free || die "something listens on $listen already, perhaps an earlier \`make run\`.
 Stop it, or choose another port: make run LISTEN=127.0.0.1:1849"
 
@@ -56,6 +55,15 @@ cargo build --release --locked --package plait --bin plait </dev/null
 target=$(cargo metadata --no-deps --format-version 1 --locked |
     sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 plait=$target/release/plait
+
+if [ -z "$dump" ] && [ ! -e "$input" ]; then
+    echo "run: generating $input" >&2
+    mkdir -p "$(dirname "$input")"
+    # Under another name first, so that an interrupted one is not taken for whole.
+    "$plait" generate --network "$network" --heights 5000 --forks 0.01 --fork-depth 50 \
+        --out "$input.part"
+    mv "$input.part" "$input"
+fi
 
 echo "run: replaying $input into $database" >&2
 mkdir -p "$(dirname "$database")"

@@ -196,15 +196,15 @@ fn a_change_of_any_field_of_any_generated_header_is_refused() {
             let mut bytes = *header.view().as_bytes();
             // A creation time is changed by 2^54 microseconds into the past.
             bytes[offset] = if field == "creation time" { 0 } else { bytes[offset] ^ 1 };
-            let changed = HeaderRef::parse(&bytes).unwrap();
-            let raw = RawHeader { hash: merkle::block_hash(changed), ..*changed.raw() };
-            let changed = Header::new(raw).unwrap();
-            let changed = changed.view();
-            let parent = &held[&changed.parent()];
+            let altered = HeaderRef::parse(&bytes).unwrap();
+            let raw = RawHeader { hash: merkle::block_hash(altered), ..*altered.raw() };
+            let altered = Header::new(raw).unwrap();
+            let altered = altered.view();
+            let parent = &held[&altered.parent()];
             let adjacents: Vec<HeaderRef<'_>> =
-                changed.adjacents().iter().map(|(_, hash)| held[&hash].view()).collect();
+                altered.adjacents().iter().map(|(_, hash)| held[&hash].view()).collect();
             let adjacents = Adjacents::Blocks(adjacents.try_into().unwrap());
-            let checked = verifier.check(changed);
+            let checked = verifier.check(altered);
             let result = verifier.conclude(checked, Parent::Block(parent.view()), adjacents);
             let failures = result.unwrap_err();
             let named: Vec<&str> = failures.iter().map(Failure::name).collect();

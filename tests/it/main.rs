@@ -3,6 +3,8 @@
 
 mod branches;
 mod cli;
+mod cut;
+mod cut_vectors;
 mod full;
 mod http_branch;
 mod http_data;

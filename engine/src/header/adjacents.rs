@@ -45,6 +45,12 @@ impl AdjacentRecord {
         self.entries.iter().map(|adjacent| (ChainId::new(adjacent.chain.get()), adjacent.hash))
     }
 
+    /// Chain and hash of all adjacent parents, by ascending chain.
+    #[must_use]
+    pub fn all(&self) -> [(ChainId, BlockHash); DEGREE] {
+        self.entries.map(|adjacent| (ChainId::new(adjacent.chain.get()), adjacent.hash))
+    }
+
     /// The adjacent parent on `chain`, if the header names one.
     #[must_use]
     pub fn on(&self, chain: ChainId) -> Option<BlockHash> {

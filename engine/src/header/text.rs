@@ -28,6 +28,26 @@ pub fn hash_map_rank(chain: ChainId) -> usize {
     HASH_MAP_ORDER.iter().position(|id| *id == chain.get()).unwrap_or(chain.index())
 }
 
+/// The key by which chains sorted before, in releases of the reference with hashable 1.4: the bits
+/// of the chain, mixed with those of a constant, five at a time from the lowest on.
+#[must_use]
+pub fn hash_map_rank_1_4(chain: ChainId) -> [u32; 2] {
+    digits::<5>(chain, 0x25)
+}
+
+/// The key by which chains sorted in the oldest releases, with hashable 1.2 and 1.3: four bits at
+/// a time, and another constant.
+#[must_use]
+pub fn hash_map_rank_1_2(chain: ChainId) -> [u32; 2] {
+    digits::<4>(chain, 0x2C)
+}
+
+/// The two lowest digits of a chain's hash: a chain id has no more.
+fn digits<const BITS: u32>(chain: ChainId, constant: u32) -> [u32; 2] {
+    let hash = chain.get() ^ constant;
+    [hash % (1 << BITS), (hash >> BITS) % (1 << BITS)]
+}
+
 /// Appends the header as a JSON string: 424 characters of base64url in quotes.
 pub fn push_string(out: &mut Vec<u8>, header: HeaderRef<'_>) {
     out.push(b'"');

@@ -17,6 +17,8 @@ mod cut;
 #[cfg(feature = "store")]
 mod error;
 #[cfg(feature = "store")]
+mod near;
+#[cfg(feature = "store")]
 mod range;
 #[cfg(feature = "store")]
 mod records;

@@ -34,6 +34,7 @@ pub struct Forest {
     /// First blocks of parts, by the parent that they name.
     waiting: HashMap<BlockHash, Vec<NodeId>>,
     tip: Option<(Weight, NodeId)>,
+    highest: Option<BlockHeight>,
 }
 
 impl Forest {
@@ -93,6 +94,12 @@ impl Forest {
         self.tip.map(|(_, id)| id)
     }
 
+    /// The height of the highest block, which need not be the heaviest.
+    #[must_use]
+    pub fn highest(&self) -> Option<BlockHeight> {
+        self.highest
+    }
+
     /// The first blocks of all parts: those whose parent is not held.
     pub fn roots(&self) -> impl Iterator<Item = NodeId> {
         self.waiting.values().flatten().copied()
@@ -130,6 +137,7 @@ impl Forest {
         if self.tip.is_none_or(heavier) {
             self.tip = Some((weight, id));
         }
+        self.highest = self.highest.max(Some(rank.height));
     }
 
     /// Links the parts that begin right above a new block to it.
@@ -251,6 +259,8 @@ mod tests {
             let heights = heights(&parents);
             let best = (0..=parents.len()).max_by_key(|b| (heights[*b], std::cmp::Reverse(hash(*b))));
             prop_assert_eq!(forest.tip().map(|id| forest.rank(id).hash), best.map(hash));
+            let highest = heights.iter().max().copied().map(BlockHeight::new);
+            prop_assert_eq!(forest.highest(), highest);
         }
     }
 

@@ -1,13 +1,15 @@
 //! Which blocks descend from which.
 //!
-//! Enters: rank, parent and weight of every block of a chain. Leaves: the heaviest block, and sets
-//! of ancestors in descending order. Knows no bytes and no disk.
+//! Enters: rank, parent and weight of every block of a chain. Leaves: the heaviest block, sets of
+//! ancestors in descending order, and of blocks of many chains the heaviest [`cut`]. Knows no bytes
+//! and no disk.
 //!
 //! - `I-1` Two blocks are linked if one names the other as its parent and is one higher; in what
 //!   order they came does not matter.
 //! - `I-2` A set of ancestors equals that of walking every parent, one by one.
 
 mod ancestors;
+pub mod cut;
 mod forest;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::request::{Media, Params, negotiate};
 use crate::response::{self, Body};
 
-/// `GET cut`: the heaviest block of each chain; `maxheight` is a cut height, a sum over chains.
+/// `GET cut`: the heaviest consistent cut; `maxheight` is a cut height, a sum over chains.
 pub(crate) async fn cut(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     let media = negotiate(&head.headers, Media::JSON)?;
     let params = Params::parse(head.uri.query())?;

@@ -1,0 +1,250 @@
+#![expect(clippy::indexing_slicing, reason = "every index is of the tables of `Links`")]
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use ruint::Uint;
+use ruint::aliases::U256;
+
+use super::links::Links;
+
+/// Parts that a search takes up. Forks of a real web need a handful; without an end there could be
+/// exponentially many.
+pub const PARTS_MAX: usize = 1024;
+
+/// A sum of weights that cannot overflow.
+type Sum = Uint<320, 5>;
+
+/// What is left of the blocks in one part of the search.
+#[derive(Clone)]
+struct Part {
+    alive: Vec<bool>,
+    /// For each place how many of the blocks that agree are alive.
+    partners: Vec<usize>,
+}
+
+/// A part that waits to be taken up.
+struct Waiting {
+    bound: Sum,
+    /// Parts that were left when it was made: of equal bounds the earlier one goes first.
+    number: usize,
+    part: Part,
+}
+
+/// Blocks of one list that are on a branch, as against all others of it.
+struct Branch {
+    list: usize,
+    /// By place in the list.
+    inside: Vec<bool>,
+}
+
+struct Search<'a> {
+    links: &'a Links,
+    /// For each list its blocks, heaviest first; of equals that of the smaller hash.
+    by_weight: Vec<Vec<usize>>,
+    weights: &'a [U256],
+    parts_left: usize,
+    waiting: BinaryHeap<Waiting>,
+    best: Option<(Sum, Vec<usize>)>,
+}
+
+/// One block of each list, all of which agree, of the greatest sum of weights.
+pub(super) fn heaviest(links: &Links, weights: &[U256], parts_max: usize) -> Option<Vec<usize>> {
+    let by_weight = links.spans.iter().map(|span| {
+        let mut blocks: Vec<usize> = span.clone().collect();
+        blocks.sort_by_key(|block| Reverse(weights[*block]));
+        blocks
+    });
+    let mut search = Search {
+        links,
+        by_weight: by_weight.collect(),
+        weights,
+        parts_left: parts_max,
+        waiting: BinaryHeap::new(),
+        best: None,
+    };
+    let part = Part::new(links)?;
+    search.put(part);
+    while let Some(Waiting { bound, part, .. }) = search.waiting.pop() {
+        if !search.may_be_better(bound) || search.parts_left == 0 {
+            break;
+        }
+        search.follow(part);
+    }
+    search.best.map(|(_, members)| members)
+}
+
+impl Search<'_> {
+    /// Follows a part down to a cut, by the better half of each split.
+    fn follow(&mut self, mut part: Part) {
+        while self.parts_left > 0 {
+            self.parts_left -= 1;
+            let tops = self.tops(&part);
+            let bound = self.sum(&tops);
+            if !self.may_be_better(bound) {
+                return;
+            }
+            let Some(branch) = self.fork(&part, &tops) else {
+                self.best = Some((bound, tops));
+                return;
+            };
+            let halves = [true, false].map(|side| self.half(&part, &branch, side));
+            part = match halves {
+                [None, None] => return,
+                [Some(half), None] | [None, Some(half)] => half,
+                [Some(on), Some(off)] => {
+                    let sums = [&on, &off].map(|half| self.sum(&self.tops(half)));
+                    let (better, other) = if sums[0] >= sums[1] { (on, off) } else { (off, on) };
+                    self.put(other);
+                    better
+                }
+            };
+        }
+        // Out of parts: what is left of this one is given up.
+    }
+
+    fn put(&mut self, part: Part) {
+        let bound = self.sum(&self.tops(&part));
+        if self.may_be_better(bound) {
+            self.waiting.push(Waiting { bound, number: self.parts_left, part });
+        }
+    }
+
+    fn may_be_better(&self, bound: Sum) -> bool {
+        self.best.as_ref().is_none_or(|(best, _)| bound > *best)
+    }
+
+    /// The heaviest block that is left of each list.
+    fn tops(&self, part: &Part) -> Vec<usize> {
+        let alive = |block: &&usize| part.alive[**block];
+        self.by_weight.iter().filter_map(|blocks| blocks.iter().find(alive)).copied().collect()
+    }
+
+    fn sum(&self, members: &[usize]) -> Sum {
+        members.iter().fold(Sum::ZERO, |sum, block| sum + Sum::from(self.weights[*block]))
+    }
+
+    /// A branch of a list on which the tops disagree; `None` if they all agree.
+    fn fork(&self, part: &Part, tops: &[usize]) -> Option<Branch> {
+        let relations = self.links.relations.iter().enumerate();
+        let mut pairs = relations.flat_map(|(list, others)| {
+            others.iter().enumerate().map(move |(place, other)| (list, place, *other))
+        });
+        pairs.find_map(|(list, place, other)| {
+            let (a, b) = (tops[list], tops[other.list]);
+            if self.links.agreeing(a, place).contains(&b) {
+                return None;
+            }
+            let partner = |block, place| {
+                let mut agreeing = self.links.agreeing(block, place).iter();
+                agreeing.find(|block| part.alive[**block]).copied()
+            };
+            let for_a = partner(a, place).and_then(|partner| self.branch(partner, b));
+            let for_b = || partner(b, other.back).and_then(|partner| self.branch(partner, a));
+            for_a.or_else(for_b).or_else(|| Some(self.single(b)))
+        })
+    }
+
+    /// The branch that leads to `block` from where it leaves the way to `other`; `None` if it
+    /// does not.
+    fn branch(&self, block: usize, other: usize) -> Option<Branch> {
+        let (mut first, mut on, mut beside) = (None, Some(block), Some(other));
+        while let Some(block) = on {
+            // Numbers of one list ascend with the height; siblings have no way between them.
+            while let Some(above) = beside.filter(|beside| *beside > block) {
+                beside = self.links.parent(above);
+            }
+            if beside == Some(block) {
+                break;
+            }
+            first = Some(block);
+            on = self.links.parent(block);
+        }
+        let first = first?;
+        let list = self.links.list(first);
+        let span = self.links.spans[list].clone();
+        let mut inside = vec![false; span.len()];
+        for block in first..span.end {
+            let parent = self.links.parent(block);
+            let above = parent.is_some_and(|parent| inside[parent - span.start]);
+            inside[block - span.start] = block == first || above;
+        }
+        Some(Branch { list, inside })
+    }
+
+    /// One block as against the others of its list: where nothing of the forks is held.
+    fn single(&self, block: usize) -> Branch {
+        let list = self.links.list(block);
+        Branch {
+            list,
+            inside: self.links.spans[list].clone().map(|other| other == block).collect(),
+        }
+    }
+
+    /// What is left of a part on one side of a branch; `None` if that is no cut.
+    fn half(&self, part: &Part, branch: &Branch, side: bool) -> Option<Part> {
+        let mut part = part.clone();
+        let blocks = self.links.spans[branch.list].clone().zip(&branch.inside);
+        let dropped = blocks.filter(|(_, inside)| **inside != side).map(|(block, _)| block);
+        part.drop_all(self.links, dropped.collect()).then_some(part)
+    }
+}
+
+impl Part {
+    /// All blocks that agree with some block of every related list; `None` if some list has none.
+    fn new(links: &Links) -> Option<Self> {
+        let blocks = links.spans.last().map_or(0, |span| span.end);
+        let mut part = Self { alive: vec![true; blocks], partners: vec![0; links.places()] };
+        let mut alone = Vec::new();
+        for block in 0..blocks {
+            for relation in 0..links.relations[links.list(block)].len() {
+                let partners = links.agreeing(block, relation).len();
+                part.partners[links.place(block, relation)] = partners;
+                if partners == 0 {
+                    alone.push(block);
+                }
+            }
+        }
+        part.drop_all(links, alone).then_some(part)
+    }
+
+    /// Drops blocks, and those that agree with no other block of some list then. Returns whether
+    /// every list has a block left.
+    fn drop_all(&mut self, links: &Links, mut blocks: Vec<usize>) -> bool {
+        while let Some(block) = blocks.pop() {
+            if !std::mem::take(&mut self.alive[block]) {
+                continue;
+            }
+            for (relation, other) in links.relations[links.list(block)].iter().enumerate() {
+                for partner in links.agreeing(block, relation) {
+                    let partners = &mut self.partners[links.place(*partner, other.back)];
+                    *partners -= 1;
+                    if *partners == 0 {
+                        blocks.push(*partner);
+                    }
+                }
+            }
+        }
+        links.spans.iter().all(|span| self.alive[span.clone()].contains(&true))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.bound, self.number).cmp(&(other.bound, other.number))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Waiting {}
