@@ -5,6 +5,7 @@ mod branches;
 mod cli;
 mod cut;
 mod cut_vectors;
+mod difficulty;
 mod full;
 mod http_branch;
 mod http_data;
