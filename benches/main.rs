@@ -39,7 +39,7 @@ fn main() {
     ancestors::stage(&mut criterion);
     branch::stage(&mut criterion, &fixtures);
     range::stage(&mut criterion, &fixtures);
-    replay::stage(&mut criterion, &fixtures);
+    replay::stage(&mut criterion);
     criterion.final_summary();
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use criterion::{BatchSize, Criterion, SamplingMode};
-use fixtures::Fixtures;
+use plait_engine::generate::{self, Plan};
 use plait_engine::replay::{Admission, Replay, source};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
@@ -18,22 +18,32 @@ use crate::headers;
 
 const HEADERS: usize = 100_000;
 
-pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
+pub(crate) fn stage(criterion: &mut Criterion) {
     let input = OnceCell::new();
     let mut group = criterion.benchmark_group("replay/commit");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.throughput(headers(HEADERS));
-    for level in [Level::Hash, Level::None] {
+    for level in [Level::Full, Level::Hash, Level::None] {
         let checked = OnceCell::new();
         group.bench_function(format!("level={}", level.name()), |bencher| {
-            let headers = fixtures.history().first(HEADERS);
-            let input = input.get_or_init(|| Input::new(headers));
+            let (headers, input) = input.get_or_init(|| {
+                let headers = generated();
+                let input = Input::new(&headers);
+                (headers, input)
+            });
             checked.get_or_init(|| Database::new().replay(input, level).check(headers));
             let replay = |database: Database| database.replay(input, level);
             bencher.iter_batched(Database::new, replay, BatchSize::PerIteration);
         });
     }
     group.finish();
+}
+
+/// The beginning of a history that is valid at every level, genesis blocks first.
+fn generated() -> Vec<Header> {
+    let plan = Plan { forks: 0.01, fork_depth: 50, ..Plan::new(NETWORK, HEADERS as u64 / 20) };
+    let mined = generate::History::new(&plan).expect("a plan that can be followed");
+    NETWORK.genesis_headers().chain(mined).take(HEADERS).collect()
 }
 
 /// A dump of the form `binary`.

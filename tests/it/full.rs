@@ -214,6 +214,55 @@ fn a_change_of_any_field_of_any_generated_header_is_refused() {
 }
 
 #[test]
+fn a_flipped_bit_anywhere_in_a_generated_header_is_found() {
+    let plan = Plan { seed: 11, ..Plan::new(ChainwebVersion::Mainnet01, 30) };
+    let verifier = Verifier::new(plan.version, Level::Full, Micros::new(i64::MAX));
+    for header in generated(&plan).iter().step_by(29) {
+        for offset in 0..318 {
+            let mut bytes = *header.view().as_bytes();
+            bytes[offset] ^= 1 << (offset % 8);
+            // Number and chains of the adjacent parents are no part of the block hash.
+            let unhashed = offset == 48 || offset == 49 || {
+                (50..158).contains(&offset) && (offset - 50) % 36 < 4
+            };
+            let Ok(altered) = HeaderRef::parse(&bytes) else {
+                assert!(unhashed, "offset {offset}");
+                continue;
+            };
+            let checked = verifier.check(altered);
+            let named: Vec<&str> = checked.failures().iter().map(Failure::name).collect();
+            let rule = if unhashed { "AdjacentChainMismatch" } else { "IncorrectHash" };
+            assert!(named.contains(&rule), "offset {offset}: {named:?}");
+        }
+    }
+}
+
+#[test]
+fn altered_fork_states_are_refused_by_their_rules() {
+    let plan = Plan { seed: 2, ..Plan::new(ChainwebVersion::Development, 20) };
+    let headers = generated(&plan);
+    let verifier = Verifier::new(plan.version, Level::Full, Micros::new(i64::MAX));
+    let genesis: Vec<Header> = plan.version.genesis_headers().collect();
+    let held: HashMap<BlockHash, Header> =
+        headers.iter().chain(&genesis).map(|header| (header.view().hash(), *header)).collect();
+    for header in headers.iter().step_by(7) {
+        for (bit, rule) in [(0, "IncorrectForkNumber"), (40, "InvalidForkVotes")] {
+            let flags = header.view().feature_flags() ^ (1 << bit);
+            let mut raw = RawHeader { feature_flags: flags.into(), ..*header.view().raw() };
+            raw.hash = merkle::block_hash(Header::new(raw).unwrap().view());
+            let altered = Header::new(raw).unwrap();
+            let adjacents: Vec<HeaderRef<'_>> =
+                altered.view().adjacents().iter().map(|(_, hash)| held[&hash].view()).collect();
+            let adjacents = Adjacents::Blocks(adjacents.try_into().unwrap());
+            let parent = Parent::Block(held[&altered.view().parent()].view());
+            let result = verifier.conclude(verifier.check(altered.view()), parent, adjacents);
+            let failures = result.unwrap_err();
+            assert!(failures.iter().any(|failure| failure.name() == rule), "{failures}");
+        }
+    }
+}
+
+#[test]
 fn verification_needs_a_database() {
     let db = temporary();
     verify(db.path()).assert_fails(2, &["no database in"]);
