@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use h2::RecvStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use testkit::http::Request as Plain;
@@ -50,7 +51,14 @@ async fn send(
 async fn whole(
     answer: ResponseFuture,
 ) -> Result<(Response<()>, Vec<u8>, Option<HeaderMap>), h2::Error> {
-    let (head, mut body) = answer.await?.into_parts();
+    rest(answer.await?).await
+}
+
+/// The whole of an answer whose head has come.
+async fn rest(
+    answer: Response<RecvStream>,
+) -> Result<(Response<()>, Vec<u8>, Option<HeaderMap>), h2::Error> {
+    let (head, mut body) = answer.into_parts();
     let mut bytes = Vec::new();
     while let Some(data) = body.data().await {
         let data = data?;
@@ -202,10 +210,13 @@ async fn stopping_server_says_where_to_resume() {
     let headers = [("accept", OCTETS), ("te", "trailers")];
     let answer = send(&sender, Method::GET, &on(2, "header"), &headers, "").await;
     let silent = send(&sender, Method::GET, &on(2, "header"), &headers[..1], "").await;
+    // A server that has not read the requests yet has nothing to end.
+    let answer = timeout(LONG, answer).await.unwrap().unwrap();
+    let silent = timeout(LONG, silent).await.unwrap().unwrap();
     server.signal(Signal::TERM);
     sleep(Duration::from_millis(800)).await;
     // Together, for unread bytes of the one would hold up the other.
-    let (answer, silent) = tokio::join!(timeout(LONG, whole(answer)), timeout(LONG, whole(silent)));
+    let (answer, silent) = tokio::join!(timeout(LONG, rest(answer)), timeout(LONG, rest(silent)));
     let (_, bytes, trailers) = answer.unwrap().unwrap();
     let trailers = trailers.expect("a stream that is cut says where");
     let count = bytes.len() / 318;
