@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::query::Reader;
 use crate::store::{From, Snapshot, StoreError};
-use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+use crate::types::{BlockHash, BlockHeight, ChainId};
 use crate::verify::{Adjacents, Checked, Failures, Level, Parent, Verified, Verifier};
 
 /// Heights that are read and verified together: some 10,000 blocks of twenty chains.
@@ -202,10 +202,9 @@ impl<'a> Audit<'a> {
         hash: BlockHash,
         near: impl Fn(BlockHash) -> Option<Header>,
     ) -> Result<Option<Header>, StoreError> {
-        if let Some(header) = near(hash) {
-            return Ok(Some(header));
+        match near(hash) {
+            Some(header) => Ok(Some(header)),
+            None => self.snapshot.find(hash),
         }
-        let Some((chain, height)) = self.snapshot.place(&hash)? else { return Ok(None) };
-        Ok(Some(self.snapshot.held_header(chain, Rank { height, hash })?))
     }
 }

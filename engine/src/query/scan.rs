@@ -89,7 +89,8 @@ impl Scan {
         Ok(Some(Records::new(bytes)))
     }
 
-    /// Where the rest begins, for a result that is cut off here; `None` at the end.
+    /// Where the rest begins, for a result that is cut off here; `None` at the end, and before the
+    /// first chunk of a range without a cursor.
     pub fn cursor(&mut self) -> Option<Cursor> {
         match &mut self.rest {
             Rest::End => None,

@@ -67,6 +67,16 @@ impl<'a> Snapshot<'a> {
         self.header(chain, rank)?.ok_or_else(|| StoreError::damaged(Column::Loose, key.as_bytes()))
     }
 
+    /// The block with this hash, on whatever chain and at whatever height it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::place`].
+    pub fn find(&self, hash: BlockHash) -> Result<Option<Header>, StoreError> {
+        let Some((chain, height)) = self.place(&hash)? else { return Ok(None) };
+        Ok(Some(self.held_header(chain, Rank { height, hash })?))
+    }
+
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> Meta {

@@ -17,7 +17,7 @@ use crate::header::{Header, HeaderRef};
 use crate::query::Reader;
 use crate::store::{Batch, History, Pending, Store};
 use crate::tree::Tree;
-use crate::types::{BlockHash, ChainwebVersion, Rank};
+use crate::types::{BlockHash, ChainwebVersion};
 use crate::verify::Verified;
 
 /// Adds blocks to a database. There is one for each open database.
@@ -62,9 +62,7 @@ impl Writer {
         if let Some(header) = self.recent.get(&hash) {
             return Ok(Some(*header));
         }
-        let snapshot = self.store().snapshot();
-        let Some((chain, height)) = snapshot.place(&hash)? else { return Ok(None) };
-        Ok(Some(snapshot.held_header(chain, Rank { height, hash })?))
+        Ok(self.store().snapshot().find(hash)?)
     }
 
     /// Puts a block aside until its parents are there, with the next commit. `place` says where in
