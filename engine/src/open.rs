@@ -1,13 +1,15 @@
 //! A folder → [`Writer`] and [`Reader`].
 
 use std::path::Path;
+use std::sync::Arc;
 
+use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::query::Reader;
-use crate::store::{History, Store, StoreError};
-use crate::tree::Tree;
-use crate::types::{ChainwebVersion, Micros};
+use crate::store::{History, Meta, Snapshot, Store, StoreError};
+use crate::tree::{Forest, Sealing, Tree, Trunk};
+use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
 use crate::write::Writer;
 
@@ -31,7 +33,8 @@ pub enum OpenError {
 ///
 /// # Cost
 ///
-/// All of them read every header that is in `loose` once, to rebuild the forests.
+/// All of them read every header that is in `loose` once, to rebuild the forests; of what is sealed
+/// they read the first and the last run of each chain.
 #[derive(Debug)]
 pub struct Engine;
 
@@ -42,7 +45,7 @@ impl Engine {
     ///
     /// [`OpenError::Store`] if there is none, it is not ours, in use, or damaged.
     pub fn open(dir: &Path) -> Result<(Writer, Reader), OpenError> {
-        Self::with(Store::open(dir)?)
+        Self::with(Store::open(dir)?, Sealing::default().window)
     }
 
     /// Whether `dir` has a database, of any kind.
@@ -62,16 +65,32 @@ impl Engine {
         version: Option<ChainwebVersion>,
         history: History,
     ) -> Result<(Writer, Reader), OpenError> {
+        Self::open_or_create_sealing(dir, version, history, Sealing::default())
+    }
+
+    /// [`Engine::open_or_create`] with other runs than the usual ones, and another window. A
+    /// database keeps the length of its runs.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_or_create_sealing(
+        dir: &Path,
+        version: Option<ChainwebVersion>,
+        history: History,
+        sealing: Sealing,
+    ) -> Result<(Writer, Reader), OpenError> {
         let store = match Store::open(dir) {
             Err(StoreError::Missing { .. } | StoreError::Unfinished { .. }) => {
-                Self::create(dir, version.unwrap_or(ChainwebVersion::Mainnet01), history)?
+                let version = version.unwrap_or(ChainwebVersion::Mainnet01);
+                Self::create(dir, Meta { version, history, run_length: sealing.run_length })?
             }
             other => other?,
         };
         let got = store.meta().version;
         match version {
             Some(expected) if expected != got => Err(OpenError::Network { got, expected }),
-            _ => Self::with(store),
+            _ => Self::with(store, sealing.window),
         }
     }
 
@@ -81,14 +100,14 @@ impl Engine {
     ///
     /// As for [`Engine::open`].
     pub fn open_read_only(dir: &Path) -> Result<Reader, OpenError> {
-        Self::with(Store::open_read_only(dir)?).map(|(_, reader)| reader)
+        Self::with(Store::open_read_only(dir)?, 0).map(|(_, reader)| reader)
     }
 
-    fn create(dir: &Path, version: ChainwebVersion, history: History) -> Result<Store, StoreError> {
+    fn create(dir: &Path, meta: Meta) -> Result<Store, StoreError> {
         // Genesis blocks hold by definition, whatever the time.
-        let verifier = Verifier::new(version, Level::Full, Micros::new(i64::MAX));
-        Store::create(dir, version, history, |store, batch| {
-            if history == History::Full {
+        let verifier = Verifier::new(meta.version, Level::Full, Micros::new(i64::MAX));
+        Store::create(dir, meta, |store, batch| {
+            if meta.history == History::Full {
                 for block in verifier.genesis() {
                     batch.put_block(store, block);
                 }
@@ -96,14 +115,43 @@ impl Engine {
         })
     }
 
-    fn with(store: Store) -> Result<(Writer, Reader), OpenError> {
-        let mut tree = Tree::new(store.meta().version.chain_ids().count());
-        store.snapshot().for_each(|header| {
-            if let Some(forest) = tree.forest_mut(header.chain()) {
-                forest.insert(header.rank(), header.parent(), header.weight());
-            }
-        })?;
+    fn with(store: Store, window: u64) -> Result<(Writer, Reader), OpenError> {
+        let store = Arc::new(store);
+        let snapshot = store.snapshot();
+        let chains: Vec<ChainId> = store.meta().version.chain_ids().collect();
+        let forests = chains.par_iter().map(|chain| forest(&snapshot, *chain));
+        let tree = Tree::new(forests.collect::<Result<_, _>>()?);
         let reader = Reader::new(store, tree.clone());
-        Ok((Writer::new(reader.clone(), tree), reader))
+        Ok((Writer::new(reader.clone(), tree, window), reader))
     }
+}
+
+/// The forest of a chain: what is sealed, and every block that is not.
+fn forest(snapshot: &Snapshot, chain: ChainId) -> Result<Forest, StoreError> {
+    let sealed = snapshot.sealed(chain)?;
+    let trunk = sealed.map(|(first, end, parent)| Trunk::new(first, end, parent));
+    let meta = snapshot.meta();
+    let mut forest = Forest::new(meta.run_length, trunk);
+    let mut doubtful = Vec::new();
+    snapshot.for_each_loose(chain, |header| {
+        let (rank, parent, weight) = (header.rank(), header.parent(), header.weight());
+        if !forest.may_stand_on_trunk(rank.height, &parent) {
+            forest.insert(rank, parent, weight);
+        } else if meta.history == History::Full {
+            // Its parent is stored, and is not loose.
+            forest.insert_on_trunk(rank, weight);
+        } else {
+            doubtful.push((rank, parent, weight));
+        }
+    })?;
+    for (rank, parent, weight) in doubtful {
+        let below = rank.height.parent().map(|below| (chain, below));
+        let is_node = forest.find(&parent).is_some();
+        if !is_node && snapshot.place(&parent)? == below {
+            forest.insert_on_trunk(rank, weight);
+        } else {
+            forest.insert(rank, parent, weight);
+        }
+    }
+    Ok(forest)
 }

@@ -68,7 +68,7 @@ impl Bridge {
     pub(crate) async fn read<T, F>(&self, job: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let place = timeout(self.wait_time, Arc::clone(&self.places).acquire_owned());
         match place.await {
@@ -80,7 +80,7 @@ impl Bridge {
     async fn run<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
         let read = spawn_blocking(move || {
@@ -117,7 +117,7 @@ impl Bridge {
     async fn chunk(self, mut scan: Scan) -> Result<Chunk, Error> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
         let headers_max = self.stream_headers;
-        let job = move |view: &View<'_>| {
+        let job = move |view: &View| {
             let slices = scan.next(view, headers_max)?.map(Records::into_slices);
             let resume = scan.cursor();
             Ok(Chunk { scan, slices, resume })

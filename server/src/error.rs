@@ -155,6 +155,8 @@ impl From<QueryError> for Error {
         match error {
             QueryError::UnknownHash(hash) => Self::Unknown(hash),
             QueryError::Store(source) => Self::Store(source),
+            // Only a view that was made for it says so, and whoever makes one asks again.
+            QueryError::Cold => Self::Bug,
         }
     }
 }

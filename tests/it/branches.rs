@@ -22,7 +22,7 @@ fn planted(queries: usize) -> impl Strategy<Value = (Forest, Vec<BranchQuery>)> 
 }
 
 /// Checks one page in every form.
-fn assert_page(planted: &Planted, view: &View<'_>, query: &BranchQuery) {
+fn assert_page(planted: &Planted, view: &View, query: &BranchQuery) {
     let hashes = view.branch_hashes(CHAIN, query);
     let headers = view.branch_headers(CHAIN, query);
     match planted.oracle.branch_page(query) {
@@ -41,7 +41,7 @@ fn assert_page(planted: &Planted, view: &View<'_>, query: &BranchQuery) {
 }
 
 /// All pages from the cursor of `query` on, each of its limit.
-fn pages(view: &View<'_>, query: &BranchQuery) -> Vec<Page<Vec<BlockHash>>> {
+fn pages(view: &View, query: &BranchQuery) -> Vec<Page<Vec<BlockHash>>> {
     let mut query = query.clone();
     let mut pages = Vec::new();
     loop {

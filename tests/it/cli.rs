@@ -95,8 +95,8 @@ fn info_tells_what_a_database_holds() {
     assert_eq!((outcome.status, &*outcome.err), (Some(0), ""));
     let lines: Vec<&str> = outcome.out.lines().collect();
     assert_eq!(lines[0], "network  development (full history)");
-    assert_eq!(lines[1], "format   1");
-    assert_eq!(lines[2], format!("blocks   {}", headers.len()));
+    assert_eq!(lines[1], "format   2");
+    assert_eq!(lines[2], format!("blocks   {}, 0 of them sealed", headers.len()));
     // Drawn blocks are replayed at level `hash`; genesis blocks hold by definition.
     let drawn = headers.len() - 20;
     let levels = format!("verified 20 fully, {drawn} at level hash, 0 at level none");
@@ -117,8 +117,8 @@ fn info_as_json_is_one_object_with_the_same_facts() {
     let info: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
     assert_eq!(info["network"], "development");
     assert_eq!(info["history"], "full");
-    assert_eq!(info["formatVersion"], 1);
-    assert_eq!(info["blocks"], 100);
+    assert_eq!(info["formatVersion"], 2);
+    assert_eq!((&info["blocks"], &info["sealed"]), (&100.into(), &0.into()));
     assert_eq!(info["verified"], serde_json::json!({ "full": 20, "hash": 80, "none": 0 }));
     assert_eq!(info["waiting"], 0);
     assert_eq!(info["cut"]["height"], 80);
@@ -177,12 +177,12 @@ fn a_database_folder_that_cannot_be_made_is_status_2() {
 
 #[test]
 fn a_database_of_another_format_version_is_refused() {
-    for version in [0_u8, 2, 99] {
+    for version in [0_u8, 1, 3, 99] {
         let db = database(&braid(1));
         put_meta(db.path(), "format", &[0, 0, 0, version]);
         let before = columns(db.path());
         for (command, outcome) in open_in_every_way(db.path()) {
-            let said = format!("format version {version}, this release reads 1");
+            let said = format!("format version {version}, this release reads 2");
             outcome.assert_fails(2, &[&said]);
             assert!(!outcome.err.contains("panicked"), "{command}");
         }
@@ -193,18 +193,23 @@ fn a_database_of_another_format_version_is_refused() {
 #[test]
 fn a_database_that_a_later_release_added_to_is_refused_for_its_format() {
     let db = database(&braid(1));
-    put_meta(db.path(), "format", &[0, 0, 0, 2]);
+    put_meta(db.path(), "format", &[0, 0, 0, 3]);
     add_column(db.path(), "payloads");
     let before = files(db.path());
     for (_, outcome) in open_in_every_way(db.path()) {
-        outcome.assert_fails(2, &["format version 2, this release reads 1"]);
+        outcome.assert_fails(2, &["format version 3, this release reads 2"]);
     }
     assert!(files(db.path()) == before);
 }
 
 #[test]
 fn a_database_with_damaged_facts_about_itself_is_refused() {
-    for (name, value) in [("format", &b"1"[..]), ("network", b"\0\0\0\x63"), ("history", b"half")] {
+    for (name, value) in [
+        ("format", &b"1"[..]),
+        ("network", b"\0\0\0\x63"),
+        ("history", b"half"),
+        ("run", b"\0\0\0\0"),
+    ] {
         let db = database(&braid(1));
         put_meta(db.path(), name, value);
         for (_, outcome) in open_in_every_way(db.path()) {
@@ -260,7 +265,7 @@ fn a_database_that_is_served_is_locked_for_writers_and_open_for_info() {
         .assert_fails(2, &["is in use by another process"]);
     let outcome = info(db.path(), &[]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
-    assert!(outcome.out.contains("\nblocks   40\n"), "{}", outcome.out);
+    assert!(outcome.out.contains("\nblocks   40, "), "{}", outcome.out);
     signal(&server, "TERM");
     assert_eq!(finish(server).status, Some(0));
     assert_eq!(replay_file(db.path(), &[], "dump", &bytes).status, Some(0));

@@ -19,7 +19,7 @@ fn planted(queries: usize) -> impl Strategy<Value = (Forest, Vec<RangeQuery>)> {
 }
 
 /// Checks one page in every form.
-fn assert_page(planted: &Planted, view: &View<'_>, query: &RangeQuery) {
+fn assert_page(planted: &Planted, view: &View, query: &RangeQuery) {
     let hashes = view.range_hashes(CHAIN, query);
     let headers = view.range_headers(CHAIN, query);
     match planted.oracle.range_page(query) {
@@ -38,7 +38,7 @@ fn assert_page(planted: &Planted, view: &View<'_>, query: &RangeQuery) {
 }
 
 /// All pages from the cursor of `query` on, each of its limit, without the empty one at the end.
-fn pages(view: &View<'_>, query: &RangeQuery) -> Vec<Page<Vec<BlockHash>>> {
+fn pages(view: &View, query: &RangeQuery) -> Vec<Page<Vec<BlockHash>>> {
     let mut query = query.clone();
     let mut pages = Vec::new();
     loop {

@@ -181,13 +181,13 @@ fn replay_node(database: &Path, node_db: &Path) -> testkit::process::Outcome {
     run([&["replay", "--db", database][..], &rest].concat())
 }
 
-fn everything(view: &View<'_>, chain: ChainId) -> Vec<Header> {
+fn everything(view: &View, chain: ChainId) -> Vec<Header> {
     let query = RangeQuery { limit: usize::MAX, ..RangeQuery::default() };
     let page = view.range_headers(chain, &query).unwrap();
     page.items.iter().map(HeaderRef::to_owned).collect()
 }
 
-fn branch(view: &View<'_>, chain: ChainId, upper: &[BlockHash]) -> Vec<BlockHash> {
+fn branch(view: &View, chain: ChainId, upper: &[BlockHash]) -> Vec<BlockHash> {
     let mut query = BranchQuery { limit: usize::MAX, ..BranchQuery::default() };
     query.bounds.upper = upper.to_vec();
     view.branch_hashes(chain, &query).unwrap().items

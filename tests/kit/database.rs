@@ -1,10 +1,13 @@
 use std::io::Cursor;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use plait_engine::replay::source::Binary;
 use plait_engine::replay::{Admission, Event, Replay, Summary};
 use plait_engine::store::History;
+use plait_engine::tree::Sealing;
+use plait_engine::types::RunLength;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{Engine, Header, HeaderRef, Micros, RangeQuery, Reader, Writer};
 use tempfile::TempDir;
@@ -22,21 +25,32 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty one for a partial history.
+    /// An empty one for a partial history, with short runs, so that few blocks make some.
     #[must_use]
     pub fn empty() -> Self {
-        Self::create(History::Partial)
+        Self::sealing(4, 5)
     }
 
-    /// One for a full history: it has the genesis blocks of all chains.
+    /// An empty one for a partial history with runs of this many heights, and this many at the tip
+    /// that are not sealed.
+    #[must_use]
+    pub fn sealing(run_length: u32, window: u64) -> Self {
+        let run_length = NonZeroU32::new(run_length).expect("a run has blocks");
+        let run_length = RunLength::new(run_length);
+        Self::create(History::Partial, Sealing { run_length, window })
+    }
+
+    /// One for a full history: it has the genesis blocks of all chains. Its runs are those of real
+    /// databases.
     #[must_use]
     pub fn with_genesis() -> Self {
-        Self::create(History::Full)
+        Self::create(History::Full, Sealing::default())
     }
 
-    fn create(history: History) -> Self {
+    fn create(history: History, sealing: Sealing) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let opened = Engine::open_or_create(folder.path(), Some(NETWORK), history);
+        let (path, network) = (folder.path(), Some(NETWORK));
+        let opened = Engine::open_or_create_sealing(path, network, history, sealing);
         let (writer, reader) = opened.expect("a new database");
         Self { writer, reader, folder }
     }

@@ -26,7 +26,9 @@ impl Planted {
     /// Stores the blocks of `forest` as `commits` has them, commit after commit.
     #[must_use]
     pub fn in_order(forest: &Forest, commits: &[Vec<Header>]) -> Self {
-        let mut database = Database::empty();
+        // Runs and windows of all lengths, the same for the same blocks.
+        let blocks = u32::try_from(forest.blocks.len()).expect("a small forest");
+        let mut database = Database::sealing(1 + blocks % 6, (blocks / 6 % 9).into());
         for commit in commits {
             database.add(commit);
         }
@@ -42,7 +44,7 @@ impl Planted {
 
     /// The database as it is now.
     #[must_use]
-    pub fn view(&self) -> View<'_> {
+    pub fn view(&self) -> View {
         self.database.reader().view()
     }
 
@@ -61,6 +63,7 @@ pub fn assert_unknown<T>(result: Result<T, QueryError>, unknown: &Unknown) {
     match result {
         Err(QueryError::UnknownHash(hash)) => assert!(unknown.contains(&hash), "{hash} is known"),
         Err(QueryError::Store(error)) => panic!("{error}"),
+        Err(QueryError::Cold) => panic!("the view waits for the disk"),
         Ok(_) => panic!("an answer, though {unknown:?} are unknown"),
     }
 }

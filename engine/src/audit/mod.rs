@@ -12,8 +12,8 @@ use hashbrown::HashMap;
 use rayon::prelude::*;
 
 use crate::header::{DEGREE, Header, HeaderRef};
-use crate::query::Reader;
-use crate::store::{From, Snapshot, StoreError};
+use crate::query::{QueryError, Reader, View};
+use crate::store::From;
 use crate::types::{BlockHash, BlockHeight, ChainId};
 use crate::verify::{Adjacents, Checked, Failures, Level, Parent, Verified, Verifier};
 
@@ -43,7 +43,7 @@ impl Report {
 
 /// A verification of everything that a database holds.
 pub struct Audit<'a> {
-    snapshot: Snapshot<'a>,
+    view: View,
     verifier: &'a Verifier,
     /// The blocks of this window and of the last one, where nearly all parents are.
     recent: HashMap<BlockHash, Header>,
@@ -62,21 +62,21 @@ pub enum Event<'a> {
 impl<'a> Audit<'a> {
     /// An audit of what `reader` has now, by the rules of `verifier`.
     #[must_use]
-    pub fn new(reader: &'a Reader, verifier: &'a Verifier) -> Self {
-        let (snapshot, recent) = (reader.store().snapshot(), HashMap::new());
-        Self { snapshot, verifier, recent, report: Report::default() }
+    pub fn new(reader: &Reader, verifier: &'a Verifier) -> Self {
+        let (view, recent) = (reader.view(), HashMap::new());
+        Self { view, verifier, recent, report: Report::default() }
     }
 
     /// Verifies every block, by ascending height, until `stop` is set.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the disk cannot be read or holds something else.
+    /// [`QueryError::Store`] if the disk cannot be read or holds something else.
     pub fn run(
         mut self,
         stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Report, StoreError> {
+    ) -> Result<Report, QueryError> {
         let mut next = self.lowest_from(BlockHeight::new(0))?;
         while let Some(first) = next {
             if stop.load(Ordering::Relaxed) {
@@ -97,11 +97,12 @@ impl<'a> Audit<'a> {
     }
 
     /// The lowest height from `from` on that has a block.
-    fn lowest_from(&self, from: BlockHeight) -> Result<Option<BlockHeight>, StoreError> {
+    fn lowest_from(&self, from: BlockHeight) -> Result<Option<BlockHeight>, QueryError> {
         let mut lowest: Option<BlockHeight> = None;
-        for chain in self.snapshot.meta().version.chain_ids() {
+        for chain in self.view.version().chain_ids() {
             let max = lowest.unwrap_or(BlockHeight::new(u64::MAX));
-            self.snapshot.ascend(chain, From::Height(from), max, |header| {
+            let Some(of_chain) = self.view.blocks(chain) else { continue };
+            of_chain.visit(From::Height(from), max, |header| {
                 lowest = Some(header.height());
                 ControlFlow::Break(())
             })?;
@@ -110,10 +111,11 @@ impl<'a> Audit<'a> {
     }
 
     /// The blocks of all chains from `first` to `last`, by ascending height.
-    fn read(&self, first: BlockHeight, last: BlockHeight) -> Result<Vec<Header>, StoreError> {
+    fn read(&self, first: BlockHeight, last: BlockHeight) -> Result<Vec<Header>, QueryError> {
         let mut blocks = Vec::new();
-        for chain in self.snapshot.meta().version.chain_ids() {
-            self.snapshot.ascend(chain, From::Height(first), last, |header| {
+        for chain in self.view.version().chain_ids() {
+            let Some(of_chain) = self.view.blocks(chain) else { continue };
+            of_chain.visit(From::Height(first), last, |header| {
                 blocks.push(header.to_owned());
                 ControlFlow::Continue(())
             })?;
@@ -126,7 +128,7 @@ impl<'a> Audit<'a> {
         &mut self,
         blocks: &[Header],
         observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         let verifier = self.verifier;
         let checked: Vec<Checked<'_>> =
             blocks.par_iter().map(|block| verifier.check(block.view())).collect();
@@ -157,9 +159,9 @@ impl<'a> Audit<'a> {
         &self,
         checked: Checked<'_>,
         near: impl Fn(BlockHash) -> Option<Header>,
-    ) -> Result<Result<Level, Failures>, StoreError> {
+    ) -> Result<Result<Level, Failures>, QueryError> {
         let header = checked.header();
-        let claimed = self.snapshot.level(header.chain(), header.rank())?;
+        let claimed = self.view.snapshot().level(header.chain(), header.rank())?;
         let parent = self.find(header.parent(), &near)?;
         let mut blocks = Vec::with_capacity(DEGREE);
         let mut missing: Option<(ChainId, BlockHash)> = None;
@@ -201,10 +203,10 @@ impl<'a> Audit<'a> {
         &self,
         hash: BlockHash,
         near: impl Fn(BlockHash) -> Option<Header>,
-    ) -> Result<Option<Header>, StoreError> {
+    ) -> Result<Option<Header>, QueryError> {
         match near(hash) {
             Some(header) => Ok(Some(header)),
-            None => self.snapshot.find(hash),
+            None => self.view.find(&hash),
         }
     }
 }

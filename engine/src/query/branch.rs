@@ -1,10 +1,13 @@
-use std::sync::Arc;
+use bytes::Bytes;
 
+use super::blocks::Blocks;
+use super::records::Sink;
 use super::{BranchQuery, Cursor, Page, QueryError, Records, UnknownLower, View};
-use crate::tree::{Ancestors, Forest, NodeId};
+use crate::header::{HeaderRef, LEN};
+use crate::tree::{Ancestors, Part, Place};
 use crate::types::{BlockHash, ChainId, Rank};
 
-impl View<'_> {
+impl View {
     /// A page of the headers of branches of `chain`: blocks that are an ancestor of (or equal to)
     /// some upper bound and not an ancestor of (or equal to) any lower bound.
     ///
@@ -17,7 +20,7 @@ impl View<'_> {
     /// # Cost
     ///
     /// That of [`Ancestors`]: independent of the length of the chain and of how deep the page
-    /// lies.
+    /// lies. Where the result is one line, which it nearly always is, the page is slices of runs.
     ///
     /// # Errors
     ///
@@ -32,10 +35,9 @@ impl View<'_> {
         chain: ChainId,
         query: &BranchQuery,
     ) -> Result<Page<Records>, QueryError> {
-        let page = self.branch(chain, query)?;
-        let mut bytes = Vec::new();
-        self.snapshot.headers(chain, &page.items, &mut bytes)?;
-        Ok(Page { items: Records::new(bytes), next: page.next })
+        let Some(blocks) = self.blocks(chain) else { return self.nothing(query) };
+        let bounds = blocks.bounds(query)?;
+        blocks.branch(&bounds, query, query.cursor, query.limit)
     }
 
     /// A page of the hashes of branches of `chain`: [`View::branch_headers`] without the headers.
@@ -48,49 +50,160 @@ impl View<'_> {
         chain: ChainId,
         query: &BranchQuery,
     ) -> Result<Page<Vec<BlockHash>>, QueryError> {
-        let page = self.branch(chain, query)?;
-        Ok(Page { items: page.items.iter().map(|rank| rank.hash).collect(), next: page.next })
+        let page = self.branch_headers(chain, query)?;
+        Ok(Page { items: page.items.iter().map(HeaderRef::hash).collect(), next: page.next })
     }
 
-    fn branch(&self, chain: ChainId, query: &BranchQuery) -> Result<Page<Vec<Rank>>, QueryError> {
-        let mut ancestors = self.ancestors(chain, query)?;
-        let items = ancestors.by_ref().take(query.limit).collect();
-        let next = ancestors.peek().map(|rank| Cursor::Inclusive(rank.hash));
-        Ok(Page { items, next })
-    }
-
-    /// The result from its cursor on.
-    pub(super) fn ancestors(
-        &self,
-        chain: ChainId,
-        query: &BranchQuery,
-    ) -> Result<Ancestors, QueryError> {
-        let forest = self.tree.forest(chain).cloned().unwrap_or_default();
-        let find = |hash: &BlockHash| forest.find(hash).ok_or(QueryError::UnknownHash(*hash));
-        let upper: Vec<NodeId> = query.bounds.upper.iter().map(find).collect::<Result<_, _>>()?;
-        let lower = lower_bounds(&forest, query)?;
-        let cursor = query.cursor.map(|cursor| find(&cursor.hash())).transpose()?;
-        let cursor = cursor.map(|id| forest.rank(id));
-        let (min, max) = (query.heights.min(), query.heights.max());
-        let mut ancestors = Ancestors::new(Arc::clone(&forest), &upper, &lower, min, max);
-        if let Some(rank) = cursor {
-            ancestors.skip_to(rank);
-            if matches!(query.cursor, Some(Cursor::Exclusive(_))) {
-                ancestors.next();
-            }
+    /// The answer of a chain that the network does not have: no block is known.
+    pub(super) fn nothing(&self, query: &BranchQuery) -> Result<Page<Records>, QueryError> {
+        let cursor = query.cursor.map(Cursor::hash);
+        let lower = query.bounds.lower.iter().copied();
+        let lower = lower.filter(|_| query.unknown_lower == UnknownLower::Refuse);
+        match query.bounds.upper.iter().copied().chain(lower).chain(cursor).next() {
+            Some(hash) => Err(QueryError::UnknownHash(hash)),
+            None => Ok(Page { items: Records::default(), next: None }),
         }
-        Ok(ancestors)
     }
 }
 
-fn lower_bounds(forest: &Forest, query: &BranchQuery) -> Result<Vec<NodeId>, QueryError> {
-    let mut lower = Vec::with_capacity(query.bounds.lower.len());
-    for hash in &query.bounds.lower {
-        match (forest.find(hash), query.unknown_lower) {
-            (Some(id), _) => lower.push(id),
-            (None, UnknownLower::Ignore) => {}
-            (None, UnknownLower::Refuse) => return Err(QueryError::UnknownHash(*hash)),
-        }
+/// The bounds of a query, found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    upper: Vec<Place>,
+    lower: Vec<Place>,
+}
+
+impl Blocks<'_> {
+    /// Finds the bounds of a query.
+    ///
+    /// # Errors
+    ///
+    /// As for [`View::branch_headers`].
+    pub(super) fn bounds(&self, query: &BranchQuery) -> Result<Found, QueryError> {
+        let (hashes, refuse) = (&query.bounds, UnknownLower::Refuse);
+        Ok(Found {
+            upper: self.found(&hashes.upper, true)?,
+            lower: self.found(&hashes.lower, query.unknown_lower == refuse)?,
+        })
     }
-    Ok(lower)
+
+    fn found(&self, hashes: &[BlockHash], refuse: bool) -> Result<Vec<Place>, QueryError> {
+        let places = self.places(hashes)?;
+        if refuse && let Some((hash, _)) = hashes.iter().zip(&places).find(|(_, at)| at.is_none()) {
+            return Err(QueryError::UnknownHash(*hash));
+        }
+        Ok(places.into_iter().flatten().collect())
+    }
+
+    /// The page at `cursor`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`View::branch_headers`].
+    pub(super) fn branch(
+        &self,
+        bounds: &Found,
+        query: &BranchQuery,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Records>, QueryError> {
+        let (min, max) = (query.heights.min(), query.heights.max());
+        let mut ancestors = Ancestors::new(self.forest(), &bounds.upper, &bounds.lower, min, max);
+        let mut from = None;
+        if let Some(cursor) = cursor {
+            let hash = cursor.hash();
+            let place = self.place(&hash)?.ok_or(QueryError::UnknownHash(hash))?;
+            ancestors.skip_to(self.forest(), place);
+            from = Some((Rank { height: self.forest().height(place), hash }, cursor));
+        }
+        let mut out = Sink::new(limit);
+        let parts = self.parts(&mut ancestors, out.left(), from.is_some());
+        let mut nodes = self.nodes(&parts)?;
+        for part in parts {
+            match part {
+                Part::Line { top, bottom } => match from.take() {
+                    Some((_, Cursor::Exclusive(_))) => {
+                        let below = self.forest().parent(top);
+                        let below = below.filter(|at| self.forest().height(*at) >= bottom);
+                        if let Some(below) = below {
+                            self.push_line(below, bottom, &mut out)?;
+                        }
+                    }
+                    _ => self.push_line(top, bottom, &mut out)?,
+                },
+                Part::Level(places) => {
+                    self.push_level(&places, from.take(), &mut nodes, &mut out)?
+                }
+            }
+        }
+        let (items, next) = out.finish();
+        let next = next.as_deref().and_then(|record| HeaderRef::parse(record).ok());
+        Ok(Page { items, next: next.map(|header| Cursor::Inclusive(header.hash())) })
+    }
+
+    /// The next parts, of at least `count` blocks if there are so many. Where there is a cursor, it
+    /// and its siblings before it may be dropped again, so they do not count.
+    fn parts(&self, ancestors: &mut Ancestors, count: usize, at_cursor: bool) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut left = (count as u64).saturating_add(at_cursor.into());
+        while left > 0
+            && let Some(part) = ancestors.next(self.forest(), left)
+        {
+            left = left.saturating_sub(match &part {
+                Part::Line { top, bottom } => self.forest().height(*top).get() - bottom.get() + 1,
+                Part::Level(_) if at_cursor && parts.is_empty() => 0,
+                Part::Level(places) => places.len() as u64,
+            });
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// The records of all nodes of levels, in their order.
+    fn nodes(&self, parts: &[Part]) -> Result<Bytes, QueryError> {
+        let levels = parts.iter().filter_map(|part| match part {
+            Part::Level(places) => Some(places),
+            Part::Line { .. } => None,
+        });
+        let nodes = levels.flatten().filter_map(|place| match place {
+            Place::Node(id) => Some(self.forest().rank(*id)),
+            Place::Trunk(_) => None,
+        });
+        let ranks: Vec<Rank> = nodes.collect();
+        let mut records = Vec::new();
+        if !ranks.is_empty() {
+            self.snapshot().headers(self.chain(), &ranks, &mut records)?;
+        }
+        Ok(records.into())
+    }
+
+    /// Appends the blocks of one height by ascending hash, from a cursor on if there is one.
+    fn push_level(
+        &self,
+        places: &[Place],
+        from: Option<(Rank, Cursor)>,
+        nodes: &mut Bytes,
+        out: &mut Sink,
+    ) -> Result<(), QueryError> {
+        let mut level = Vec::with_capacity(places.len());
+        for place in places {
+            let record = match place {
+                Place::Trunk(height) => self.sealed(*height)?,
+                Place::Node(_) => nodes.split_to(LEN.min(nodes.len())),
+            };
+            let hash = HeaderRef::parse(&record).ok().map(HeaderRef::hash);
+            level.push((hash, record));
+        }
+        level.sort_unstable_by_key(|(hash, _)| *hash);
+        for (hash, record) in level {
+            let is_before = from.is_some_and(|(rank, cursor)| match cursor {
+                Cursor::Inclusive(_) => hash < Some(rank.hash),
+                Cursor::Exclusive(_) => hash <= Some(rank.hash),
+            });
+            if !is_before {
+                out.push_copy(&record);
+            }
+        }
+        Ok(())
+    }
 }

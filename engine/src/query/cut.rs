@@ -71,7 +71,7 @@ impl Cut {
     }
 }
 
-impl View<'_> {
+impl View {
     /// The heaviest consistent cut, or with `max_cut_height` what it was at about this sum of
     /// heights.
     ///
@@ -137,8 +137,9 @@ impl View<'_> {
         block: Rank,
         height: BlockHeight,
     ) -> Result<Option<Header>, QueryError> {
-        let Some(forest) = self.tree.forest(chain) else { return Ok(None) };
-        let id = forest.find(&block.hash).and_then(|id| forest.ancestor(id, height));
-        Ok(id.map(|id| self.snapshot.held_header(chain, forest.rank(id))).transpose()?)
+        let Some(blocks) = self.blocks(chain) else { return Ok(None) };
+        let place = blocks.place(&block.hash)?;
+        let below = place.and_then(|place| blocks.forest().ancestor(place, height));
+        Ok(below.map(|place| blocks.header(place)).transpose()?)
     }
 }

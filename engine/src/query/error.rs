@@ -9,7 +9,19 @@ pub enum QueryError {
     /// A bound or a cursor names a block that the chain does not have.
     #[error("no block {0} on this chain")]
     UnknownHash(BlockHash),
+    /// It takes the disk, which a [`View::cached`](super::View::cached) does not wait for.
+    #[error("not in memory")]
+    Cold,
     /// The store cannot be read.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Cold => Self::Cold,
+            error => Self::Store(error),
+        }
+    }
 }

@@ -11,6 +11,10 @@ mod cursor;
 mod page;
 
 #[cfg(feature = "store")]
+mod ascent;
+#[cfg(feature = "store")]
+mod blocks;
+#[cfg(feature = "store")]
 mod branch;
 #[cfg(feature = "store")]
 mod cut;
@@ -30,6 +34,9 @@ mod view;
 pub use bounds::{Bounds, BranchQuery, Heights, RangeQuery, UnknownLower};
 pub use cursor::{Cursor, CursorError};
 pub use page::Page;
+
+#[cfg(feature = "store")]
+pub(crate) use blocks::Blocks;
 
 #[cfg(feature = "store")]
 pub use {

@@ -2,10 +2,12 @@ use std::ops::ControlFlow;
 
 use ruint::aliases::U256;
 
+use super::blocks::Blocks;
 use super::{QueryError, View};
 use crate::header::HeaderRef;
 use crate::network::ChainGraph;
 use crate::store::{From, History};
+use crate::tree::Place;
 use crate::tree::cut::{self, Candidate};
 use crate::types::{BlockHeight, ChainId, Rank, Weight};
 
@@ -35,11 +37,11 @@ struct Era {
     end: u64,
 }
 
-impl View<'_> {
+impl View {
     /// The members of the heaviest cut; if there is none, the heaviest block of each chain.
     pub(super) fn heaviest_cut(&self) -> Result<Vec<Member>, QueryError> {
         let tips = self.tips(|_| true)?;
-        let partial = self.snapshot.meta().history == History::Partial;
+        let partial = self.snapshot().meta().history == History::Partial;
         for era in self.eras().filter(|era| era.first <= tips.common) {
             let tips = match era.graph.order() {
                 order if partial || order >= tips.blocks.len() => &tips,
@@ -111,9 +113,11 @@ impl View<'_> {
     /// The lowest height of the era at which every tip has an ancestor.
     fn lowest_level(&self, era: &Era, tips: &Tips) -> u64 {
         let held = |tip: &Candidate, height: u64| {
-            let forest = self.tree.forest(tip.chain);
-            let id = forest.and_then(|forest| Some((forest, forest.find(&tip.rank.hash)?)));
-            id.is_some_and(|(forest, id)| forest.ancestor(id, BlockHeight::new(height)).is_some())
+            let forest = self.tree().forest(tip.chain);
+            let ancestor = forest.and_then(|forest| {
+                forest.ancestor(Place::Node(forest.tip()?), BlockHeight::new(height))
+            });
+            ancestor.is_some()
         };
         let (mut low, mut high) = (era.first, tips.lowest);
         while low < high {
@@ -154,7 +158,8 @@ impl View<'_> {
         let mut chains = Vec::with_capacity(tips.blocks.len());
         for tip in &tips.blocks {
             let mut blocks = Vec::new();
-            self.snapshot.ascend(tip.chain, from, max, |header| {
+            let Some(of_chain) = self.blocks(tip.chain) else { continue };
+            of_chain.visit(from, max, |header| {
                 blocks.push(self.candidate(header));
                 if blocks.len() < BLOCKS_MAX {
                     ControlFlow::Continue(())
@@ -169,9 +174,9 @@ impl View<'_> {
 
     fn tips(&self, on: impl Fn(ChainId) -> bool) -> Result<Tips, QueryError> {
         let (mut blocks, mut common) = (Vec::new(), u64::MAX);
-        for (chain, forest) in self.tree.iter().filter(|(chain, _)| on(*chain)) {
+        for (chain, forest) in self.tree().iter().filter(|(chain, _)| on(*chain)) {
             let (Some(tip), Some(highest)) = (forest.tip(), forest.highest()) else { continue };
-            let header = self.snapshot.held_header(chain, forest.rank(tip))?;
+            let header = Blocks::new(chain, forest, self.snapshot()).header(Place::Node(tip))?;
             blocks.push(self.candidate(header.view()));
             common = common.min(highest.get());
         }

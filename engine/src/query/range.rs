@@ -1,11 +1,11 @@
-use std::ops::ControlFlow;
-
+use super::blocks::Blocks;
+use super::records::Sink;
 use super::{Cursor, Page, QueryError, RangeQuery, Records, View};
-use crate::header::{HeaderRef, LEN};
+use crate::header::HeaderRef;
 use crate::store::From;
 use crate::types::{BlockHash, ChainId, Rank};
 
-impl View<'_> {
+impl View {
     /// A page of the headers of `chain`.
     ///
     /// # Shape
@@ -16,7 +16,8 @@ impl View<'_> {
     ///
     /// # Cost
     ///
-    /// One seek, then one step a header.
+    /// Of what is sealed slices of runs, and one lookup for each orphan; elsewhere one seek, then
+    /// one step a header.
     ///
     /// # Errors
     ///
@@ -30,9 +31,20 @@ impl View<'_> {
         chain: ChainId,
         query: &RangeQuery,
     ) -> Result<Page<Records>, QueryError> {
-        let mut bytes = Vec::with_capacity(query.limit.min(360) * LEN);
-        let next = self.range(chain, query, |header| bytes.extend_from_slice(header.as_bytes()))?;
-        Ok(Page { items: Records::new(bytes), next })
+        let nothing = Page { items: Records::default(), next: None };
+        let Some(blocks) = self.blocks(chain) else {
+            return query
+                .cursor
+                .map_or(Ok(nothing), |cursor| Err(QueryError::UnknownHash(cursor.hash())));
+        };
+        let Some(from) = blocks.range_start(query)? else { return Ok(nothing) };
+        let mut out = Sink::new(query.limit);
+        blocks.ascend(from, query.heights.max(), &mut out)?;
+        let (items, next) = out.finish();
+        let next = next.as_deref().and_then(|record| HeaderRef::parse(record).ok());
+        let next = next.map(|header| Cursor::Inclusive(header.hash()));
+        let end = || items.last().map(|header| Cursor::Exclusive(header.hash()));
+        Ok(Page { next: next.or_else(end), items })
     }
 
     /// A page of the hashes of `chain`: [`View::range_headers`] without the headers.
@@ -45,44 +57,20 @@ impl View<'_> {
         chain: ChainId,
         query: &RangeQuery,
     ) -> Result<Page<Vec<BlockHash>>, QueryError> {
-        let mut items = Vec::new();
-        let next = self.range(chain, query, |header| items.push(header.hash()))?;
-        Ok(Page { items, next })
+        let page = self.range_headers(chain, query)?;
+        Ok(Page { items: page.items.iter().map(HeaderRef::hash).collect(), next: page.next })
     }
+}
 
-    fn range(
-        &self,
-        chain: ChainId,
-        query: &RangeQuery,
-        mut item: impl FnMut(HeaderRef<'_>),
-    ) -> Result<Option<Cursor>, QueryError> {
-        let Some(from) = self.range_start(chain, query)? else { return Ok(None) };
-        let mut left = query.limit;
-        let mut next = None;
-        self.snapshot.ascend(chain, from, query.heights.max(), |header| {
-            if left == 0 {
-                next = Some(Cursor::Inclusive(header.hash()));
-                return ControlFlow::Break(());
-            }
-            left -= 1;
-            next = Some(Cursor::Exclusive(header.hash()));
-            item(header);
-            ControlFlow::Continue(())
-        })?;
-        Ok(next)
-    }
-
+impl Blocks<'_> {
     /// Where the result begins; `None` if its cursor is outside of it.
-    pub(super) fn range_start(
-        &self,
-        chain: ChainId,
-        query: &RangeQuery,
-    ) -> Result<Option<From>, QueryError> {
+    pub(super) fn range_start(&self, query: &RangeQuery) -> Result<Option<From>, QueryError> {
         let Some(cursor) = query.cursor else {
             return Ok(Some(From::Height(query.heights.min())));
         };
         let hash = cursor.hash();
-        let rank: Rank = self.rank(chain, &hash)?.ok_or(QueryError::UnknownHash(hash))?;
+        let place = self.place(&hash)?.ok_or(QueryError::UnknownHash(hash))?;
+        let rank = Rank { height: self.forest().height(place), hash };
         Ok(query.heights.contain(rank.height).then_some(match cursor {
             Cursor::Inclusive(_) => From::Rank(rank),
             Cursor::Exclusive(_) => From::After(rank),

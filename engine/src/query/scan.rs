@@ -1,16 +1,14 @@
-use std::ops::ControlFlow;
-
+use super::branch::Found;
+use super::records::Sink;
 use super::{BranchQuery, Cursor, QueryError, RangeQuery, Records, View};
-use crate::header::LEN;
 use crate::store::From;
-use crate::tree::Ancestors;
-use crate::types::{BlockHeight, ChainId, Rank};
+use crate::types::{BlockHeight, ChainId};
 
 /// A whole result, taken in chunks.
 ///
-/// Between two chunks it holds no snapshot and no buffer, so a reader that stops costs nothing.
-/// Blocks are never removed, so every chunk is true; a branch is that of the moment it was asked
-/// for, a range may end with blocks that came later.
+/// Between two chunks it holds no view and no buffer, so a reader that stops costs nothing. Blocks
+/// are never removed, so every chunk is true; a branch is that of the moment it was asked for, a
+/// range may end with blocks that came later.
 #[derive(Debug)]
 pub struct Scan {
     chain: ChainId,
@@ -19,27 +17,32 @@ pub struct Scan {
 
 #[derive(Debug)]
 enum Rest {
-    Range { from: From, max: BlockHeight, last: Option<Rank> },
-    Branch(Box<Ancestors>),
+    Range { from: From, max: BlockHeight },
+    Branch(Box<Branch>),
     End,
 }
 
-impl View<'_> {
+#[derive(Debug)]
+struct Branch {
+    query: BranchQuery,
+    /// The bounds, and of which state of the forest they are.
+    found: (u64, Found),
+}
+
+impl View {
     /// All that [`View::range_headers`] would page through from the cursor on.
     ///
     /// # Errors
     ///
     /// As for [`View::range_headers`].
     pub fn range_scan(&self, chain: ChainId, query: &RangeQuery) -> Result<Scan, QueryError> {
-        let from = self.range_start(chain, query)?;
-        let rest = from.map_or(Rest::End, |from| {
-            let last = match from {
-                From::After(rank) => Some(rank),
-                From::Height(_) | From::Rank(_) => None,
-            };
-            Rest::Range { from, max: query.heights.max(), last }
-        });
-        Ok(Scan { chain, rest })
+        let Some(blocks) = self.blocks(chain) else {
+            let page = self.range_headers(chain, query);
+            return page.map(|_| Scan { chain, rest: Rest::End });
+        };
+        let max = query.heights.max();
+        let from = blocks.range_start(query)?;
+        Ok(Scan { chain, rest: from.map_or(Rest::End, |from| Rest::Range { from, max }) })
     }
 
     /// All that [`View::branch_headers`] would page through from the cursor on.
@@ -48,58 +51,65 @@ impl View<'_> {
     ///
     /// As for [`View::branch_headers`].
     pub fn branch_scan(&self, chain: ChainId, query: &BranchQuery) -> Result<Scan, QueryError> {
-        let ancestors = self.ancestors(chain, query)?;
-        Ok(Scan { chain, rest: Rest::Branch(Box::new(ancestors)) })
+        let Some(blocks) = self.blocks(chain) else {
+            return self.nothing(query).map(|_| Scan { chain, rest: Rest::End });
+        };
+        let found = (blocks.forest().generation(), blocks.bounds(query)?);
+        let first = blocks.branch(&found.1, query, query.cursor, 0)?.next;
+        let query = BranchQuery { cursor: first, ..query.clone() };
+        let branch = first.map(|_| Rest::Branch(Box::new(Branch { query, found })));
+        Ok(Scan { chain, rest: branch.unwrap_or(Rest::End) })
     }
 }
 
 impl Scan {
-    /// The next headers, at most `headers_max` and at least one; `None` at the end.
+    /// The next headers, at most `headers_max` and at least one; `None` at the end. After an error
+    /// the scan is where it was.
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`].
-    pub fn next(
-        &mut self,
-        view: &View<'_>,
-        headers_max: usize,
-    ) -> Result<Option<Records>, QueryError> {
+    /// [`QueryError::Store`] and [`QueryError::Cold`].
+    pub fn next(&mut self, view: &View, headers_max: usize) -> Result<Option<Records>, QueryError> {
+        let Some(blocks) = view.blocks(self.chain) else { return Ok(None) };
         let headers_max = headers_max.max(1);
-        let mut bytes = Vec::with_capacity(headers_max.min(4096) * LEN);
-        match &mut self.rest {
-            Rest::End => {}
-            Rest::Range { from, max, last } => {
-                view.snapshot.ascend(self.chain, *from, *max, |header| {
-                    bytes.extend_from_slice(header.as_bytes());
-                    *last = Some(header.rank());
-                    let full = bytes.len() >= headers_max * LEN;
-                    if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })?;
-                *from = last.map_or(*from, From::After);
+        let records = match &mut self.rest {
+            Rest::End => return Ok(None),
+            Rest::Range { from, max } => {
+                let mut out = Sink::new(headers_max);
+                blocks.ascend(*from, *max, &mut out)?;
+                let (records, _) = out.finish();
+                match records.last() {
+                    Some(last) => *from = From::After(last.rank()),
+                    None => self.rest = Rest::End,
+                }
+                records
             }
-            Rest::Branch(ancestors) => {
-                let ranks: Vec<Rank> = ancestors.by_ref().take(headers_max).collect();
-                view.snapshot.headers(self.chain, &ranks, &mut bytes)?;
+            Rest::Branch(branch) => {
+                let generation = blocks.forest().generation();
+                if branch.found.0 != generation {
+                    branch.found = (generation, blocks.bounds(&branch.query)?);
+                }
+                let (query, found) = (&mut branch.query, &branch.found.1);
+                let page = blocks.branch(found, query, query.cursor, headers_max)?;
+                query.cursor = page.next;
+                if page.next.is_none() {
+                    self.rest = Rest::End;
+                }
+                page.items
             }
-        }
-        if bytes.is_empty() {
-            self.rest = Rest::End;
-            return Ok(None);
-        }
-        Ok(Some(Records::new(bytes)))
+        };
+        Ok(Some(records).filter(|records| !records.is_empty()))
     }
 
     /// Where the rest begins, for a result that is cut off here; `None` at the end, and before the
     /// first chunk of a range without a cursor.
-    pub fn cursor(&mut self) -> Option<Cursor> {
-        match &mut self.rest {
-            Rest::End => None,
-            Rest::Range { last, from, .. } => match (last, from) {
-                (Some(rank), _) => Some(Cursor::Exclusive(rank.hash)),
-                (None, From::Rank(rank)) => Some(Cursor::Inclusive(rank.hash)),
-                (None, From::Height(_) | From::After(_)) => None,
-            },
-            Rest::Branch(ancestors) => ancestors.peek().map(|rank| Cursor::Inclusive(rank.hash)),
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        match &self.rest {
+            Rest::Range { from: From::Rank(rank), .. } => Some(Cursor::Inclusive(rank.hash)),
+            Rest::Range { from: From::After(rank), .. } => Some(Cursor::Exclusive(rank.hash)),
+            Rest::Branch(branch) => branch.query.cursor,
+            Rest::Range { from: From::Height(_), .. } | Rest::End => None,
         }
     }
 }

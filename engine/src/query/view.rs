@@ -3,9 +3,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::QueryError;
+use super::blocks::Blocks;
 use crate::header::Header;
-use crate::store::{Snapshot, Store};
-use crate::tree::Tree;
+use crate::store::{Snapshot, Store, StoreError};
+use crate::tree::{Tree, Trunk};
 use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Rank};
 
 /// Answers queries. Cheap to clone; every clone reads the same database.
@@ -15,22 +16,31 @@ pub struct Reader {
 }
 
 struct Shared {
-    store: Store,
-    tree: ArcSwap<Tree>,
+    store: Arc<Store>,
+    state: ArcSwap<State>,
+}
+
+/// What is shown: a tree, and the snapshot of the moment that it is of.
+struct State {
+    tree: Tree,
+    snapshot: Snapshot,
 }
 
 impl Reader {
-    pub(crate) fn new(store: Store, tree: Tree) -> Self {
-        Self { shared: Arc::new(Shared { store, tree: ArcSwap::from_pointee(tree) }) }
+    pub(crate) fn new(store: Arc<Store>, tree: Tree) -> Self {
+        let snapshot = store.snapshot();
+        let state = ArcSwap::from_pointee(State { tree, snapshot });
+        Self { shared: Arc::new(Shared { store, state }) }
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.shared.store
     }
 
-    /// Shows a new tree to views that are made from now on. Its blocks must be on disk.
+    /// Shows a new tree to views that are made from now on. It must be of what is on disk now.
     pub(crate) fn publish(&self, tree: Tree) {
-        self.shared.tree.store(Arc::new(tree));
+        let snapshot = self.shared.store.snapshot();
+        self.shared.state.store(Arc::new(State { tree, snapshot }));
     }
 
     /// The network of the database.
@@ -49,29 +59,73 @@ impl Reader {
     ///
     /// Reads from it block. Made for one page, not to be held: RocksDB keeps what it shows.
     #[must_use]
-    pub fn view(&self) -> View<'_> {
-        // The tree first: its blocks are on disk, so the snapshot, being later, has them all.
-        let tree = self.shared.tree.load_full();
-        View { tree, snapshot: self.shared.store.snapshot(), version: self.version() }
+    pub fn view(&self) -> View {
+        let state = self.shared.state.load_full();
+        View { state, cached: None, version: self.version() }
     }
 }
 
 /// The database at one moment.
-pub struct View<'a> {
-    pub(super) tree: Arc<Tree>,
-    pub(super) snapshot: Snapshot<'a>,
+#[derive(Clone)]
+pub struct View {
+    state: Arc<State>,
+    /// The snapshot to read from, if it is another one than that of the state.
+    cached: Option<Snapshot>,
     pub(super) version: ChainwebVersion,
 }
 
-impl View<'_> {
+impl View {
+    /// The same view, which does not wait for the disk: a query that would is
+    /// [`QueryError::Cold`], and can be asked again of one that does.
+    #[must_use]
+    pub fn cached(self) -> Self {
+        let cached = Some(self.state.snapshot.cached());
+        Self { cached, ..self }
+    }
+
+    /// The network of the database.
+    #[must_use]
+    pub const fn version(&self) -> ChainwebVersion {
+        self.version
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        self.cached.as_ref().unwrap_or(&self.state.snapshot)
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.state.tree
+    }
+
+    /// The blocks of `chain`, if the network has it.
+    pub(crate) fn blocks(&self, chain: ChainId) -> Option<Blocks<'_>> {
+        let forest = self.tree().forest(chain)?;
+        Some(Blocks::new(chain, forest, self.snapshot()))
+    }
+
     /// The header of the block with this hash, if `chain` has it.
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`].
+    /// [`QueryError::Store`] and [`QueryError::Cold`].
     pub fn header(&self, chain: ChainId, hash: &BlockHash) -> Result<Option<Header>, QueryError> {
-        match self.rank(chain, hash)? {
-            Some(rank) => Ok(self.snapshot.header(chain, rank)?),
+        let Some(blocks) = self.blocks(chain) else { return Ok(None) };
+        let place = blocks.place(hash)?;
+        let header = place.map(|place| blocks.header(place)).transpose()?;
+        match header {
+            Some(header) if header.view().hash() != *hash => Err(StoreError::lost(hash).into()),
+            header => Ok(header),
+        }
+    }
+
+    /// The block with this hash, on whatever chain it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`View::header`].
+    pub(crate) fn find(&self, hash: &BlockHash) -> Result<Option<Header>, QueryError> {
+        match self.snapshot().place(hash)? {
+            Some((chain, _)) => self.header(chain, hash),
             None => Ok(None),
         }
     }
@@ -79,14 +133,21 @@ impl View<'_> {
     /// The heaviest block of `chain`, if it has any.
     #[must_use]
     pub fn tip(&self, chain: ChainId) -> Option<Rank> {
-        let forest = self.tree.forest(chain)?;
+        let forest = self.tree().forest(chain)?;
         forest.tip().map(|id| forest.rank(id))
     }
 
     /// The number of blocks of `chain`.
     #[must_use]
-    pub fn block_count(&self, chain: ChainId) -> usize {
-        self.tree.forest(chain).map_or(0, |forest| forest.len())
+    pub fn block_count(&self, chain: ChainId) -> u64 {
+        self.tree().forest(chain).map_or(0, |forest| forest.len())
+    }
+
+    /// The number of blocks of `chain` that are sealed.
+    #[must_use]
+    pub fn sealed_count(&self, chain: ChainId) -> u64 {
+        let trunk = self.tree().forest(chain).and_then(|forest| forest.trunk());
+        trunk.map_or(0, Trunk::len)
     }
 
     /// The number of blocks of each level below [`Level::Full`](crate::verify::Level::Full).
@@ -99,7 +160,7 @@ impl View<'_> {
     ///
     /// [`QueryError::Store`].
     pub fn count_levels(&self) -> Result<[u64; 2], QueryError> {
-        Ok(self.snapshot.count_levels()?)
+        Ok(self.snapshot().count_levels()?)
     }
 
     /// The number of blocks that wait for a parent or an adjacent parent.
@@ -112,30 +173,16 @@ impl View<'_> {
     ///
     /// [`QueryError::Store`].
     pub fn count_pending(&self) -> Result<u64, QueryError> {
-        Ok(self.snapshot.count_pending()?)
+        Ok(self.snapshot().count_pending()?)
     }
 
     /// The lowest height of `chain` that has a block, if any.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Store`].
-    pub fn lowest(&self, chain: ChainId) -> Result<Option<BlockHeight>, QueryError> {
-        let mut lowest = None;
-        let from = crate::store::From::Height(BlockHeight::new(0));
-        self.snapshot.ascend(chain, from, BlockHeight::new(u64::MAX), |header| {
-            lowest = Some(header.height());
-            std::ops::ControlFlow::Break(())
-        })?;
-        Ok(lowest)
-    }
-
-    pub(super) fn rank(
-        &self,
-        chain: ChainId,
-        hash: &BlockHash,
-    ) -> Result<Option<Rank>, QueryError> {
-        let place = self.snapshot.place(hash)?.filter(|(on, _)| *on == chain);
-        Ok(place.map(|(_, height)| Rank { height, hash: *hash }))
+    #[must_use]
+    pub fn lowest(&self, chain: ChainId) -> Option<BlockHeight> {
+        let forest = self.tree().forest(chain)?;
+        let sealed = forest.trunk().map(Trunk::first);
+        let node = forest.nodes_from(BlockHeight::new(0)).next();
+        let node = node.map(|id| forest.rank(id).height);
+        sealed.into_iter().chain(node).min()
     }
 }

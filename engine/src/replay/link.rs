@@ -29,7 +29,7 @@ impl Replay<'_> {
         more: bool,
     ) -> Result<Link<'h>, ReplayError> {
         let header = checked.header();
-        if self.writer.holds(header) {
+        if self.writer.holds(header)? {
             self.summary.known += 1;
             return Ok(Link::Done);
         }

@@ -1,9 +1,23 @@
 use rocksdb::WriteBatch;
 use zerocopy::IntoBytes;
 
-use super::{Column, HeightValue, History, LooseKey, Meta, PendingKey, Store};
-use crate::header::HeaderRef;
+use super::{Column, HeightValue, History, LooseKey, Meta, PendingKey, Store, TrunkKey};
+use crate::header::{HeaderRef, LEN};
+use crate::types::{BlockHeight, ChainId, Rank};
 use crate::verify::{Level, Verified};
+
+/// Blocks that become a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The height of the first header.
+    pub first: BlockHeight,
+    /// All headers of the run, by ascending height.
+    pub headers: &'a [u8],
+    /// Those of them that were loose.
+    pub from_loose: &'a [Rank],
+    /// The first height of the run that this one takes the place of, with all that was in it.
+    pub instead_of: Option<BlockHeight>,
+}
 
 /// Writes that take effect together or not at all.
 #[derive(Default)]
@@ -28,6 +42,32 @@ impl Batch {
         if verified.level() < Level::Full {
             let level = [verified.level().code()];
             self.inner.put_cf(store.column(Column::Levels), key.as_bytes(), level);
+        }
+    }
+
+    /// Moves blocks of `chain` from `loose` to `trunk`, as the run that begins at `first`.
+    ///
+    /// Each of them was put into `loose` once, which is what lets RocksDB drop both entries where
+    /// they meet.
+    pub fn seal(&mut self, store: &Store, chain: ChainId, run: &Run<'_>) {
+        for rank in run.from_loose {
+            let key = LooseKey::new(chain, *rank);
+            self.inner.single_delete_cf(store.column(Column::Loose), key.as_bytes());
+        }
+        let trunk = store.column(Column::Trunk);
+        if let Some(first) = run.instead_of {
+            self.inner.delete_cf(trunk, TrunkKey::new(chain, first).as_bytes());
+        }
+        self.inner.put_cf(trunk, TrunkKey::new(chain, run.first).as_bytes(), run.headers);
+    }
+
+    /// Moves the headers of the run that begins at `first` back from `trunk` to `loose`.
+    pub fn unseal(&mut self, store: &Store, chain: ChainId, first: BlockHeight, headers: &[u8]) {
+        let key = TrunkKey::new(chain, first);
+        self.inner.delete_cf(store.column(Column::Trunk), key.as_bytes());
+        for header in headers.chunks_exact(LEN).filter_map(|header| HeaderRef::parse(header).ok()) {
+            let key = LooseKey::new(chain, header.rank());
+            self.inner.put_cf(store.column(Column::Loose), key.as_bytes(), header.as_bytes());
         }
     }
 

@@ -2,8 +2,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use zerocopy::IntoBytes;
 
-use super::{Column, FORMAT_VERSION};
+use super::{Column, FORMAT_VERSION, TrunkKey};
+use crate::types::{BlockHash, BlockHeight, ChainId};
 
 /// The store cannot do what it was asked.
 #[derive(Debug, Error)]
@@ -54,9 +56,21 @@ pub enum StoreError {
         /// What the system says.
         source: io::Error,
     },
+    /// What was asked for is not in memory, and the disk was not to be waited for.
+    #[error("not in memory")]
+    Cold,
     /// RocksDB refuses.
     #[error("RocksDB: {0}")]
-    RocksDb(#[from] rocksdb::Error),
+    RocksDb(rocksdb::Error),
+}
+
+impl From<rocksdb::Error> for StoreError {
+    fn from(error: rocksdb::Error) -> Self {
+        match error.kind() {
+            rocksdb::ErrorKind::Incomplete => Self::Cold,
+            _ => Self::RocksDb(error),
+        }
+    }
 }
 
 impl StoreError {
@@ -68,6 +82,16 @@ impl StoreError {
             let _ = write!(text, "{byte:02x}");
         }
         Self::Damaged { column, key: text }
+    }
+
+    /// The trunk has no block at a height where it should.
+    pub(crate) fn gap(chain: ChainId, height: BlockHeight) -> Self {
+        Self::damaged(Column::Trunk, TrunkKey::new(chain, height).as_bytes())
+    }
+
+    /// A block is in `heights` and nowhere else.
+    pub(crate) fn lost(hash: &BlockHash) -> Self {
+        Self::damaged(Column::Heights, hash.as_bytes())
     }
 
     pub(super) fn meta(name: &str) -> Self {

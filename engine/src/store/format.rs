@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use rocksdb::DB;
@@ -5,14 +6,15 @@ use zerocopy::byteorder::big_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Column, StoreError};
-use crate::types::ChainwebVersion;
+use crate::types::{ChainwebVersion, RunLength};
 
 /// The layout of keys and values that this release reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const NETWORK: &str = "network";
 pub(super) const HISTORY: &str = "history";
+pub(super) const RUN_LENGTH: &str = "run";
 
 /// Where a history begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Meta {
     pub version: ChainwebVersion,
     /// Where the history begins.
     pub history: History,
+    /// The heights of a run.
+    pub run_length: RunLength,
 }
 
 impl Meta {
@@ -68,18 +72,21 @@ impl Meta {
             Some(b"partial") => Some(History::Partial),
             _ => None,
         };
+        let run_length = number(RUN_LENGTH)?.and_then(NonZeroU32::new).map(RunLength::new);
         Ok(Self {
             version: version.ok_or_else(|| StoreError::meta(NETWORK))?,
             history: history.ok_or_else(|| StoreError::meta(HISTORY))?,
+            run_length: run_length.ok_or_else(|| StoreError::meta(RUN_LENGTH))?,
         })
     }
 
     /// Name and value of each entry.
-    pub(super) fn entries(self) -> [(&'static str, Vec<u8>); 3] {
+    pub(super) fn entries(self) -> [(&'static str, Vec<u8>); 4] {
         [
             (FORMAT, U32::new(FORMAT_VERSION).as_bytes().to_vec()),
             (NETWORK, U32::new(self.version.code()).as_bytes().to_vec()),
             (HISTORY, self.history.name().as_bytes().to_vec()),
+            (RUN_LENGTH, U32::new(self.run_length.get()).as_bytes().to_vec()),
         ]
     }
 }

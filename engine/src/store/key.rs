@@ -64,6 +64,18 @@ impl TrunkKey {
     pub fn new(chain: ChainId, first: BlockHeight) -> Self {
         Self { chain: chain.get().into(), first: first.get().into() }
     }
+
+    /// The height of the first header.
+    #[must_use]
+    pub fn first(&self) -> BlockHeight {
+        BlockHeight::new(self.first.get())
+    }
+
+    /// The chain.
+    #[must_use]
+    pub fn chain(&self) -> ChainId {
+        ChainId::new(self.chain.get())
+    }
 }
 
 /// Value in `heights`: chain and height of a block, big endian.

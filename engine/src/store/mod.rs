@@ -3,10 +3,12 @@
 //! Enters: typed batches. Leaves: typed reads from one immutable snapshot.
 //!
 //! - `I-1` All keys are big endian, so byte order is [`Rank`](crate::Rank) order.
-//! - `I-2` A commit is one atomic batch: a block is in `loose` and in `heights`, or in neither.
+//! - `I-2` A commit is one atomic batch: a block is in `heights` and in one of `loose` and `trunk`,
+//!   or in none of them.
 //! - `I-3` What is read is checked against its key; what does not fit is
 //!   [`StoreError::Damaged`], never an answer.
-//! - `I-4` A store of an unknown format version is not opened.
+//! - `I-4` What is cached is named by what it holds: a run that is cut anew has another name.
+//! - `I-5` A store of an unknown format version is not opened.
 #![doc = include_str!("../../FORMAT.md")]
 
 mod batch;
@@ -18,29 +20,35 @@ mod node;
 mod options;
 mod own;
 mod pending;
+mod runs;
 mod snapshot;
 
-pub use batch::Batch;
+pub use batch::{Batch, Run};
 pub use columns::Column;
 pub use error::StoreError;
 pub use format::{FORMAT_VERSION, History, Meta};
 pub use key::{HeightValue, LooseKey, PendingKey, TrunkKey};
 pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
+pub use runs::RunId;
 pub use snapshot::{From, Snapshot};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{ColumnFamily, DB, WriteOptions};
 
-use crate::types::ChainwebVersion;
+use crate::types::{ChainwebVersion, RunLength};
+use runs::Runs;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
     db: DB,
     version: ChainwebVersion,
     partial: AtomicBool,
+    run_length: RunLength,
+    runs: Runs,
 }
 
 impl Store {
@@ -76,8 +84,7 @@ impl Store {
     /// [`StoreError`] if the folder cannot be written.
     pub fn create(
         dir: &Path,
-        version: ChainwebVersion,
-        history: History,
+        meta: Meta,
         first: impl FnOnce(&Self, &mut Batch),
     ) -> Result<Self, StoreError> {
         let path = Self::path(dir);
@@ -88,7 +95,7 @@ impl Store {
         options.create_missing_column_families(true);
         let db = DB::open_cf_descriptors(&options, &path, options::columns());
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
-        let store = Self::new(db, Meta { version, history });
+        let store = Self::new(db, meta);
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -108,7 +115,7 @@ impl Store {
     pub fn meta(&self) -> Meta {
         let partial = self.partial.load(Ordering::Acquire);
         let history = if partial { History::Partial } else { History::Full };
-        Meta { version: self.version, history }
+        Meta { version: self.version, history, run_length: self.run_length }
     }
 
     /// Writes a batch, whole or not at all. It outlives a crash of the process at once, and one
@@ -137,8 +144,8 @@ impl Store {
 
     /// An immutable view of what is written by now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot::new(self)
+    pub fn snapshot(self: &Arc<Self>) -> Snapshot {
+        Snapshot::of(self)
     }
 
     fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
@@ -157,7 +164,8 @@ impl Store {
 
     fn new(db: DB, meta: Meta) -> Self {
         let partial = AtomicBool::new(meta.history == History::Partial);
-        Self { db, version: meta.version, partial }
+        let Meta { version, run_length, .. } = meta;
+        Self { db, version, partial, run_length, runs: Runs::default() }
     }
 
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]

@@ -1,5 +1,6 @@
 use super::{Column, PendingKey, Snapshot, StoreError};
 use crate::header::{Header, HeaderRef, LEN};
+use rocksdb::ReadOptions;
 use zerocopy::IntoBytes;
 
 /// A block that was put aside.
@@ -11,7 +12,7 @@ pub struct Pending {
     pub place: String,
 }
 
-impl Snapshot<'_> {
+impl Snapshot {
     /// Some of the blocks that wait for parents, by ascending height, from behind `after` on.
     ///
     /// # Errors
@@ -22,7 +23,7 @@ impl Snapshot<'_> {
         after: Option<HeaderRef<'_>>,
         blocks_max: usize,
     ) -> Result<Vec<Pending>, StoreError> {
-        let mut iterator = self.inner.raw_iterator_cf(self.store.column(Column::Pending));
+        let mut iterator = self.iterator(Column::Pending, ReadOptions::default());
         match after {
             Some(header) => {
                 let mut key = PendingKey::new(header.chain(), header.rank()).as_bytes().to_vec();
@@ -48,7 +49,7 @@ impl Snapshot<'_> {
     ///
     /// As for [`Snapshot::pending`].
     pub fn count_pending(&self) -> Result<u64, StoreError> {
-        let mut iterator = self.inner.raw_iterator_cf(self.store.column(Column::Pending));
+        let mut iterator = self.iterator(Column::Pending, ReadOptions::default());
         iterator.seek_to_first();
         let mut count = 0;
         while iterator.valid() {

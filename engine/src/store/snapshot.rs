@@ -1,17 +1,32 @@
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use rocksdb::{DBRawIterator, ReadOptions};
+use rocksdb::{DBPinnableSlice, DBRawIterator, ReadOptions, ReadTier};
+use self_cell::self_cell;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Column, HeightValue, LooseKey, Meta, Store, StoreError};
+use super::runs::is_run;
+use super::{Column, HeightValue, LooseKey, Meta, Store, StoreError, TrunkKey};
 use crate::header::{Header, HeaderRef, LEN};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
 use crate::verify::Level;
 
-/// An immutable view of a [`Store`].
-pub struct Snapshot<'a> {
-    pub(super) store: &'a Store,
-    pub(super) inner: rocksdb::Snapshot<'a>,
+type AtMoment<'a> = rocksdb::Snapshot<'a>;
+
+self_cell! {
+    /// A snapshot, and the database that it is of.
+    struct Pinned {
+        owner: Arc<Store>,
+        #[covariant]
+        dependent: AtMoment,
+    }
+}
+
+/// An immutable view of a [`Store`]. Cheap to clone; RocksDB keeps what it shows.
+#[derive(Clone)]
+pub struct Snapshot {
+    pinned: Arc<Pinned>,
+    cached_only: bool,
 }
 
 /// Where an ascending scan begins.
@@ -25,9 +40,47 @@ pub enum From {
     After(Rank),
 }
 
-impl<'a> Snapshot<'a> {
-    pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, inner: store.db.snapshot() }
+impl Snapshot {
+    pub(super) fn of(store: &Arc<Store>) -> Self {
+        let pinned = Pinned::new(Arc::clone(store), |store| store.db.snapshot());
+        Self { pinned: Arc::new(pinned), cached_only: false }
+    }
+
+    /// The same view, for reads that do not wait for the disk: what is not in memory is
+    /// [`StoreError::Cold`].
+    #[must_use]
+    pub fn cached(&self) -> Self {
+        Self { cached_only: true, ..self.clone() }
+    }
+
+    pub(super) fn is_cached_only(&self) -> bool {
+        self.cached_only
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        self.pinned.borrow_owner()
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if self.cached_only {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        options
+    }
+
+    pub(super) fn get(
+        &self,
+        column: Column,
+        key: &[u8],
+    ) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        let column = self.store().column(column);
+        let snapshot = self.pinned.borrow_dependent();
+        Ok(snapshot.get_pinned_cf_opt(column, key, self.options())?)
+    }
+
+    pub(super) fn iterator(&self, column: Column, options: ReadOptions) -> DBRawIterator<'_> {
+        self.pinned.borrow_dependent().raw_iterator_cf_opt(self.store().column(column), options)
     }
 
     /// Chain and height of the block with this hash.
@@ -36,58 +89,76 @@ impl<'a> Snapshot<'a> {
     ///
     /// [`StoreError`] if the disk cannot be read or holds something else.
     pub fn place(&self, hash: &BlockHash) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
-        let column = self.store.column(Column::Heights);
-        let Some(value) = self.inner.get_pinned_cf(column, hash.as_bytes())? else {
-            return Ok(None);
-        };
+        let Some(value) = self.get(Column::Heights, hash.as_bytes())? else { return Ok(None) };
         let place = HeightValue::read_from_bytes(&value)
             .map_err(|_| StoreError::damaged(Column::Heights, hash.as_bytes()))?;
         Ok(Some((place.chain(), place.height())))
     }
 
-    /// The header of a block.
+    /// The header of a block that is in `loose`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::place`]; a block that is not there is damage.
+    pub fn loose(&self, chain: ChainId, rank: Rank) -> Result<Header, StoreError> {
+        let key = LooseKey::new(chain, rank);
+        let value = self.get(Column::Loose, key.as_bytes())?;
+        let value = value.ok_or_else(|| StoreError::damaged(Column::Loose, key.as_bytes()))?;
+        Ok(checked(&key, &value)?.to_owned())
+    }
+
+    /// The heights of `chain` that are sealed: the first one, the one behind the last, and what
+    /// the first block names as its parent.
     ///
     /// # Errors
     ///
     /// As for [`Snapshot::place`].
-    pub fn header(&self, chain: ChainId, rank: Rank) -> Result<Option<Header>, StoreError> {
-        let key = LooseKey::new(chain, rank);
-        let column = self.store.column(Column::Loose);
-        let value = self.inner.get_pinned_cf(column, key.as_bytes())?;
-        value.map(|value| Ok(checked(&key, &value)?.to_owned())).transpose()
+    pub fn sealed(
+        &self,
+        chain: ChainId,
+    ) -> Result<Option<(BlockHeight, BlockHeight, BlockHash)>, StoreError> {
+        let mut iterator = self.iterator(Column::Trunk, self.options());
+        iterator.seek(TrunkKey::new(chain, BlockHeight::new(0)).as_bytes());
+        let Some((first, _, parent)) = self.run_at(&iterator, chain)? else { return Ok(None) };
+        iterator.seek_for_prev(TrunkKey::new(chain, BlockHeight::new(u64::MAX)).as_bytes());
+        let last = self.run_at(&iterator, chain)?;
+        Ok(last.map(|(_, end, _)| (first, end, parent)))
     }
 
-    /// The header of a block that is known to be here.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Snapshot::place`]; a block that is not here is damage.
-    pub fn held_header(&self, chain: ChainId, rank: Rank) -> Result<Header, StoreError> {
-        let key = LooseKey::new(chain, rank);
-        self.header(chain, rank)?.ok_or_else(|| StoreError::damaged(Column::Loose, key.as_bytes()))
-    }
-
-    /// The block with this hash, on whatever chain and at whatever height it is.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Snapshot::place`].
-    pub fn find(&self, hash: BlockHash) -> Result<Option<Header>, StoreError> {
-        let Some((chain, height)) = self.place(&hash)? else { return Ok(None) };
-        Ok(Some(self.held_header(chain, Rank { height, hash })?))
+    /// The run under an iterator, if it is of `chain`: like [`Snapshot::sealed`].
+    fn run_at(
+        &self,
+        iterator: &DBRawIterator<'_>,
+        chain: ChainId,
+    ) -> Result<Option<(BlockHeight, BlockHeight, BlockHash)>, StoreError> {
+        let Some((key, run)) = iterator.item() else {
+            iterator.status()?;
+            return Ok(None);
+        };
+        let damaged = || StoreError::damaged(Column::Trunk, key);
+        let typed = TrunkKey::ref_from_bytes(key).map_err(|_| damaged())?;
+        if typed.chain() != chain {
+            return Ok(None);
+        }
+        let fits = is_run(run, chain, typed.first(), self.meta().run_length.get());
+        let lowest = run.get(..LEN).filter(|_| fits).ok_or_else(damaged)?;
+        let parent = HeaderRef::parse(lowest).map_err(|_| damaged())?.parent();
+        let blocks = (run.len() / LEN) as u64;
+        let end = BlockHeight::new(typed.first().get().saturating_add(blocks));
+        Ok(Some((typed.first(), end, parent)))
     }
 
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> Meta {
-        self.store.meta()
+        self.store().meta()
     }
 
-    /// Appends the headers of blocks that are known to be here, in the order of `ranks`.
+    /// Appends the headers of blocks that are in `loose`, in the order of `ranks`.
     ///
     /// # Errors
     ///
-    /// As for [`Snapshot::place`]; a block that is not here is damage.
+    /// As for [`Snapshot::place`]; a block that is not there is damage.
     pub fn headers(
         &self,
         chain: ChainId,
@@ -95,11 +166,11 @@ impl<'a> Snapshot<'a> {
         out: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         let keys: Vec<LooseKey> = ranks.iter().map(|rank| LooseKey::new(chain, *rank)).collect();
-        let mut options = ReadOptions::default();
-        options.set_snapshot(&self.inner);
-        let column = self.store.column(Column::Loose);
+        let mut options = self.options();
+        options.set_snapshot(self.pinned.borrow_dependent());
+        let column = self.store().column(Column::Loose);
         let bytes = keys.iter().map(IntoBytes::as_bytes);
-        let values = self.store.db.batched_multi_get_cf_opt(column, bytes, false, &options);
+        let values = self.store().db.batched_multi_get_cf_opt(column, bytes, false, &options);
         out.reserve(ranks.len() * LEN);
         for (key, value) in keys.iter().zip(values) {
             let value = value?.ok_or_else(|| StoreError::damaged(Column::Loose, key.as_bytes()))?;
@@ -108,8 +179,8 @@ impl<'a> Snapshot<'a> {
         Ok(())
     }
 
-    /// Lends the headers of a chain to `visit`, by ascending rank, up to the height `max`, until
-    /// it breaks.
+    /// Lends the headers of a chain that are in `loose` to `visit`, by ascending rank, up to the
+    /// height `max`, until it breaks.
     ///
     /// # Errors
     ///
@@ -121,12 +192,11 @@ impl<'a> Snapshot<'a> {
         max: BlockHeight,
         visit: impl FnMut(HeaderRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let mut options = ReadOptions::default();
+        let mut options = self.options();
         let mut end = LooseKey::last(chain, max).as_bytes().to_vec();
         end.push(0);
         options.set_iterate_upper_bound(end);
-        let column = self.store.column(Column::Loose);
-        let mut iterator = self.inner.raw_iterator_cf_opt(column, options);
+        let mut iterator = self.iterator(Column::Loose, options);
         match from {
             From::Height(height) => iterator.seek(LooseKey::first(chain, height).as_bytes()),
             From::Rank(rank) => iterator.seek(LooseKey::new(chain, rank).as_bytes()),
@@ -146,7 +216,7 @@ impl<'a> Snapshot<'a> {
     /// As for [`Snapshot::place`].
     pub fn level(&self, chain: ChainId, rank: Rank) -> Result<Level, StoreError> {
         let key = LooseKey::new(chain, rank);
-        let value = self.inner.get_pinned_cf(self.store.column(Column::Levels), key.as_bytes())?;
+        let value = self.get(Column::Levels, key.as_bytes())?;
         value.map_or(Ok(Level::Full), |value| level(key.as_bytes(), &value))
     }
 
@@ -161,7 +231,7 @@ impl<'a> Snapshot<'a> {
     /// As for [`Snapshot::place`].
     pub fn count_levels(&self) -> Result<[u64; 2], StoreError> {
         let mut counts = [0; 2];
-        let mut iterator = self.inner.raw_iterator_cf(self.store.column(Column::Levels));
+        let mut iterator = self.iterator(Column::Levels, self.options());
         iterator.seek_to_first();
         while let Some((key, value)) = iterator.item() {
             let level = level(key, value)?;
@@ -174,19 +244,26 @@ impl<'a> Snapshot<'a> {
         Ok(counts)
     }
 
-    /// Lends every header of every chain to `visit`, by ascending chain and rank.
+    /// Lends every header of `chain` that is in `loose` to `visit`, by ascending rank.
     ///
     /// # Errors
     ///
     /// As for [`Snapshot::place`].
-    pub fn for_each(&self, mut visit: impl FnMut(HeaderRef<'_>)) -> Result<(), StoreError> {
+    pub fn for_each_loose(
+        &self,
+        chain: ChainId,
+        mut visit: impl FnMut(HeaderRef<'_>),
+    ) -> Result<(), StoreError> {
         let mut options = ReadOptions::default();
         // One pass over everything: what queries have in the cache is worth more.
         options.fill_cache(false);
         options.set_readahead_size(4 << 20);
-        let column = self.store.column(Column::Loose);
-        let mut iterator = self.inner.raw_iterator_cf_opt(column, options);
-        iterator.seek_to_first();
+        let max = BlockHeight::new(u64::MAX);
+        let mut end = LooseKey::last(chain, max).as_bytes().to_vec();
+        end.push(0);
+        options.set_iterate_upper_bound(end);
+        let mut iterator = self.iterator(Column::Loose, options);
+        iterator.seek(LooseKey::first(chain, BlockHeight::new(0)).as_bytes());
         lend(&mut iterator, |header| {
             visit(header);
             ControlFlow::Continue(())

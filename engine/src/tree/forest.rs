@@ -2,55 +2,116 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::types::{BlockHash, BlockHeight, Rank, Weight};
+use super::Trunk;
+use crate::types::{BlockHash, BlockHeight, Rank, RunLength, Weight};
 
-/// A block of one [`Forest`].
+/// A block of one [`Forest`] that is not of its trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(u32);
+pub struct NodeId(pub(super) u32);
 
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    rank: Rank,
-    /// The block below; itself, if that is not held.
-    parent: NodeId,
-    /// A block far below, on the way down; itself for the first block of a part.
-    jump: NodeId,
+impl NodeId {
+    /// In place of a parent: the block of the trunk right below.
+    pub(super) const TRUNK: Self = Self(u32::MAX);
+
+    /// In place of a parent: what was this node is of the trunk by now.
+    pub(super) const SEALED: Self = Self(u32::MAX - 1);
 }
 
-/// The blocks of one chain, linked child to parent.
+/// A block that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// That of the trunk at this height.
+    Trunk(BlockHeight),
+    /// One that is kept by itself.
+    Node(NodeId),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) rank: Rank,
+    /// The block below; the node itself, if that is not held.
+    pub(super) parent: NodeId,
+    /// A block far below, on the way down, which may be sealed by now but not lie below the trunk;
+    /// the node itself where its part begins.
+    pub(super) jump: NodeId,
+}
+
+/// The blocks of one chain: a [`Trunk`], and beside and above it nodes, linked child to parent.
 ///
-/// A block whose parent is not held begins a part of its own, until the parent arrives.
+/// A node whose parent is not held begins a part of its own, until the parent arrives. Nothing
+/// here depends on the trunk being a part of the heaviest branch; it is just straight.
 ///
 /// # Cost
 ///
-/// 48 bytes and one hash-table entry a block. An ancestor at any height is found in logarithmic
-/// time over skew-binary jump pointers (Myers, "An applicative random-access stack", 1983), which
-/// a new block gets in constant time.
+/// Of the trunk a few words, of every node 52 bytes and one hash-table entry. An ancestor at any
+/// height is found in logarithmic time over skew-binary jump pointers (Myers, "An applicative
+/// random-access stack", 1983), which a new block gets in constant time.
 #[derive(Clone, Debug, Default)]
 pub struct Forest {
-    nodes: Vec<Node>,
-    by_hash: HashTable<NodeId>,
+    pub(super) run_length: RunLength,
+    pub(super) trunk: Option<Trunk>,
+    /// How often the trunk lost blocks, or runs of it were cut anew.
+    pub(super) epoch: u64,
+    /// How often anything changed.
+    pub(super) generation: u64,
+    /// Nodes, and what was one: those that are sealed stay until there are too many of them.
+    pub(super) nodes: Vec<Node>,
+    pub(super) by_hash: HashTable<NodeId>,
     hasher: DefaultHashBuilder,
-    /// First blocks of parts, by the parent that they name.
-    waiting: HashMap<BlockHash, Vec<NodeId>>,
-    tip: Option<(Weight, NodeId)>,
+    /// All nodes by ascending rank.
+    pub(super) order: Vec<NodeId>,
+    /// First nodes of parts, by the parent that they name.
+    pub(super) waiting: HashMap<BlockHash, Vec<NodeId>>,
+    pub(super) tip: Option<(Weight, NodeId)>,
     highest: Option<BlockHeight>,
 }
 
 impl Forest {
-    /// The number of blocks.
+    /// A forest without blocks but those of a trunk, if there is one.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.nodes.len()
+    pub fn new(run_length: RunLength, trunk: Option<Trunk>) -> Self {
+        Self { run_length, trunk, ..Self::default() }
+    }
+
+    /// The number of blocks, those of the trunk too.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.order.len() as u64 + self.trunk.map_or(0, |trunk| trunk.len())
     }
 
     /// Whether there is no block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len() == 0
     }
 
-    /// The block with this hash, if it is held.
+    /// The sealed part.
+    #[must_use]
+    pub const fn trunk(&self) -> Option<&Trunk> {
+        self.trunk.as_ref()
+    }
+
+    /// A number that another trunk at the same heights does not have: the runs of one epoch only
+    /// ever get more.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// A number that changes with every block: what is made of numbers of nodes holds in one state
+    /// of the forest.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How the trunk is divided.
+    #[must_use]
+    pub const fn run_length(&self) -> RunLength {
+        self.run_length
+    }
+
+    /// The node with this hash, if there is one.
     #[must_use]
     pub fn find(&self, hash: &BlockHash) -> Option<NodeId> {
         let found =
@@ -58,29 +119,58 @@ impl Forest {
         found.copied()
     }
 
-    /// Height and hash of a block.
+    /// Height and hash of a node.
     #[must_use]
     pub fn rank(&self, id: NodeId) -> Rank {
         self.node(id).rank
     }
 
+    /// The height of a block.
+    #[must_use]
+    pub fn height(&self, place: Place) -> BlockHeight {
+        match place {
+            Place::Trunk(height) => height,
+            Place::Node(id) => self.rank(id).height,
+        }
+    }
+
     /// The block below, if it is held.
     #[must_use]
-    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        Some(self.node(id).parent).filter(|parent| *parent != id)
+    pub fn parent(&self, place: Place) -> Option<Place> {
+        match place {
+            Place::Trunk(height) => {
+                let trunk = self.trunk?;
+                let below = height.parent().filter(|below| trunk.contains(*below));
+                below.map(Place::Trunk).or_else(|| trunk.below.map(Place::Node))
+            }
+            Place::Node(id) => match self.node(id).parent {
+                NodeId::TRUNK => self.rank(id).height.parent().map(Place::Trunk),
+                parent => Some(Place::Node(parent)).filter(|_| parent != id),
+            },
+        }
     }
 
     /// The ancestor of a block at `height`: itself at its own height, `None` above it and below
     /// the first block of its part.
     #[must_use]
-    pub fn ancestor(&self, mut id: NodeId, height: BlockHeight) -> Option<NodeId> {
+    pub fn ancestor(&self, place: Place, height: BlockHeight) -> Option<Place> {
+        let mut id = match place {
+            Place::Trunk(top) => return self.ancestor_on_trunk(top, height),
+            Place::Node(id) => id,
+        };
         loop {
             let node = self.node(id);
-            if node.rank.height <= height {
-                return (node.rank.height == height).then_some(id);
+            if node.parent == NodeId::SEALED {
+                return self.ancestor_on_trunk(node.rank.height, height);
             }
-            let jump_reaches = self.node(node.jump).rank.height >= height;
-            let below = if jump_reaches && node.jump != id { node.jump } else { node.parent };
+            if node.rank.height <= height {
+                return (node.rank.height == height).then_some(Place::Node(id));
+            }
+            let jump_reaches = node.jump != id && self.rank(node.jump).height >= height;
+            let below = if jump_reaches { node.jump } else { node.parent };
+            if below == NodeId::TRUNK {
+                return self.ancestor_on_trunk(node.rank.height.parent()?, height);
+            }
             if below == id {
                 return None;
             }
@@ -88,7 +178,59 @@ impl Forest {
         }
     }
 
-    /// The heaviest block: the tip of the canonical chain. Of equals, that of the smaller hash.
+    fn ancestor_on_trunk(&self, top: BlockHeight, height: BlockHeight) -> Option<Place> {
+        let trunk = self.trunk?;
+        if height < trunk.first {
+            return self.ancestor(Place::Node(trunk.below?), height);
+        }
+        (height <= top).then_some(Place::Trunk(height))
+    }
+
+    /// The lowest node of the line that leads down from `id`: below it is the trunk, or nothing.
+    #[must_use]
+    pub fn root(&self, mut id: NodeId) -> NodeId {
+        loop {
+            let node = self.node(id);
+            let jump = self.node(node.jump);
+            let jumps = jump.parent != NodeId::SEALED && node.jump != id;
+            let below = if jumps { node.jump } else { node.parent };
+            if below == id || below == NodeId::TRUNK {
+                return id;
+            }
+            id = below;
+        }
+    }
+
+    /// The height at which the line that leads down from a block joins the trunk: its own, if it
+    /// is of the trunk; `None` if it does not.
+    #[must_use]
+    pub fn join(&self, place: Place) -> Option<BlockHeight> {
+        match place {
+            Place::Trunk(height) => Some(height),
+            Place::Node(id) => match self.parent(Place::Node(self.root(id))) {
+                Some(Place::Trunk(height)) => Some(height),
+                Some(Place::Node(_)) | None => None,
+            },
+        }
+    }
+
+    /// The nodes from `top` down to the height `bottom`, at least `top` itself; it ends where the
+    /// trunk begins or a parent is not held.
+    pub fn line(&self, top: NodeId, bottom: BlockHeight) -> impl Iterator<Item = NodeId> {
+        std::iter::successors(Some(top), move |id| match self.parent(Place::Node(*id)) {
+            Some(Place::Node(parent)) if self.rank(parent).height >= bottom => Some(parent),
+            _ => None,
+        })
+    }
+
+    /// The nodes from `height` on, by ascending rank.
+    pub fn nodes_from(&self, height: BlockHeight) -> impl Iterator<Item = NodeId> {
+        let start = self.order.partition_point(|id| self.rank(*id).height < height);
+        self.order.get(start..).unwrap_or_default().iter().copied()
+    }
+
+    /// The heaviest block: the tip of the canonical chain. Of equals, that of the smaller hash. It
+    /// is never sealed.
     #[must_use]
     pub fn tip(&self) -> Option<NodeId> {
         self.tip.map(|(_, id)| id)
@@ -100,37 +242,65 @@ impl Forest {
         self.highest
     }
 
-    /// The first blocks of all parts: those whose parent is not held.
+    /// The first nodes of all parts but that of the trunk: those whose parent is not held.
     pub fn roots(&self) -> impl Iterator<Item = NodeId> {
         self.waiting.values().flatten().copied()
     }
 
-    /// Adds a block and links it to its parent and to the blocks that waited for it. A block that
-    /// is held already stays as it is.
+    /// Whether a block at `height` with this parent may stand on the trunk: if the parent is held
+    /// at all, it does.
+    #[must_use]
+    pub fn may_stand_on_trunk(&self, height: BlockHeight, parent: &BlockHash) -> bool {
+        let below = height.parent();
+        let on_trunk = self.trunk.is_some_and(|trunk| below.is_some_and(|at| trunk.contains(at)));
+        on_trunk && self.find(parent).is_none()
+    }
+
+    /// Adds a block and links it to its parent and to the blocks that waited for it. A node that
+    /// is held already stays as it is. The parent must not be of the trunk.
     ///
     /// # Panics
     ///
-    /// If a chain has more than 2^32 blocks.
+    /// If a forest has nearly 2^32 nodes.
     pub fn insert(&mut self, rank: Rank, parent: BlockHash, weight: Weight) {
         if self.find(&rank.hash).is_some() {
             return;
         }
-        #[expect(
-            clippy::expect_used,
-            reason = "at one block in 30 s, 2^32 blocks take 4,000 years"
-        )]
-        let id = NodeId(u32::try_from(self.nodes.len()).expect("a chain has under 2^32 blocks"));
         let below = self.find(&parent).filter(|below| self.is_below(*below, rank));
-        self.nodes.push(Node { rank, parent: id, jump: id });
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.by_hash.insert_unique(hasher.hash_one(rank.hash), id, |other| {
-            hasher.hash_one(Self::at(nodes, *other).rank.hash)
-        });
+        let id = self.add(rank, weight);
         match below {
             Some(below) => self.link(id, below),
             None => self.waiting.entry(parent).or_default().push(id),
         }
         self.link_waiting(id);
+    }
+
+    /// Adds a block whose parent is that of the trunk right below it, as [`Forest::insert`] does.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    pub fn insert_on_trunk(&mut self, rank: Rank, weight: Weight) {
+        if self.find(&rank.hash).is_some() {
+            return;
+        }
+        let id = self.add(rank, weight);
+        if let Some(node) = self.nodes.get_mut(id.0 as usize) {
+            node.parent = NodeId::TRUNK;
+        }
+        self.link_waiting(id);
+    }
+
+    fn add(&mut self, rank: Rank, weight: Weight) -> NodeId {
+        self.generation += 1;
+        let id = self.push(rank);
+        let behind_all = self.order.last().is_none_or(|last| self.rank(*last) < rank);
+        if behind_all {
+            self.order.push(id);
+        } else {
+            let at = self.order.partition_point(|other| self.rank(*other) < rank);
+            self.order.insert(at, id);
+        }
         let heavier = |(best, tip): (Weight, NodeId)| {
             weight > best || (weight == best && rank.hash < self.rank(tip).hash)
         };
@@ -138,11 +308,40 @@ impl Forest {
             self.tip = Some((weight, id));
         }
         self.highest = self.highest.max(Some(rank.height));
+        id
+    }
+
+    /// A new node that begins a part of its own.
+    pub(super) fn push(&mut self, rank: Rank) -> NodeId {
+        let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id < NodeId::SEALED.0);
+        #[expect(clippy::expect_used, reason = "at one block in 30 s it takes 4,000 years")]
+        let id = NodeId(id.expect("a forest has under 2^32 - 2 nodes"));
+        self.nodes.push(Node { rank, parent: id, jump: id });
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.by_hash.insert_unique(hasher.hash_one(rank.hash), id, |other| {
+            hasher.hash_one(Self::at(nodes, *other).rank.hash)
+        });
+        id
+    }
+
+    /// Forgets the hash of a node.
+    pub(super) fn forget(&mut self, id: NodeId) {
+        let hash = self.rank(id).hash;
+        if let Ok(entry) = self.by_hash.find_entry(self.hasher.hash_one(hash), |other| *other == id)
+        {
+            entry.remove();
+        }
     }
 
     /// Links the parts that begin right above a new block to it.
     fn link_waiting(&mut self, id: NodeId) {
         let rank = self.rank(id);
+        if let Some(trunk) = &mut self.trunk
+            && trunk.parent == rank.hash
+            && rank.height.child() == Some(trunk.first)
+        {
+            trunk.below = Some(id);
+        }
         let Some(waiting) = self.waiting.remove(&rank.hash) else { return };
         let (children, others): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|child| self.is_below(id, self.rank(*child)));
@@ -159,7 +358,7 @@ impl Forest {
     }
 
     /// Sets the parent of a block. Blocks above it keep their pointers, which stay true.
-    fn link(&mut self, id: NodeId, parent: NodeId) {
+    pub(super) fn link(&mut self, id: NodeId, parent: NodeId) {
         let near = self.node(self.node(parent).jump);
         let far = self.node(near.jump);
         let height = |node: &Node| node.rank.height.get();
@@ -170,11 +369,11 @@ impl Forest {
         }
     }
 
-    fn node(&self, id: NodeId) -> &Node {
+    pub(super) fn node(&self, id: NodeId) -> &Node {
         Self::at(&self.nodes, id)
     }
 
-    #[expect(clippy::indexing_slicing, reason = "ids are made here and blocks are never removed")]
+    #[expect(clippy::indexing_slicing, reason = "ids are made here, and renewed all together")]
     fn at(nodes: &[Node], id: NodeId) -> &Node {
         &nodes[id.0 as usize]
     }
@@ -243,8 +442,13 @@ mod tests {
                     naive = at.checked_sub(1).map(|i| parents[i]);
                 }
                 let naive = naive.filter(|at| heights[*at] == height).map(hash);
-                let found = forest.ancestor(forest.find(&hash(block)).unwrap(), BlockHeight::new(height));
-                prop_assert_eq!(found.map(|id| forest.rank(id).hash), naive);
+                let block = Place::Node(forest.find(&hash(block)).unwrap());
+                let found = forest.ancestor(block, BlockHeight::new(height));
+                let found = found.map(|place| match place {
+                    Place::Node(id) => forest.rank(id).hash,
+                    Place::Trunk(_) => panic!("nothing is sealed"),
+                });
+                prop_assert_eq!(found, naive);
             }
         }
 
@@ -289,6 +493,6 @@ mod tests {
         forest.insert(at(3, 0), hash(7), weight);
         assert_eq!(forest.roots().count(), 3);
         let id = forest.find(&hash(2)).unwrap();
-        assert_eq!(forest.ancestor(id, BlockHeight::new(5)), None);
+        assert_eq!(forest.ancestor(Place::Node(id), BlockHeight::new(5)), None);
     }
 }

@@ -1,21 +1,28 @@
 //! Which blocks descend from which.
 //!
-//! Enters: rank, parent and weight of every block of a chain. Leaves: the heaviest block, sets of
-//! ancestors in descending order, and of blocks of many chains the heaviest [`cut`]. Knows no bytes
-//! and no disk.
+//! Enters: what is sealed, and rank, parent and weight of every block of a chain that is not. Leaves:
+//! the heaviest block, sets of ancestors in descending order, what to seal next, and of blocks of
+//! many chains the heaviest [`cut`]. Knows no bytes and no disk.
 //!
 //! - `I-1` Two blocks are linked if one names the other as its parent and is one higher; in what
 //!   order they came does not matter.
 //! - `I-2` A set of ancestors equals that of walking every parent, one by one.
+//! - `I-3` What is sealed changes no answer.
 
 mod ancestors;
 pub mod cut;
+#[cfg(test)]
+mod drawn;
 mod forest;
+mod seal;
+mod trunk;
 
 use std::sync::Arc;
 
-pub use ancestors::Ancestors;
-pub use forest::{Forest, NodeId};
+pub use ancestors::{Ancestors, Part};
+pub use forest::{Forest, NodeId, Place};
+pub use seal::{Sealing, Step};
+pub use trunk::Trunk;
 
 use crate::types::ChainId;
 
@@ -28,10 +35,10 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Empty forests for this many chains.
+    /// The tree of these forests, by ascending chain from 0 on.
     #[must_use]
-    pub fn new(chains: usize) -> Self {
-        Self { forests: vec![Arc::default(); chains] }
+    pub fn new(forests: Vec<Forest>) -> Self {
+        Self { forests: forests.into_iter().map(Arc::new).collect() }
     }
 
     /// The forest of `chain`, if the tree has it.

@@ -47,7 +47,9 @@ struct Info {
     network: &'static str,
     history: &'static str,
     format_version: u32,
-    blocks: usize,
+    blocks: u64,
+    /// Blocks that are in runs.
+    sealed: u64,
     verified: Levels,
     waiting: u64,
     cut: CutInfo,
@@ -73,7 +75,7 @@ struct CutInfo {
 #[serde(rename_all = "camelCase")]
 struct ChainInfo {
     chain: u32,
-    blocks: usize,
+    blocks: u64,
     lowest_height: u64,
     tip_height: u64,
     tip_hash: String,
@@ -108,22 +110,24 @@ impl Args {
 impl Info {
     fn read(reader: &Reader) -> Result<Self, QueryError> {
         let view = reader.view();
-        let mut chains = Vec::new();
+        let (mut chains, mut sealed) = (Vec::new(), 0);
         for chain in reader.version().chain_ids() {
-            if let (Some(lowest), Some(tip)) = (view.lowest(chain)?, view.tip(chain)) {
+            if let (Some(lowest), Some(tip)) = (view.lowest(chain), view.tip(chain)) {
                 let blocks = view.block_count(chain);
+                sealed += view.sealed_count(chain);
                 chains.push(ChainInfo::new(chain, blocks, lowest.get(), tip));
             }
         }
         let cut: Cut = view.cut(None)?;
-        let blocks = chains.iter().map(|chain| chain.blocks).sum();
+        let blocks: u64 = chains.iter().map(|chain| chain.blocks).sum();
         let [none, hash] = view.count_levels()?;
-        let full = (blocks as u64).saturating_sub(none + hash);
+        let full = blocks.saturating_sub(none + hash);
         Ok(Self {
             network: reader.version().name(),
             history: reader.meta().history.name(),
             format_version: FORMAT_VERSION,
             blocks,
+            sealed,
             verified: Levels { full, hash, none },
             waiting: view.count_pending()?,
             cut: CutInfo {
@@ -138,7 +142,7 @@ impl Info {
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "network  {} ({} history)", self.network, self.history)?;
         writeln!(out, "format   {}", self.format_version)?;
-        writeln!(out, "blocks   {}", self.blocks)?;
+        writeln!(out, "blocks   {}, {} of them sealed", self.blocks, self.sealed)?;
         let Levels { full, hash, none } = self.verified;
         writeln!(out, "verified {full} fully, {hash} at level hash, {none} at level none")?;
         writeln!(out, "waiting  {} for a parent or an adjacent parent", self.waiting)?;
@@ -155,7 +159,7 @@ impl Info {
 }
 
 impl ChainInfo {
-    fn new(chain: ChainId, blocks: usize, lowest_height: u64, tip: Rank) -> Self {
+    fn new(chain: ChainId, blocks: u64, lowest_height: u64, tip: Rank) -> Self {
         Self {
             chain: chain.get(),
             blocks,

@@ -103,7 +103,7 @@ fn open_advice(error: &OpenError) -> &'static str {
         OpenError::Store(StoreError::Damaged { .. }) => {
             "Restore it from a backup, or replay its source into a new folder."
         }
-        OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_)) => {
+        OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_) | StoreError::Cold) => {
             "Check that the folder exists and that this user may read and write it."
         }
         OpenError::Network { .. } => {

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use plait_engine::audit::{Audit, Event, Report};
-use plait_engine::store::StoreError;
 use plait_engine::verify::{Level, Verifier};
-use plait_engine::{Engine, OpenError};
+use plait_engine::{Engine, OpenError, QueryError};
 
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
@@ -77,7 +76,10 @@ fn conclude(report: Report, start: Instant) -> ExitCode {
     ExitCode::from(u8::from(report.broken > 0))
 }
 
-fn unreadable(error: StoreError) -> ExitCode {
+fn unreadable(error: QueryError) -> ExitCode {
+    let QueryError::Store(error) = error else {
+        return fail(&error, "This is a bug of Plait: every block was asked for by its own name.");
+    };
     let error = OpenError::from(error);
     fail(&error, open_advice(&error))
 }

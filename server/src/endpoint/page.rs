@@ -20,21 +20,21 @@ pub(super) enum Query {
 }
 
 impl Query {
-    fn hashes(&self, view: &View<'_>, on: ChainId) -> Result<Page<Vec<BlockHash>>, QueryError> {
+    fn hashes(&self, view: &View, on: ChainId) -> Result<Page<Vec<BlockHash>>, QueryError> {
         match self {
             Self::Range(query) => view.range_hashes(on, query),
             Self::Branch(query) => view.branch_hashes(on, query),
         }
     }
 
-    fn headers(&self, view: &View<'_>, on: ChainId) -> Result<Page<Records>, QueryError> {
+    fn headers(&self, view: &View, on: ChainId) -> Result<Page<Records>, QueryError> {
         match self {
             Self::Range(query) => view.range_headers(on, query),
             Self::Branch(query) => view.branch_headers(on, query),
         }
     }
 
-    fn scan(&self, view: &View<'_>, on: ChainId) -> Result<Scan, QueryError> {
+    fn scan(&self, view: &View, on: ChainId) -> Result<Scan, QueryError> {
         match self {
             Self::Range(query) => view.range_scan(on, query),
             Self::Branch(query) => view.branch_scan(on, query),
@@ -49,7 +49,7 @@ pub(super) async fn answer_hashes(
     query: Query,
     media: Media,
 ) -> Result<Response<Body>, Error> {
-    let job = move |view: &View<'_>| Ok(response::hashes(&query.hashes(view, chain)?));
+    let job = move |view: &View| Ok(response::hashes(&query.hashes(view, chain)?));
     Ok(response::json(media.content_type(), app.bridge.read(job).await?))
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn answer_headers(
         Media::Json => None,
         Media::Object => Some(app.version),
     };
-    let job = move |view: &View<'_>| Ok(response::headers(&query.headers(view, chain)?, objects));
+    let job = move |view: &View| Ok(response::headers(&query.headers(view, chain)?, objects));
     Ok(response::json(media.content_type(), app.bridge.read(job).await?))
 }
 

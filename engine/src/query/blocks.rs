@@ -1,0 +1,260 @@
+use bytes::Bytes;
+use rayon::prelude::*;
+
+use super::QueryError;
+use super::records::Sink;
+use crate::header::{Header, HeaderRef, LEN};
+use crate::store::{RunId, Snapshot, StoreError};
+use crate::tree::{Forest, NodeId, Place, Trunk};
+use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+
+/// Runs of one result from which on they are read by all cores. Below, handing them out costs more
+/// than reading does.
+const PARALLEL_RUNS: usize = 8;
+
+/// Hashes of one query from which on they are looked up by all cores.
+const PARALLEL_HASHES: usize = 256;
+
+/// The blocks of one chain at one moment: where each is, and its header.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocks<'a> {
+    chain: ChainId,
+    forest: &'a Forest,
+    snapshot: &'a Snapshot,
+}
+
+impl<'a> Blocks<'a> {
+    /// The blocks of `chain`; `forest` and `snapshot` are of one moment.
+    pub(crate) const fn new(chain: ChainId, forest: &'a Forest, snapshot: &'a Snapshot) -> Self {
+        Self { chain, forest, snapshot }
+    }
+
+    pub(super) const fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    pub(super) const fn forest(&self) -> &'a Forest {
+        self.forest
+    }
+
+    pub(super) const fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// Where a block is, if it is held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read or holds something else.
+    pub(crate) fn place(&self, hash: &BlockHash) -> Result<Option<Place>, StoreError> {
+        if let Some(id) = self.forest.find(hash) {
+            return Ok(Some(Place::Node(id)));
+        }
+        match self.snapshot.place(hash)? {
+            Some((on, height)) if on == self.chain => match self.forest.trunk() {
+                Some(trunk) if trunk.contains(height) => Ok(Some(Place::Trunk(height))),
+                _ => Err(StoreError::lost(hash)),
+            },
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The same for many.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(super) fn places(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Place>>, StoreError> {
+        if hashes.len() < PARALLEL_HASHES {
+            hashes.iter().map(|hash| self.place(hash)).collect()
+        } else {
+            hashes.par_iter().map(|hash| self.place(hash)).collect()
+        }
+    }
+
+    /// The header of a block.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(crate) fn header(&self, place: Place) -> Result<Header, StoreError> {
+        match place {
+            Place::Node(id) => self.snapshot.loose(self.chain, self.forest.rank(id)),
+            Place::Trunk(height) => {
+                let record = self.sealed(height)?;
+                let header = HeaderRef::parse(&record).ok().map(HeaderRef::to_owned);
+                header.ok_or_else(|| self.gap(height))
+            }
+        }
+    }
+
+    /// Height and hash of a block.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(crate) fn rank(&self, place: Place) -> Result<Rank, StoreError> {
+        match place {
+            Place::Node(id) => Ok(self.forest.rank(id)),
+            Place::Trunk(_) => Ok(self.header(place)?.view().rank()),
+        }
+    }
+
+    /// The record of the block of the trunk at `height`.
+    pub(super) fn sealed(&self, height: BlockHeight) -> Result<Bytes, StoreError> {
+        let trunk = self.trunk(height)?;
+        let id = self.run(&trunk, height);
+        self.snapshot.sealed_header(id, height)
+    }
+
+    /// All headers of the run that begins at `first`, by ascending height.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(crate) fn sealed_run(&self, first: BlockHeight) -> Result<Bytes, StoreError> {
+        self.snapshot.ascending(self.run(&self.trunk(first)?, first))
+    }
+
+    /// Appends a block and its ancestors, as [`Part::Line`](crate::tree::Part::Line) has them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(super) fn push_line(
+        &self,
+        top: Place,
+        bottom: BlockHeight,
+        out: &mut Sink,
+    ) -> Result<(), QueryError> {
+        match top {
+            Place::Trunk(top) => self.push_trunk_line(top, bottom, out),
+            Place::Node(top) => self.push_node_line(top, bottom, out),
+        }
+    }
+
+    fn push_trunk_line(
+        &self,
+        top: BlockHeight,
+        bottom: BlockHeight,
+        out: &mut Sink,
+    ) -> Result<(), QueryError> {
+        let trunk = self.trunk(top)?;
+        let mut ids = self.runs(&trunk, bottom, top);
+        ids.reverse();
+        let runs = each(&ids, |id| self.snapshot.descending(id))?;
+        for (id, run) in ids.iter().zip(runs) {
+            let highest = id.first.get() + (run.len() / LEN) as u64 - 1;
+            let before = highest.saturating_sub(top.get());
+            let behind = highest.saturating_sub(bottom.get()) + 1;
+            out.push(&slice(&run, before, behind).ok_or_else(|| self.gap(id.first))?);
+        }
+        Ok(())
+    }
+
+    /// Appends the blocks of the trunk at heights from `first` to `last`, ascending.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(super) fn push_trunk(
+        &self,
+        first: BlockHeight,
+        last: BlockHeight,
+        out: &mut Sink,
+    ) -> Result<(), QueryError> {
+        let trunk = self.trunk(first)?;
+        let ids = self.runs(&trunk, first, last);
+        let runs = each(&ids, |id| self.snapshot.ascending(id))?;
+        for (id, run) in ids.iter().zip(runs) {
+            let before = first.get().saturating_sub(id.first.get());
+            let behind = last.get() - id.first.get() + 1;
+            out.push(&slice(&run, before, behind).ok_or_else(|| self.gap(id.first))?);
+        }
+        Ok(())
+    }
+
+    /// Nodes are read in parts that end where runs would, and these are cached.
+    fn push_node_line(
+        &self,
+        mut top: NodeId,
+        bottom: BlockHeight,
+        out: &mut Sink,
+    ) -> Result<(), QueryError> {
+        let root = self.forest.rank(self.forest.root(top)).height;
+        loop {
+            let height = self.forest.rank(top).height;
+            let floor = self.forest.run_length().start(height).max(root);
+            let head = self.head(top, height);
+            let highest = self.forest.rank(head);
+            let count = highest.height.get() - floor.get() + 1;
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            let line = self.snapshot.line(self.chain, highest.hash, count, || {
+                self.forest.line(head, floor).map(|id| self.forest.rank(id)).collect()
+            })?;
+            let before = highest.height.get() - height.get();
+            let behind = highest.height.get() - floor.max(bottom).get() + 1;
+            out.push(&slice(&line, before, behind).ok_or_else(|| self.gap(floor))?);
+            let below = floor.parent().filter(|_| floor > bottom);
+            let next = below.and_then(|below| self.forest.ancestor(Place::Node(top), below));
+            match next {
+                Some(Place::Node(next)) => top = next,
+                Some(Place::Trunk(_)) | None => return Ok(()),
+            }
+        }
+    }
+
+    /// The block that a part of a line is known by: the highest of its heights on the way to the
+    /// tip, so that all who ask for blocks of that way share it.
+    fn head(&self, top: NodeId, height: BlockHeight) -> NodeId {
+        let Some(tip) = self.forest.tip() else { return top };
+        let is_on_way = self.forest.ancestor(Place::Node(tip), height) == Some(Place::Node(top));
+        let last = self.forest.run_length().last(height).min(self.forest.rank(tip).height);
+        match self.forest.ancestor(Place::Node(tip), last) {
+            Some(Place::Node(head)) if is_on_way => head,
+            _ => top,
+        }
+    }
+
+    fn trunk(&self, height: BlockHeight) -> Result<Trunk, StoreError> {
+        let trunk = self.forest.trunk().filter(|trunk| trunk.contains(height)).copied();
+        trunk.ok_or_else(|| self.gap(height))
+    }
+
+    fn run(&self, trunk: &Trunk, height: BlockHeight) -> RunId {
+        let first = self.forest.run_length().start(height).max(trunk.first());
+        RunId { chain: self.chain, epoch: self.forest.epoch(), first }
+    }
+
+    /// The runs from the one with `first` to the one with `last`.
+    fn runs(&self, trunk: &Trunk, first: BlockHeight, last: BlockHeight) -> Vec<RunId> {
+        let next = |id: &RunId| Some(self.run(trunk, self.forest.run_length().end(id.first)));
+        let ids = std::iter::successors(Some(self.run(trunk, first)), next);
+        ids.take_while(|id| id.first <= last).collect()
+    }
+
+    fn gap(&self, height: BlockHeight) -> StoreError {
+        StoreError::gap(self.chain, height)
+    }
+}
+
+/// What comes of every run, in order.
+fn each(
+    ids: &[RunId],
+    read: impl Fn(RunId) -> Result<Bytes, StoreError> + Sync,
+) -> Result<Vec<Bytes>, StoreError> {
+    if ids.len() < PARALLEL_RUNS {
+        ids.iter().map(|id| read(*id)).collect()
+    } else {
+        ids.par_iter().map(|id| read(*id)).collect()
+    }
+}
+
+/// The records of a run from the one with number `before` to the one in front of `behind`, or to
+/// the end; `None` if there is none.
+fn slice(run: &Bytes, before: u64, behind: u64) -> Option<Bytes> {
+    let records = (run.len() / LEN) as u64;
+    let (before, behind) = (usize::try_from(before).ok()?, behind.min(records));
+    let behind = usize::try_from(behind).ok()?;
+    (before < behind).then(|| run.slice(before * LEN..behind * LEN))
+}

@@ -1,0 +1,173 @@
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use zerocopy::IntoBytes;
+
+use super::{Column, Snapshot, StoreError, TrunkKey};
+use crate::header::{HeaderRef, LEN};
+use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+
+/// Bytes of runs that are kept in memory: those of 1.7 M headers.
+const CACHE_BYTES: u64 = 512 << 20;
+
+/// Bytes of a run of the usual length.
+const RUN_BYTES: u64 = 256 * LEN as u64;
+
+/// A run of `trunk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunId {
+    /// The chain.
+    pub chain: ChainId,
+    /// Of the trunk: runs of two epochs are not the same, whatever their heights.
+    pub epoch: u64,
+    /// The height of the first header.
+    pub first: BlockHeight,
+}
+
+/// What is cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    /// A run as it is stored.
+    Ascending(RunId),
+    /// The same, the highest header first.
+    Descending(RunId),
+    /// Some ancestors of this block, which is the first, by descending height.
+    Line(BlockHash),
+}
+
+/// The cache of runs: [`Bytes`], so that a page is slices of them.
+pub(super) struct Runs(Cache<Name, Bytes, ByLength>);
+
+#[derive(Clone)]
+struct ByLength;
+
+impl Weighter<Name, Bytes> for ByLength {
+    fn weight(&self, _: &Name, run: &Bytes) -> u64 {
+        (run.len() + size_of::<Name>()) as u64
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        let runs = usize::try_from(CACHE_BYTES / RUN_BYTES).unwrap_or(usize::MAX);
+        Self(Cache::with_weighter(runs, CACHE_BYTES, ByLength))
+    }
+}
+
+impl Snapshot {
+    /// The headers of a run, by ascending height.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read or holds something else; a run that is not there
+    /// is damage.
+    pub fn ascending(&self, id: RunId) -> Result<Bytes, StoreError> {
+        let runs = &self.store().runs.0;
+        let name = Name::Ascending(id);
+        if let Some(run) = runs.get(&name) {
+            return Ok(run);
+        }
+        let run = self.read_run(id)?;
+        runs.insert(name, run.clone());
+        Ok(run)
+    }
+
+    /// The headers of a run, by descending height.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::ascending`].
+    pub fn descending(&self, id: RunId) -> Result<Bytes, StoreError> {
+        let runs = &self.store().runs.0;
+        let name = Name::Descending(id);
+        if let Some(run) = runs.get(&name) {
+            return Ok(run);
+        }
+        let ascending = runs.get(&Name::Ascending(id)).map_or_else(|| self.read_run(id), Ok)?;
+        let mut run = Vec::with_capacity(ascending.len());
+        for header in ascending.rchunks_exact(LEN) {
+            run.extend_from_slice(header);
+        }
+        let run = Bytes::from(run);
+        runs.insert(name, run.clone());
+        Ok(run)
+    }
+
+    /// The record of the header at `height` of a run.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::ascending`].
+    pub fn sealed_header(&self, id: RunId, height: BlockHeight) -> Result<Bytes, StoreError> {
+        let (runs, number) = (&self.store().runs.0, height.get().checked_sub(id.first.get()));
+        let gap = || StoreError::gap(id.chain, height);
+        let number = number.and_then(|number| usize::try_from(number).ok()).ok_or_else(gap)?;
+        let record = |run: &Bytes, number: usize| {
+            let records = number * LEN..number.saturating_add(1) * LEN;
+            (records.end <= run.len()).then(|| run.slice(records))
+        };
+        if let Some(run) = runs.get(&Name::Descending(id)) {
+            let number = (run.len() / LEN).checked_sub(number + 1);
+            return number.and_then(|number| record(&run, number)).ok_or_else(gap);
+        }
+        record(&self.ascending(id)?, number).ok_or_else(gap)
+    }
+
+    /// The headers of a block that is in `loose` and of its ancestors, by descending height: at
+    /// least as many as `count`. `ranks` gives them, if they are not in memory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::ascending`].
+    pub fn line(
+        &self,
+        chain: ChainId,
+        top: BlockHash,
+        count: usize,
+        ranks: impl FnOnce() -> Vec<Rank>,
+    ) -> Result<Bytes, StoreError> {
+        let runs = &self.store().runs.0;
+        let name = Name::Line(top);
+        if let Some(line) = runs.get(&name).filter(|line| line.len() >= count * LEN) {
+            return Ok(line);
+        }
+        if self.is_cached_only() {
+            return Err(StoreError::Cold);
+        }
+        let mut line = Vec::new();
+        self.headers(chain, &ranks(), &mut line)?;
+        let line = Bytes::from(line);
+        runs.insert(name, line.clone());
+        Ok(line)
+    }
+
+    fn read_run(&self, id: RunId) -> Result<Bytes, StoreError> {
+        // A read from the disk into the block cache, which does not hold runs.
+        if self.is_cached_only() {
+            return Err(StoreError::Cold);
+        }
+        let key = TrunkKey::new(id.chain, id.first);
+        let run = self.get(Column::Trunk, key.as_bytes())?;
+        let run = run.filter(|run| is_run(run, id.chain, id.first, self.meta().run_length.get()));
+        let run = run.ok_or_else(|| StoreError::damaged(Column::Trunk, key.as_bytes()))?;
+        Ok(Bytes::copy_from_slice(&run))
+    }
+}
+
+/// Whether these are the headers of consecutive heights of `chain` from `first` on, each the parent
+/// of the next.
+pub(super) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: u32) -> bool {
+    let count = run.len() / LEN;
+    let whole = !run.is_empty() && run.len().is_multiple_of(LEN);
+    let mut next = (Some(first), None);
+    let mut fits = |record: &[u8]| {
+        HeaderRef::parse(record).is_ok_and(|header| {
+            let fits = header.chain() == chain
+                && Some(header.height()) == next.0
+                && next.1.is_none_or(|parent| parent == header.parent());
+            next = (header.height().child(), Some(header.hash()));
+            fits
+        })
+    };
+    whole && count <= length as usize && run.chunks_exact(LEN).all(&mut fits)
+}

@@ -1,0 +1,103 @@
+use super::{WriteError, Writer};
+use crate::header::{HeaderRef, LEN};
+use crate::query::Blocks;
+use crate::store::{Batch, Run, StoreError};
+use crate::tree::{Forest, NodeId, Step};
+use crate::types::{BlockHeight, ChainId, Rank};
+
+impl Writer {
+    /// Seals what is buried deep, and gives back what is not on the heaviest branch any more. Every
+    /// step is one batch, so that each leaves a whole database.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`]. The steps before it are taken.
+    pub(super) fn seal(&mut self, chain: ChainId) -> Result<(), WriteError> {
+        while let Some(step) = self.tree.forest(chain).and_then(|forest| self.next_step(forest)) {
+            self.snapshot = self.store().snapshot();
+            match step {
+                Step::Seal(nodes) => self.seal_run(chain, &nodes)?,
+                Step::SealBelow(nodes) => self.seal_below(chain, &nodes)?,
+                Step::Unseal(from) => self.unseal(chain, from)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn next_step(&self, forest: &Forest) -> Option<Step> {
+        forest.next_step(self.window)
+    }
+
+    fn seal_run(&mut self, chain: ChainId, nodes: &[NodeId]) -> Result<(), WriteError> {
+        let ranks = self.ranks(chain, nodes);
+        let mut headers = Vec::new();
+        self.snapshot.headers(chain, &ranks, &mut headers)?;
+        self.write_run(chain, nodes, &ranks, &headers, None)
+    }
+
+    /// Where the lowest run begins at no multiple of its length, it is written anew, whole.
+    fn seal_below(&mut self, chain: ChainId, nodes: &[NodeId]) -> Result<(), WriteError> {
+        let ranks = self.ranks(chain, nodes);
+        let mut headers = Vec::new();
+        self.snapshot.headers(chain, &ranks, &mut headers)?;
+        let mut instead_of = None;
+        if let Some(forest) = self.tree.forest(chain)
+            && let Some(first) = forest.trunk().map(crate::tree::Trunk::first)
+            && forest.run_length().start(first) != first
+        {
+            let lowest = Blocks::new(chain, forest, &self.snapshot).sealed_run(first)?;
+            headers.extend_from_slice(&lowest);
+            instead_of = Some(first);
+        }
+        self.write_run(chain, nodes, &ranks, &headers, instead_of)
+    }
+
+    fn write_run(
+        &mut self,
+        chain: ChainId,
+        nodes: &[NodeId],
+        ranks: &[Rank],
+        headers: &[u8],
+        instead_of: Option<BlockHeight>,
+    ) -> Result<(), WriteError> {
+        let lowest = headers.get(..LEN).and_then(|lowest| HeaderRef::parse(lowest).ok());
+        let Some((lowest, first)) = lowest.zip(ranks.first()) else { return Ok(()) };
+        let run = Run { first: first.height, headers, from_loose: ranks, instead_of };
+        let mut batch = Batch::default();
+        batch.seal(self.store(), chain, &run);
+        self.store().write(batch)?;
+        if let Some(forest) = self.tree.forest_mut(chain) {
+            forest.seal(nodes, lowest.parent());
+        }
+        Ok(())
+    }
+
+    fn unseal(&mut self, chain: ChainId, from: BlockHeight) -> Result<(), WriteError> {
+        let (mut batch, mut ranks) = (Batch::default(), Vec::new());
+        if let Some(forest) = self.tree.forest(chain)
+            && let Some(trunk) = forest.trunk()
+        {
+            let blocks = Blocks::new(chain, forest, &self.snapshot);
+            let mut first = from;
+            while first < trunk.end() {
+                let run = blocks.sealed_run(first)?;
+                batch.unseal(self.store(), chain, first, &run);
+                for header in run.chunks_exact(LEN) {
+                    let header = HeaderRef::parse(header);
+                    ranks.push(header.map_err(|_| StoreError::gap(chain, first))?.rank());
+                }
+                first = forest.run_length().end(first);
+            }
+        }
+        self.store().write(batch)?;
+        if let Some(forest) = self.tree.forest_mut(chain) {
+            forest.unseal(from, &ranks);
+        }
+        Ok(())
+    }
+
+    fn ranks(&self, chain: ChainId, nodes: &[NodeId]) -> Vec<Rank> {
+        let forest = self.tree.forest(chain);
+        forest.map_or_else(Vec::new, |forest| nodes.iter().map(|id| forest.rank(*id)).collect())
+    }
+}
