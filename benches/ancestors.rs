@@ -2,11 +2,11 @@
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use criterion::{Criterion, Throughput};
 use fixtures::{PAGE, size};
-use plait_engine::tree::{Ancestors, Forest, NodeId};
+use plait_engine::tree::{Ancestors, Forest, NodeId, Part, Place};
 use plait_engine::{BlockHash, BlockHeight, Rank, Weight};
 
 use crate::time;
@@ -48,7 +48,7 @@ pub(crate) fn stage(criterion: &mut Criterion) {
 /// A line from height 0, a sibling beside every hundredth block of it, and a fork from its middle that
 /// is a tenth as long. The number of a block of the line is its height.
 struct Drawn {
-    forest: Arc<Forest>,
+    forest: Rc<Forest>,
     ranks: Vec<Rank>,
     parents: Vec<Option<usize>>,
     tip: usize,
@@ -65,11 +65,11 @@ struct Asked {
 
 /// A query as the engine takes it.
 struct Prepared {
-    forest: Arc<Forest>,
-    upper: Vec<NodeId>,
-    lower: Vec<NodeId>,
+    forest: Rc<Forest>,
+    upper: Vec<Place>,
+    lower: Vec<Place>,
     max: BlockHeight,
-    cursor: Option<Rank>,
+    cursor: Option<Place>,
 }
 
 impl Drawn {
@@ -96,7 +96,7 @@ impl Drawn {
             ranks.push(rank);
         }
         let fork_tip = ranks.len() - 1;
-        Self { forest: Arc::new(forest), ranks, parents, tip, fork_tip }
+        Self { forest: Rc::new(forest), ranks, parents, tip, fork_tip }
     }
 
     fn below_tip(&self) -> Asked {
@@ -135,21 +135,44 @@ impl Drawn {
 
 impl Prepared {
     fn new(drawn: &Drawn, asked: &Asked) -> Self {
-        let forest = Arc::clone(&drawn.forest);
+        let forest = Rc::clone(&drawn.forest);
         let id = |block: &usize| forest.find(&drawn.ranks[*block].hash).expect("it was inserted");
+        let place = |block: &usize| Place::Node(id(block));
         let (upper, lower) =
-            (asked.upper.iter().map(id).collect(), asked.lower.iter().map(id).collect());
-        let cursor = asked.cursor.map(|cursor| drawn.ranks[cursor]);
+            (asked.upper.iter().map(place).collect(), asked.lower.iter().map(place).collect());
+        let cursor = asked.cursor.map(|cursor| place(&cursor));
         let max = BlockHeight::new(asked.max);
         Self { forest, upper, lower, max, cursor }
     }
 
     fn page(&self) -> Vec<Rank> {
-        let (forest, min) = (Arc::clone(&self.forest), BlockHeight::new(0));
+        let (forest, min) = (&*self.forest, BlockHeight::new(0));
         let mut ancestors = Ancestors::new(forest, &self.upper, &self.lower, min, self.max);
         if let Some(cursor) = self.cursor {
-            ancestors.skip_to(cursor);
+            ancestors.skip_to(forest, cursor);
         }
-        ancestors.take(PAGE).collect()
+        let rank = |id: NodeId| forest.rank(id);
+        let mut page = Vec::with_capacity(PAGE);
+        while page.len() < PAGE
+            && let Some(part) = ancestors.next(forest, (PAGE - page.len()) as u64)
+        {
+            match part {
+                Part::Line { top: Place::Node(top), bottom } => {
+                    page.extend(forest.line(top, bottom).map(rank));
+                }
+                Part::Level(places) => {
+                    let nodes = places.iter().filter_map(|place| match place {
+                        Place::Node(id) => Some(rank(*id)),
+                        Place::Trunk(_) => None,
+                    });
+                    let mut level: Vec<Rank> = nodes.collect();
+                    level.sort_unstable();
+                    page.extend(level);
+                }
+                Part::Line { top: Place::Trunk(_), .. } => {}
+            }
+        }
+        page.truncate(PAGE);
+        page
     }
 }

@@ -4,12 +4,16 @@ use super::QueryError;
 use super::blocks::Blocks;
 use super::records::Sink;
 use crate::header::{HeaderRef, LEN};
-use crate::store::From;
+use crate::store::{From, StoreError};
 use crate::tree::Place;
 use crate::types::{BlockHeight, Rank};
 
 /// Siblings of the trunk that are read together.
 const SIBLINGS: usize = 512;
+
+/// Where there are more heights for each sibling they are looked up one by one; else an iterator
+/// reads them faster than that, also over what RocksDB has still to forget.
+const HEIGHTS_PER_SIBLING: u64 = 8;
 
 impl Blocks<'_> {
     /// Appends all blocks from `from` on, up to the height `max`, by ascending rank, as many as
@@ -70,10 +74,19 @@ impl Blocks<'_> {
         let siblings = self.forest().nodes_from(first).map(|id| self.forest().rank(id));
         let siblings = siblings.take_while(|rank| rank.height <= last);
         let mut siblings = siblings.filter(|rank| is_behind(from, *rank)).peekable();
-        while out.left() > 0 && siblings.peek().is_some() {
-            let some: Vec<Rank> = siblings.by_ref().take(SIBLINGS.min(out.left())).collect();
-            let mut headers = Vec::new();
-            self.snapshot().headers(self.chain(), &some, &mut headers)?;
+        loop {
+            // Behind so many heights the trunk alone has filled it.
+            let most = next.get().saturating_add(out.left() as u64);
+            let mut some: Vec<Rank> = Vec::new();
+            while some.len() < SIBLINGS
+                && let Some(rank) = siblings.next_if(|rank| rank.height.get() < most)
+            {
+                some.push(rank);
+            }
+            if some.is_empty() {
+                break;
+            }
+            let headers = self.siblings(&some)?;
             for (rank, header) in some.iter().zip(headers.chunks_exact(LEN)) {
                 if rank.height >= next {
                     // The block of the trunk at this height may come before its sibling.
@@ -86,6 +99,31 @@ impl Blocks<'_> {
         }
         self.push_between(from, next, Some(last), out)?;
         Ok(())
+    }
+
+    /// The records of these blocks, which are all that are beside the trunk between the first and the
+    /// last of them.
+    fn siblings(&self, ranks: &[Rank]) -> Result<Vec<u8>, QueryError> {
+        let mut records = Vec::with_capacity(ranks.len() * LEN);
+        let (Some(first), Some(last)) = (ranks.first(), ranks.last()) else { return Ok(records) };
+        let heights = last.height.get() - first.height.get() + 1;
+        if heights > (ranks.len() as u64).saturating_mul(HEIGHTS_PER_SIBLING) {
+            self.snapshot().headers(self.chain(), ranks, &mut records)?;
+            return Ok(records);
+        }
+        let mut expected = ranks.iter();
+        self.snapshot().ascend(self.chain(), From::Rank(*first), last.height, |header| {
+            if expected.as_slice().first() == Some(&header.rank()) {
+                records.extend_from_slice(header.as_bytes());
+                expected.next();
+            }
+            let left = expected.len();
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        match expected.next() {
+            Some(rank) => Err(StoreError::lost(&rank.hash).into()),
+            None => Ok(records),
+        }
     }
 
     /// Appends the trunk from `next` to `end`; returns the height behind it.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use super::QueryError;
 use super::records::Sink;
 use crate::header::{Header, HeaderRef, LEN};
-use crate::store::{RunId, Snapshot, StoreError};
+use crate::store::{RunId, SealedAt, Snapshot, StoreError};
 use crate::tree::{Forest, NodeId, Place, Trunk};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
 
@@ -50,11 +50,20 @@ impl<'a> Blocks<'a> {
         if let Some(id) = self.forest.find(hash) {
             return Ok(Some(Place::Node(id)));
         }
+        let (chain, epoch) = (self.chain, self.forest.epoch());
+        let trunk = self.forest.trunk();
+        let is_sealed = |height| trunk.is_some_and(|trunk| trunk.contains(height));
+        if let Some(at) = self.snapshot.recall(hash)
+            && (at.chain, at.epoch, is_sealed(at.height)) == (chain, epoch, true)
+        {
+            return Ok(Some(Place::Trunk(at.height)));
+        }
         match self.snapshot.place(hash)? {
-            Some((on, height)) if on == self.chain => match self.forest.trunk() {
-                Some(trunk) if trunk.contains(height) => Ok(Some(Place::Trunk(height))),
-                _ => Err(StoreError::lost(hash)),
-            },
+            Some((on, height)) if on == chain && is_sealed(height) => {
+                self.snapshot.remember(*hash, SealedAt { chain, epoch, height });
+                Ok(Some(Place::Trunk(height)))
+            }
+            Some((on, _)) if on == chain => Err(StoreError::lost(hash)),
             Some(_) | None => Ok(None),
         }
     }

@@ -30,7 +30,7 @@ pub use format::{FORMAT_VERSION, History, Meta};
 pub use key::{HeightValue, LooseKey, PendingKey, TrunkKey};
 pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
-pub use runs::RunId;
+pub use runs::{RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
 
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocksdb::{ColumnFamily, DB, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
-use runs::Runs;
+use runs::Caches;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -48,7 +48,7 @@ pub struct Store {
     version: ChainwebVersion,
     partial: AtomicBool,
     run_length: RunLength,
-    runs: Runs,
+    caches: Caches,
 }
 
 impl Store {
@@ -165,7 +165,7 @@ impl Store {
     fn new(db: DB, meta: Meta) -> Self {
         let partial = AtomicBool::new(meta.history == History::Partial);
         let Meta { version, run_length, .. } = meta;
-        Self { db, version, partial, run_length, runs: Runs::default() }
+        Self { db, version, partial, run_length, caches: Caches::default() }
     }
 
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]

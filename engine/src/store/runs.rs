@@ -13,6 +13,9 @@ const CACHE_BYTES: u64 = 512 << 20;
 /// Bytes of a run of the usual length.
 const RUN_BYTES: u64 = 256 * LEN as u64;
 
+/// Hashes whose places are kept in memory: 5 MB.
+const PLACES: usize = 1 << 16;
+
 /// A run of `trunk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunId {
@@ -22,6 +25,17 @@ pub struct RunId {
     pub epoch: u64,
     /// The height of the first header.
     pub first: BlockHeight,
+}
+
+/// Where a block of `trunk` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedAt {
+    /// The chain.
+    pub chain: ChainId,
+    /// Of the trunk, as in [`RunId`].
+    pub epoch: u64,
+    /// The height.
+    pub height: BlockHeight,
 }
 
 /// What is cached.
@@ -35,8 +49,13 @@ enum Name {
     Line(BlockHash),
 }
 
-/// The cache of runs: [`Bytes`], so that a page is slices of them.
-pub(super) struct Runs(Cache<Name, Bytes, ByLength>);
+/// What queries keep in memory beside the blocks of RocksDB.
+pub(super) struct Caches {
+    /// [`Bytes`], so that a page is slices of them.
+    runs: Cache<Name, Bytes, ByLength>,
+    /// Blocks of the trunk. A client that pages asks for the same bounds again and again.
+    sealed: Cache<BlockHash, SealedAt>,
+}
 
 #[derive(Clone)]
 struct ByLength;
@@ -47,10 +66,11 @@ impl Weighter<Name, Bytes> for ByLength {
     }
 }
 
-impl Default for Runs {
+impl Default for Caches {
     fn default() -> Self {
-        let runs = usize::try_from(CACHE_BYTES / RUN_BYTES).unwrap_or(usize::MAX);
-        Self(Cache::with_weighter(runs, CACHE_BYTES, ByLength))
+        let count = usize::try_from(CACHE_BYTES / RUN_BYTES).unwrap_or(usize::MAX);
+        let runs = Cache::with_weighter(count, CACHE_BYTES, ByLength);
+        Self { runs, sealed: Cache::new(PLACES) }
     }
 }
 
@@ -62,7 +82,7 @@ impl Snapshot {
     /// [`StoreError`] if the disk cannot be read or holds something else; a run that is not there
     /// is damage.
     pub fn ascending(&self, id: RunId) -> Result<Bytes, StoreError> {
-        let runs = &self.store().runs.0;
+        let runs = &self.store().caches.runs;
         let name = Name::Ascending(id);
         if let Some(run) = runs.get(&name) {
             return Ok(run);
@@ -78,7 +98,7 @@ impl Snapshot {
     ///
     /// As for [`Snapshot::ascending`].
     pub fn descending(&self, id: RunId) -> Result<Bytes, StoreError> {
-        let runs = &self.store().runs.0;
+        let runs = &self.store().caches.runs;
         let name = Name::Descending(id);
         if let Some(run) = runs.get(&name) {
             return Ok(run);
@@ -99,7 +119,7 @@ impl Snapshot {
     ///
     /// As for [`Snapshot::ascending`].
     pub fn sealed_header(&self, id: RunId, height: BlockHeight) -> Result<Bytes, StoreError> {
-        let (runs, number) = (&self.store().runs.0, height.get().checked_sub(id.first.get()));
+        let (runs, number) = (&self.store().caches.runs, height.get().checked_sub(id.first.get()));
         let gap = || StoreError::gap(id.chain, height);
         let number = number.and_then(|number| usize::try_from(number).ok()).ok_or_else(gap)?;
         let record = |run: &Bytes, number: usize| {
@@ -126,7 +146,7 @@ impl Snapshot {
         count: usize,
         ranks: impl FnOnce() -> Vec<Rank>,
     ) -> Result<Bytes, StoreError> {
-        let runs = &self.store().runs.0;
+        let runs = &self.store().caches.runs;
         let name = Name::Line(top);
         if let Some(line) = runs.get(&name).filter(|line| line.len() >= count * LEN) {
             return Ok(line);
@@ -139,6 +159,17 @@ impl Snapshot {
         let line = Bytes::from(line);
         runs.insert(name, line.clone());
         Ok(line)
+    }
+
+    /// Where this block was found before, if it was of a trunk.
+    #[must_use]
+    pub fn recall(&self, hash: &BlockHash) -> Option<SealedAt> {
+        self.store().caches.sealed.get(hash)
+    }
+
+    /// Keeps in mind where a block of a trunk was found.
+    pub fn remember(&self, hash: BlockHash, at: SealedAt) {
+        self.store().caches.sealed.insert(hash, at);
     }
 
     fn read_run(&self, id: RunId) -> Result<Bytes, StoreError> {
