@@ -135,6 +135,7 @@ impl Replay<'_> {
             }
         }
         self.writer.sync()?;
+        self.writer.flush()?;
         Ok(self.summary)
     }
 

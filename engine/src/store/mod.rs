@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocksdb::{ColumnFamily, DB, WriteOptions};
+use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
 use runs::Caches;
@@ -140,6 +140,17 @@ impl Store {
     /// [`StoreError::RocksDb`].
     pub fn sync(&self) -> Result<(), StoreError> {
         Ok(self.db.flush_wal(true)?)
+    }
+
+    /// Returns when all that was written is in tables, so that opening it need not read the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let columns: Vec<&ColumnFamily> =
+            Column::ALL.into_iter().map(|column| self.column(column)).collect();
+        Ok(self.db.flush_cfs_opt(&columns, &FlushOptions::default())?)
     }
 
     /// An immutable view of what is written by now.

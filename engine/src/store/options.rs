@@ -1,8 +1,8 @@
 //! Tuning, one function a column family, each setting with its reason.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, InfoLogger, LogLevel,
-    Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    InfoLogger, LogLevel, Options,
 };
 
 use super::Column;
@@ -15,6 +15,12 @@ const WRITE_BUFFER_BYTES: usize = 64 << 20;
 
 /// Bytes of a table file. Of a whole mainnet's there are some two hundred, all of them open.
 const FILE_BYTES: u64 = 256 << 20;
+
+/// Bytes of a value in `trunk` from which on it goes to a file of runs: all but those of tests.
+const BLOB_BYTES_MIN: u64 = 4 << 10;
+
+/// Bytes of a part of an index or a filter.
+const METADATA_BYTES: usize = 4 << 10;
 
 /// The layout of table files. Pinned, so that an upgrade of RocksDB does not change what is
 /// written; it is part of the format version.
@@ -32,6 +38,8 @@ pub(super) fn database() -> Options {
     options.set_paranoid_checks(true);
     // Every file stays open: a lookup never waits for the table cache.
     options.set_max_open_files(-1);
+    // Otherwise opening reads the properties of every file again, for numbers that nobody needs.
+    options.set_skip_stats_update_on_db_open(true);
     // Dirty pages go out steadily rather than in one long stall.
     options.set_bytes_per_sync(1 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
@@ -69,16 +77,20 @@ fn tuned(column: Column, cache: &Cache) -> Options {
 
 fn loose(cache: &Cache) -> Options {
     let mut table = table(cache);
-    // About 50 headers a block: a page of 360 reads eight.
+    // About 50 headers a block: what is read here is read in order, or kept as a line afterwards.
     table.set_block_size(16 << 10);
     column(&table)
 }
 
 fn trunk(cache: &Cache) -> Options {
-    let mut table = table(cache);
-    // A run of 256 headers is 81 kB and has a block of its own.
-    table.set_block_size(64 << 10);
-    column(&table)
+    let mut options = column(&table(cache));
+    // A run is written once and never again: in files of their own compaction leaves runs alone,
+    // which in a tree of levels it would write some ten times.
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(BLOB_BYTES_MIN);
+    options.set_blob_file_size(FILE_BYTES);
+    options.set_blob_compression_type(DBCompressionType::None);
+    options
 }
 
 fn heights(cache: &Cache) -> Options {
@@ -86,6 +98,14 @@ fn heights(cache: &Cache) -> Options {
     // Point lookups of hashes only, many of them for hashes that are not there.
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
+    // Index and filter are read in parts, when they are needed. Whole ones are read when a file is
+    // opened, and all files are opened with the database: of a whole mainnet's 250 MB.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(METADATA_BYTES);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_top_level_index_and_filter(true);
     column(&table)
 }
 

@@ -187,6 +187,16 @@ impl Writer {
         Ok(self.store().sync()?)
     }
 
+    /// Returns when all that was committed is in tables: the next one to open the database has no
+    /// log to read.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn flush(&self) -> Result<(), WriteError> {
+        Ok(self.store().flush()?)
+    }
+
     /// Shows what was committed to views that are made from now on.
     ///
     /// # Cost
