@@ -61,6 +61,8 @@ impl Bridge {
 
     /// Runs `job` where it may block, on one view of the database.
     ///
+    /// A job can be run again, on another view, as long as it has not succeeded.
+    ///
     /// # Errors
     ///
     /// - [`Error::Busy`] if no place gets free in time.
@@ -68,19 +70,27 @@ impl Bridge {
     pub(crate) async fn read<T, F>(&self, job: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnMut(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     {
-        let place = timeout(self.wait_time, Arc::clone(&self.places).acquire_owned());
-        match place.await {
-            Ok(Ok(place)) => self.run(place, job).await,
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => self.place().await?,
+        };
+        self.run(place, job).await
+    }
+
+    /// Waits for a place, but not for ever.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        match timeout(self.wait_time, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => Err(Error::Busy),
         }
     }
 
-    async fn run<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
+    async fn run<T, F>(&self, place: OwnedSemaphorePermit, mut job: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnMut(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
         let read = spawn_blocking(move || {
@@ -88,19 +98,14 @@ impl Bridge {
             drop(place);
             result
         });
-        let result = match read.await {
-            Ok(result) => result.map_err(Error::from),
+        match read.await {
+            Ok(result) => told(result),
             Err(stopped) if stopped.is_cancelled() => Err(Error::Busy),
             Err(panicked) => {
                 tracing::error!("a read of the database panicked: {panicked}");
                 Err(Error::Bug)
             }
-        };
-        if let Err(Error::Store(source)) = &result {
-            let cause: &dyn std::error::Error = source;
-            tracing::error!(cause, "the database cannot be read");
         }
-        result
     }
 
     /// The records of `scan` as the source of a stream.
@@ -113,25 +118,48 @@ impl Bridge {
         Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop }
     }
 
-    /// One chunk of a scan; waits for a place as long as it takes, for the client has waited too.
-    async fn chunk(self, mut scan: Scan) -> Result<Chunk, Error> {
+    /// One chunk of a stream; waits for a place as long as it takes, for the client has waited too.
+    async fn chunk<F>(self, job: F) -> Result<Chunk, Error>
+    where
+        F: FnMut(&View<'_>) -> Result<Chunk, QueryError> + Send + 'static,
+    {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
-        let headers_max = self.stream_headers;
-        let job = move |view: &View<'_>| {
-            let slices = scan.next(view, headers_max)?.map(Records::into_slices);
-            let resume = scan.cursor();
-            Ok(Chunk { scan, slices, resume })
-        };
         self.run(place, job).await
     }
 }
 
+/// Tells the log what a client is not told.
+fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
+    let result = result.map_err(Error::from);
+    if let Err(Error::Store(source)) = &result {
+        let cause: &dyn std::error::Error = source;
+        tracing::error!(cause, "the database cannot be read");
+    }
+    result
+}
+
 /// What one job of a stream read.
 struct Chunk {
-    scan: Scan,
+    scan: Option<Scan>,
     slices: Option<Vec<Bytes>>,
     /// Where the next chunk begins; `None` if there is none.
     resume: Option<Cursor>,
+}
+
+/// The job that reads the next chunk of `scan`. Once it has succeeded it gives nothing more.
+fn next_chunk(
+    scan: Scan,
+    headers_max: usize,
+) -> impl FnMut(&View<'_>) -> Result<Chunk, QueryError> + Send + 'static {
+    let mut scan = Some(scan);
+    move |view| {
+        let slices = match &mut scan {
+            Some(scan) => scan.next(view, headers_max)?.map(Records::into_slices),
+            None => None,
+        };
+        let resume = scan.as_mut().and_then(Scan::cursor);
+        Ok(Chunk { scan: scan.take(), slices, resume })
+    }
 }
 
 /// The source of a stream: one job per chunk, begun when the one before is nearly sent.
@@ -152,7 +180,10 @@ enum State {
 impl Source for Feed {
     fn prefetch(&mut self) {
         self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::Idle(scan) => State::Reading(tokio::spawn(self.bridge.clone().chunk(scan))),
+            State::Idle(scan) => {
+                let job = next_chunk(scan, self.bridge.stream_headers);
+                State::Reading(tokio::spawn(self.bridge.clone().chunk(job)))
+            }
             state @ (State::Reading(_) | State::Ended) => state,
         };
     }
@@ -173,8 +204,8 @@ impl Source for Feed {
             return Poll::Ready(Err(Cut::Failed));
         };
         self.resume = chunk.resume;
-        if self.resume.is_some() {
-            self.state = State::Idle(chunk.scan);
+        if let (Some(scan), Some(_)) = (chunk.scan, chunk.resume) {
+            self.state = State::Idle(scan);
         }
         Poll::Ready(Ok(chunk.slices.map_or(Step::End, Step::Records)))
     }
