@@ -3,12 +3,13 @@
 //! Enters: closures that read a [`View`], scans. Leaves: their results, and [`Feed`], the source of
 //! streams.
 //!
-//! - `I-1` The database is read on threads made for blocking, never on those that serve sockets,
-//!   and by no more jobs at once than configured.
+//! - `I-1` The disk is read on threads made for blocking, never on those that serve sockets, and by
+//!   no more jobs at once than configured. What is in memory is read in place.
 //! - `I-2` A job is short: a page, or one chunk of a stream. Between two chunks a stream holds no
 //!   thread, no place and no view of the database, however long its client sleeps.
 
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -59,28 +60,62 @@ impl Bridge {
         }
     }
 
-    /// Runs `job` where it may block, on one view of the database.
+    /// Runs a short `job` on one view of the database: right here if all it reads is in memory, else
+    /// where it may block.
+    ///
+    /// A job can be run again, on another view, as long as it has not succeeded.
     ///
     /// # Errors
     ///
     /// - [`Error::Busy`] if no place gets free in time.
     /// - What `job` returns, and [`Error::Bug`] if it panics.
-    pub(crate) async fn read<T, F>(&self, job: F) -> Result<T, Error>
+    pub(crate) async fn read<T, F>(&self, mut job: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&View) -> Result<T, QueryError> + Send + 'static,
+        F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
-        let place = timeout(self.wait_time, Arc::clone(&self.places).acquire_owned());
-        match place.await {
-            Ok(Ok(place)) => self.run(place, job).await,
+        let view = self.reader.view().cached();
+        match catch_unwind(AssertUnwindSafe(|| job(&view))) {
+            Ok(Err(QueryError::Cold)) => {}
+            Ok(result) => return told(result),
+            Err(_) => {
+                tracing::error!("a read of the database panicked");
+                return Err(Error::Bug);
+            }
+        }
+        drop(view);
+        self.read_blocking(job).await
+    }
+
+    /// Runs `job` where it may block and may take long, on one view of the database.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bridge::read`].
+    pub(crate) async fn read_blocking<T, F>(&self, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
+    {
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => self.place().await?,
+        };
+        self.run(place, job).await
+    }
+
+    /// Waits for a place, but not for ever.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        match timeout(self.wait_time, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => Err(Error::Busy),
         }
     }
 
-    async fn run<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
+    async fn run<T, F>(&self, place: OwnedSemaphorePermit, mut job: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&View) -> Result<T, QueryError> + Send + 'static,
+        F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
         let read = spawn_blocking(move || {
@@ -88,19 +123,14 @@ impl Bridge {
             drop(place);
             result
         });
-        let result = match read.await {
-            Ok(result) => result.map_err(Error::from),
+        match read.await {
+            Ok(result) => told(result),
             Err(stopped) if stopped.is_cancelled() => Err(Error::Busy),
             Err(panicked) => {
                 tracing::error!("a read of the database panicked: {panicked}");
                 Err(Error::Bug)
             }
-        };
-        if let Err(Error::Store(source)) = &result {
-            let cause: &dyn std::error::Error = source;
-            tracing::error!(cause, "the database cannot be read");
         }
-        result
     }
 
     /// The records of `scan` as the source of a stream.
@@ -113,25 +143,48 @@ impl Bridge {
         Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop }
     }
 
-    /// One chunk of a scan; waits for a place as long as it takes, for the client has waited too.
-    async fn chunk(self, mut scan: Scan) -> Result<Chunk, Error> {
+    /// One chunk of a stream; waits for a place as long as it takes, for the client has waited too.
+    async fn chunk<F>(self, job: F) -> Result<Chunk, Error>
+    where
+        F: FnMut(&View) -> Result<Chunk, QueryError> + Send + 'static,
+    {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
-        let headers_max = self.stream_headers;
-        let job = move |view: &View| {
-            let slices = scan.next(view, headers_max)?.map(Records::into_slices);
-            let resume = scan.cursor();
-            Ok(Chunk { scan, slices, resume })
-        };
         self.run(place, job).await
     }
 }
 
+/// Tells the log what a client is not told.
+fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
+    let result = result.map_err(Error::from);
+    if let Err(Error::Store(source)) = &result {
+        let cause: &dyn std::error::Error = source;
+        tracing::error!(cause, "the database cannot be read");
+    }
+    result
+}
+
 /// What one job of a stream read.
 struct Chunk {
-    scan: Scan,
+    scan: Option<Scan>,
     slices: Option<Vec<Bytes>>,
     /// Where the next chunk begins; `None` if there is none.
     resume: Option<Cursor>,
+}
+
+/// The job that reads the next chunk of `scan`. Once it has succeeded it gives nothing more.
+fn next_chunk(
+    scan: Scan,
+    headers_max: usize,
+) -> impl FnMut(&View) -> Result<Chunk, QueryError> + Send + 'static {
+    let mut scan = Some(scan);
+    move |view| {
+        let slices = match &mut scan {
+            Some(scan) => scan.next(view, headers_max)?.map(Records::into_slices),
+            None => None,
+        };
+        let resume = scan.as_ref().and_then(Scan::cursor);
+        Ok(Chunk { scan: scan.take(), slices, resume })
+    }
 }
 
 /// The source of a stream: one job per chunk, begun when the one before is nearly sent.
@@ -152,7 +205,10 @@ enum State {
 impl Source for Feed {
     fn prefetch(&mut self) {
         self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::Idle(scan) => State::Reading(tokio::spawn(self.bridge.clone().chunk(scan))),
+            State::Idle(scan) => {
+                let job = next_chunk(scan, self.bridge.stream_headers);
+                State::Reading(tokio::spawn(self.bridge.clone().chunk(job)))
+            }
             state @ (State::Reading(_) | State::Ended) => state,
         };
     }
@@ -173,8 +229,8 @@ impl Source for Feed {
             return Poll::Ready(Err(Cut::Failed));
         };
         self.resume = chunk.resume;
-        if self.resume.is_some() {
-            self.state = State::Idle(chunk.scan);
+        if let (Some(scan), Some(_)) = (chunk.scan, chunk.resume) {
+            self.state = State::Idle(scan);
         }
         Poll::Ready(Ok(chunk.slices.map_or(Step::End, Step::Records)))
     }

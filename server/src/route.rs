@@ -3,6 +3,8 @@
 //! Everything but an answer of an endpoint is made here: unknown paths, wrong methods, `OPTIONS`,
 //! `HEAD`, errors.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response};
@@ -12,6 +14,9 @@ use plait_engine::{ChainId, ChainwebVersion};
 use crate::endpoint::{self, App};
 use crate::error::Error;
 use crate::response::{self, Body};
+
+/// Segments of the longest path that leads somewhere: `chainweb/0.0/NETWORK/chain/0/hash/branch`.
+const SEGMENTS_MAX: usize = 7;
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +42,16 @@ impl Route {
         if path == "*" {
             return Some(Self::Server);
         }
-        let mut segments = Vec::with_capacity(8);
-        for segment in path.strip_prefix('/')?.split('/') {
-            segments.push(percent_decode_str(segment).decode_utf8().ok()?);
+        let path = path.strip_prefix('/')?;
+        let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+        let mut decoded = [const { Cow::Borrowed("") }; SEGMENTS_MAX];
+        let mut count = 0;
+        for segment in path.split('/') {
+            *decoded.get_mut(count)? = percent_decode_str(segment).decode_utf8().ok()?;
+            count += 1;
         }
-        if segments.len() > 1 && segments.last().is_some_and(|last| last.is_empty()) {
-            segments.pop();
-        }
-        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        match segments.as_slice() {
+        let segments = decoded.each_ref().map(AsRef::as_ref);
+        match segments.get(..count)? {
             ["health-check"] => Some(Self::Health),
             ["info"] => Some(Self::Info),
             ["chainweb", "0.0", network, rest @ ..] if *network == version.name() => {
@@ -64,7 +70,8 @@ impl Route {
                 _ => None,
             };
         };
-        let chain = version.chain_ids().find(|chain| chain.to_string() == *number)?;
+        let mut digits = itoa::Buffer::new();
+        let chain = version.chain_ids().find(|chain| digits.format(chain.get()) == *number)?;
         match rest {
             ["hash"] => Some(Self::Hashes(chain)),
             ["hash", "branch"] => Some(Self::HashBranch(chain)),

@@ -9,23 +9,30 @@ use zerocopy::byteorder::little_endian::{I64, U32, U64};
 
 use super::{AdjacentRecord, DEGREE, Header, HeaderRef, LEN, RawHeader, TextError};
 use crate::types::{BlockHash, ChainId, ChainwebVersion, PayloadHash, decode_32, push_base64url};
+use crate::types::{WORD_LEN, Words};
 
 /// Characters of a header's base64url form.
 pub const STRING_LEN: usize = LEN / 3 * 4;
 
-/// Bytes that hold the object of any header.
-pub const OBJECT_LEN_MAX: usize = 1024;
+/// Characters of a hash's base64url form.
+pub const HASH_LEN: usize = WORD_LEN;
+
+/// Bytes of the longest object of a header: names and punctuation, words, numbers, network.
+pub const OBJECT_LEN_MAX: usize = 195 + 8 * WORD_LEN + (5 * 20 + 4 * 10) + 17;
 
 /// Rank of each chain in the reference's hash map, by which it orders the keys of objects.
 ///
 /// Source: hashable 1.5 and unordered-containers 0.2.20, as chainweb-node 2.32 is built with.
-const HASH_MAP_ORDER: [u32; 20] =
-    [16, 9, 0, 6, 4, 1, 2, 18, 14, 10, 3, 12, 5, 17, 11, 8, 7, 15, 13, 19];
+const HASH_MAP_RANKS: [usize; 20] =
+    [2, 5, 6, 10, 4, 12, 3, 16, 15, 1, 9, 14, 11, 18, 8, 17, 0, 13, 7, 19];
+
+/// Hashes that are written in one go.
+const HASHES_AT_ONCE: usize = 16;
 
 /// The key by which chains sort into the order of the reference's objects.
 #[must_use]
 pub fn hash_map_rank(chain: ChainId) -> usize {
-    HASH_MAP_ORDER.iter().position(|id| *id == chain.get()).unwrap_or(chain.index())
+    HASH_MAP_RANKS.get(chain.index()).copied().unwrap_or(chain.index())
 }
 
 /// The key by which chains sorted before, in releases of the reference with hashable 1.4: the bits
@@ -55,42 +62,80 @@ pub fn push_string(out: &mut Vec<u8>, header: HeaderRef<'_>) {
     out.push(b'"');
 }
 
+/// Appends the hash as a JSON string: 43 characters of base64url in quotes.
+pub fn push_hash(out: &mut Vec<u8>, hash: &BlockHash) {
+    push_quoted(out, Words::new([hash.as_bytes()]).texts());
+}
+
+/// Appends the hashes as JSON strings with commas between them.
+pub fn push_hashes(out: &mut Vec<u8>, hashes: &[BlockHash]) {
+    out.reserve(hashes.len() * (HASH_LEN + 3));
+    let (chunks, rest) = hashes.as_chunks::<HASHES_AT_ONCE>();
+    for (i, chunk) in chunks.iter().enumerate() {
+        out.extend_from_slice(if i > 0 { b"," } else { b"" });
+        push_quoted(out, Words::new(chunk.each_ref().map(BlockHash::as_bytes)).texts());
+    }
+    for (i, hash) in rest.iter().enumerate() {
+        out.extend_from_slice(if i > 0 || !chunks.is_empty() { b"," } else { b"" });
+        push_hash(out, hash);
+    }
+}
+
+fn push_quoted<const N: usize>(out: &mut Vec<u8>, texts: [&[u8; HASH_LEN]; N]) {
+    for (i, text) in texts.into_iter().enumerate() {
+        out.extend_from_slice(if i > 0 { b",\"" } else { b"\"" });
+        out.extend_from_slice(text);
+        out.push(b'"');
+    }
+}
+
 /// Appends the header as a JSON object, members in the reference's order, without spaces.
 pub fn push_object(out: &mut Vec<u8>, header: HeaderRef<'_>, version: ChainwebVersion) {
-    push(out, "{\"nonce\":\"", &header.nonce().to_string());
-    push(out, "\",\"creationTime\":", &header.creation_time().to_string());
-    push_word(out, ",\"parent\":\"", header.parent().as_bytes());
-    out.extend_from_slice(b",\"adjacents\":{");
-    let mut adjacents = [(ChainId::new(0), BlockHash::new([0; 32])); DEGREE];
-    for (slot, adjacent) in adjacents.iter_mut().zip(header.adjacents().iter()) {
-        *slot = adjacent;
-    }
+    let mut adjacents = header.adjacents().all();
     adjacents.sort_unstable_by_key(|(chain, _)| hash_map_rank(*chain));
-    for (i, (chain, hash)) in adjacents.iter().enumerate() {
-        push(out, if i == 0 { "\"" } else { ",\"" }, &chain.to_string());
-        push_word(out, "\":\"", hash.as_bytes());
-    }
-    push_word(out, "},\"target\":\"", &header.raw().target);
-    push_word(out, ",\"payloadHash\":\"", header.payload_hash().as_bytes());
-    push(out, ",\"chainId\":", &header.chain().to_string());
-    push_word(out, ",\"weight\":\"", &header.raw().weight);
-    push(out, ",\"height\":", &header.height().to_string());
-    push(out, ",\"chainwebVersion\":\"", version.name());
-    push(out, "\",\"epochStart\":", &header.epoch_start().to_string());
-    push(out, ",\"featureFlags\":", &header.feature_flags().to_string());
-    push_word(out, ",\"hash\":\"", header.hash().as_bytes());
-    out.push(b'}');
+    let [(chain_a, a), (chain_b, b), (chain_c, c)] = adjacents;
+    let RawHeader { parent, target, payload_hash, weight, hash, .. } = header.raw();
+    let [hash_a, hash_b, hash_c] = [&a, &b, &c].map(BlockHash::as_bytes);
+    let (parent, payload, hash) = (parent.as_bytes(), payload_hash.as_bytes(), hash.as_bytes());
+    let words = Words::new([parent, hash_a, hash_b, hash_c, target, payload, weight, hash]);
+    let [parent, hash_a, hash_b, hash_c, target, payload, weight, hash] = words.texts();
+    out.reserve(OBJECT_LEN_MAX);
+    push_number(out, "{\"nonce\":\"", header.nonce());
+    push_number(out, "\",\"creationTime\":", header.creation_time().get());
+    push_word(out, ",\"parent\":\"", parent);
+    push_number(out, "\",\"adjacents\":{\"", chain_a.get());
+    push_word(out, "\":\"", hash_a);
+    push_number(out, "\",\"", chain_b.get());
+    push_word(out, "\":\"", hash_b);
+    push_number(out, "\",\"", chain_c.get());
+    push_word(out, "\":\"", hash_c);
+    push_word(out, "\"},\"target\":\"", target);
+    push_word(out, "\",\"payloadHash\":\"", payload);
+    push_number(out, "\",\"chainId\":", header.chain().get());
+    push_word(out, ",\"weight\":\"", weight);
+    push_number(out, "\",\"height\":", header.height().get());
+    push(out, ",\"chainwebVersion\":\"", version.name().as_bytes());
+    push_number(out, "\",\"epochStart\":", header.epoch_start().get());
+    push_number(out, ",\"featureFlags\":", header.feature_flags());
+    push_word(out, ",\"hash\":\"", hash);
+    out.extend_from_slice(b"\"}");
 }
 
-fn push(out: &mut Vec<u8>, key: &str, value: &str) {
+#[inline]
+fn push(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
 }
 
-fn push_word(out: &mut Vec<u8>, key: &str, word: &[u8; 32]) {
-    out.extend_from_slice(key.as_bytes());
-    push_base64url(out, word);
-    out.push(b'"');
+#[inline]
+fn push_number(out: &mut Vec<u8>, key: &str, number: impl itoa::Integer) {
+    push(out, key, itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a member up to the quote that closes it: the key behind it begins with that one.
+#[inline]
+fn push_word(out: &mut Vec<u8>, key: &str, word: &[u8; WORD_LEN]) {
+    push(out, key, word);
 }
 
 /// Reads a header from its base64url string, with or without padding.
@@ -187,4 +232,62 @@ impl Object<'_> {
 fn decimal(member: &'static str, text: &str) -> Result<u64, TextError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or(TextError::Number { member })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with the longest numbers there are, and words of all bits.
+    fn widest() -> Header {
+        let word = [0xff; 32];
+        let adjacent = |chain| (ChainId::new(chain), BlockHash::new(word));
+        Header::new(RawHeader {
+            feature_flags: u64::MAX.into(),
+            creation_time: i64::MIN.into(),
+            parent: BlockHash::new(word),
+            adjacents: AdjacentRecord::new([u32::MAX, u32::MAX - 1, u32::MAX - 2].map(adjacent)),
+            target: word,
+            payload_hash: PayloadHash::new(word),
+            chain: u32::MAX.into(),
+            weight: word,
+            height: u64::MAX.into(),
+            version: u32::MAX.into(),
+            epoch_start: i64::MIN.into(),
+            nonce: u64::MAX.into(),
+            hash: BlockHash::new(word),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn longest_object_has_the_longest_length() {
+        let mut lens: Vec<usize> = Vec::new();
+        for version in ChainwebVersion::ALL {
+            let mut out = Vec::new();
+            push_object(&mut out, widest().view(), version);
+            lens.push(out.len());
+        }
+        assert_eq!(lens.into_iter().max(), Some(OBJECT_LEN_MAX));
+    }
+
+    #[test]
+    fn hashes_are_written_as_one_by_one() {
+        let hashes: Vec<BlockHash> = (0..40).map(|i| BlockHash::new([i; 32])).collect();
+        for count in 0..hashes.len() {
+            let hashes = &hashes[..count];
+            let quoted: Vec<String> = hashes.iter().map(|hash| format!("\"{hash}\"")).collect();
+            let mut out = Vec::new();
+            push_hashes(&mut out, hashes);
+            assert_eq!(String::from_utf8(out).unwrap(), quoted.join(","));
+        }
+    }
+
+    #[test]
+    fn chains_are_ranked_as_in_the_hash_map_of_the_reference() {
+        let mut chains: Vec<u32> = (0..22).collect();
+        chains.sort_by_key(|chain| hash_map_rank(ChainId::new(*chain)));
+        let order = [16, 9, 0, 6, 4, 1, 2, 18, 14, 10, 3, 12, 5, 17, 11, 8, 7, 15, 13, 19];
+        assert_eq!(chains, [&order[..], &[20, 21]].concat());
+    }
 }

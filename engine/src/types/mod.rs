@@ -24,5 +24,8 @@ pub use work::{Target, Weight};
 /// Decodes unpadded base64url into exactly 32 bytes; see [`HashError`] for what is refused.
 pub(crate) use hash::decode_32;
 
-/// Appends the base64url form of `bytes`, without padding.
-pub(crate) use hash::{BASE64URL, push_base64url};
+/// Base64url, written fast: any bytes, and many words at once.
+pub(crate) use hash::{WORD_LEN, Words, push_base64url};
+
+/// Base64url, read.
+pub(crate) use hash::BASE64URL;

@@ -157,19 +157,26 @@ impl Args {
             Ok(opened) => opened,
             Err(error) => return fail(&error, open_advice(&error)),
         };
-        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        let config = self.limits.config();
+        // A thread that ends a read is idle a little later than its place is free: without a limit
+        // there would be many times more threads than places, each with memory of its own.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .max_blocking_threads(config.reads_max)
+            .enable_all()
+            .build();
+        let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
                 return fail(&error, "The system refuses threads or files to this process.");
             }
         };
-        let status = runtime.block_on(self.serve(reader));
+        let status = runtime.block_on(self.serve(reader, config));
         // A read that is under way after the last deadline is not waited for.
         runtime.shutdown_background();
         status
     }
 
-    async fn serve(self, reader: Reader) -> ExitCode {
+    async fn serve(self, reader: Reader, config: Config) -> ExitCode {
         let mut stop = match Stop::new() {
             Ok(stop) => stop,
             Err(error) => {
@@ -199,7 +206,7 @@ impl Args {
             stop.signal().await;
         };
         tokio::select! {
-            () = plait::run(reader, self.limits.config(), listener, asked) => ExitCode::SUCCESS,
+            () = plait::run(reader, config, listener, asked) => ExitCode::SUCCESS,
             () = signals => ExitCode::FAILURE,
         }
     }

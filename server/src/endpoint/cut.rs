@@ -12,7 +12,9 @@ pub(crate) async fn cut(app: &App, head: &Parts) -> Result<Response<Body>, Error
     let media = negotiate(&head.headers, Media::JSON)?;
     let params = Params::parse(head.uri.query())?;
     let (version, height_max) = (app.version, params.heights.max.map(BlockHeight::get));
-    let body =
-        app.bridge.read(move |view| Ok(response::cut(&view.cut(height_max)?, version))).await?;
+    let body = app
+        .bridge
+        .read_blocking(move |view| Ok(response::cut(&view.cut(height_max)?, version)))
+        .await?;
     Ok(response::json(media.content_type(), body))
 }

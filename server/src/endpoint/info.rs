@@ -14,7 +14,7 @@ use crate::response::{self, Body};
 /// `GET info`: which network this is, and what is fixed about it.
 pub(crate) async fn info(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     let media = negotiate(&head.headers, Media::JSON)?;
-    let cut = app.bridge.read(|view| view.cut(None)).await?;
+    let cut = app.bridge.read_blocking(|view| view.cut(None)).await?;
     let height = cut.blocks().map(|(_, height, _)| height).max();
     let body = serde_json::to_vec(&Info::new(app.version, height)).map_err(|_| Error::Bug)?;
     Ok(response::json(media.content_type(), Bytes::from(body)))

@@ -87,9 +87,10 @@ impl Activity {
 
     /// Bytes came in.
     pub(super) fn read(&self) {
-        self.last_read.store(self.now(), Relaxed);
+        let now = self.now();
+        self.last_read.store(now, Relaxed);
         if !self.is_answering() {
-            let _ = self.head_since.compare_exchange(0, self.now(), Relaxed, Relaxed);
+            let _ = self.head_since.compare_exchange(0, now, Relaxed, Relaxed);
         }
     }
 

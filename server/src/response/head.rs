@@ -28,6 +28,9 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-peer-addr, x-server-timestamp, x-chainweb-node-version, x-next, link, etag",
 );
 
+/// Headers of nearly any answer: its own, those of [`Stamp`], and those that hyper adds.
+const HEADERS_MAX: usize = 12;
+
 const OCTETS: &str = "application/octet-stream";
 
 /// What every answer on one connection says of it.
@@ -58,8 +61,15 @@ impl Stamp {
     }
 }
 
-fn typed(content_type: &'static str, body: Body) -> Response<Body> {
+/// An answer without headers, with room for all that it will have.
+fn bare(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
+    response.headers_mut().reserve(HEADERS_MAX);
+    response
+}
+
+fn typed(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = bare(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
@@ -91,7 +101,7 @@ pub(crate) fn stream(stream: Stream) -> Response<Body> {
 
 /// An answer without a body.
 fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+    let mut response = bare(Body::empty());
     *response.status_mut() = status;
     response
 }

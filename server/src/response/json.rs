@@ -1,37 +1,33 @@
+use std::io::Write as _;
+
 use bytes::Bytes;
-use plait_engine::header::text::{push_object, push_string};
+use plait_engine::header::text::{
+    HASH_LEN, OBJECT_LEN_MAX, STRING_LEN, push_hash, push_hashes, push_object, push_string,
+};
 use plait_engine::{BlockHash, ChainwebVersion, Cursor, Cut, HeaderRef, Page, Records};
 
-/// Bytes of a hash on a page: 43 characters, quotes, comma.
-const HASH_LEN: usize = 46;
+/// Bytes around an item of a page: quotes, comma.
+const ITEM_LEN: usize = 3;
 
-/// Bytes of a header on a page as a string: 424 characters, quotes, comma.
-const STRING_LEN: usize = 427;
+/// Bytes of a page without items, the longest: `{"limit":,"items":[],"next":"inclusive:"}`, a number,
+/// a hash.
+const FRAME_LEN: usize = 41 + 20 + HASH_LEN;
 
-/// Bytes of a header on a page as an object, nearly always.
-const OBJECT_LEN: usize = 840;
-
-/// Bytes of a page without items: `{"limit":4096,"items":[],"next":"inclusive:..."}`.
-const FRAME_LEN: usize = 96;
+/// Bytes of a cut without members, and of a member: chain, height, hash, weight and names.
+const CUT_LEN: usize = 256;
+const MEMBER_LEN: usize = 112;
 
 /// How headers are written: as objects of this network, or as strings.
 pub(crate) type Objects = Option<ChainwebVersion>;
 
 /// A page of hashes.
 pub(crate) fn hashes(page: &Page<Vec<BlockHash>>) -> Bytes {
-    frame(page.items.len(), HASH_LEN, page.next, |out| {
-        for (i, hash) in page.items.iter().enumerate() {
-            push(out, if i == 0 { "\"" } else { ",\"" });
-            push(out, &hash.to_string());
-            out.push(b'"');
-        }
-    })
+    frame(page.items.len(), HASH_LEN, page.next, |out| push_hashes(out, &page.items))
 }
 
 /// A page of headers.
 pub(crate) fn headers(page: &Page<Records>, objects: Objects) -> Bytes {
-    let item_len = if objects.is_some() { OBJECT_LEN } else { STRING_LEN };
-    frame(page.items.len(), item_len, page.next, |out| {
+    frame(page.items.len(), header_len(objects), page.next, |out| {
         for (i, item) in page.items.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
@@ -43,22 +39,31 @@ pub(crate) fn headers(page: &Page<Records>, objects: Objects) -> Bytes {
 
 /// One header.
 pub(crate) fn header(item: HeaderRef<'_>, objects: Objects) -> Bytes {
-    let mut out = Vec::with_capacity(OBJECT_LEN);
+    let mut out = Vec::with_capacity(header_len(objects) + ITEM_LEN);
     push_header(&mut out, item, objects);
     out.into()
 }
 
 /// A cut, as an answer of the reference: without origin, headers and payloads.
 pub(crate) fn cut(cut: &Cut, version: ChainwebVersion) -> Bytes {
-    let mut out = Vec::with_capacity(2048);
-    push(&mut out, "{\"hashes\":{");
+    let mut out = Vec::with_capacity(CUT_LEN + cut.blocks().count() * MEMBER_LEN);
+    out.extend_from_slice(b"{\"hashes\":{");
     for (i, (chain, height, hash)) in cut.blocks().enumerate() {
-        let comma = if i == 0 { "" } else { "," };
-        push(&mut out, &format!("{comma}\"{chain}\":{{\"height\":{height},\"hash\":\"{hash}\"}}"));
+        out.extend_from_slice(if i > 0 { b",\"" } else { b"\"" });
+        push_number(&mut out, u64::from(chain.get()));
+        out.extend_from_slice(b"\":{\"height\":");
+        push_number(&mut out, height.get());
+        out.extend_from_slice(b",\"hash\":");
+        push_hash(&mut out, &hash);
+        out.push(b'}');
     }
     let (weight, height, id) = (cut.weight(), cut.height(), cut.id());
-    push(&mut out, &format!("}},\"origin\":null,\"weight\":\"{weight}\",\"height\":{height},"));
-    push(&mut out, &format!("\"instance\":\"{version}\",\"id\":\"{id}\"}}"));
+    let written = write!(
+        out,
+        "}},\"origin\":null,\"weight\":\"{weight}\",\"height\":{height},\
+         \"instance\":\"{version}\",\"id\":\"{id}\"}}"
+    );
+    debug_assert!(written.is_ok(), "a vector takes everything");
     out.into()
 }
 
@@ -69,16 +74,21 @@ fn frame(
     next: Option<Cursor>,
     push_items: impl FnOnce(&mut Vec<u8>),
 ) -> Bytes {
-    let mut out = Vec::with_capacity(count.saturating_mul(item_len).saturating_add(FRAME_LEN));
-    push(&mut out, "{\"limit\":");
-    push(&mut out, &count.to_string());
-    push(&mut out, ",\"items\":[");
+    let mut out = Vec::with_capacity(count * (item_len + ITEM_LEN) + FRAME_LEN);
+    out.extend_from_slice(b"{\"limit\":");
+    push_number(&mut out, count as u64);
+    out.extend_from_slice(b",\"items\":[");
     push_items(&mut out);
-    match next {
-        Some(cursor) => push(&mut out, &format!("],\"next\":\"{cursor}\"}}")),
-        None => push(&mut out, "],\"next\":null}"),
-    }
+    let written = match next {
+        Some(cursor) => write!(out, "],\"next\":\"{cursor}\"}}"),
+        None => out.write_all(b"],\"next\":null}"),
+    };
+    debug_assert!(written.is_ok(), "a vector takes everything");
     out.into()
+}
+
+fn header_len(objects: Objects) -> usize {
+    if objects.is_some() { OBJECT_LEN_MAX } else { STRING_LEN }
 }
 
 fn push_header(out: &mut Vec<u8>, item: HeaderRef<'_>, objects: Objects) {
@@ -88,8 +98,8 @@ fn push_header(out: &mut Vec<u8>, item: HeaderRef<'_>, objects: Objects) {
     }
 }
 
-fn push(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]
@@ -107,10 +117,26 @@ mod tests {
     }
 
     #[test]
-    fn buffer_of_a_page_does_not_grow() {
+    fn page_is_written_into_one_buffer_that_does_not_grow() {
+        let capacity = |page: Bytes| Vec::from(page).capacity();
         let hash = BlockHash::new([0xff; 32]);
         let page = Page { items: vec![hash; 4096], next: Some(Cursor::Exclusive(hash)) };
-        assert!(hashes(&page).len() <= 4096 * HASH_LEN + FRAME_LEN);
+        assert_eq!(capacity(hashes(&page)), 4096 * (HASH_LEN + ITEM_LEN) + FRAME_LEN);
+        let version = ChainwebVersion::RecapDevelopment;
+        for objects in [None, Some(version)] {
+            let items: Vec<_> = version.genesis_headers().collect();
+            let page = frame(items.len(), header_len(objects), page.next, |out| {
+                for (i, item) in items.iter().enumerate() {
+                    out.extend_from_slice(if i > 0 { b"," } else { b"" });
+                    push_header(out, item.view(), objects);
+                }
+            });
+            assert_eq!(capacity(page), items.len() * (header_len(objects) + ITEM_LEN) + FRAME_LEN);
+        }
+        let mut longest = Vec::with_capacity(FRAME_LEN);
+        let written = write!(longest, "{{\"limit\":{},\"items\":[],\"next\":\"", u64::MAX);
+        assert!(written.and_then(|()| write!(longest, "{}\"}}", Cursor::Inclusive(hash))).is_ok());
+        assert_eq!(longest.len(), FRAME_LEN);
     }
 
     #[test]
@@ -121,6 +147,6 @@ mod tests {
         assert_eq!(string.len(), 426);
         assert!(string.starts_with(b"\"AAAA") && string.ends_with(b"\""));
         let object = header(genesis.view(), Some(version));
-        assert!(object.starts_with(b"{\"nonce\":\"0\",") && object.len() <= OBJECT_LEN);
+        assert!(object.starts_with(b"{\"nonce\":\"0\",") && object.len() <= OBJECT_LEN_MAX);
     }
 }

@@ -107,19 +107,27 @@ fn trailer(cursor: Cursor) -> Option<Frame<Bytes>> {
     Some(Frame::trailers(HeaderMap::from_iter([(X_NEXT, value)])))
 }
 
-/// Joins short slices with those behind them, and leaves long ones as they are.
+/// Joins short slices with those behind them, copying each once, and leaves long ones as they are.
 pub(super) fn join(slices: Vec<Bytes>) -> VecDeque<Bytes> {
-    let mut joined = VecDeque::with_capacity(slices.len());
+    let mut joined = VecDeque::with_capacity(slices.len().min(64));
+    let is_short = |slice: &Bytes| slice.len() < SLICE_BYTES_MIN;
+    let mut short_bytes: usize =
+        slices.iter().filter(|slice| is_short(slice)).map(Bytes::len).sum();
     let mut open = BytesMut::new();
     for slice in slices {
-        if slice.len() >= SLICE_BYTES_MIN || open.len() + slice.len() > SLICE_BYTES_MAX {
+        if !is_short(&slice) {
             joined.extend((!open.is_empty()).then(|| open.split().freeze()));
-        }
-        if slice.len() >= SLICE_BYTES_MIN {
             joined.push_back(slice);
-        } else {
-            open.extend_from_slice(&slice);
+            continue;
         }
+        if open.len() + slice.len() > SLICE_BYTES_MAX {
+            joined.push_back(open.split().freeze());
+        }
+        if open.is_empty() {
+            open.reserve(short_bytes.min(SLICE_BYTES_MAX));
+        }
+        short_bytes -= slice.len();
+        open.extend_from_slice(&slice);
     }
     joined.extend((!open.is_empty()).then(|| open.freeze()));
     joined
