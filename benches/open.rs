@@ -1,7 +1,7 @@
 //! How long it takes to open a database that is not in memory, with more and more headers in it.
 #![expect(clippy::expect_used, reason = "a bench that goes wrong ends the run")]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ fn open(folder: &Path) -> f64 {
 
 /// Has the system drop what it holds of the files.
 fn forget(folder: &Path) {
-    for path in files(folder) {
+    for (path, _) in data::files(folder) {
         let file = File::open(path).expect("a file to read");
         // What is not on disk yet cannot be dropped.
         file.sync_all().expect("the disk takes it");
@@ -47,16 +47,8 @@ fn forget(folder: &Path) {
     }
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder to read");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let below = paths.map(|path| if path.is_dir() { files(&path) } else { vec![path] });
-    below.flatten().collect()
-}
-
 fn size(folder: &Path) -> String {
-    let files = files(folder);
-    let bytes: u64 = files.iter().filter_map(|file| file.metadata().ok()).map(|m| m.len()).sum();
+    let bytes: u64 = data::files(folder).iter().map(|(_, bytes)| bytes).sum();
     format!("{} MB on disk", bytes / 1_000_000)
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fixtures::{Connection, Plait, Row, Target, media};
+use fixtures::{Connection, Row, Target, media};
 
 use crate::{Bench, float};
 
@@ -14,10 +14,8 @@ const CLIENTS: usize = 64;
 const STALL_BYTES: u64 = 1 << 20;
 
 pub(crate) fn measure(bench: &mut Bench) {
-    // Another server, so that it holds nothing of what was measured before.
-    let plait = Plait::serve(&bench.fixtures.data().database());
-    let target = Target::headers(plait.address, media::OCTETS, "");
-    let Some(before) = plait.process.resident_bytes() else {
+    let target = Target::headers(bench.plait.address, media::OCTETS, "");
+    let Some(before) = bench.plait.process.resident_bytes() else {
         bench.rows.push(Row::missing("http/memory", "not measured: the system does not tell"));
         return;
     };
@@ -35,14 +33,14 @@ pub(crate) fn measure(bench: &mut Bench) {
         }
         let start = Instant::now();
         while start.elapsed() < time {
-            let now = plait.process.resident_bytes().unwrap_or(0);
+            let now = bench.plait.process.resident_bytes().unwrap_or(0);
             most.fetch_max(now, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(20));
         }
         stop.store(true, Ordering::Relaxed);
     });
     thread::sleep(Duration::from_secs(2));
-    let after = plait.process.resident_bytes().unwrap_or(0);
+    let after = bench.plait.process.resident_bytes().unwrap_or(0);
     let mebi = |bytes: u64| float(bytes) / float(1 << 20);
     let note = format!("{:.1} GB were read", float(bytes.into_inner()) / 1e9);
     for (name, bytes) in [

@@ -4,7 +4,7 @@ use fixtures::media::{self, JSON, OBJECTS, OCTETS};
 use fixtures::{PAGE, Row, Target, ask};
 use plait_engine::{BlockHeight, Heights, RangeQuery};
 
-use crate::{Bench, wrk};
+use crate::{Bench, float, wrk};
 
 const CONNECTIONS: usize = 16;
 
@@ -45,7 +45,14 @@ pub(crate) fn measure(bench: &mut Bench) {
             continue;
         };
         let pairs: Vec<_> = (0..bench.rounds).map(|_| (rate(&target), rate(&file))).collect();
-        let note = format!("{} bytes, {CONNECTIONS} connections", body.len());
-        bench.rows.push(Row::pairs(name, "requests/s", &pairs).note(note));
+        let row = Row::pairs(name, "requests/s", &pairs);
+        let rate = row.value.unwrap_or(0.0);
+        let headers = rate * float(PAGE as u64) / 1e6;
+        let bytes = rate * float(body.len() as u64) / 1e6;
+        let note = format!(
+            "A: {headers:.2} M headers/s, {bytes:.0} MB/s; {CONNECTIONS} connections, {} bytes a page",
+            body.len()
+        );
+        bench.rows.push(row.note(note));
     }
 }

@@ -5,6 +5,7 @@ use std::{fs, iter};
 
 use fixtures::media::OCTETS;
 use fixtures::{Connection, Row, Target};
+use plait_engine::header::LEN;
 
 use crate::{Bench, float};
 
@@ -24,14 +25,16 @@ pub(crate) fn measure(bench: &mut Bench) {
         };
         let file = Target::file(nginx.address, "chain");
         if name.ends_with("range") {
-            nginx.link("chain", &bench.fixtures.data().chain());
             check(&file, &chain);
         }
         let pair = || (bytes_per_second(target), bytes_per_second(&file));
         let pairs: Vec<_> = iter::repeat_with(pair).take(bench.rounds).collect();
         let bytes = if name.ends_with("range") { float(chain.len() as u64) } else { trunk };
-        let note = format!("{:.0} MB, one connection", bytes / 1e6);
-        bench.rows.push(Row::pairs(name, "bytes/s", &pairs).note(note));
+        let row = Row::pairs(name, "bytes/s", &pairs);
+        let headers = row.value.unwrap_or(0.0) / float(LEN as u64) / 1e6;
+        let megabytes = bytes / 1e6;
+        let note = format!("A: {headers:.2} M headers/s; {megabytes:.0} MB on one connection");
+        bench.rows.push(row.note(note));
     }
 }
 
