@@ -13,12 +13,13 @@ export PATH := /usr/lib/ccache:/usr/lib64/ccache:$(PATH):$(cargo_home)/bin
 
 # How long `make check` runs each fuzz target.
 FUZZ_SECONDS ?= 5
-export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS
+export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS BENCH_DATA
 
-.PHONY: help setup run test check fmt bench clean-run
+.PHONY: help setup run test check fmt bench bench-quick bench-instructions \
+	bench-instructions-accept clean-run
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-26s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'make run    DUMP=path              a dump or a chainweb-node database instead of the sample'
 	@echo '            NETWORK=mainnet01      the network of that dump'
@@ -26,7 +27,9 @@ help: ## this list
 	@echo '            DB=path                the database, else run/db, or run/dump-db with DUMP'
 	@echo '            LISTEN=127.0.0.1:1848  where to serve'
 	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
-	@echo 'make bench  BENCH=name             only the benches whose name contains this'
+	@echo 'make bench  BENCH=name             only the criterion benches whose name contains this'
+	@echo '            BENCH_SET=quick        with the small data'
+	@echo '            BENCH_DATA=path        where the data is kept, else in the target folder'
 
 setup: ## install what is missing: compilers, libclang, curl, ccache
 	@scripts/setup.sh
@@ -53,10 +56,21 @@ fmt: ## format the code
 	cargo fmt --all
 	if [ -f fuzz/Cargo.toml ]; then cargo fmt --manifest-path fuzz/Cargo.toml; fi
 
-bench: ## benchmarks
-	@scripts/setup.sh build
-	@if [ ! -f benches/Cargo.toml ]; then echo 'bench: no benches yet'; exit 0; fi; \
-	set -x; cargo bench --profile release --locked --manifest-path benches/Cargo.toml -- $(BENCH)
+bench: ## all benches, writes benches/results/DATE.md; about twenty minutes
+	@scripts/setup.sh bench
+	@scripts/bench.sh $(or $(BENCH_SET),full) $(BENCH)
+
+bench-quick: ## all benches with little data, in minutes
+	@scripts/setup.sh bench
+	@scripts/bench.sh quick $(BENCH)
+
+bench-instructions: ## counts instructions, fails where they are 5 % over the baseline
+	@scripts/setup.sh count
+	cargo run --release --locked --package benches --bin instructions
+
+bench-instructions-accept: ## counts instructions, takes them as the baseline
+	@scripts/setup.sh count
+	cargo run --release --locked --package benches --bin instructions -- --accept
 
 clean-run: ## forget the databases of `make run`
 	rm -rf run

@@ -1,83 +1,83 @@
 //! Bounds → a page of headers of a database, by descending height.
 
-use criterion::Criterion;
-use fixtures::{CHAIN, Fixtures, History, PAGE, heights};
+use criterion::{Criterion, SamplingMode};
+use fixtures::ask::{self, BRANCHES};
+use fixtures::{CHAIN, Fixtures, PAGE};
 use plait_engine::header::LEN;
-use plait_engine::{
-    BlockHash, BlockHeight, Bounds, BranchQuery, Cursor, HeaderRef, Heights, Reader, Records,
-};
-use testkit::oracle::Oracle;
+use plait_engine::{BranchQuery, Header, Reader, Records};
 
 use crate::{headers, time};
+
+/// Cases that chainweb-node is asked as well. Those that it walks a whole chain for are few: one of
+/// them takes seconds.
+const PEERS: [(&str, bool); 6] = [
+    ("tip", false),
+    ("maxheight_low", false),
+    ("lower_near", false),
+    ("in_fork", false),
+    ("bounds=32", false),
+    ("cursor_deep", true),
+];
 
 pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
     let mut group = criterion.benchmark_group("branch/page_360");
     group.throughput(headers(PAGE));
-    let mut case = |name: &str, ask: fn(&History) -> BranchQuery| {
+    for (name, ask) in BRANCHES {
         let prepare = || {
-            let (reader, query) = (fixtures.reader(), ask(fixtures.history()));
-            let oracle = Oracle::new(fixtures.history().chain());
-            let expected = oracle.branch_page(&query).expect("every bound is known").items;
-            assert_eq!(expected.len(), PAGE);
-            assert!(page(reader, &query).iter().map(HeaderRef::hash).eq(expected));
+            let (reader, query) = (fixtures.reader(), ask(fixtures));
+            let expected = fixtures.chain().branch(&query);
+            assert_eq!(expected.len(), PAGE * LEN);
+            assert!(page(reader, &query).into_slices().concat() == expected);
             (reader, query)
         };
         time(&mut group, name, prepare, |(reader, query)| page(reader, query));
-    };
-    case("tip", below_tip);
-    case("cursor_deep", |history| {
-        let deep = history.chain().nth(2 * PAGE).map(|header| header.view().hash());
-        BranchQuery { cursor: deep.map(Cursor::Inclusive), ..below_tip(history) }
-    });
-    case("maxheight_low", |history| {
-        let max = Some(BlockHeight::new(2 * PAGE as u64));
-        BranchQuery { heights: Heights { min: None, max }, ..below_tip(history) }
-    });
-    case("in_fork", |history| below(vec![history.fork_tip()]));
-    case("lower_near", |history| {
-        let near = heights() - PAGE as u64;
-        let mut query = below_tip(history);
-        let at_near = history.chain().filter(|header| header.view().height().get() == near);
-        query.bounds.lower = at_near.map(|header| header.view().hash()).collect();
-        query
-    });
-    case("bounds=32", |history| {
-        let blocks: Vec<BlockHash> = history.chain().map(|header| header.view().hash()).collect();
-        let every = blocks.len() / 32;
-        below(blocks.iter().copied().step_by(every).take(31).chain([history.tip()]).collect())
-    });
-    // The slow twin, for the ratio.
-    let prepare = || {
-        let (reader, query) = (fixtures.reader(), below_tip(fixtures.history()));
-        assert!(walk(reader, &query) == page(reader, &query).into_slices().concat());
-        (reader, query)
-    };
-    time(&mut group, "tip/walk", prepare, |(reader, query)| walk(reader, query));
+    }
+    peers(&mut group, fixtures);
     group.finish();
 }
 
-fn below_tip(history: &History) -> BranchQuery {
-    below(vec![history.tip()])
+fn peers(group: &mut crate::Group<'_>, fixtures: &Fixtures) {
+    let prepare = || fixtures.chain().branch(&ask::below_tip(fixtures));
+    time(group, "tip/copy", prepare, |page| page.as_slice().to_vec());
+    let prepare = || {
+        let (chain, from) = (fixtures.chain(), fixtures.chain().trunk(fixtures.shape().top));
+        let from = from.view().rank();
+        let all = chain.headers().iter().rev().take(PAGE).map(Header::view);
+        let expected: Vec<u8> = all.flat_map(|header| *header.as_bytes()).collect();
+        assert!(fixtures.node().descend(from, PAGE) == expected);
+        (fixtures.node(), from)
+    };
+    time(group, "tip/reverse", prepare, |(node, from)| node.descend(*from, PAGE));
+    for (name, is_slow) in PEERS {
+        if is_slow {
+            group.sample_size(10).sampling_mode(SamplingMode::Flat);
+        }
+        let prepare = || {
+            let (node, query) = (fixtures.node(), ask::branch(fixtures, name));
+            if !is_slow {
+                assert_same(&node.branch(&query), &fixtures.chain().branch(&query));
+            }
+            (node, query)
+        };
+        let routine = |(node, query): &(&peers::Node, BranchQuery)| {
+            let page = node.branch(query);
+            assert_eq!(page.len(), PAGE * LEN);
+            page
+        };
+        time(group, &format!("{name}/node"), prepare, routine);
+    }
 }
 
-fn below(upper: Vec<BlockHash>) -> BranchQuery {
-    let bounds = Bounds { upper, lower: Vec::new() };
-    BranchQuery { bounds, limit: PAGE, ..BranchQuery::default() }
+/// The order of blocks of one height is nobody's business to a node.
+fn assert_same(got: &[u8], expected: &[u8]) {
+    let sorted = |page: &[u8]| {
+        let mut records: Vec<Vec<u8>> = page.chunks_exact(LEN).map(<[u8]>::to_vec).collect();
+        records.sort_unstable();
+        records
+    };
+    assert!(sorted(got) == sorted(expected));
 }
 
 fn page(reader: &Reader, query: &BranchQuery) -> Records {
     reader.view().branch_headers(CHAIN, query).expect("a page").items
-}
-
-/// From the only bound down, with two point lookups a parent: where it is, then its header.
-fn walk(reader: &Reader, query: &BranchQuery) -> Vec<u8> {
-    let view = reader.view();
-    let mut out = Vec::with_capacity(PAGE * LEN);
-    let mut next = query.bounds.upper.first().copied();
-    while let Some(hash) = next.filter(|_| out.len() < PAGE * LEN) {
-        let header = view.header(CHAIN, &hash).expect("a lookup");
-        out.extend(header.iter().flat_map(|header| header.view().as_bytes()));
-        next = header.map(|header| header.view().parent());
-    }
-    out
 }

@@ -15,7 +15,7 @@ pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
     for (case, count) in [("page_360", PAGE), ("100k", 100_000)] {
         group.throughput(headers(count));
         let prepare = || {
-            let bytes = dump(fixtures.history().first(count));
+            let bytes = dump(fixtures.first(count));
             assert_eq!(sum_of_fields(&bytes), slow_sum_of_fields(&bytes));
             bytes
         };
@@ -48,7 +48,7 @@ fn texts(
     push: impl Fn(&mut Vec<u8>, HeaderRef<'_>),
     read: impl Fn(&str) -> Result<Header, TextError>,
 ) -> Vec<String> {
-    let headers = fixtures.history().first(PAGE);
+    let headers = fixtures.first(PAGE);
     let text = |header: &Header| {
         let mut out = Vec::new();
         push(&mut out, header.view());

@@ -12,7 +12,7 @@ pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
     let mut group = criterion.benchmark_group("encode/string");
     group.throughput(headers(PAGE));
     let prepare = || {
-        let headers = fixtures.history().first(PAGE);
+        let headers = fixtures.first(PAGE);
         let slow: Vec<String> = headers.iter().map(|header| slow_string(header.view())).collect();
         assert_eq!(strings(headers), slow.concat().as_bytes());
         headers
@@ -23,7 +23,7 @@ pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
     let mut group = criterion.benchmark_group("encode/object");
     group.throughput(headers(PAGE));
     let prepare = || {
-        let headers = fixtures.history().first(PAGE);
+        let headers = fixtures.first(PAGE);
         for header in headers {
             let object = objects(std::slice::from_ref(header));
             let object = str::from_utf8(&object).expect("text");

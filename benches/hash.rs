@@ -18,7 +18,7 @@ pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
         for header in mainnet01() {
             assert_eq!(merkle::block_hash(header.view()), header.view().hash());
         }
-        fixtures.history().first(PAGE)
+        fixtures.first(PAGE)
     };
     time(&mut group, "page_360", prepare, |headers| all(headers, merkle::block_hash));
     group.finish();
@@ -31,7 +31,7 @@ pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
             number.reverse();
             assert!(Target::from_le(number) <= header.view().target());
         }
-        fixtures.history().first(PAGE)
+        fixtures.first(PAGE)
     };
     time(&mut group, "page_360", prepare, |headers| all(headers, pow_hash));
     group.finish();

@@ -10,15 +10,18 @@ mod branch;
 mod decode;
 mod encode;
 mod hash;
+mod http;
+mod lookup;
 mod range;
 mod replay;
+mod stream;
 
 use std::cell::LazyCell;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use fixtures::Fixtures;
+use fixtures::{Fixtures, Shape};
 use plait_engine::header::LEN;
 
 /// As in the server.
@@ -28,17 +31,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn main() {
+    let shape = Shape::from_env();
+    let (warm_up, measurement) = if shape.is_quick() { (100, 500) } else { (500, 2000) };
     let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_millis(warm_up))
+        .measurement_time(Duration::from_millis(measurement))
         .configure_from_args();
-    let fixtures = Fixtures::default();
+    let fixtures = Fixtures::new(shape);
     decode::stage(&mut criterion, &fixtures);
     hash::stage(&mut criterion, &fixtures);
     encode::stage(&mut criterion, &fixtures);
     ancestors::stage(&mut criterion);
+    lookup::stage(&mut criterion, &fixtures);
     branch::stage(&mut criterion, &fixtures);
     range::stage(&mut criterion, &fixtures);
+    stream::stage(&mut criterion, &fixtures);
+    http::stage(&mut criterion, &fixtures);
     replay::stage(&mut criterion);
     criterion.final_summary();
 }
@@ -56,6 +64,14 @@ fn time<T, R>(
         let prepared = LazyCell::force(&prepared);
         bencher.iter(|| routine(prepared));
     });
+}
+
+/// Whether a bench of this name may be asked for: what has to be known of the data before it is
+/// prepared is then worth making.
+fn is_wanted(name: &str) -> bool {
+    let mut filters = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+    filters.peek().is_none()
+        || filters.any(|filter| name.contains(&filter) || filter.contains(['(', '[', '.', '*']))
 }
 
 /// What a routine takes in or out at a time.

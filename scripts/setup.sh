@@ -4,7 +4,9 @@
 #   setup.sh build    compilers, libclang, Rust
 #   setup.sh check    build, rustfmt, clippy
 #   setup.sh run      build, curl
-#   setup.sh          everything, with ccache
+#   setup.sh bench    build, and where they can be had wrk and nginx
+#   setup.sh count    build, and where it can be had valgrind
+#   setup.sh          everything but what benches want, with ccache
 #
 # Debian packages come from apt-get, as root or through a sudo that asks for no password. Otherwise
 # the script ends with the command to run. It looks for the thing, not for the package: a compiler
@@ -147,6 +149,39 @@ check_ccache() {
     fi
 }
 
+has_nginx() {
+    have nginx || [ -x /usr/sbin/nginx ]
+}
+
+# Debian starts nginx as soon as it is installed. The benches start one of their own.
+stop_nginx() {
+    if [ -d /run/systemd/system ] && have systemctl; then
+        as_root systemctl disable --now nginx >/dev/null 2>&1 || true
+    elif [ -x /etc/init.d/nginx ]; then
+        as_root /etc/init.d/nginx stop >/dev/null 2>&1 || true
+    fi
+}
+
+# Benches do without: what they cannot measure they say.
+check_peers() { # check_peers PROGRAM PACKAGE...
+    missing=
+    while [ $# -gt 0 ]; do
+        have "$1" || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
+        shift 2
+    done
+    [ -n "$missing" ] || return 0
+    if ! have apt-get || ! as_root true; then
+        echo "setup: not installed:$missing. What needs it will not be measured." >&2
+        return 0
+    fi
+    had_nginx=$(has_nginx && echo yes || echo no)
+    echo "setup: installing$missing" >&2
+    if ! { update && install "$missing"; }; then
+        echo "setup: that failed. What needs it will not be measured." >&2
+    fi
+    if [ "$had_nginx" = no ] && has_nginx; then stop_nginx; fi
+}
+
 check_rust
 check_packages
 if [ -n "$packages" ]; then
@@ -177,6 +212,8 @@ fi
 check_ccache
 case $goal in
 check | all) check_lints ;;
+bench) check_peers wrk wrk nginx nginx-light ;;
+count) check_peers valgrind valgrind ;;
 esac
 if [ "$goal" = all ]; then
     echo "setup: everything is here" >&2
