@@ -143,6 +143,23 @@ impl Bridge {
         Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop }
     }
 
+    /// The next chunk of `scan`, if it is in memory.
+    fn chunk_in_place(&self, scan: &mut Scan) -> Option<Result<Chunk, Error>> {
+        let view = self.reader.view().cached();
+        match catch_unwind(AssertUnwindSafe(|| scan.next(&view, self.stream_headers))) {
+            Ok(Err(QueryError::Cold)) => None,
+            Ok(Err(error)) => Some(told(Err(error))),
+            Ok(Ok(records)) => {
+                let slices = records.map(Records::into_slices);
+                Some(Ok(Chunk { scan: None, slices, resume: scan.cursor() }))
+            }
+            Err(_) => {
+                tracing::error!("a read of the database panicked");
+                Some(Err(Error::Bug))
+            }
+        }
+    }
+
     /// One chunk of a stream; waits for a place as long as it takes, for the client has waited too.
     async fn chunk<F>(self, job: F) -> Result<Chunk, Error>
     where
@@ -198,6 +215,7 @@ pub(crate) struct Feed {
 
 enum State {
     Idle(Scan),
+    Read(Result<Chunk, Error>),
     Reading(JoinHandle<Result<Chunk, Error>>),
     Ended,
 }
@@ -205,27 +223,35 @@ enum State {
 impl Source for Feed {
     fn prefetch(&mut self) {
         self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::Idle(scan) => {
-                let job = next_chunk(scan, self.bridge.stream_headers);
-                State::Reading(tokio::spawn(self.bridge.clone().chunk(job)))
-            }
-            state @ (State::Reading(_) | State::Ended) => state,
+            State::Idle(mut scan) => match self.bridge.chunk_in_place(&mut scan) {
+                Some(chunk) => {
+                    State::Read(chunk.map(|chunk| Chunk { scan: Some(scan), ..chunk }))
+                }
+                None => {
+                    let job = next_chunk(scan, self.bridge.stream_headers);
+                    State::Reading(tokio::spawn(self.bridge.clone().chunk(job)))
+                }
+            },
+            state @ (State::Read(_) | State::Reading(_) | State::Ended) => state,
         };
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, Cut>> {
         self.prefetch();
-        let State::Reading(read) = &mut self.state else {
+        if matches!(self.state, State::Ended) {
             return Poll::Ready(Ok(Step::End));
-        };
+        }
         if let Some(resume) = self.resume
             && self.stop.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Ok(Step::Stop(resume)));
         }
-        let read = std::task::ready!(Pin::new(read).poll(cx));
-        self.state = State::Ended;
-        let Ok(Ok(chunk)) = read else {
+        if let State::Reading(read) = &mut self.state {
+            // A job that was aborted or panicked has no chunk either.
+            let read = std::task::ready!(Pin::new(read).poll(cx));
+            self.state = State::Read(read.unwrap_or(Err(Error::Bug)));
+        }
+        let State::Read(Ok(chunk)) = mem::replace(&mut self.state, State::Ended) else {
             return Poll::Ready(Err(Cut::Failed));
         };
         self.resume = chunk.resume;

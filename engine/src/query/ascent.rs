@@ -1,12 +1,13 @@
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
+
 use super::QueryError;
 use super::blocks::Blocks;
 use super::records::Sink;
 use crate::header::{HeaderRef, LEN};
 use crate::store::{From, StoreError};
-use crate::tree::Place;
-use crate::types::{BlockHeight, Rank};
+use crate::types::{BlockHash, BlockHeight, Rank};
 
 /// Siblings of the trunk that are read together.
 const SIBLINGS: usize = 512;
@@ -70,7 +71,7 @@ impl Blocks<'_> {
         last: BlockHeight,
         out: &mut Sink,
     ) -> Result<(), QueryError> {
-        let mut next = first;
+        let (mut next, mut kept) = (first, None);
         let siblings = self.forest().nodes_from(first).map(|id| self.forest().rank(id));
         let siblings = siblings.take_while(|rank| rank.height <= last);
         let mut siblings = siblings.filter(|rank| is_behind(from, *rank)).peekable();
@@ -90,15 +91,39 @@ impl Blocks<'_> {
             for (rank, header) in some.iter().zip(headers.chunks_exact(LEN)) {
                 if rank.height >= next {
                     // The block of the trunk at this height may come before its sibling.
-                    let is_before = self.rank(Place::Trunk(rank.height))? < *rank;
+                    let is_before = self.trunk_hash(rank.height, &mut kept)? < rank.hash;
                     let end = if is_before { Some(rank.height) } else { rank.height.parent() };
-                    next = self.push_between(from, next, end, out)?;
+                    next = self.push_between(from, next, end, &mut kept, out)?;
                 }
                 out.push_copy(header);
             }
         }
-        self.push_between(from, next, Some(last), out)?;
+        self.push_between(from, next, Some(last), &mut kept, out)?;
         Ok(())
+    }
+
+    /// The run with `height`: the one that is kept, if it has it.
+    fn kept<'k>(
+        &self,
+        height: BlockHeight,
+        kept: &'k mut Option<Kept>,
+    ) -> Result<&'k Kept, QueryError> {
+        if !kept.as_ref().is_some_and(|kept| kept.contains(height)) {
+            let (first, run) = self.run_with(height)?;
+            *kept = Some(Kept { first, run });
+        }
+        kept.as_ref().ok_or_else(|| StoreError::gap(self.chain(), height).into())
+    }
+
+    fn trunk_hash(
+        &self,
+        height: BlockHeight,
+        kept: &mut Option<Kept>,
+    ) -> Result<BlockHash, QueryError> {
+        let record = self.kept(height, kept)?.records(height, height);
+        let header = record.as_deref().and_then(|record| HeaderRef::parse(record).ok());
+        let hash = header.map(HeaderRef::hash);
+        hash.ok_or_else(|| StoreError::gap(self.chain(), height).into())
     }
 
     /// The records of these blocks, which are all that are beside the trunk between the first and the
@@ -132,17 +157,23 @@ impl Blocks<'_> {
         from: From,
         mut next: BlockHeight,
         end: Option<BlockHeight>,
+        kept: &mut Option<Kept>,
         out: &mut Sink,
     ) -> Result<BlockHeight, QueryError> {
         let Some(end) = end.filter(|end| next <= *end) else { return Ok(next) };
-        let is_first = next == height(from) && !matches!(from, From::Height(_));
-        if is_first && !is_behind(from, self.rank(Place::Trunk(next))?) {
-            next = BlockHeight::new(next.get().saturating_add(1));
+        if next == height(from) && !matches!(from, From::Height(_)) {
+            let first = Rank { height: next, hash: self.trunk_hash(next, kept)? };
+            if !is_behind(from, first) {
+                next = BlockHeight::new(next.get().saturating_add(1));
+            }
         }
         let most = u64::try_from(out.left()).unwrap_or(u64::MAX);
         if next <= end && most > 0 {
             let last = end.min(BlockHeight::new(next.get().saturating_add(most - 1)));
-            self.push_trunk(next, last, out)?;
+            match kept.as_ref().and_then(|kept| kept.records(next, last)) {
+                Some(records) => out.push(&records),
+                None => self.push_trunk(next, last, out)?,
+            }
         }
         Ok(BlockHeight::new(end.get().saturating_add(1)))
     }
@@ -175,6 +206,27 @@ impl Blocks<'_> {
             }
             some = SIBLINGS;
         }
+    }
+}
+
+/// A run that siblings were compared with.
+struct Kept {
+    first: BlockHeight,
+    run: Bytes,
+}
+
+impl Kept {
+    fn contains(&self, height: BlockHeight) -> bool {
+        self.records(height, height).is_some()
+    }
+
+    /// The records from one height to another, if all are of this run.
+    fn records(&self, first: BlockHeight, last: BlockHeight) -> Option<Bytes> {
+        let number = |height: BlockHeight| {
+            usize::try_from(height.get().checked_sub(self.first.get())?).ok()
+        };
+        let (start, end) = (number(first)? * LEN, (number(last)? + 1) * LEN);
+        (end <= self.run.len()).then(|| self.run.slice(start..end))
     }
 }
 

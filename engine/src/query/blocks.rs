@@ -116,6 +116,16 @@ impl<'a> Blocks<'a> {
         self.snapshot.sealed_header(id, height)
     }
 
+    /// The run with the block of the trunk at `height`, and the height of its first header.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blocks::place`].
+    pub(super) fn run_with(&self, height: BlockHeight) -> Result<(BlockHeight, Bytes), StoreError> {
+        let id = self.run(&self.trunk(height)?, height);
+        Ok((id.first, self.snapshot.ascending(id)?))
+    }
+
     /// All headers of the run that begins at `first`, by ascending height.
     ///
     /// # Errors
