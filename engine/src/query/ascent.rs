@@ -12,6 +12,9 @@ use crate::types::{BlockHash, BlockHeight, Rank};
 /// Siblings of the trunk that are read together.
 const SIBLINGS: usize = 512;
 
+/// Siblings of a run with which it is kept in memory in one piece: 650 kB at most.
+const MERGED_MAX: usize = 2048;
+
 /// Where there are more heights for each sibling they are looked up one by one; else an iterator
 /// reads them faster than that, also over what RocksDB has still to forget.
 const HEIGHTS_PER_SIBLING: u64 = 8;
@@ -42,8 +45,18 @@ impl Blocks<'_> {
             self.ascend_loose(from, max.min(below), out)?;
         }
         let last = BlockHeight::new(trunk.end().get() - 1);
-        if start <= last && max >= trunk.first() {
-            self.ascend_trunk(from, start.max(trunk.first()), max.min(last), out)?;
+        let mut next = start.max(trunk.first());
+        while next <= max.min(last) && out.left() > 0 {
+            let (first, end) = self.run_heights(next);
+            let siblings = self.forest().count(first, end);
+            if siblings <= MERGED_MAX {
+                let records = self.merged(next, siblings)?;
+                out.push(&part(&records, from, max));
+            } else {
+                let last = BlockHeight::new(end.get() - 1).min(max);
+                self.ascend_beside(from, next, last, out)?;
+            }
+            next = end;
         }
         if max >= trunk.end() {
             let from = if start < trunk.end() { From::Height(trunk.end()) } else { from };
@@ -63,8 +76,26 @@ impl Blocks<'_> {
         Ok(())
     }
 
+    /// All records of the heights of a run of the trunk, siblings too, by ascending rank; cached.
+    fn merged(&self, height: BlockHeight, siblings: usize) -> Result<Bytes, QueryError> {
+        if siblings == 0 {
+            return Ok(self.run_with(height)?.1);
+        }
+        let id = self.run_id(height)?;
+        let (first, end) = self.run_heights(height);
+        if let Some(records) = self.snapshot().recall_merged(id, siblings)? {
+            return Ok(records);
+        }
+        let mut out = Sink::new(usize::MAX);
+        let last = BlockHeight::new(end.get() - 1);
+        self.ascend_beside(From::Height(first), first, last, &mut out)?;
+        let records = Bytes::from(out.finish().0.into_slices().concat());
+        self.snapshot().remember_merged(id, siblings, records.clone());
+        Ok(records)
+    }
+
     /// The trunk from `first` to `last` and what is beside it.
-    fn ascend_trunk(
+    fn ascend_beside(
         &self,
         from: From,
         first: BlockHeight,
@@ -236,6 +267,26 @@ const fn height(from: From) -> BlockHeight {
         From::Height(height) => height,
         From::Rank(rank) | From::After(rank) => rank.height,
     }
+}
+
+/// The records of an ascending scan up to the height `max` among these, which are by ascending rank.
+fn part(records: &Bytes, from: From, max: BlockHeight) -> Bytes {
+    let rank = |number: usize| {
+        let record = records.get(number * LEN..number.saturating_add(1) * LEN)?;
+        HeaderRef::parse(record).ok().map(HeaderRef::rank)
+    };
+    // The first number from which on it holds.
+    let search = |holds: &dyn Fn(Rank) -> bool| {
+        let (mut low, mut high) = (0, records.len() / LEN);
+        while low < high {
+            let middle = low.midpoint(high);
+            if rank(middle).is_some_and(holds) { high = middle } else { low = middle + 1 }
+        }
+        low
+    };
+    let start = search(&|rank| is_behind(from, rank));
+    let end = search(&|rank| rank.height > max);
+    records.slice(start * LEN..end.max(start) * LEN)
 }
 
 /// Whether a block is a part of an ascending scan.

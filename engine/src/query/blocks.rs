@@ -116,6 +116,22 @@ impl<'a> Blocks<'a> {
         self.snapshot.sealed_header(id, height)
     }
 
+    /// The name of the run with the block of the trunk at `height`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if the trunk has no such height.
+    pub(super) fn run_id(&self, height: BlockHeight) -> Result<RunId, StoreError> {
+        Ok(self.run(&self.trunk(height)?, height))
+    }
+
+    /// Where the run with `height` begins, and the height behind it, as far as there is a trunk.
+    pub(super) fn run_heights(&self, height: BlockHeight) -> (BlockHeight, BlockHeight) {
+        let (length, trunk) = (self.forest.run_length(), self.forest.trunk());
+        let first = trunk.map_or(height, Trunk::first).max(length.start(height));
+        (first, trunk.map_or(height, Trunk::end).min(length.end(height)))
+    }
+
     /// The run with the block of the trunk at `height`, and the height of its first header.
     ///
     /// # Errors

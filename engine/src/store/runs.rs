@@ -45,6 +45,8 @@ enum Name {
     Ascending(RunId),
     /// The same, the highest header first.
     Descending(RunId),
+    /// The same with all siblings, of which there are so many: those of one trunk only get more.
+    Merged(RunId, usize),
     /// Some ancestors of this block, which is the first, by descending height.
     Line(BlockHash),
 }
@@ -159,6 +161,27 @@ impl Snapshot {
         let line = Bytes::from(line);
         runs.insert(name, line.clone());
         Ok(line)
+    }
+
+    /// A run with its siblings, if it is in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Cold`] if it is not, and the disk is not to be waited for.
+    pub fn recall_merged(
+        &self,
+        id: RunId,
+        siblings: usize,
+    ) -> Result<Option<Bytes>, StoreError> {
+        match self.store().caches.runs.get(&Name::Merged(id, siblings)) {
+            None if self.is_cached_only() => Err(StoreError::Cold),
+            records => Ok(records),
+        }
+    }
+
+    /// Keeps a run with its siblings in memory.
+    pub fn remember_merged(&self, id: RunId, siblings: usize, records: Bytes) {
+        self.store().caches.runs.insert(Name::Merged(id, siblings), records);
     }
 
     /// Where this block was found before, if it was of a trunk.

@@ -229,6 +229,13 @@ impl Forest {
         self.order.get(start..).unwrap_or_default().iter().copied()
     }
 
+    /// The number of nodes at heights from `first` up to `end`, which is not among them.
+    #[must_use]
+    pub fn count(&self, first: BlockHeight, end: BlockHeight) -> usize {
+        let below = |height| self.order.partition_point(|id| self.rank(*id).height < height);
+        below(end).saturating_sub(below(first))
+    }
+
     /// The heaviest block: the tip of the canonical chain. Of equals, that of the smaller hash. It
     /// is never sealed.
     #[must_use]
