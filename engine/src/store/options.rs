@@ -38,6 +38,8 @@ pub(super) fn database() -> Options {
     options.set_paranoid_checks(true);
     // Every file stays open: a lookup never waits for the table cache.
     options.set_max_open_files(-1);
+    // Streams read runs one behind the other: the kernel may read ahead where it sees that.
+    options.set_advise_random_on_open(false);
     // Otherwise opening reads the properties of every file again, for numbers that nobody needs.
     options.set_skip_stats_update_on_db_open(true);
     // Dirty pages go out steadily rather than in one long stall.
