@@ -1,14 +1,15 @@
-//! Random forests and queries: the sweep against the walk of every parent.
+//! Random forests, sealed or not, and queries: the sweep against the walk of every parent.
 #![no_main]
 #![expect(clippy::indexing_slicing, reason = "a wrong index is a bug here, and ends the run")]
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use plait_engine::tree::{Ancestors, Forest, NodeId};
+use plait_engine::tree::{Ancestors, Forest, Part, Place, Step};
+use plait_engine::types::RunLength;
 use plait_engine::{BlockHash, BlockHeight, Rank, Weight};
 use ruint::aliases::U256;
 
@@ -17,9 +18,6 @@ const BLOCKS_MAX: usize = 400;
 
 /// Bounds of each kind.
 const BOUNDS_MAX: usize = 40;
-
-/// Pages that are joined.
-const PAGES_MAX: usize = 8;
 
 /// A forest and a query. All numbers of blocks are taken modulo the blocks that there are.
 #[derive(Arbitrary, Debug)]
@@ -33,14 +31,18 @@ struct Case {
     max: Option<i16>,
     upper: Vec<u16>,
     lower: Vec<u16>,
+    /// Heights of a run, less one.
+    run_length: u8,
+    /// Heights at the tip that are not sealed; all, if there is none.
+    window: Option<u8>,
     /// When each block comes; blocks may wait for their parents.
     arrival: Vec<u8>,
-    blocks: Vec<Step>,
+    blocks: Vec<Stroke>,
 }
 
 /// How a block is drawn.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Step {
+enum Stroke {
     /// Above the block before.
     Straight,
     /// Above a block that was drawn so much earlier.
@@ -61,7 +63,9 @@ struct Drawn {
     blocks: Vec<Block>,
     /// The slow twin: the block below each block, if the two are linked.
     below: Vec<Option<usize>>,
-    forest: Arc<Forest>,
+    forest: Forest,
+    /// What is sealed, by height.
+    trunk: BTreeMap<BlockHeight, usize>,
 }
 
 fuzz_target!(|case: Case| {
@@ -85,10 +89,10 @@ impl Drawn {
         let mut blocks: Vec<Block> = Vec::new();
         for (i, step) in steps.iter().enumerate() {
             let (parent, height) = match *step {
-                Step::Straight => (i.checked_sub(1), None),
-                Step::Fork(back) => (i.checked_sub(1 + usize::from(back)), None),
-                Step::Root(up) => (None, Some(up)),
-                Step::Claim { parent, height } => {
+                Stroke::Straight => (i.checked_sub(1), None),
+                Stroke::Fork(back) => (i.checked_sub(1 + usize::from(back)), None),
+                Stroke::Root(up) => (None, Some(up)),
+                Stroke::Claim { parent, height } => {
                     (Some(usize::from(parent) % steps.len()), Some(height))
                 }
             };
@@ -115,13 +119,58 @@ impl Drawn {
         let mut order: Vec<usize> = (0..blocks.len()).collect();
         let arrival = |i: &usize| case.arrival.get(i % case.arrival.len().max(1)).copied();
         order.sort_by_key(arrival);
-        let mut forest = Forest::default();
-        for block in order.iter().map(|i| &blocks[*i]) {
+        let run_length = NonZeroU32::MIN.saturating_add(u32::from(case.run_length % 8));
+        let forest = Forest::new(RunLength::new(run_length), None);
+        let mut drawn = Self { blocks, below, forest, trunk: BTreeMap::new() };
+        let mut held = BTreeSet::new();
+        for block in order {
+            drawn.insert(block, &held);
+            held.insert(block);
+            if let Some(window) = case.window {
+                drawn.seal(window.into());
+            }
+        }
+        drawn
+    }
+
+    fn insert(&mut self, number: usize, held: &BTreeSet<usize>) {
+        let block = &self.blocks[number];
+        let below = self.below[number].filter(|below| held.contains(below));
+        let forest = &mut self.forest;
+        if forest.may_stand_on_trunk(block.rank.height, &block.parent) && below.is_some() {
+            forest.insert_on_trunk(block.rank, block.weight);
+        } else {
             forest.insert(block.rank, block.parent, block.weight);
             // A block that comes twice stays as it is.
             forest.insert(block.rank, hash(0), Weight::new(U256::MAX));
         }
-        Self { blocks, below, forest: Arc::new(forest) }
+    }
+
+    /// Takes the next steps, of which there must be an end.
+    fn seal(&mut self, window: u64) {
+        for _ in 0..4 * BLOCKS_MAX {
+            match self.forest.next_step(window) {
+                None => return,
+                Some(Step::Seal(nodes) | Step::SealBelow(nodes)) => {
+                    let numbers: Vec<usize> =
+                        nodes.iter().map(|id| self.number(self.forest.rank(*id))).collect();
+                    let sealed = numbers.iter().map(|i| (self.blocks[*i].rank.height, *i));
+                    self.trunk.extend(sealed);
+                    self.forest.seal(&nodes, self.blocks[numbers[0]].parent);
+                }
+                Some(Step::Unseal(from)) => {
+                    let back = self.trunk.split_off(&from);
+                    let ranks: Vec<Rank> = back.values().map(|i| self.blocks[*i].rank).collect();
+                    self.forest.unseal(from, &ranks);
+                }
+            }
+        }
+        panic!("sealing has no end");
+    }
+
+    fn number(&self, rank: Rank) -> usize {
+        let number = self.blocks.iter().position(|block| block.rank == rank);
+        number.unwrap_or_else(|| panic!("no block {rank:?}"))
     }
 
     fn index(&self, number: u16) -> usize {
@@ -132,9 +181,20 @@ impl Drawn {
         numbers.iter().take(BOUNDS_MAX).map(|number| self.index(*number)).collect()
     }
 
-    fn id(&self, block: usize) -> NodeId {
-        let found = self.forest.find(&self.blocks[block].rank.hash);
-        found.unwrap_or_else(|| panic!("block {block} is lost"))
+    fn place(&self, block: usize) -> Place {
+        let rank = self.blocks[block].rank;
+        match self.forest.find(&rank.hash) {
+            Some(id) => Place::Node(id),
+            None if self.trunk.get(&rank.height) == Some(&block) => Place::Trunk(rank.height),
+            None => panic!("block {block} is lost"),
+        }
+    }
+
+    fn rank(&self, place: Place) -> Rank {
+        match place {
+            Place::Node(id) => self.forest.rank(id),
+            Place::Trunk(height) => self.blocks[self.trunk[&height]].rank,
+        }
     }
 
     /// A block and all below it, from above.
@@ -142,66 +202,84 @@ impl Drawn {
         std::iter::successors(Some(block), |block| self.below[*block])
     }
 
-    /// Links, parts and tip do not depend on what came first.
+    /// Links, parts and tip do not depend on what came first, nor on what is sealed.
     fn check_forest(&self) {
         let forest = &self.forest;
-        assert_eq!(forest.len(), self.blocks.len());
-        let below = (0..self.blocks.len()).map(|block| forest.parent(self.id(block)));
-        assert!(below.eq(self.below.iter().map(|below| below.map(|below| self.id(below)))));
-        assert!(self.blocks.iter().enumerate().all(|(i, b)| forest.rank(self.id(i)) == b.rank));
-        let roots: BTreeSet<NodeId> = forest.roots().collect();
+        assert_eq!(forest.len(), self.blocks.len() as u64);
+        let below = (0..self.blocks.len()).map(|block| forest.parent(self.place(block)));
+        assert!(below.eq(self.below.iter().map(|below| below.map(|below| self.place(below)))));
+        let ranks = (0..self.blocks.len()).map(|block| self.rank(self.place(block)));
+        assert!(ranks.eq(self.blocks.iter().map(|block| block.rank)));
+        let roots: BTreeSet<Place> = forest.roots().map(Place::Node).collect();
         let without = (0..self.blocks.len()).filter(|block| self.below[*block].is_none());
-        assert_eq!(roots, without.map(|block| self.id(block)).collect());
+        let without = without.map(|block| self.place(block));
+        assert_eq!(roots, without.filter(|place| matches!(place, Place::Node(_))).collect());
         let heaviest = self.blocks.iter().max_by_key(|b| (b.weight, Reverse(b.rank.hash)));
         assert_eq!(forest.tip().map(|id| forest.rank(id)), heaviest.map(|block| block.rank));
     }
 
     /// The ancestor at a height is the block that walking comes to.
     fn check_ancestors(&self, block: usize) {
-        let id = self.id(block);
+        let place = self.place(block);
         let mut last = self.blocks[block].rank.height;
+        let mut join = None;
         for walked in self.lineage(block) {
             last = self.blocks[walked].rank.height;
-            assert_eq!(self.forest.ancestor(id, last), Some(self.id(walked)));
+            assert_eq!(self.forest.ancestor(place, last), Some(self.place(walked)));
+            let of_trunk = matches!(self.place(walked), Place::Trunk(_));
+            join = join.or(of_trunk.then_some(last));
         }
+        assert_eq!(self.forest.join(place), join);
         let outside = [last.parent(), self.blocks[block].rank.height.child()];
-        assert!(outside.into_iter().flatten().all(|at| self.forest.ancestor(id, at).is_none()));
+        assert!(outside.into_iter().flatten().all(|at| self.forest.ancestor(place, at).is_none()));
     }
 
-    /// The sweep is the walk; pages joined are the sweep; every cursor resumes it.
+    /// The sweep is the walk, in parts of any size; every cursor resumes it.
     fn check_sweep(&self, case: &Case) {
         let height = |from: Option<i16>, or| {
             BlockHeight::new(from.map_or(or, |from| case.base.saturating_add_signed(from.into())))
         };
         let (min, max) = (height(case.min, 0), height(case.max, u64::MAX));
         let (upper, lower) = (self.indices(&case.upper), self.indices(&case.lower));
-        let ids = |blocks: &[usize]| blocks.iter().map(|i| self.id(*i)).collect::<Vec<_>>();
-        let (upper_ids, lower_ids) = (ids(&upper), ids(&lower));
-        let sweep = || Ancestors::new(Arc::clone(&self.forest), &upper_ids, &lower_ids, min, max);
+        let places = |blocks: &[usize]| blocks.iter().map(|i| self.place(*i)).collect::<Vec<_>>();
+        let (upper_places, lower_places) = (places(&upper), places(&lower));
+        let sweep = || Ancestors::new(&self.forest, &upper_places, &lower_places, min, max);
 
         let walk = self.walk(&upper, &lower, min, max);
-        assert_eq!(sweep().collect::<Vec<_>>(), walk, "the sweep is not the walk");
+        assert_eq!(self.rest(sweep(), u64::MAX), walk, "the sweep is not the walk");
+        let limit = u64::from(case.limit).max(1);
+        assert_eq!(self.rest(sweep(), limit), walk, "its parts are not the walk");
 
-        let limit = usize::from(case.limit).max(1);
-        let (mut pages, mut next) = (Vec::new(), walk.first().copied());
-        for _ in 0..PAGES_MAX {
-            let mut page = sweep();
-            if let Some(next) = next {
-                page.skip_to(next);
-            }
-            pages.extend(page.by_ref().take(limit));
-            next = page.peek();
-            if next.is_none() {
-                break;
+        let cursor = self.index(case.cursor);
+        let mut resumed = sweep();
+        let found = resumed.skip_to(&self.forest, self.place(cursor));
+        let cursor = self.blocks[cursor].rank;
+        let rest = walk.iter().position(|rank| *rank == cursor);
+        assert_eq!(found, rest.is_some(), "a cursor is taken for what it is not");
+        let mut ranks = self.rest(resumed, limit);
+        // Siblings before the cursor are the caller's to drop.
+        ranks.retain(|rank| rank.height < cursor.height || rank.hash >= cursor.hash);
+        assert_eq!(ranks, rest.map_or(&[][..], |at| &walk[at..]), "a cursor does not resume");
+    }
+
+    /// All that is left of a sweep, block by block.
+    fn rest(&self, mut sweep: Ancestors, blocks_max: u64) -> Vec<Rank> {
+        let mut ranks = Vec::new();
+        while let Some(part) = sweep.next(&self.forest, blocks_max) {
+            match part {
+                Part::Level(places) => {
+                    let mut level: Vec<Rank> = places.iter().map(|at| self.rank(*at)).collect();
+                    level.sort();
+                    ranks.extend(level);
+                }
+                Part::Line { top, bottom } => {
+                    let line = std::iter::successors(Some(top), |at| self.forest.parent(*at));
+                    let line = line.take_while(|at| self.forest.height(*at) >= bottom);
+                    ranks.extend(line.map(|at| self.rank(at)));
+                }
             }
         }
-        assert_eq!(pages, walk[..walk.len().min(PAGES_MAX * limit)], "pages tear or repeat");
-
-        let cursor = self.blocks[self.index(case.cursor)].rank;
-        let mut resumed = sweep();
-        resumed.skip_to(cursor);
-        let rest = walk.iter().position(|rank| *rank == cursor).map_or(&[][..], |at| &walk[at..]);
-        assert_eq!(resumed.collect::<Vec<_>>(), rest, "a cursor does not resume");
+        ranks
     }
 
     /// The slow twin: walks every parent of every bound.
