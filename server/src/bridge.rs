@@ -223,15 +223,14 @@ enum State {
 impl Source for Feed {
     fn prefetch(&mut self) {
         self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::Idle(mut scan) => match self.bridge.chunk_in_place(&mut scan) {
-                Some(chunk) => {
+            State::Idle(mut scan) => {
+                if let Some(chunk) = self.bridge.chunk_in_place(&mut scan) {
                     State::Read(chunk.map(|chunk| Chunk { scan: Some(scan), ..chunk }))
-                }
-                None => {
+                } else {
                     let job = next_chunk(scan, self.bridge.stream_headers);
                     State::Reading(tokio::spawn(self.bridge.clone().chunk(job)))
                 }
-            },
+            }
             state @ (State::Read(_) | State::Reading(_) | State::Ended) => state,
         };
     }

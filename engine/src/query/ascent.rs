@@ -253,9 +253,8 @@ impl Kept {
 
     /// The records from one height to another, if all are of this run.
     fn records(&self, first: BlockHeight, last: BlockHeight) -> Option<Bytes> {
-        let number = |height: BlockHeight| {
-            usize::try_from(height.get().checked_sub(self.first.get())?).ok()
-        };
+        let number =
+            |height: BlockHeight| usize::try_from(height.get().checked_sub(self.first.get())?).ok();
         let (start, end) = (number(first)? * LEN, (number(last)? + 1) * LEN);
         (end <= self.run.len()).then(|| self.run.slice(start..end))
     }

@@ -35,7 +35,7 @@ impl View {
         chain: ChainId,
         query: &BranchQuery,
     ) -> Result<Page<Records>, QueryError> {
-        let Some(blocks) = self.blocks(chain) else { return self.nothing(query) };
+        let Some(blocks) = self.blocks(chain) else { return nothing(query) };
         let bounds = blocks.bounds(query)?;
         blocks.branch(&bounds, query, query.cursor, query.limit)
     }
@@ -53,16 +53,16 @@ impl View {
         let page = self.branch_headers(chain, query)?;
         Ok(Page { items: page.items.iter().map(HeaderRef::hash).collect(), next: page.next })
     }
+}
 
-    /// The answer of a chain that the network does not have: no block is known.
-    pub(super) fn nothing(&self, query: &BranchQuery) -> Result<Page<Records>, QueryError> {
-        let cursor = query.cursor.map(Cursor::hash);
-        let lower = query.bounds.lower.iter().copied();
-        let lower = lower.filter(|_| query.unknown_lower == UnknownLower::Refuse);
-        match query.bounds.upper.iter().copied().chain(lower).chain(cursor).next() {
-            Some(hash) => Err(QueryError::UnknownHash(hash)),
-            None => Ok(Page { items: Records::default(), next: None }),
-        }
+/// The answer of a chain that the network does not have: no block is known.
+pub(super) fn nothing(query: &BranchQuery) -> Result<Page<Records>, QueryError> {
+    let cursor = query.cursor.map(Cursor::hash);
+    let lower = query.bounds.lower.iter().copied();
+    let lower = lower.filter(|_| query.unknown_lower == UnknownLower::Refuse);
+    match query.bounds.upper.iter().copied().chain(lower).chain(cursor).next() {
+        Some(hash) => Err(QueryError::UnknownHash(hash)),
+        None => Ok(Page { items: Records::default(), next: None }),
     }
 }
 
@@ -132,7 +132,7 @@ impl Blocks<'_> {
                     _ => self.push_line(top, bottom, &mut out)?,
                 },
                 Part::Level(places) => {
-                    self.push_level(&places, from.take(), &mut nodes, &mut out)?
+                    self.push_level(&places, from.take(), &mut nodes, &mut out)?;
                 }
             }
         }

@@ -1,4 +1,4 @@
-use super::branch::Found;
+use super::branch::{Found, nothing};
 use super::records::Sink;
 use super::{BranchQuery, Cursor, QueryError, RangeQuery, Records, View};
 use crate::store::From;
@@ -52,7 +52,7 @@ impl View {
     /// As for [`View::branch_headers`].
     pub fn branch_scan(&self, chain: ChainId, query: &BranchQuery) -> Result<Scan, QueryError> {
         let Some(blocks) = self.blocks(chain) else {
-            return self.nothing(query).map(|_| Scan { chain, rest: Rest::End });
+            return nothing(query).map(|_| Scan { chain, rest: Rest::End });
         };
         let found = (blocks.forest().generation(), blocks.bounds(query)?);
         let first = blocks.branch(&found.1, query, query.cursor, 0)?.next;

@@ -168,11 +168,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// [`StoreError::Cold`] if it is not, and the disk is not to be waited for.
-    pub fn recall_merged(
-        &self,
-        id: RunId,
-        siblings: usize,
-    ) -> Result<Option<Bytes>, StoreError> {
+    pub fn recall_merged(&self, id: RunId, siblings: usize) -> Result<Option<Bytes>, StoreError> {
         match self.store().caches.runs.get(&Name::Merged(id, siblings)) {
             None if self.is_cached_only() => Err(StoreError::Cold),
             records => Ok(records),

@@ -1,4 +1,4 @@
-use super::{Forest, Place};
+use super::{Forest, Place, Trunk};
 use crate::types::BlockHeight;
 
 /// Blocks of a set of ancestors that come next.
@@ -139,7 +139,7 @@ impl Ancestors {
     fn bottom(&self, forest: &Forest, top: Place, blocks_max: u64) -> BlockHeight {
         let height = forest.height(top);
         let end = match top {
-            Place::Trunk(_) => forest.trunk().map_or(height, |trunk| trunk.first()),
+            Place::Trunk(_) => forest.trunk().map_or(height, Trunk::first),
             Place::Node(id) => forest.rank(forest.root(id)).height,
         };
         let most = BlockHeight::new(height.get().saturating_sub(blocks_max.max(1) - 1));
