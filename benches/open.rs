@@ -52,7 +52,7 @@ fn size(folder: &Path) -> String {
     format!("{} MB on disk", bytes / 1_000_000)
 }
 
-fn count(folder: &Path) -> usize {
+fn count(folder: &Path) -> u64 {
     let reader = Engine::open_read_only(folder).expect("the database opens");
     let view = reader.view();
     reader.version().chain_ids().map(|chain| view.block_count(chain)).sum()
