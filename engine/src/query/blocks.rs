@@ -216,21 +216,19 @@ impl<'a> Blocks<'a> {
         bottom: BlockHeight,
         out: &mut Sink,
     ) -> Result<(), QueryError> {
-        let root = self.forest.rank(self.forest.root(top)).height;
         loop {
             let height = self.forest.rank(top).height;
-            let floor = self.forest.run_length().start(height).max(root);
+            let start = self.forest.run_length().start(height);
             let head = self.head(top, height);
             let highest = self.forest.rank(head);
-            let count = highest.height.get() - floor.get() + 1;
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            let line = self.snapshot.line(self.chain, highest.hash, count, || {
-                self.forest.line(head, floor).map(|id| self.forest.rank(id)).collect()
-            })?;
             let before = highest.height.get() - height.get();
-            let behind = highest.height.get() - floor.max(bottom).get() + 1;
-            out.push(&slice(&line, before, behind).ok_or_else(|| self.gap(floor))?);
-            let below = floor.parent().filter(|_| floor > bottom);
+            let behind = highest.height.get() - start.max(bottom).get() + 1;
+            let count = usize::try_from(behind).unwrap_or(usize::MAX);
+            let line = self.snapshot.line(self.chain, highest.hash, count, || {
+                self.forest.line(head, start).map(|id| self.forest.rank(id)).collect()
+            })?;
+            out.push(&slice(&line, before, behind).ok_or_else(|| self.gap(start))?);
+            let below = start.parent().filter(|_| start > bottom);
             let next = below.and_then(|below| self.forest.ancestor(Place::Node(top), below));
             match next {
                 Some(Place::Node(next)) => top = next,
@@ -239,14 +237,18 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The block that a part of a line is known by: the highest of its heights on the way to the
-    /// tip, so that all who ask for blocks of that way share it.
+    /// The block that a part of a line is known by: above the trunk the highest of its heights on
+    /// the way to the tip, so that all who ask for blocks of that way share it.
     fn head(&self, top: NodeId, height: BlockHeight) -> NodeId {
-        let Some(tip) = self.forest.tip() else { return top };
-        let is_on_way = self.forest.ancestor(Place::Node(tip), height) == Some(Place::Node(top));
+        let above_trunk = self.forest.trunk().is_none_or(|trunk| trunk.end() <= height);
+        let Some(tip) = self.forest.tip().filter(|_| above_trunk) else { return top };
         let last = self.forest.run_length().last(height).min(self.forest.rank(tip).height);
         match self.forest.ancestor(Place::Node(tip), last) {
-            Some(Place::Node(head)) if is_on_way => head,
+            Some(head @ Place::Node(id))
+                if self.forest.ancestor(head, height) == Some(Place::Node(top)) =>
+            {
+                id
+            }
             _ => top,
         }
     }

@@ -138,16 +138,13 @@ impl Ancestors {
     /// Down to where the only path goes on as it is.
     fn bottom(&self, forest: &Forest, top: Place, blocks_max: u64) -> BlockHeight {
         let height = forest.height(top);
-        let end = match top {
-            Place::Trunk(_) => forest.trunk().map_or(height, Trunk::first),
-            Place::Node(id) => forest.rank(forest.root(id)).height,
-        };
         let most = BlockHeight::new(height.get().saturating_sub(blocks_max.max(1) - 1));
-        let mut bottom = self.min.max(end).max(most);
+        let mut bottom = self.min.max(most);
         // A pending bound is below; that its path is another one is not said.
         if let Some(above) = self.pending.last().and_then(|place| forest.height(*place).child()) {
             bottom = bottom.max(above);
         }
+        bottom = bottom.max(lowest_alike(forest, top, bottom));
         for lower in &self.lower {
             let meet = meet(forest, top, *lower, bottom);
             bottom = bottom.max(meet.and_then(BlockHeight::child).unwrap_or(bottom));
@@ -158,6 +155,23 @@ impl Ancestors {
     fn end(&mut self) {
         self.pending.clear();
         self.upper.clear();
+    }
+}
+
+/// The lowest height from `bottom` on down to which a block and its ancestors are all of the trunk,
+/// or all nodes.
+fn lowest_alike(forest: &Forest, top: Place, bottom: BlockHeight) -> BlockHeight {
+    let trunk = forest.trunk();
+    match top {
+        Place::Trunk(height) => trunk.map_or(height, Trunk::first),
+        // Below the trunk there may be nodes again.
+        Place::Node(_)
+            if trunk.is_none_or(|trunk| trunk.first() <= bottom)
+                && matches!(forest.ancestor(top, bottom), Some(Place::Node(_))) =>
+        {
+            bottom
+        }
+        Place::Node(id) => forest.rank(forest.root(id)).height,
     }
 }
 
