@@ -25,6 +25,7 @@ mod node;
 mod ranges;
 mod replay;
 mod rocks;
+mod runs;
 mod tidy;
 mod validation;
 mod vectors;

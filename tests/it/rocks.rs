@@ -90,6 +90,13 @@ pub(crate) fn put_meta(dir: &Path, name: &str, value: &[u8]) {
     db.put_cf(db.cf_handle("meta").unwrap(), name, value).unwrap();
 }
 
+/// Sets a row of a column family of the database in `dir`.
+pub(crate) fn put_row(dir: &Path, column: &str, key: &[u8], value: &[u8]) {
+    let names = Column::ALL.map(Column::name);
+    let db = DB::open_cf(&Options::default(), Store::path(dir), names).unwrap();
+    db.put_cf(db.cf_handle(column).unwrap(), key, value).unwrap();
+}
+
 /// Adds a column family to the database in `dir`.
 pub(crate) fn add_column(dir: &Path, name: &str) {
     let names = Column::ALL.map(Column::name);

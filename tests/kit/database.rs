@@ -80,6 +80,12 @@ impl Database {
         Self { writer, reader, folder }
     }
 
+    /// Closes the database and keeps its folder.
+    #[must_use]
+    pub fn close(self) -> TempDir {
+        self.folder
+    }
+
     /// What answers queries.
     #[must_use]
     pub const fn reader(&self) -> &Reader {

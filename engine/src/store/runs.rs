@@ -5,7 +5,7 @@ use zerocopy::IntoBytes;
 
 use super::{Column, Snapshot, StoreError, TrunkKey};
 use crate::header::{HeaderRef, LEN};
-use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+use crate::types::{BlockHash, BlockHeight, ChainId, Rank, RunLength};
 
 /// Bytes of runs that are kept in memory: those of 1.7 M headers.
 const CACHE_BYTES: u64 = 512 << 20;
@@ -198,17 +198,17 @@ impl Snapshot {
         }
         let key = TrunkKey::new(id.chain, id.first);
         let run = self.get(Column::Trunk, key.as_bytes())?;
-        let run = run.filter(|run| is_run(run, id.chain, id.first, self.meta().run_length.get()));
+        let run = run.filter(|run| is_run(run, id.chain, id.first, self.meta().run_length));
         let run = run.ok_or_else(|| StoreError::damaged(Column::Trunk, key.as_bytes()))?;
         Ok(Bytes::copy_from_slice(&run))
     }
 }
 
-/// Whether these are the headers of consecutive heights of `chain` from `first` on, each the parent
-/// of the next.
-pub(super) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: u32) -> bool {
-    let count = run.len() / LEN;
-    let whole = !run.is_empty() && run.len().is_multiple_of(LEN);
+/// Whether these are the headers of `chain` from the height `first` on to where a run ends, each the
+/// parent of the next.
+pub(super) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: RunLength) -> bool {
+    let count = length.end(first).get() - first.get();
+    let whole = run.len() as u64 == count.saturating_mul(LEN as u64);
     let mut next = (Some(first), None);
     let mut fits = |record: &[u8]| {
         HeaderRef::parse(record).is_ok_and(|header| {
@@ -219,5 +219,5 @@ pub(super) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: u32
             fits
         })
     };
-    whole && count <= length as usize && run.chunks_exact(LEN).all(&mut fits)
+    whole && run.chunks_exact(LEN).all(&mut fits)
 }

@@ -140,7 +140,7 @@ impl Snapshot {
         if typed.chain() != chain {
             return Ok(None);
         }
-        let fits = is_run(run, chain, typed.first(), self.meta().run_length.get());
+        let fits = is_run(run, chain, typed.first(), self.meta().run_length);
         let lowest = run.get(..LEN).filter(|_| fits).ok_or_else(damaged)?;
         let parent = HeaderRef::parse(lowest).map_err(|_| damaged())?.parent();
         let blocks = (run.len() / LEN) as u64;
