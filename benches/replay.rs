@@ -84,6 +84,7 @@ impl Database {
         let mut replay = Replay::new(writer, verifier, Admission::Genesis, false, &stop);
         let summary = replay.run(source.as_mut(), &mut |_| ()).expect("the dump is replayed");
         assert_eq!(summary.stored + summary.known, HEADERS as u64, "{summary:?}");
+        self.writer.publish();
         self
     }
 
