@@ -113,13 +113,21 @@ pub(crate) fn table(found: &Found) -> Vec<Promise> {
         let holds = measured.and_then(|ratio| limit.holds(ratio));
         table.push(Promise { what, target, measured, unit: "", holds });
     }
-    let memory = found.row("http/memory/64_streams_32_stalled").and_then(|row| row.value);
+    let memory = |when: &str| found.row(&format!("http/memory/{when}")).and_then(|row| row.value);
+    let back = memory("after").zip(memory("before")).map(|(after, before)| after / before);
     table.push(Promise {
         what: "resident memory while 64 clients stream, 32 of them stalled",
         target: "-",
-        measured: memory,
+        measured: memory("64_streams_32_stalled"),
         unit: "MiB",
         holds: None,
+    });
+    table.push(Promise {
+        what: "resident memory after they have left, of what it was before them",
+        target: "returns: at most 1.1",
+        measured: back,
+        unit: "",
+        holds: back.map(|back| back <= 1.1),
     });
     let open: Vec<f64> = found.rows_of("open/cold/").filter_map(|row| row.value).collect();
     let largest = open.last().copied();

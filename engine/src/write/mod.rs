@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::header::{Header, HeaderRef};
 use crate::query::{Blocks, Reader};
@@ -135,20 +135,29 @@ impl Writer {
     /// # Errors
     ///
     /// [`WriteError::Store`], for example when the disk is full. What was staged is dropped then,
-    /// unless it was the sealing that failed.
+    /// unless it was the sealing that failed; views show neither until [`Writer::publish`].
     pub fn commit(&mut self) -> Result<usize, WriteError> {
         let (staged, batch) = (mem::take(&mut self.staged), mem::take(&mut self.batch));
-        if let Err(error) = self.store().write(batch) {
-            self.recent.clear();
-            return Err(error.into());
-        }
+        let stored = self.on_trunk(&staged).and_then(|on_trunk| {
+            self.store().write(batch)?;
+            Ok(on_trunk)
+        });
+        let on_trunk = stored.inspect_err(|_| self.recent.clear())?;
         self.snapshot = self.store().snapshot();
+        // From here on the tree has what the disk has, whatever else goes wrong.
         let mut recent = HashMap::with_capacity(staged.len());
         let mut chains = BTreeSet::new();
         for hash in &staged {
             let Some(header) = self.recent.remove(hash) else { continue };
-            self.insert(header.view())?;
-            chains.insert(header.view().chain());
+            let view = header.view();
+            chains.insert(view.chain());
+            if let Some(forest) = self.tree.forest_mut(view.chain()) {
+                if on_trunk.contains(hash) {
+                    forest.insert_on_trunk(view.rank(), view.weight());
+                } else {
+                    forest.insert(view.rank(), view.parent(), view.weight());
+                }
+            }
             recent.insert(*hash, header);
         }
         self.recent = recent;
@@ -157,25 +166,24 @@ impl Writer {
         sealed.map(|()| staged.len())
     }
 
-    /// Adds a block that is on disk to the tree.
-    fn insert(&mut self, header: HeaderRef<'_>) -> Result<(), WriteError> {
-        let (chain, rank, parent) = (header.chain(), header.rank(), header.parent());
-        let Some(forest) = self.tree.forest(chain) else { return Ok(()) };
-        let mut on_trunk = false;
-        if let Some(below) = rank.height.parent()
-            && forest.may_stand_on_trunk(rank.height, &parent)
-        {
-            // That the parent is stored is not enough: it may come next in this very commit.
-            let blocks = Blocks::new(chain, forest, &self.snapshot);
-            on_trunk = blocks.rank(Place::Trunk(below))?.hash == parent;
+    /// Those of the staged blocks whose parent is of the trunk of their chain.
+    fn on_trunk(&self, staged: &[BlockHash]) -> Result<HashSet<BlockHash>, WriteError> {
+        let mut on_trunk = HashSet::new();
+        for hash in staged {
+            let Some(header) = self.recent.get(hash).map(Header::view) else { continue };
+            let (height, parent) = (header.height(), header.parent());
+            if let Some(forest) = self.tree.forest(header.chain())
+                && let Some(below) = height.parent()
+                && forest.may_stand_on_trunk(height, &parent)
+            {
+                // That the parent is stored is not enough: it may be loose, and come with this one.
+                let blocks = Blocks::new(header.chain(), forest, &self.snapshot);
+                if blocks.rank(Place::Trunk(below))?.hash == parent {
+                    on_trunk.insert(*hash);
+                }
+            }
         }
-        let Some(forest) = self.tree.forest_mut(chain) else { return Ok(()) };
-        if on_trunk {
-            forest.insert_on_trunk(rank, header.weight());
-        } else {
-            forest.insert(rank, parent, header.weight());
-        }
-        Ok(())
+        Ok(on_trunk)
     }
 
     /// Returns when all that was committed outlives a crash of the machine.
