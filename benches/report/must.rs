@@ -138,9 +138,10 @@ pub(crate) fn table(found: &Found) -> Vec<Promise> {
         unit: "s",
         holds: largest.map(|seconds| seconds < 1.0),
     });
-    let growth = largest.zip(open.first()).map(|(last, first)| last / first);
+    let sealed: Vec<f64> = found.rows_of("open/sealed/").filter_map(|row| row.value).collect();
+    let growth = sealed.last().zip(sealed.first()).map(|(last, first)| last / first);
     table.push(Promise {
-        what: "cold open of the largest database: so many times that of the smallest",
+        what: "cold open with fifty times as many sealed headers: so many times as long",
         target: "does not grow: at most 1.5",
         measured: growth,
         unit: "",

@@ -36,7 +36,7 @@ pub(crate) fn plots(found: &Found) -> Vec<(&'static str, String)> {
     let mut open = Vec::new();
     for row in found.rows_of("open/") {
         let Some(value) = row.value else { continue };
-        let label = row.name.trim_start_matches("open/cold/").to_owned();
+        let label = row.name.trim_start_matches("open/").to_owned();
         open.push(Bar { label, value, text: time(value), is_peer: false });
     }
     let all = [
