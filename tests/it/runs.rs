@@ -140,8 +140,8 @@ fn a_history_of_real_runs_is_sealed_by_replay_and_verifies() {
     let genesis: Vec<Header> = testkit::block::NETWORK.genesis_headers().collect();
     let all = sorted(mined.iter().chain(&genesis));
     assert!(stored(&folder) == all);
-    let on_chain = |header: &&Header| header.view().chain() == CHAIN;
-    let of_chain: Vec<Header> = all.iter().filter(on_chain).copied().collect();
+    let here = |header: &&Header| header.view().chain() == CHAIN;
+    let of_chain: Vec<Header> = all.iter().filter(here).copied().collect();
     let oracle = Oracle::new(&of_chain);
     let tip = reader.view().tip(CHAIN).unwrap().hash;
     for limit in [1, 255, 256, 257, 360, 700] {
@@ -200,14 +200,14 @@ fn damaged(headers: &[Header], first: u8, alter: impl Fn(&mut Vec<u8>), drawing:
     let mut run = columns(folder.path())[&("trunk", key.to_vec())].clone();
     alter(&mut run);
     put_row(folder.path(), "trunk", &key, &run);
-    let (_writer, reader) = Engine::open(folder.path()).unwrap();
+    let (writer, reader) = Engine::open(folder.path()).unwrap();
     assert_damage(&reader, &below(drawing.hash("30")));
     assert_damage(&reader, &below(drawing.hash("13")));
     let fine = reader.view().branch_headers(CHAIN, &below(drawing.hash("11"))).unwrap();
     assert_eq!(fine.items.len(), 12);
     let all = reader.view().range_headers(CHAIN, &everything());
     assert!(matches!(all, Err(QueryError::Store(StoreError::Damaged { .. }))));
-    drop((reader, _writer));
+    drop((writer, reader));
     // The lowest and the highest run are looked at when the database is opened.
     for first in [0, 20] {
         let key = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, first];
