@@ -8,11 +8,12 @@ use crate::store::{RunId, SealedAt, Snapshot, StoreError};
 use crate::tree::{Forest, NodeId, Place, Trunk};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
 
-/// Runs of one result from which on they are read by all cores. Below, handing them out costs more
-/// than reading does.
+/// Runs of one result from which on all cores read them, if one is not in memory. Handing work out
+/// and waiting for it takes some 80 us, and reading a run 30.
 const PARALLEL_RUNS: usize = 8;
 
-/// Hashes of one query from which on they are looked up by all cores.
+/// Hashes of one query that are not in memory, from which on all cores look them up: at 1 to 2 us
+/// each.
 const PARALLEL_HASHES: usize = 256;
 
 /// The blocks of one chain at one moment: where each is, and its header.
@@ -47,19 +48,12 @@ impl<'a> Blocks<'a> {
     ///
     /// [`StoreError`] if the disk cannot be read or holds something else.
     pub(crate) fn place(&self, hash: &BlockHash) -> Result<Option<Place>, StoreError> {
-        if let Some(id) = self.forest.find(hash) {
-            return Ok(Some(Place::Node(id)));
+        if let Some(place) = self.known_place(hash) {
+            return Ok(Some(place));
         }
         let (chain, epoch) = (self.chain, self.forest.epoch());
-        let trunk = self.forest.trunk();
-        let is_sealed = |height| trunk.is_some_and(|trunk| trunk.contains(height));
-        if let Some(at) = self.snapshot.recall(hash)
-            && (at.chain, at.epoch, is_sealed(at.height)) == (chain, epoch, true)
-        {
-            return Ok(Some(Place::Trunk(at.height)));
-        }
         match self.snapshot.place(hash)? {
-            Some((on, height)) if on == chain && is_sealed(height) => {
+            Some((on, height)) if on == chain && self.is_sealed(height) => {
                 self.snapshot.remember(*hash, SealedAt { chain, epoch, height });
                 Ok(Some(Place::Trunk(height)))
             }
@@ -68,17 +62,38 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The same for many.
+    /// Where a block is, if that is in memory.
+    fn known_place(&self, hash: &BlockHash) -> Option<Place> {
+        if let Some(id) = self.forest.find(hash) {
+            return Some(Place::Node(id));
+        }
+        let at = self.snapshot.recall(hash)?;
+        let is_here = (at.chain, at.epoch) == (self.chain, self.forest.epoch());
+        (is_here && self.is_sealed(at.height)).then_some(Place::Trunk(at.height))
+    }
+
+    fn is_sealed(&self, height: BlockHeight) -> bool {
+        self.forest.trunk().is_some_and(|trunk| trunk.contains(height))
+    }
+
+    /// The same as [`Blocks::place`] for many.
     ///
     /// # Errors
     ///
-    /// As for [`Blocks::place`].
+    /// As there.
     pub(super) fn places(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Place>>, StoreError> {
-        if hashes.len() < PARALLEL_HASHES {
-            hashes.iter().map(|hash| self.place(hash)).collect()
+        let mut places: Vec<_> = hashes.iter().map(|hash| self.known_place(hash)).collect();
+        let unknown = places.iter_mut().zip(hashes).filter(|(place, _)| place.is_none());
+        let mut unknown: Vec<_> = unknown.collect();
+        let look_up = |(place, hash): &mut (&mut Option<Place>, &BlockHash)| {
+            self.place(hash).map(|found| **place = found)
+        };
+        if unknown.len() < PARALLEL_HASHES {
+            unknown.iter_mut().try_for_each(look_up)?;
         } else {
-            hashes.par_iter().map(|hash| self.place(hash)).collect()
+            unknown.par_iter_mut().try_for_each(look_up)?;
         }
+        Ok(places)
     }
 
     /// The header of a block.
@@ -177,7 +192,7 @@ impl<'a> Blocks<'a> {
         let trunk = self.trunk(top)?;
         let mut ids = self.runs(&trunk, bottom, top);
         ids.reverse();
-        let runs = each(&ids, |id| self.snapshot.descending(id))?;
+        let runs = each(self.snapshot, &ids, Snapshot::descending)?;
         for (id, run) in ids.iter().zip(runs) {
             let highest = id.first.get() + (run.len() / LEN) as u64 - 1;
             let before = highest.saturating_sub(top.get());
@@ -200,7 +215,7 @@ impl<'a> Blocks<'a> {
     ) -> Result<(), QueryError> {
         let trunk = self.trunk(first)?;
         let ids = self.runs(&trunk, first, last);
-        let runs = each(&ids, |id| self.snapshot.ascending(id))?;
+        let runs = each(self.snapshot, &ids, Snapshot::ascending)?;
         for (id, run) in ids.iter().zip(runs) {
             let before = first.get().saturating_sub(id.first.get());
             let behind = last.get() - id.first.get() + 1;
@@ -277,13 +292,17 @@ impl<'a> Blocks<'a> {
 
 /// What comes of every run, in order.
 fn each(
+    snapshot: &Snapshot,
     ids: &[RunId],
-    read: impl Fn(RunId) -> Result<Bytes, StoreError> + Sync,
+    read: impl Fn(&Snapshot, RunId) -> Result<Bytes, StoreError> + Sync,
 ) -> Result<Vec<Bytes>, StoreError> {
     if ids.len() < PARALLEL_RUNS {
-        ids.iter().map(|id| read(*id)).collect()
-    } else {
-        ids.par_iter().map(|id| read(*id)).collect()
+        return ids.iter().map(|id| read(snapshot, *id)).collect();
+    }
+    let cached = snapshot.cached();
+    match ids.iter().map(|id| read(&cached, *id)).collect() {
+        Err(StoreError::Cold) => ids.par_iter().map(|id| read(snapshot, *id)).collect(),
+        runs => runs,
     }
 }
 
