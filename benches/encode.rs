@@ -1,10 +1,10 @@
 //! Headers → the items of a JSON page.
 
 use criterion::Criterion;
+use fixtures::rendered::{objects, strings};
 use fixtures::{Fixtures, PAGE};
+use plait_engine::HeaderRef;
 use plait_engine::header::text;
-use plait_engine::{Header, HeaderRef};
-use testkit::block::NETWORK;
 
 use crate::{headers, time};
 
@@ -33,22 +33,6 @@ pub(crate) fn stage(criterion: &mut Criterion, fixtures: &Fixtures) {
     };
     time(&mut group, "page_360", prepare, |headers| objects(headers));
     group.finish();
-}
-
-fn strings(headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(headers.len() * (text::STRING_LEN + 2));
-    for header in headers {
-        text::push_string(&mut out, header.view());
-    }
-    out
-}
-
-fn objects(headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(headers.len() * text::OBJECT_LEN_MAX);
-    for header in headers {
-        text::push_object(&mut out, header.view(), NETWORK);
-    }
-    out
 }
 
 /// The slow twin: six bits at a time.

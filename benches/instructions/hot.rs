@@ -3,13 +3,14 @@
 use std::hint::black_box;
 
 use fixtures::ask::below;
+use fixtures::rendered::{objects, strings};
 use fixtures::{CHAIN, PAGE};
-use plait_engine::header::{LEN, merkle, text};
+use plait_engine::header::{LEN, merkle};
 use plait_engine::{
     BlockHash, BlockHeight, BranchQuery, Cursor, Header, HeaderRef, Heights, RangeQuery, Reader,
 };
 use testkit::Database;
-use testkit::block::{NETWORK, child, dump, genesis, sibling};
+use testkit::block::{child, dump, genesis, sibling};
 
 /// Blocks of the chain: enough for pages from where a store puts old blocks and from its tip.
 const BLOCKS: u64 = 3_000;
@@ -150,22 +151,6 @@ fn branch_chunk(reader: &Reader, query: &BranchQuery) -> usize {
 fn page_of_text(warm: fn(&[Header]) -> Vec<u8>, counted: fn(&[Header]) -> Vec<u8>) {
     let headers: Vec<Header> = chain(PAGE as u64).into_iter().take(PAGE).collect();
     assert_eq!(black_box(warm(&headers)), black_box(counted(&headers)));
-}
-
-fn strings(headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(headers.len() * (text::STRING_LEN + 2));
-    for header in headers {
-        text::push_string(&mut out, header.view());
-    }
-    out
-}
-
-fn objects(headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(headers.len() * text::OBJECT_LEN_MAX);
-    for header in headers {
-        text::push_object(&mut out, header.view(), NETWORK);
-    }
-    out
 }
 
 #[inline(never)]
