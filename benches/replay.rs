@@ -77,12 +77,12 @@ impl Database {
     }
 
     fn replay(mut self, input: &Input, level: Level) -> Self {
-        let mut source = source::open(&input.file, None, NETWORK).expect("the dump opens");
+        let source = source::open(&input.file, None, NETWORK).expect("the dump opens");
         let (verifier, stop) =
             (Verifier::new(NETWORK, level, Micros::new(i64::MAX)), AtomicBool::new(false));
         let writer = &mut self.writer;
         let mut replay = Replay::new(writer, verifier, Admission::Genesis, false, &stop);
-        let summary = replay.run(source.as_mut(), &mut |_| ()).expect("the dump is replayed");
+        let summary = replay.run(source, &mut |_| ()).expect("the dump is replayed");
         assert_eq!(summary.stored + summary.known, HEADERS as u64, "{summary:?}");
         self.writer.publish();
         self

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::query::Reader;
-use crate::store::{History, Meta, Snapshot, Store, StoreError};
-use crate::tree::{Forest, Sealing, Tree, Trunk};
+use crate::query::{Reader, load};
+use crate::store::{History, IndexEntry, Meta, Store, StoreError};
+use crate::tree::{Sealing, Tree};
 use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
 use crate::write::Writer;
@@ -39,13 +39,19 @@ pub enum OpenError {
 pub struct Engine;
 
 impl Engine {
-    /// Opens the database in `dir` to read and write.
+    /// Opens the database in `dir` to read and write. If a replay was interrupted, what it left to
+    /// be done for fast lookups is done now.
     ///
     /// # Errors
     ///
     /// [`OpenError::Store`] if there is none, it is not ours, in use, or damaged.
     pub fn open(dir: &Path) -> Result<(Writer, Reader), OpenError> {
-        Self::with(Store::open(dir)?, Sealing::default().window)
+        let store = Store::open(dir)?;
+        if !store.is_indexed() {
+            tracing::info!("sorting the hash index, which a replay left unfinished");
+            store.index(&|_| ())?;
+        }
+        Self::with(store, Sealing::default().window)
     }
 
     /// Whether `dir` has a database, of any kind.
@@ -108,9 +114,12 @@ impl Engine {
         let verifier = Verifier::new(meta.version, Level::Full, Micros::new(i64::MAX));
         Store::create(dir, meta, |store, batch| {
             if meta.history == History::Full {
+                let mut entries = Vec::new();
                 for block in verifier.genesis() {
-                    batch.put_block(store, block);
+                    batch.put_loose(store, block.header(), block.level());
+                    entries.push(IndexEntry::of(block.header()));
                 }
+                batch.put_unindexed(store, &entries);
             }
         })
     }
@@ -119,39 +128,9 @@ impl Engine {
         let store = Arc::new(store);
         let snapshot = store.snapshot();
         let chains: Vec<ChainId> = store.meta().version.chain_ids().collect();
-        let forests = chains.par_iter().map(|chain| forest(&snapshot, *chain));
+        let forests = chains.par_iter().map(|chain| load(&snapshot, *chain));
         let tree = Tree::new(forests.collect::<Result<_, _>>()?);
         let reader = Reader::new(store, tree.clone());
         Ok((Writer::new(reader.clone(), tree, window), reader))
     }
-}
-
-/// The forest of a chain: what is sealed, and every block that is not.
-fn forest(snapshot: &Snapshot, chain: ChainId) -> Result<Forest, StoreError> {
-    let sealed = snapshot.sealed(chain)?;
-    let trunk = sealed.map(|(first, end, parent)| Trunk::new(first, end, parent));
-    let meta = snapshot.meta();
-    let mut forest = Forest::new(meta.run_length, trunk);
-    let mut doubtful = Vec::new();
-    snapshot.for_each_loose(chain, |header| {
-        let (rank, parent, weight) = (header.rank(), header.parent(), header.weight());
-        if !forest.may_stand_on_trunk(rank.height, &parent) {
-            forest.insert(rank, parent, weight);
-        } else if meta.history == History::Full {
-            // Its parent is stored, and is not loose.
-            forest.insert_on_trunk(rank, weight);
-        } else {
-            doubtful.push((rank, parent, weight));
-        }
-    })?;
-    for (rank, parent, weight) in doubtful {
-        let below = rank.height.parent().map(|below| (chain, below));
-        let is_node = forest.find(&parent).is_some();
-        if !is_node && snapshot.place(&parent)? == below {
-            forest.insert_on_trunk(rank, weight);
-        } else {
-            forest.insert(rank, parent, weight);
-        }
-    }
-    Ok(forest)
 }

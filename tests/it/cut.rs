@@ -223,8 +223,8 @@ fn database<'a>(
     };
     let stop = AtomicBool::new(false);
     let mut replay = Replay::new(&mut writer, verifier, admission, false, &stop);
-    let mut source = Binary::streamed("memory".to_owned(), Box::new(Cursor::new(bytes)));
-    replay.run(&mut source, &mut |_| ()).unwrap();
+    let source = Binary::streamed("memory".to_owned(), Box::new(Cursor::new(bytes)));
+    replay.run(Box::new(source), &mut |_| ()).unwrap();
     let summary = replay.finish(&mut |_| ()).unwrap();
     assert_eq!((summary.rejected, summary.waiting), (0, 0));
     writer.publish();

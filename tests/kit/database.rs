@@ -59,10 +59,10 @@ impl Database {
     /// its own.
     pub fn add<'a>(&mut self, headers: impl IntoIterator<Item = &'a Header>) -> Summary {
         let input = Box::new(Cursor::new(dump(headers)));
-        let mut source = Binary::streamed("memory".to_owned(), input);
+        let source = Binary::streamed("memory".to_owned(), input);
         let (verifier, stop) = (Verifier::new(NETWORK, Level::Hash, NOW), AtomicBool::new(false));
         let mut replay = Replay::new(&mut self.writer, verifier, Admission::Any, false, &stop);
-        let summary = replay.run(&mut source, &mut |event| {
+        let summary = replay.run(Box::new(source), &mut |event| {
             if let Event::Rejected(rejection) = event {
                 panic!("{rejection}");
             }

@@ -161,7 +161,7 @@ impl<'a> Audit<'a> {
         near: impl Fn(BlockHash) -> Option<Header>,
     ) -> Result<Result<Level, Failures>, QueryError> {
         let header = checked.header();
-        let claimed = self.view.snapshot().level(header.chain(), header.rank())?;
+        let claimed = self.view.verified_level(header)?;
         let parent = self.find(header.parent(), &near)?;
         let mut blocks = Vec::with_capacity(DEGREE);
         let mut missing: Option<(ChainId, BlockHash)> = None;

@@ -21,6 +21,8 @@ mod cut;
 #[cfg(feature = "store")]
 mod error;
 #[cfg(feature = "store")]
+mod load;
+#[cfg(feature = "store")]
 mod near;
 #[cfg(feature = "store")]
 mod range;
@@ -36,7 +38,7 @@ pub use cursor::{Cursor, CursorError};
 pub use page::Page;
 
 #[cfg(feature = "store")]
-pub(crate) use blocks::Blocks;
+pub(crate) use {blocks::Blocks, load::load};
 
 #[cfg(feature = "store")]
 pub use {

@@ -4,10 +4,11 @@ use arc_swap::ArcSwap;
 
 use super::QueryError;
 use super::blocks::Blocks;
-use crate::header::Header;
+use crate::header::{Header, HeaderRef};
 use crate::store::{Snapshot, Store, StoreError};
 use crate::tree::{Tree, Trunk};
 use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Rank};
+use crate::verify::Level;
 
 /// Answers queries. Cheap to clone; every clone reads the same database.
 #[derive(Clone)]
@@ -148,6 +149,18 @@ impl View {
     pub fn sealed_count(&self, chain: ChainId) -> u64 {
         let trunk = self.tree().forest(chain).and_then(|forest| forest.trunk());
         trunk.map_or(0, Trunk::len)
+    }
+
+    /// How far a stored block is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`].
+    pub fn verified_level(&self, header: HeaderRef<'_>) -> Result<Level, QueryError> {
+        let chain = header.chain();
+        let forest = self.tree().forest(chain);
+        let is_node = forest.is_some_and(|forest| forest.find(&header.hash()).is_some());
+        Ok(self.snapshot().level(chain, header.rank(), !is_node)?)
     }
 
     /// The number of blocks of each level below [`Level::Full`](crate::verify::Level::Full).

@@ -1,5 +1,6 @@
-use super::pipeline::{Admission, CHUNK_RECORDS, Flow};
+use super::pipeline::{Admission, Flow};
 use super::source::Place;
+use super::stage::CHUNK_RECORDS;
 use super::{Event, Rejection, Replay, ReplayError};
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::types::{BlockHash, ChainId};
@@ -29,7 +30,9 @@ impl Replay<'_> {
         more: bool,
     ) -> Result<Link<'h>, ReplayError> {
         let header = checked.header();
-        if self.writer.holds(header)? {
+        // A block that is wrong in itself may have the hash of another.
+        let sound = checked.failures().is_empty();
+        if sound && self.writer.holds(header)? {
             self.summary.known += 1;
             return Ok(Link::Done);
         }
@@ -39,8 +42,6 @@ impl Replay<'_> {
         let neighbours = if full { Some(self.neighbours(header)?) } else { None };
         let admitted = self.admission.admits(header.hash())
             && !(full && more && self.admission == Admission::Any);
-        // A block that is wrong in itself is not worth waiting for.
-        let sound = checked.failures().is_empty();
         let missing = match (&parent, &neighbours) {
             (_, Some(Err((chain, hash)))) => {
                 Some(Failure::MissingAdjacentParent { chain: *chain, hash: *hash })
@@ -49,6 +50,7 @@ impl Replay<'_> {
             _ => None,
         };
         Ok(match missing {
+            // One that is wrong in itself is not worth waiting for.
             Some(failure) if !admitted && sound && full => Link::Waits(header, failure),
             Some(failure) if !admitted => Link::Broken(checked.with(failure)),
             _ => self.conclude(checked, parent.as_ref(), neighbours.as_ref(), admitted),
@@ -114,6 +116,7 @@ impl Replay<'_> {
         &mut self,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<super::Summary, ReplayError> {
+        self.summary.stored += self.writer.end_bulk(None)? as u64;
         self.summary.waiting = 0;
         let mut last: Option<Header> = None;
         while !self.is_stopped() {
@@ -129,10 +132,14 @@ impl Replay<'_> {
                 }
             }
             self.commit()?;
-            observer(Event::Committed(self.progress(0, None)));
+            observer(Event::Progress(self.progress(0, None)));
             if flow == Flow::Stop {
                 break;
             }
+        }
+        if !self.is_stopped() {
+            self.index(observer)?;
+            self.forget_marks()?;
         }
         self.writer.sync()?;
         self.writer.flush()?;

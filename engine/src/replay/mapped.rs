@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Advice, Mmap};
+use memmap2::{Mmap, MmapOptions};
 
-/// A file mapped to read.
+/// A part of a file, mapped to read.
 pub struct Mapped(Mmap);
 
 impl Mapped {
-    /// Maps `file`.
+    /// Maps `len` bytes of `file` from `offset` on, a multiple of the size of a page, and reads them
+    /// ahead: page by page as they are touched would take longer.
     ///
     /// # Safety
     ///
@@ -22,18 +23,24 @@ impl Mapped {
     /// # Errors
     ///
     /// What the system says, for example for an empty file.
-    pub fn new(file: &File) -> io::Result<Self> {
+    pub fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        let mut options = MmapOptions::new();
+        options.offset(offset).len(len).populate();
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see above")]
         // SAFETY: the contract above; the bytes are only ever read, and any bytes are valid.
-        let map = unsafe { Mmap::map(file) }?;
-        // A hint only: the kernel may read ahead further than it would.
-        let _ = map.advise(Advice::Sequential);
+        let map = unsafe { options.map(file) }?;
         Ok(Self(map))
     }
 
-    /// The bytes of the file.
+    /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
     }
 }

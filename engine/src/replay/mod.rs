@@ -3,15 +3,19 @@
 //! Enters: files, standard input, a node's database. Leaves: stored blocks, and a [`Summary`].
 //!
 //! - `I-1` What came before a bad record is stored; of the record itself nothing is.
-//! - `I-2` A dump that is replayed again stores nothing twice, so an interrupted replay goes on
-//!   where it was by running it again.
+//! - `I-2` A dump that is replayed again stores nothing twice. A replay that was interrupted, at any
+//!   moment and by anything, goes on where it was when it is run again: from a mark that is written
+//!   together with the blocks before it.
 //! - `I-3` Memory is bounded, whatever the length of the dump.
+//! - `I-4` Blocks that come in order end up where they do one by one; only faster.
 
 mod error;
 mod link;
 mod mapped;
+mod order;
 mod pipeline;
 pub mod source;
+mod stage;
 
 pub use error::{Rejection, ReplayError, Wrong};
 pub use pipeline::{Admission, Event, Progress, Replay, Summary};

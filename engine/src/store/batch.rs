@@ -1,14 +1,14 @@
 use rocksdb::WriteBatch;
 use zerocopy::IntoBytes;
 
-use super::{Column, HeightValue, History, LooseKey, Meta, PendingKey, Store, TrunkKey};
+use super::{Column, HeightValue, History, LooseKey, Meta, PendingKey, Snapshot, Store, StoreError, TrunkKey};
 use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHeight, ChainId, Rank};
 use crate::verify::{Level, Verified};
 
 /// Blocks that become a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub struct Sealed<'a> {
     /// The height of the first header.
     pub first: BlockHeight,
     /// All headers of the run, by ascending height.
@@ -24,24 +24,28 @@ pub struct Run<'a> {
 pub struct Batch {
     pub(super) inner: WriteBatch,
     pub(super) partial: bool,
+    pub(super) unindexed: bool,
 }
 
 impl Batch {
     /// Adds a block of `store` to `loose`, where it is to `heights`, and its level to `levels` if it
-    /// is not fully verified. It waits no longer.
+    /// is not fully verified.
     pub fn put_block(&mut self, store: &Store, verified: Verified<'_>) {
         let header = verified.header();
-        let key = LooseKey::new(header.chain(), header.rank());
         let place = HeightValue::new(header.chain(), header.height());
+        let heights = store.column(Column::Heights);
+        self.inner.put_cf(heights, header.hash().as_bytes(), place.as_bytes());
+        self.put_loose(store, header, verified.level());
+    }
+
+    /// Adds a block to `loose`, and its level to `levels` if it is not fully verified. Where it is,
+    /// is left to [`Batch::put_unindexed`].
+    pub fn put_loose(&mut self, store: &Store, header: HeaderRef<'_>, level: Level) {
+        let key = LooseKey::new(header.chain(), header.rank());
         self.inner.put_cf(store.column(Column::Loose), key.as_bytes(), header.as_bytes());
-        self.inner.put_cf(
-            store.column(Column::Heights),
-            header.hash().as_bytes(),
-            place.as_bytes(),
-        );
-        if verified.level() < Level::Full {
-            let level = [verified.level().code()];
-            self.inner.put_cf(store.column(Column::Levels), key.as_bytes(), level);
+        if level < Level::Full {
+            let column = store.column(Column::Levels);
+            self.inner.put_cf(column, key.as_bytes(), [level.code()]);
         }
     }
 
@@ -49,7 +53,7 @@ impl Batch {
     ///
     /// Each of them was put into `loose` once, which is what lets RocksDB drop both entries where
     /// they meet.
-    pub fn seal(&mut self, store: &Store, chain: ChainId, run: &Run<'_>) {
+    pub fn seal(&mut self, store: &Store, chain: ChainId, run: &Sealed<'_>) {
         for rank in run.from_loose {
             let key = LooseKey::new(chain, *rank);
             self.inner.single_delete_cf(store.column(Column::Loose), key.as_bytes());
@@ -62,13 +66,25 @@ impl Batch {
     }
 
     /// Moves the headers of the run that begins at `first` back from `trunk` to `loose`.
-    pub fn unseal(&mut self, store: &Store, chain: ChainId, first: BlockHeight, headers: &[u8]) {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read or holds something else.
+    pub fn unseal(
+        &mut self,
+        snapshot: &Snapshot,
+        chain: ChainId,
+        first: BlockHeight,
+        headers: &[u8],
+    ) -> Result<(), StoreError> {
+        let store = snapshot.store();
         let key = TrunkKey::new(chain, first);
         self.inner.delete_cf(store.column(Column::Trunk), key.as_bytes());
         for header in headers.chunks_exact(LEN).filter_map(|header| HeaderRef::parse(header).ok()) {
             let key = LooseKey::new(chain, header.rank());
             self.inner.put_cf(store.column(Column::Loose), key.as_bytes(), header.as_bytes());
         }
+        self.divide_levels(snapshot, chain, first, headers)
     }
 
     /// Puts a block aside until its parents are there. `place` says where in its input it stood.

@@ -7,8 +7,11 @@ pub enum Column {
     Trunk,
     /// Where a hash is: hash → [`HeightValue`](super::HeightValue).
     Heights,
+    /// What is to go to [`Column::Heights`]: [`UnindexedKey`](super::UnindexedKey) → any number of
+    /// [`IndexEntry`](super::IndexEntry).
+    Unindexed,
     /// How far a block is verified, where that is not fully: [`LooseKey`](super::LooseKey) →
-    /// level.
+    /// level, [`TrunkKey`](super::TrunkKey) → level of each block of the run.
     Levels,
     /// Blocks that wait for a parent or an adjacent parent: [`PendingKey`](super::PendingKey) →
     /// header, then where in its input it stood. No query sees them.
@@ -19,8 +22,15 @@ pub enum Column {
 
 impl Column {
     /// Every column family.
-    pub const ALL: [Self; 6] =
-        [Self::Loose, Self::Trunk, Self::Heights, Self::Levels, Self::Pending, Self::Meta];
+    pub const ALL: [Self; 7] = [
+        Self::Loose,
+        Self::Trunk,
+        Self::Heights,
+        Self::Unindexed,
+        Self::Levels,
+        Self::Pending,
+        Self::Meta,
+    ];
 
     /// The name in the database.
     #[must_use]
@@ -29,6 +39,7 @@ impl Column {
             Self::Loose => "loose",
             Self::Trunk => "trunk",
             Self::Heights => "heights",
+            Self::Unindexed => "unindexed",
             Self::Levels => "levels",
             Self::Pending => "pending",
             Self::Meta => "meta",

@@ -2,19 +2,20 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use rocksdb::DB;
-use zerocopy::byteorder::big_endian::U32;
+use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Column, StoreError};
 use crate::types::{ChainwebVersion, RunLength};
 
 /// The layout of keys and values that this release reads and writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const NETWORK: &str = "network";
 pub(super) const HISTORY: &str = "history";
 pub(super) const RUN_LENGTH: &str = "run";
+pub(super) const UNINDEXED: &str = "unindexed";
 
 /// Where a history begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,16 @@ impl Meta {
         })
     }
 
-    /// Name and value of each entry.
+    /// The number of the next rows of `unindexed`.
+    pub(super) fn next_unindexed(db: &DB) -> Result<u64, StoreError> {
+        let column = db.cf_handle(Column::Meta.name());
+        let value = column.map(|column| db.get_cf(column, UNINDEXED)).transpose()?.flatten();
+        let Some(value) = value else { return Ok(0) };
+        let number = U64::read_from_bytes(&value).map_err(|_| StoreError::meta(UNINDEXED))?;
+        Ok(number.get())
+    }
+
+    /// Name and value of each entry that is there from the start.
     pub(super) fn entries(self) -> [(&'static str, Vec<u8>); 4] {
         [
             (FORMAT, U32::new(FORMAT_VERSION).as_bytes().to_vec()),

@@ -1,6 +1,7 @@
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::header::HeaderRef;
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
 
 /// Key of one block in `loose`: chain, then [`Rank`], big endian, so that byte order is rank order.
@@ -106,6 +107,53 @@ impl HeightValue {
     #[must_use]
     pub fn height(&self) -> BlockHeight {
         BlockHeight::new(self.height.get())
+    }
+}
+
+/// Key in `unindexed`: which part of all hashes, then a number that no other row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct UnindexedKey {
+    first_byte: u8,
+    number: U64,
+}
+
+const _: () = assert!(size_of::<UnindexedKey>() == 9);
+
+impl UnindexedKey {
+    /// The key of entries whose hashes begin with `first_byte`.
+    #[must_use]
+    pub fn new(first_byte: u8, number: u64) -> Self {
+        Self { first_byte, number: number.into() }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number.get()
+    }
+}
+
+/// Key and value of a row of `heights`, together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct IndexEntry {
+    /// The key.
+    pub hash: BlockHash,
+    /// The value.
+    pub place: HeightValue,
+}
+
+const _: () = assert!(size_of::<IndexEntry>() == 44);
+
+impl IndexEntry {
+    /// The entry of a block.
+    #[must_use]
+    pub fn of(header: HeaderRef<'_>) -> Self {
+        let place = HeightValue::new(header.chain(), header.height());
+        Self { hash: header.hash(), place }
     }
 }
 

@@ -15,7 +15,10 @@ mod batch;
 mod columns;
 mod error;
 mod format;
+mod index;
 mod key;
+mod levels;
+mod mark;
 mod node;
 mod options;
 mod own;
@@ -23,11 +26,12 @@ mod pending;
 mod runs;
 mod snapshot;
 
-pub use batch::{Batch, Run};
+pub use batch::{Batch, Sealed};
 pub use columns::Column;
 pub use error::StoreError;
 pub use format::{FORMAT_VERSION, History, Meta};
-pub use key::{HeightValue, LooseKey, PendingKey, TrunkKey};
+pub use key::{HeightValue, IndexEntry, LooseKey, PendingKey, TrunkKey, UnindexedKey};
+pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
 pub use runs::{RunId, SealedAt};
@@ -35,9 +39,9 @@ pub use snapshot::{From, Snapshot};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
 use runs::Caches;
@@ -48,6 +52,11 @@ pub struct Store {
     version: ChainwebVersion,
     partial: AtomicBool,
     run_length: RunLength,
+    /// Whether `unindexed` holds anything.
+    unindexed: AtomicBool,
+    next_unindexed: AtomicU64,
+    /// What RocksDB keeps of its tables.
+    blocks: Cache,
     caches: Caches,
 }
 
@@ -60,8 +69,9 @@ impl Store {
     /// one of ours, [`StoreError::Locked`] if another process has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
-        let db = DB::open_cf_descriptors(&options::database(), &path, options::columns());
-        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path)
+        let blocks = options::cache();
+        let db = DB::open_cf_descriptors(&options::database(), &path, options::columns(&blocks));
+        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path, blocks)
     }
 
     /// Opens the database in `dir` to read; others may write it meanwhile, which is not seen.
@@ -71,9 +81,10 @@ impl Store {
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
-        let options = options::database();
-        let db = DB::open_cf_descriptors_read_only(&options, &path, options::columns(), false);
-        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path)
+        let (options, blocks) = (options::database(), options::cache());
+        let columns = options::columns(&blocks);
+        let db = DB::open_cf_descriptors_read_only(&options, &path, columns, false);
+        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path, blocks)
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
@@ -93,9 +104,10 @@ impl Store {
         let mut options = options::database();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let db = DB::open_cf_descriptors(&options, &path, options::columns());
+        let blocks = options::cache();
+        let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
-        let store = Self::new(db, meta);
+        let store = Self::new(db, meta, blocks)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -125,8 +137,30 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`], for example when the disk is full.
     pub fn write(&self, batch: Batch) -> Result<(), StoreError> {
-        let partial = batch.partial;
-        self.db.write_opt(batch.inner, &WriteOptions::default())?;
+        self.write_with(batch, &WriteOptions::default())
+    }
+
+    /// Writes a batch, whole or not at all, without the log: it outlives a crash only from the next
+    /// [`Store::flush`] on, or from when RocksDB does so by itself, together with all batches
+    /// before it. Until then [`Store::write`] must not be called: the log would know of a later
+    /// batch and not of this one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::write`].
+    pub fn write_unlogged(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.write_with(batch, &options)
+    }
+
+    fn write_with(&self, batch: Batch, options: &WriteOptions) -> Result<(), StoreError> {
+        let Batch { inner, partial, unindexed } = batch;
+        if unindexed {
+            // Before it is: who looks where nothing is only takes longer.
+            self.unindexed.store(true, Ordering::Release);
+        }
+        self.db.write_opt(inner, options)?;
         if partial {
             self.partial.store(true, Ordering::Release);
         }
@@ -168,15 +202,26 @@ impl Store {
         Ok(path)
     }
 
-    fn checked(db: DB, path: &Path) -> Result<Self, StoreError> {
+    fn checked(db: DB, path: &Path, blocks: Cache) -> Result<Self, StoreError> {
         let meta = Meta::read(&db, path)?;
-        Ok(Self::new(db, meta))
+        Self::new(db, meta, blocks)
     }
 
-    fn new(db: DB, meta: Meta) -> Self {
-        let partial = AtomicBool::new(meta.history == History::Partial);
-        let Meta { version, run_length, .. } = meta;
-        Self { db, version, partial, run_length, caches: Caches::default() }
+    fn new(db: DB, meta: Meta, blocks: Cache) -> Result<Self, StoreError> {
+        let Meta { version, history, run_length } = meta;
+        let next_unindexed = AtomicU64::new(Meta::next_unindexed(&db)?);
+        let store = Self {
+            db,
+            version,
+            partial: AtomicBool::new(history == History::Partial),
+            run_length,
+            unindexed: AtomicBool::new(false),
+            next_unindexed,
+            blocks,
+            caches: Caches::default(),
+        };
+        store.unindexed.store(store.has_unindexed()?, Ordering::Release);
+        Ok(store)
     }
 
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]

@@ -28,6 +28,12 @@ impl NodeDatabase {
         columns.iter().any(|name| name == Column::Loose.name())
     }
 
+    /// A number that grows with everything that the node writes.
+    #[must_use]
+    pub fn sequence_number(&self) -> u64 {
+        self.0.latest_sequence_number()
+    }
+
     /// The headers of `chain`, by ascending height and hash, from the key `from` on, or all.
     #[must_use]
     pub fn headers(&self, chain: ChainId, from: Option<&[u8]>) -> NodeHeaders<'_> {

@@ -13,10 +13,13 @@ const BLOCK_CACHE_BYTES: usize = 512 << 20;
 /// Bytes of a column family's writes that are held before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
 
+/// The same of `trunk`: about what a replay commits at once.
+const TRUNK_WRITE_BUFFER_BYTES: usize = 128 << 20;
+
 /// Bytes of a table file. Of a whole mainnet's there are some two hundred, all of them open.
 const FILE_BYTES: u64 = 256 << 20;
 
-/// Bytes of a value in `trunk` from which on it goes to a file of runs: all but those of tests.
+/// Bytes of a value from which on it goes to a file of its own kind: all runs but those of tests.
 const BLOB_BYTES_MIN: u64 = 4 << 10;
 
 /// Bytes of a part of an index or a filter.
@@ -42,6 +45,7 @@ pub(super) fn database() -> Options {
     options.set_advise_random_on_open(false);
     // Otherwise opening reads the properties of every file again, for numbers that nobody needs.
     options.set_skip_stats_update_on_db_open(true);
+    options.set_use_direct_io_for_flush_and_compaction(true);
     // Dirty pages go out steadily rather than in one long stall.
     options.set_bytes_per_sync(1 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
@@ -56,11 +60,15 @@ pub(super) fn foreign() -> Options {
     options
 }
 
-pub(super) fn columns() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+/// What RocksDB keeps of uncompressed blocks.
+pub(super) fn cache() -> Cache {
+    Cache::new_lru_cache(BLOCK_CACHE_BYTES)
+}
+
+pub(super) fn columns(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     let mut columns: Vec<ColumnFamilyDescriptor> = Column::ALL
         .into_iter()
-        .map(|column| ColumnFamilyDescriptor::new(column.name(), tuned(column, &cache)))
+        .map(|column| ColumnFamilyDescriptor::new(column.name(), tuned(column, cache)))
         .collect();
     columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
     columns
@@ -70,6 +78,7 @@ fn tuned(column: Column, cache: &Cache) -> Options {
     match column {
         Column::Loose => loose(cache),
         Column::Trunk => trunk(cache),
+        Column::Unindexed => unindexed(cache),
         Column::Heights => heights(cache),
         // Written and read in order, and empty most of the time.
         Column::Levels | Column::Pending => ordered(cache),
@@ -85,9 +94,22 @@ fn loose(cache: &Cache) -> Options {
 }
 
 fn trunk(cache: &Cache) -> Options {
+    // A run is written once and never again.
+    let mut options = with_blob_files(cache);
+    options.set_write_buffer_size(TRUNK_WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(3);
+    options
+}
+
+fn unindexed(cache: &Cache) -> Options {
+    // A row is written once, read once, and dropped with all others.
+    with_blob_files(cache)
+}
+
+/// Values go to files of their own: compaction leaves them alone there, which in a tree of levels
+/// it would write some ten times.
+fn with_blob_files(cache: &Cache) -> Options {
     let mut options = column(&table(cache));
-    // A run is written once and never again: in files of their own compaction leaves runs alone,
-    // which in a tree of levels it would write some ten times.
     options.set_enable_blob_files(true);
     options.set_min_blob_size(BLOB_BYTES_MIN);
     options.set_blob_file_size(FILE_BYTES);
@@ -95,7 +117,7 @@ fn trunk(cache: &Cache) -> Options {
     options
 }
 
-fn heights(cache: &Cache) -> Options {
+pub(super) fn heights(cache: &Cache) -> Options {
     let mut table = table(cache);
     // Point lookups of hashes only, many of them for hashes that are not there.
     table.set_bloom_filter(10.0, false);

@@ -5,11 +5,11 @@ use rocksdb::{DBPinnableSlice, DBRawIterator, ReadOptions, ReadTier};
 use self_cell::self_cell;
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::index::find_unindexed;
 use super::runs::is_run;
 use super::{Column, HeightValue, LooseKey, Meta, Store, StoreError, TrunkKey};
 use crate::header::{Header, HeaderRef, LEN};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
-use crate::verify::Level;
 
 type AtMoment<'a> = rocksdb::Snapshot<'a>;
 
@@ -27,6 +27,8 @@ self_cell! {
 pub struct Snapshot {
     pinned: Arc<Pinned>,
     cached_only: bool,
+    /// Whether every block of it is in `heights`.
+    indexed: bool,
 }
 
 /// Where an ascending scan begins.
@@ -42,8 +44,10 @@ pub enum From {
 
 impl Snapshot {
     pub(super) fn of(store: &Arc<Store>) -> Self {
+        let before = store.is_indexed();
         let pinned = Pinned::new(Arc::clone(store), |store| store.db.snapshot());
-        Self { pinned: Arc::new(pinned), cached_only: false }
+        let indexed = before && store.is_indexed();
+        Self { pinned: Arc::new(pinned), cached_only: false, indexed }
     }
 
     /// The same view, for reads that do not wait for the disk: what is not in memory is
@@ -89,10 +93,23 @@ impl Snapshot {
     ///
     /// [`StoreError`] if the disk cannot be read or holds something else.
     pub fn place(&self, hash: &BlockHash) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
-        let Some(value) = self.get(Column::Heights, hash.as_bytes())? else { return Ok(None) };
+        let Some(value) = self.get(Column::Heights, hash.as_bytes())? else {
+            return self.unindexed_place(hash);
+        };
         let place = HeightValue::read_from_bytes(&value)
             .map_err(|_| StoreError::damaged(Column::Heights, hash.as_bytes()))?;
         Ok(Some((place.chain(), place.height())))
+    }
+
+    /// The same of a block that is in `unindexed`: of many entries each is looked at.
+    fn unindexed_place(
+        &self,
+        hash: &BlockHash,
+    ) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
+        if self.indexed {
+            return Ok(None);
+        }
+        find_unindexed(self.iterator(Column::Unindexed, self.options()), hash)
     }
 
     /// The header of a block that is in `loose`.
@@ -209,41 +226,6 @@ impl Snapshot {
         lend(&mut iterator, visit)
     }
 
-    /// How far a stored block is verified.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Snapshot::place`].
-    pub fn level(&self, chain: ChainId, rank: Rank) -> Result<Level, StoreError> {
-        let key = LooseKey::new(chain, rank);
-        let value = self.get(Column::Levels, key.as_bytes())?;
-        value.map_or(Ok(Level::Full), |value| level(key.as_bytes(), &value))
-    }
-
-    /// The number of blocks of each level below [`Level::Full`].
-    ///
-    /// # Cost
-    ///
-    /// One scan of those blocks; none in a database that is fully verified.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Snapshot::place`].
-    pub fn count_levels(&self) -> Result<[u64; 2], StoreError> {
-        let mut counts = [0; 2];
-        let mut iterator = self.iterator(Column::Levels, self.options());
-        iterator.seek_to_first();
-        while let Some((key, value)) = iterator.item() {
-            let level = level(key, value)?;
-            if let Some(count) = counts.get_mut(usize::from(level.code())) {
-                *count += 1;
-            }
-            iterator.next();
-        }
-        iterator.status()?;
-        Ok(counts)
-    }
-
     /// Lends every header of `chain` that is in `loose` to `visit`, by ascending rank.
     ///
     /// # Errors
@@ -269,11 +251,6 @@ impl Snapshot {
             ControlFlow::Continue(())
         })
     }
-}
-
-fn level(key: &[u8], value: &[u8]) -> Result<Level, StoreError> {
-    let level = value.first().copied().and_then(Level::from_code);
-    level.ok_or_else(|| StoreError::damaged(Column::Levels, key))
 }
 
 fn lend(

@@ -73,6 +73,12 @@ impl Forest {
         Self { run_length, trunk, ..Self::default() }
     }
 
+    /// Counts on where `earlier` is, of which this is a later state that was not made step by step
+    /// and whose trunk only got more runs.
+    pub fn follow(&mut self, earlier: &Self) {
+        (self.epoch, self.generation) = (earlier.epoch, earlier.generation + 1);
+    }
+
     /// The number of blocks, those of the trunk too.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -6,9 +6,11 @@
 //! - `I-2` A block is stored once: what is held already is not written again.
 //! - `I-3` Between two batches a block is in `loose` or in `trunk`, never in neither or in both.
 
+mod bulk;
 mod error;
 mod seal;
 
+pub use bulk::{Bulk, Held};
 pub use error::WriteError;
 
 use std::collections::BTreeSet;
@@ -18,8 +20,8 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::header::{Header, HeaderRef};
-use crate::query::{Blocks, Reader};
-use crate::store::{Batch, History, Pending, Snapshot, Store, StoreError};
+use crate::query::{Blocks, Reader, load};
+use crate::store::{Batch, History, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
 use crate::verify::Verified;
@@ -38,19 +40,67 @@ pub struct Writer {
     staged: Vec<BlockHash>,
     /// The blocks of this batch and of the last one, by hash: where most parents are.
     recent: HashMap<BlockHash, Header>,
+    /// While blocks come in order. What is above is as it was when that began.
+    bulk: Option<Bulk>,
 }
 
 impl Writer {
     pub(crate) fn new(reader: Reader, tree: Tree, window: u64) -> Self {
         let (batch, staged, recent) = (Batch::default(), Vec::new(), HashMap::new());
         let snapshot = reader.store().snapshot();
-        Self { reader, tree, snapshot, window, batch, staged, recent }
+        Self { reader, tree, snapshot, window, batch, staged, recent, bulk: None }
     }
 
     /// The network of the database.
     #[must_use]
     pub fn version(&self) -> ChainwebVersion {
         self.reader.version()
+    }
+
+    /// What takes blocks that come in order, between [`Writer::begin_bulk`] and
+    /// [`Writer::end_bulk`].
+    pub const fn bulk(&mut self) -> Option<&mut Bulk> {
+        self.bulk.as_mut()
+    }
+
+    /// Begins to take blocks in order, if that can be with what is stored; all that was staged must
+    /// be committed. Until [`Writer::end_bulk`] nothing else of the writer may be used.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn begin_bulk(&mut self) -> Result<bool, WriteError> {
+        if self.bulk.is_none() {
+            // What comes now is not in the log.
+            self.store().sync()?;
+            self.bulk = Bulk::begin(self.store(), &self.tree, self.window)?;
+        }
+        Ok(self.bulk.is_some())
+    }
+
+    /// Commits what was taken in order, and goes back to taking blocks one by one; returns how many
+    /// blocks were committed since the last time.
+    ///
+    /// # Cost
+    ///
+    /// One scan of what is not sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`]. What was committed before stays.
+    pub fn end_bulk(&mut self, mark: Option<Mark>) -> Result<usize, WriteError> {
+        let Some(mut bulk) = self.bulk.take() else { return Ok(0) };
+        let committed = bulk.commit(mark).and_then(|earlier| Ok(earlier + bulk.finish()?));
+        drop(bulk);
+        self.snapshot = self.store().snapshot();
+        let mut forests = Vec::new();
+        for (chain, earlier) in self.tree.iter() {
+            let mut forest = load(&self.snapshot, chain)?;
+            forest.follow(earlier);
+            forests.push(forest);
+        }
+        self.tree = Tree::new(forests);
+        committed
     }
 
     /// Whether the block is stored or staged.
@@ -137,6 +187,8 @@ impl Writer {
     /// [`WriteError::Store`], for example when the disk is full. What was staged is dropped then,
     /// unless it was the sealing that failed; views show neither until [`Writer::publish`].
     pub fn commit(&mut self) -> Result<usize, WriteError> {
+        // Rows for `heights` are looked up from now on.
+        self.store().index(&|_| ())?;
         let (staged, batch) = (mem::take(&mut self.staged), mem::take(&mut self.batch));
         let stored = self.on_trunk(&staged).and_then(|on_trunk| {
             self.store().write(batch)?;
@@ -184,6 +236,42 @@ impl Writer {
             }
         }
         Ok(on_trunk)
+    }
+
+    /// Whether every block is in the hash index.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.store().is_indexed()
+    }
+
+    /// Sorts into the hash index what came in order; `progress` is told how many blocks were.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn index(&mut self, progress: &(dyn Fn(u64) + Sync)) -> Result<(), WriteError> {
+        self.store().index(progress)?;
+        self.snapshot = self.store().snapshot();
+        Ok(())
+    }
+
+    /// Up to where an input was read, if it was not read to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn mark(&self, input: &[u8; 32]) -> Result<Option<MarkedAt>, WriteError> {
+        Ok(self.snapshot.mark(input)?)
+    }
+
+    /// Notes with the next commit up to where an input is read.
+    pub fn put_mark(&mut self, mark: &Mark) {
+        self.batch.put_mark(self.reader.store(), mark);
+    }
+
+    /// Forgets with the next commit where an input was read up to.
+    pub fn delete_mark(&mut self, input: &[u8; 32]) {
+        self.batch.delete_mark(self.reader.store(), input);
     }
 
     /// Returns when all that was committed outlives a crash of the machine.

@@ -1,7 +1,7 @@
 use super::{WriteError, Writer};
 use crate::header::{HeaderRef, LEN};
 use crate::query::Blocks;
-use crate::store::{Batch, Run, StoreError};
+use crate::store::{Batch, Sealed, StoreError};
 use crate::tree::{Forest, NodeId, Step};
 use crate::types::{BlockHeight, ChainId, Rank};
 
@@ -62,7 +62,7 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let lowest = headers.get(..LEN).and_then(|lowest| HeaderRef::parse(lowest).ok());
         let Some((lowest, first)) = lowest.zip(ranks.first()) else { return Ok(()) };
-        let run = Run { first: first.height, headers, from_loose: ranks, instead_of };
+        let run = Sealed { first: first.height, headers, from_loose: ranks, instead_of };
         let mut batch = Batch::default();
         batch.seal(self.store(), chain, &run);
         self.store().write(batch)?;
@@ -81,7 +81,7 @@ impl Writer {
             let mut first = from;
             while first < trunk.end() {
                 let run = blocks.sealed_run(first)?;
-                batch.unseal(self.store(), chain, first, &run);
+                batch.unseal(&self.snapshot, chain, first, &run)?;
                 for header in run.chunks_exact(LEN) {
                     let header = HeaderRef::parse(header);
                     ranks.push(header.map_err(|_| StoreError::gap(chain, first))?.rank());

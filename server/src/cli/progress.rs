@@ -63,6 +63,19 @@ impl Display {
         }
     }
 
+    /// Shows how many blocks are sorted into the hash index.
+    pub(super) fn indexed(&mut self, blocks: u64) {
+        let text = format!("{blocks} headers indexed");
+        match &self.bar {
+            Some(bar) => {
+                bar.set_style(style("{spinner} {msg}"));
+                bar.set_message(text);
+                bar.tick();
+            }
+            None => self.log(&text),
+        }
+    }
+
     /// Prints a line without tearing the bar.
     pub(super) fn line(&self, text: &str) {
         match &self.bar {

@@ -120,7 +120,7 @@ impl Args {
         for input in &self.inputs {
             let source = opened.take().map_or_else(|| self.open(input, version), Ok);
             result = source
-                .and_then(|mut source| run(input, source.as_mut(), &mut replay, &mut display));
+                .and_then(|source| run(input, source, &mut replay, &mut display));
             let summary = replay.summary();
             if result.is_err() || summary.stopped || summary.rejected > 0 && !self.keep_going {
                 break;
@@ -159,16 +159,17 @@ impl Args {
 
 fn run(
     input: &Path,
-    source: &mut dyn Source,
+    source: Box<dyn Source>,
     replay: &mut Replay<'_>,
     display: &mut Display,
 ) -> Result<(), ReplayError> {
     let mut shown = Shown::default();
     replay.run(source, &mut |event| match event {
-        Event::Committed(progress) => display.show(progress),
+        Event::Progress(progress) => display.show(progress),
         Event::Rejected(rejection) | Event::Waiting(rejection) => {
             shown.line(display, "rejected", &format!("{}: {rejection}", input.display()));
         }
+        Event::Indexed(_) => {}
     })?;
     Ok(())
 }
@@ -177,9 +178,10 @@ fn run(
 fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayError> {
     let (mut rejected, mut waiting) = (Shown::default(), Shown::default());
     replay.finish(&mut |event| match event {
-        Event::Committed(progress) => display.show(progress),
+        Event::Progress(progress) => display.show(progress),
         Event::Rejected(rejection) => rejected.line(display, "rejected", &rejection.to_string()),
         Event::Waiting(rejection) => waiting.line(display, "waiting", &rejection.to_string()),
+        Event::Indexed(blocks) => display.indexed(blocks),
     })?;
     Ok(())
 }

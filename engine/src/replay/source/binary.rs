@@ -1,88 +1,135 @@
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 
-use zerocopy::FromBytes;
+use bytes::Bytes;
 
 use super::{Chunk, Place, Source};
-use crate::header::{LEN, RawHeader};
+use crate::header::LEN;
 use crate::replay::mapped::Mapped;
 use crate::replay::{ReplayError, Wrong};
+use crate::store::MarkedAt;
 
 /// Concatenated headers: a file where it lies, or a stream.
 pub struct Binary {
     input: Input,
     /// Bytes before the next record.
-    offset: usize,
+    offset: u64,
 }
 
 enum Input {
-    Mapped(Mapped),
-    Streamed { name: String, read: Box<dyn Read> },
+    /// A file, of which nothing is copied.
+    Mapped { file: File, path: String, size: u64, name: [u8; 32], part: Part },
+    Streamed { name: String, read: Box<dyn Read + Send> },
     End,
 }
 
+/// What is mapped of a file at present.
+#[derive(Default)]
+struct Part {
+    offset: u64,
+    bytes: Bytes,
+}
+
+/// Bytes that are mapped at once: whole records, and whole pages of up to 64 kB. The memory of a
+/// replay does not grow with the file.
+const PART_LEN: u64 = 4 * (LEN as u64 / 2) * (64 << 10);
+
 impl Binary {
-    /// The records of a mapped file, without copying them.
+    /// The records of a file of `size` bytes at `path`, where they lie; `name` tells it from others.
     #[must_use]
-    pub fn mapped(map: Mapped) -> Self {
-        Self { input: Input::Mapped(map), offset: 0 }
+    pub fn mapped(file: File, path: String, size: u64, name: [u8; 32]) -> Self {
+        Self { input: Input::Mapped { file, path, size, name, part: Part::default() }, offset: 0 }
     }
 
     /// The records of a stream.
     #[must_use]
-    pub fn streamed(name: String, read: Box<dyn Read>) -> Self {
+    pub fn streamed(name: String, read: Box<dyn Read + Send>) -> Self {
         Self { input: Input::Streamed { name, read }, offset: 0 }
+    }
+
+    /// The next bytes, `want` of them unless the input ends before.
+    fn bytes(&mut self, want: usize) -> Result<Bytes, ReplayError> {
+        match &mut self.input {
+            Input::Mapped { file, path, size, part, .. } => {
+                let inside = self.offset.checked_sub(part.offset);
+                let end = part.offset.saturating_add(part.bytes.len() as u64);
+                if inside.is_none() || self.offset >= end {
+                    let offset = self.offset / PART_LEN * PART_LEN;
+                    let len = size.saturating_sub(offset).min(PART_LEN);
+                    *part = Part::map(file, offset, len)
+                        .map_err(|source| ReplayError::Io { input: path.clone(), source })?;
+                }
+                let start = usize::try_from(self.offset - part.offset).unwrap_or(usize::MAX);
+                let start = start.min(part.bytes.len());
+                let end = start.saturating_add(want).min(part.bytes.len());
+                Ok(part.bytes.slice(start..end))
+            }
+            Input::Streamed { name, read } => {
+                let mut bytes = Vec::with_capacity(want);
+                let read = read.by_ref().take(want as u64).read_to_end(&mut bytes);
+                read.map_err(|source| ReplayError::Io { input: name.clone(), source })?;
+                if bytes.len() < want {
+                    self.input = Input::End;
+                }
+                Ok(bytes.into())
+            }
+            Input::End => Ok(Bytes::new()),
+        }
+    }
+}
+
+impl Part {
+    fn map(file: &File, offset: u64, len: u64) -> io::Result<Self> {
+        if len == 0 {
+            return Ok(Self { offset, bytes: Bytes::new() });
+        }
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        Ok(Self { offset, bytes: Bytes::from_owner(Mapped::new(file, offset, len)?) })
     }
 }
 
 impl Source for Binary {
-    fn next(&mut self, records_max: usize) -> Result<Option<Chunk<'_>>, ReplayError> {
-        let start = self.offset;
-        let want = records_max.max(1) * LEN;
-        if let Input::Streamed { name, read } = &mut self.input {
-            let mut bytes = Vec::with_capacity(want);
-            let read = read.by_ref().take(want as u64).read_to_end(&mut bytes);
-            read.map_err(|source| ReplayError::Io { input: name.clone(), source })?;
-            self.offset += bytes.len();
-            if bytes.len() < want {
-                self.input = Input::End;
-            }
-            return Ok(owned(start, &bytes));
-        }
-        let Input::Mapped(map) = &self.input else { return Ok(None) };
-        let Some(rest) = map.bytes().get(start..).filter(|rest| !rest.is_empty()) else {
+    fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
+        let (start, mut bytes) = (self.offset, self.bytes(records_max.max(1) * LEN)?);
+        if bytes.is_empty() {
             return Ok(None);
-        };
-        let whole = rest.len().min(want) / LEN * LEN;
-        match rest.get(..whole).map(<[RawHeader]>::ref_from_bytes) {
-            Some(Ok(records)) if !records.is_empty() => {
-                self.offset += whole;
-                Ok(Some(Chunk::Mapped { offset: start as u64, records }))
-            }
-            _ => {
-                self.offset += rest.len();
-                Ok(owned(start, rest))
-            }
         }
-    }
-
-    fn position(&self) -> u64 {
-        self.offset as u64
+        self.offset += bytes.len() as u64;
+        // Only behind the last whole record can some of one be.
+        let rest = bytes.split_off(bytes.len() / LEN * LEN);
+        let end = MarkedAt {
+            position: self.offset.into(),
+            steps: 0.into(),
+            records: (self.offset / LEN as u64).into(),
+        };
+        let cut = Place::Offset(start + bytes.len() as u64);
+        let chunk = Chunk::whole(start, bytes, end);
+        Ok(Some(match rest.len() {
+            0 => chunk,
+            got => chunk.with_wrong(cut, Wrong::Cut { got }),
+        }))
     }
 
     fn size(&self) -> Option<u64> {
         match &self.input {
-            Input::Mapped(map) => Some(map.bytes().len() as u64),
+            Input::Mapped { size, .. } => Some(*size),
             Input::Streamed { .. } | Input::End => None,
         }
     }
-}
 
-/// Records of their own; what is left behind the last whole one is cut.
-fn owned(start: usize, bytes: &[u8]) -> Option<Chunk<'static>> {
-    let records = bytes.chunks(LEN).enumerate().map(|(i, record)| {
-        let place = Place::Offset((start + i * LEN) as u64);
-        let whole = RawHeader::read_from_bytes(record);
-        (place, whole.map_err(|_| Wrong::Cut { got: record.len() }))
-    });
-    (!bytes.is_empty()).then(|| Chunk::Owned(records.collect()))
+    fn name(&self) -> Option<[u8; 32]> {
+        match &self.input {
+            Input::Mapped { name, .. } => Some(*name),
+            Input::Streamed { .. } | Input::End => None,
+        }
+    }
+
+    fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
+        let position = at.position.get();
+        let fits = self.size().is_some_and(|size| position <= size && position % LEN as u64 == 0);
+        if fits {
+            self.offset = position;
+        }
+        Ok(fits)
+    }
 }

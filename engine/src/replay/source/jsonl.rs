@@ -1,4 +1,5 @@
-use std::io::{BufRead, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,17 +7,24 @@ use serde_json::value::RawValue;
 use super::{Chunk, Place, Source};
 use crate::header::{Header, RawHeader, TextError, merkle, text};
 use crate::replay::{ReplayError, Wrong};
+use crate::store::MarkedAt;
 use crate::types::{BlockHeight, ChainwebVersion};
 
 /// Bytes of a line at most: a page of 360 headers as objects has about 300 kB.
 const LINE_LEN_MAX: u64 = 16 << 20;
 
+/// Bytes that are read from a file at once.
+const BUFFER_LEN: usize = 1 << 20;
+
 /// One header a line, or one page of the API a line.
 pub struct Jsonl {
     name: String,
-    read: Box<dyn BufRead>,
+    read: Box<dyn BufRead + Send>,
+    /// The same again, to read from elsewhere, with its name.
+    file: Option<(File, [u8; 32])>,
     line: u64,
     position: u64,
+    records: u64,
     size: Option<u64>,
     /// Whether the last line was too long and its rest is still to be skipped.
     within_line: bool,
@@ -25,8 +33,17 @@ pub struct Jsonl {
 impl Jsonl {
     /// The headers of a stream; `size` is its length in bytes, if known.
     #[must_use]
-    pub fn new(name: String, read: Box<dyn BufRead>, size: Option<u64>) -> Self {
-        Self { name, read, line: 0, position: 0, size, within_line: false }
+    pub fn new(name: String, read: Box<dyn BufRead + Send>, size: Option<u64>) -> Self {
+        let (line, position, records) = (0, 0, 0);
+        Self { name, read, file: None, line, position, records, size, within_line: false }
+    }
+
+    /// The headers of a file of `size` bytes; `id` tells it from others.
+    #[must_use]
+    pub fn file(name: String, file: File, size: u64, id: [u8; 32]) -> Self {
+        let again = file.try_clone().ok().map(|again| (again, id));
+        let read = Box::new(BufReader::with_capacity(BUFFER_LEN, file));
+        Self { file: again, ..Self::new(name, read, Some(size)) }
     }
 
     /// The next line into `line`; `false` at the end.
@@ -45,7 +62,7 @@ impl Jsonl {
 }
 
 impl Source for Jsonl {
-    fn next(&mut self, records_max: usize) -> Result<Option<Chunk<'_>>, ReplayError> {
+    fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
         let mut records = Vec::with_capacity(records_max);
         let mut line = Vec::new();
         while records.len() < records_max && self.read_line(&mut line)? {
@@ -65,15 +82,32 @@ impl Source for Jsonl {
                 }
             }
         }
-        Ok((!records.is_empty()).then_some(Chunk::Owned(records)))
-    }
-
-    fn position(&self) -> u64 {
-        self.position
+        self.records += records.len() as u64;
+        let end = MarkedAt {
+            position: self.position.into(),
+            steps: self.line.into(),
+            records: self.records.into(),
+        };
+        Ok((!records.is_empty()).then(|| Chunk::each(records, end)))
     }
 
     fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    fn name(&self) -> Option<[u8; 32]> {
+        self.file.as_ref().map(|(_, name)| *name)
+    }
+
+    fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
+        let Some((file, _)) = &self.file else { return Ok(false) };
+        let fail = |source| ReplayError::Io { input: self.name.clone(), source };
+        let mut file = file.try_clone().map_err(fail)?;
+        file.seek(SeekFrom::Start(at.position.get())).map_err(fail)?;
+        self.read = Box::new(BufReader::with_capacity(BUFFER_LEN, file));
+        (self.position, self.line) = (at.position.get(), at.steps.get());
+        self.records = at.records.get();
+        Ok(true)
     }
 }
 

@@ -1,120 +1,50 @@
 //! One reader a format, and how to tell formats apart.
 
 mod binary;
+mod chunk;
 mod detect;
 mod jsonl;
 mod node;
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 pub use binary::Binary;
+pub use chunk::{Chunk, Item, Place};
 pub use detect::Format;
 pub use jsonl::Jsonl;
 pub use node::Node;
 
-use super::{ReplayError, Wrong};
-use crate::header::{LEN, RawHeader};
-use crate::types::{ChainId, ChainwebVersion};
-
-/// Where in an input a record stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Bytes before it.
-    Offset(u64),
-    /// Its line, from 1.
-    Line(u64),
-    /// The item on a line with several, both from 1.
-    Item {
-        /// The line.
-        line: u64,
-        /// The item on it.
-        item: u64,
-    },
-    /// Its row in a node's database.
-    Row {
-        /// The chain of the header table.
-        chain: ChainId,
-        /// The key in it: height, big endian, and hash.
-        key: Box<[u8]>,
-    },
-    /// Put aside, in this replay or an earlier one; where it stood in its input.
-    Aside(String),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Offset(offset) => write!(f, "offset {offset}"),
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Item { line, item } => write!(f, "line {line}, item {item}"),
-            Self::Aside(place) => f.write_str(place),
-            Self::Row { chain, key } => {
-                write!(f, "key BlockHeader/{chain}/header$")?;
-                key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-    }
-}
-
-/// Some records in the order of the input.
-#[derive(Debug)]
-pub enum Chunk<'a> {
-    /// Records where they lie, one right behind the other.
-    Mapped {
-        /// Bytes before the first one.
-        offset: u64,
-        /// The records.
-        records: &'a [RawHeader],
-    },
-    /// Records of their own, or why they are none.
-    Owned(Vec<(Place, Result<RawHeader, Wrong>)>),
-}
-
-impl Chunk<'_> {
-    /// The number of records.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Mapped { records, .. } => records.len(),
-            Self::Owned(records) => records.len(),
-        }
-    }
-
-    /// Whether there is no record.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The place of the record at `index`.
-    #[must_use]
-    pub fn place(&self, index: usize) -> Place {
-        match self {
-            Self::Mapped { offset, .. } => Place::Offset(offset + (index as u64) * (LEN as u64)),
-            Self::Owned(records) => {
-                records.get(index).map_or(Place::Offset(0), |(place, _)| place.clone())
-            }
-        }
-    }
-}
+use super::ReplayError;
+use crate::header::LEN;
+use crate::store::MarkedAt;
+use crate::types::ChainwebVersion;
 
 /// An input, read from its beginning to its end.
-pub trait Source {
+pub trait Source: Send {
     /// The next records, about `records_max` of them; `None` at the end.
     ///
     /// # Errors
     ///
     /// [`ReplayError`] if the input cannot be read. A bad record is no error but an item.
-    fn next(&mut self, records_max: usize) -> Result<Option<Chunk<'_>>, ReplayError>;
-
-    /// Bytes of input that were read.
-    fn position(&self) -> u64;
+    fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError>;
 
     /// Bytes of the whole input, if that is known.
     fn size(&self) -> Option<u64>;
+
+    /// A name that no other input has, and not this one either once it is changed, as far as can be
+    /// told without reading all of it; `None` if it cannot be read from anywhere but its beginning.
+    fn name(&self) -> Option<[u8; 32]>;
+
+    /// Reads on from a place that a chunk ended at; `false` if that cannot be, and then it is where
+    /// it was.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Source::next`].
+    fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError>;
 }
 
 /// Opens an input: `-` is standard input.
@@ -142,20 +72,34 @@ pub fn open(
     }
     let file = File::open(input).map_err(|e| ReplayError::io(input, e))?;
     if metadata.is_file() && metadata.len() > 0 {
-        let map = super::mapped::Mapped::new(&file).map_err(|e| ReplayError::io(input, e))?;
         let name = input.display().to_string();
-        match format.map_or_else(|| detect::detect(&name, map.bytes()), Ok)? {
-            Format::Binary => return Ok(Box::new(Binary::mapped(map))),
-            Format::Jsonl | Format::Node => {}
+        let mut head = Vec::with_capacity(4 * LEN);
+        let read = (&file).take(4 * LEN as u64).read_to_end(&mut head).and_then(|_| (&file).rewind());
+        read.map_err(|e| ReplayError::io(input, e))?;
+        let (size, id) = (metadata.len(), file_name(&metadata, &head));
+        match format.map_or_else(|| detect::detect(&name, &head), Ok)? {
+            Format::Binary => return Ok(Box::new(Binary::mapped(file, name, size, id))),
+            Format::Jsonl => return Ok(Box::new(Jsonl::file(name, file, size, id))),
+            Format::Node => {}
         }
     }
     let size = metadata.is_file().then_some(metadata.len());
     stream(input.display().to_string(), Box::new(file), size, format)
 }
 
+/// Tells a file from others and from itself when it was changed: by length, time of change and
+/// first records.
+fn file_name(metadata: &Metadata, head: &[u8]) -> [u8; 32] {
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let mut state = blake2s_simd::Params::new().hash_length(32).to_state();
+    state.update(format!("{} {:?} ", metadata.len(), changed).as_bytes());
+    state.update(head);
+    *state.finalize().as_array()
+}
+
 fn stream(
     name: String,
-    mut input: Box<dyn Read>,
+    mut input: Box<dyn Read + Send>,
     size: Option<u64>,
     format: Option<Format>,
 ) -> Result<Box<dyn Source>, ReplayError> {

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::{Chunk, Place, Source};
 use crate::header::{DecodeError, RawHeader};
 use crate::replay::{ReplayError, Wrong};
-use crate::store::{NodeDatabase, NodeHeaders, StoreError};
+use crate::store::{MarkedAt, NodeDatabase, NodeHeaders, StoreError};
 use crate::types::{BlockHash, ChainId, ChainwebVersion};
 
 /// The header tables of a chainweb-node, merged by height so that parents come first on every
@@ -21,6 +21,7 @@ pub struct Node {
     /// For each chain the first key that is still to be read; `None` behind the last one.
     cursors: Vec<(ChainId, Option<Vec<u8>>)>,
     position: u64,
+    records: u64,
 }
 
 /// Key in a header table.
@@ -57,7 +58,7 @@ impl Node {
         if cursors.iter().all(|(_, key)| key.is_none()) {
             return Err(ReplayError::NoHeaders { path, version });
         }
-        Ok(Self { path, database, cursors, position: 0 })
+        Ok(Self { path, database, cursors, position: 0, records: 0 })
     }
 
     fn read(&mut self, records_max: usize) -> Result<Vec<Record>, StoreError> {
@@ -95,19 +96,36 @@ impl Node {
 }
 
 impl Source for Node {
-    fn next(&mut self, records_max: usize) -> Result<Option<Chunk<'_>>, ReplayError> {
+    fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
         let records = self
             .read(records_max.max(1))
             .map_err(|source| ReplayError::Database { path: self.path.clone(), source })?;
-        Ok((!records.is_empty()).then_some(Chunk::Owned(records)))
-    }
-
-    fn position(&self) -> u64 {
-        self.position
+        self.records += records.len() as u64;
+        let keys = self.cursors.iter().filter_map(|(_, key)| key.as_deref());
+        let height = keys.map(height_of).min().unwrap_or(u64::MAX);
+        let end = MarkedAt {
+            position: self.position.into(),
+            steps: height.into(),
+            records: self.records.into(),
+        };
+        Ok((!records.is_empty()).then(|| Chunk::each(records, end)))
     }
 
     fn size(&self) -> Option<u64> {
         None
+    }
+
+    fn name(&self) -> Option<[u8; 32]> {
+        let text = format!("{} {}", self.path.display(), self.database.sequence_number());
+        Some(*blake2s_simd::blake2s(text.as_bytes()).as_array())
+    }
+
+    fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
+        for (_, cursor) in self.cursors.iter_mut().filter(|(_, cursor)| cursor.is_some()) {
+            *cursor = Some(at.steps.to_bytes().to_vec());
+        }
+        (self.position, self.records) = (at.position.get(), at.records.get());
+        Ok(true)
     }
 }
 

@@ -1,0 +1,77 @@
+use super::link::Link;
+use super::{Replay, ReplayError};
+use crate::header::{DEGREE, HeaderRef};
+use crate::types::BlockHeight;
+use crate::verify::{Adjacents, Checked, Level, Parent};
+use crate::write::{Bulk, Held};
+
+impl Replay<'_> {
+    /// Stages a block if it is right and not stored yet: in order, as long as that goes, and else
+    /// one by one.
+    pub(super) fn link_any<'h>(
+        &mut self,
+        checked: &Checked<'h>,
+    ) -> Result<Link<'h>, ReplayError> {
+        if self.writer.bulk().is_some() {
+            if let Some(link) = self.link_in_order(checked)? {
+                return Ok(link);
+            }
+            self.leave_order()?;
+        }
+        self.link(checked.clone(), true)
+    }
+
+    /// The same in order; `None` if it cannot be told that way what comes of the block.
+    fn link_in_order<'h>(
+        &mut self,
+        checked: &Checked<'h>,
+    ) -> Result<Option<Link<'h>>, ReplayError> {
+        let Some(bulk) = self.writer.bulk() else { return Ok(None) };
+        let header = checked.header();
+        match bulk.holds(header)? {
+            Held::No => {}
+            Held::Unknown => return Ok(None),
+            Held::Yes => {
+                self.summary.known += 1;
+                return Ok(Some(Link::Done));
+            }
+        }
+        let Some(below) = header.height().parent() else { return Ok(None) };
+        let Some(parent) = bulk.find(header.chain(), below, header.parent()) else {
+            return Ok(None);
+        };
+        let adjacents = if self.verifier.level() == Level::Full {
+            let Some(blocks) = neighbours(bulk, header, below) else { return Ok(None) };
+            Adjacents::Blocks(blocks)
+        } else {
+            Adjacents::Admitted
+        };
+        let parent = Parent::Block(parent);
+        let verified = match self.verifier.conclude(checked.clone(), parent, adjacents) {
+            Ok(verified) => verified,
+            Err(failures) => return Ok(Some(Link::Broken(failures))),
+        };
+        if !bulk.stage(verified) {
+            return Ok(None);
+        }
+        self.height = header.height();
+        self.summary.partial += u64::from(verified.level() < self.verifier.level());
+        Ok(Some(Link::Done))
+    }
+}
+
+/// The adjacent parents of a header, if all of them are at hand, at the height below.
+fn neighbours<'a>(
+    bulk: &'a Bulk,
+    header: HeaderRef<'_>,
+    below: BlockHeight,
+) -> Option<[HeaderRef<'a>; DEGREE]> {
+    let mut blocks = [None; DEGREE];
+    for (slot, (chain, hash)) in blocks.iter_mut().zip(header.adjacents().iter()) {
+        *slot = bulk.find(chain, below, hash);
+    }
+    match blocks {
+        [Some(a), Some(b), Some(c)] => Some([a, b, c]),
+        _ => None,
+    }
+}

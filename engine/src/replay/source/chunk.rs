@@ -1,0 +1,165 @@
+use std::fmt;
+
+use bytes::Bytes;
+use zerocopy::FromBytes;
+
+use crate::header::{LEN, RawHeader};
+use crate::replay::Wrong;
+use crate::store::MarkedAt;
+use crate::types::ChainId;
+
+/// Where in an input a record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Bytes before it.
+    Offset(u64),
+    /// Its line, from 1.
+    Line(u64),
+    /// The item on a line with several, both from 1.
+    Item {
+        /// The line.
+        line: u64,
+        /// The item on it.
+        item: u64,
+    },
+    /// Its row in a node's database.
+    Row {
+        /// The chain of the header table.
+        chain: ChainId,
+        /// The key in it: height, big endian, and hash.
+        key: Box<[u8]>,
+    },
+    /// Put aside, in this replay or an earlier one; where it stood in its input.
+    Aside(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => write!(f, "offset {offset}"),
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Item { line, item } => write!(f, "line {line}, item {item}"),
+            Self::Aside(place) => f.write_str(place),
+            Self::Row { chain, key } => {
+                write!(f, "key BlockHeader/{chain}/header$")?;
+                key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
+/// Some records in the order of the input.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// Whole records, one right behind the other.
+    bytes: Bytes,
+    places: Places,
+    /// Places that hold no header, and how many records come before each.
+    wrong: Vec<(usize, Place, Wrong)>,
+    /// The place in the input behind them.
+    end: MarkedAt,
+}
+
+#[derive(Debug)]
+enum Places {
+    /// Bytes before the first one.
+    From(u64),
+    Each(Vec<Place>),
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::From(0)
+    }
+}
+
+/// One of a [`Chunk`].
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// The record with this number.
+    Record(usize),
+    /// No record.
+    Wrong(&'a Place, &'a Wrong),
+}
+
+impl Chunk {
+    /// Records as they lie in a file or stream, the first behind `offset` bytes.
+    #[must_use]
+    pub const fn whole(offset: u64, bytes: Bytes, end: MarkedAt) -> Self {
+        Self { bytes, places: Places::From(offset), wrong: Vec::new(), end }
+    }
+
+    /// Records that each have a place of their own.
+    #[must_use]
+    pub fn each(
+        records: impl IntoIterator<Item = (Place, Result<RawHeader, Wrong>)>,
+        end: MarkedAt,
+    ) -> Self {
+        let (mut bytes, mut places, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, record) in records {
+            match record {
+                Ok(raw) => {
+                    bytes.extend_from_slice(zerocopy::IntoBytes::as_bytes(&raw));
+                    places.push(place);
+                }
+                Err(error) => wrong.push((places.len(), place, error)),
+            }
+        }
+        Self { bytes: bytes.into(), places: Places::Each(places), wrong, end }
+    }
+
+    /// The same with a place behind all records that holds none.
+    #[must_use]
+    pub fn with_wrong(mut self, place: Place, wrong: Wrong) -> Self {
+        self.wrong.push((self.records().len(), place, wrong));
+        self
+    }
+
+    /// The records.
+    #[must_use]
+    pub fn records(&self) -> &[RawHeader] {
+        let whole = self.bytes.len() / LEN * LEN;
+        let records = self.bytes.get(..whole).map(<[RawHeader]>::ref_from_bytes);
+        records.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The number of records, and of what should be some.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records().len() + self.wrong.len()
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them in the order of the input, from the record with the number `from` on.
+    pub fn items(&self, from: usize) -> impl Iterator<Item = Item<'_>> {
+        let mut wrong = self.wrong.iter().filter(move |(before, _, _)| *before >= from).peekable();
+        let mut records = from..self.records().len();
+        std::iter::from_fn(move || {
+            let next = records.start;
+            if let Some((_, place, error)) = wrong.next_if(|(before, _, _)| *before <= next) {
+                return Some(Item::Wrong(place, error));
+            }
+            records.next().map(Item::Record)
+        })
+    }
+
+    /// The place of a record.
+    #[must_use]
+    pub fn place(&self, record: usize) -> Place {
+        match &self.places {
+            Places::From(offset) => Place::Offset(offset + (record as u64) * (LEN as u64)),
+            Places::Each(places) => places.get(record).cloned().unwrap_or(Place::Offset(0)),
+        }
+    }
+
+    /// The place in the input behind all of them.
+    #[must_use]
+    pub const fn end(&self) -> MarkedAt {
+        self.end
+    }
+}

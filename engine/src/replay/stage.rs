@@ -1,0 +1,158 @@
+//! Reading and verifying ahead, on all cores.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use self_cell::self_cell;
+
+use super::ReplayError;
+use super::source::{Chunk, Source};
+use crate::header::{DecodeError, HeaderRef};
+use crate::verify::{Checked, Verifier};
+
+/// Records that are read and verified together: 1.3 MB, which the cache of a core holds.
+pub(super) const CHUNK_RECORDS: usize = 4096;
+
+/// Chunks that are read ahead: 10 MB.
+const AHEAD: usize = 8;
+
+/// What each record of a chunk shows by itself.
+type Outcomes<'a> = Vec<Result<Checked<'a>, DecodeError>>;
+
+self_cell! {
+    /// A chunk, and what its records show by themselves; nothing, if that was not looked at.
+    pub(super) struct CheckedChunk {
+        owner: Chunk,
+        #[covariant]
+        dependent: Outcomes,
+    }
+}
+
+impl CheckedChunk {
+    fn of(chunk: Chunk, verifier: &Verifier) -> Self {
+        Self::new(chunk, |chunk| {
+            let check = |raw| Ok(verifier.check(HeaderRef::new(raw)?));
+            chunk.records().iter().map(check).collect()
+        })
+    }
+
+    fn unchecked(chunk: Chunk) -> Self {
+        Self::new(chunk, |_| Vec::new())
+    }
+
+    /// The same, checked.
+    pub(super) fn checked(self, verifier: &Verifier) -> Self {
+        if self.is_checked() { self } else { Self::of(self.into_owner(), verifier) }
+    }
+
+    /// Whether its records were looked at.
+    pub(super) fn is_checked(&self) -> bool {
+        self.borrow_dependent().len() == self.chunk().records().len()
+    }
+
+    pub(super) fn chunk(&self) -> &Chunk {
+        self.borrow_owner()
+    }
+
+    /// What the record with this number shows.
+    pub(super) fn outcome(&self, record: usize) -> Option<&Result<Checked<'_>, DecodeError>> {
+        self.borrow_dependent().get(record)
+    }
+}
+
+/// A chunk that is being checked, or why the next one cannot be read.
+type Ahead = Result<Receiver<CheckedChunk>, ReplayError>;
+
+/// The chunks of an input, in its order.
+pub(super) struct Stage {
+    queue: Receiver<Ahead>,
+    /// Whether chunks need not be checked.
+    unchecked: Arc<AtomicBool>,
+}
+
+/// What comes next.
+pub(super) enum Next {
+    Chunk(CheckedChunk),
+    /// Nothing yet.
+    Waiting,
+    End,
+}
+
+impl Stage {
+    /// Begins to read `source`: one thread reads, and as many as there are cores check.
+    ///
+    /// They end by themselves, at the end of the input or soon after this is dropped: a read may
+    /// take for ever, and nobody waits for it then.
+    pub(super) fn begin(mut source: Box<dyn Source>, verifier: &Arc<Verifier>) -> Self {
+        let (sender, queue) = sync_channel::<Ahead>(AHEAD);
+        let (jobs, todo) = sync_channel::<(Chunk, SyncSender<CheckedChunk>)>(AHEAD);
+        let (todo, unchecked) = (Arc::new(Mutex::new(todo)), Arc::new(AtomicBool::new(false)));
+        for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
+            let (todo, verifier) = (Arc::clone(&todo), Arc::clone(verifier));
+            let unchecked = Arc::clone(&unchecked);
+            thread::spawn(move || check(&todo, &verifier, &unchecked));
+        }
+        thread::spawn(move || {
+            loop {
+                let ahead = match source.next(CHUNK_RECORDS) {
+                    Ok(None) => return,
+                    Err(error) => Err(error),
+                    Ok(Some(chunk)) => {
+                        let (done, checked) = sync_channel(1);
+                        if jobs.send((chunk, done)).is_err() {
+                            return;
+                        }
+                        Ok(checked)
+                    }
+                };
+                let failed = ahead.is_err();
+                if sender.send(ahead).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Self { queue, unchecked }
+    }
+
+    /// The next chunk, if it comes within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayError`] if the input cannot be read.
+    pub(super) fn next(&self, timeout: Duration) -> Result<Next, ReplayError> {
+        match self.queue.recv_timeout(timeout) {
+            Ok(Ok(checked)) => Ok(checked.recv().map_or(Next::End, Next::Chunk)),
+            Ok(Err(error)) => Err(error),
+            Err(RecvTimeoutError::Timeout) => Ok(Next::Waiting),
+            Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
+        }
+    }
+
+    /// Says whether the chunks from now on need to be checked.
+    pub(super) fn skip_checks(&self, skip: bool) {
+        self.unchecked.store(skip, Ordering::Relaxed);
+    }
+}
+
+/// Checks chunks until there are no more.
+fn check(
+    todo: &Mutex<Receiver<(Chunk, SyncSender<CheckedChunk>)>>,
+    verifier: &Verifier,
+    unchecked: &AtomicBool,
+) {
+    loop {
+        let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((chunk, done)) = job else { return };
+        let chunk = if unchecked.load(Ordering::Relaxed) {
+            CheckedChunk::unchecked(chunk)
+        } else {
+            CheckedChunk::of(chunk, verifier)
+        };
+        // Nobody waits for it if the replay has ended early.
+        let _ = done.send(chunk);
+    }
+}

@@ -1,0 +1,304 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use rocksdb::{
+    DBRawIterator, IngestExternalFileOptions, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+};
+use zerocopy::byteorder::big_endian::U64;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::format::UNINDEXED;
+use super::{Batch, Column, IndexEntry, Store, StoreError, UnindexedKey, options};
+use crate::types::{BlockHash, BlockHeight, ChainId};
+
+/// Entries up to which they are simply put into `heights`: that takes some 0.2 s, and a log.
+const PUT_MAX: usize = 100_000;
+
+/// Bytes of entries that go to one table file.
+const FILE_BYTES: u64 = 256 << 20;
+
+/// Parts of all hashes, by their first byte.
+const PARTS: usize = 256;
+
+impl Batch {
+    /// Notes blocks for [`Store::index`]: cheaper than rows of `heights`, whose hashes come in no
+    /// order.
+    pub fn put_unindexed(&mut self, store: &Store, entries: &[IndexEntry]) {
+        let number = store.next_unindexed.fetch_add(1, Ordering::Relaxed);
+        let mut counts = [0_usize; PARTS];
+        let part = |entry: &IndexEntry| usize::from(first_byte(&entry.hash));
+        for entry in entries {
+            if let Some(count) = counts.get_mut(part(entry)) {
+                *count += 1;
+            }
+        }
+        let mut parts: Vec<Vec<IndexEntry>> =
+            counts.iter().map(|count| Vec::with_capacity(*count)).collect();
+        for entry in entries {
+            if let Some(of_part) = parts.get_mut(part(entry)) {
+                of_part.push(*entry);
+            }
+        }
+        for (first_byte, of_part) in (0..=u8::MAX).zip(&parts).filter(|(_, part)| !part.is_empty())
+        {
+            let key = UnindexedKey::new(first_byte, number);
+            let column = store.column(Column::Unindexed);
+            self.inner.put_cf(column, key.as_bytes(), of_part.as_bytes());
+        }
+        let column = store.column(Column::Meta);
+        self.inner.put_cf(column, UNINDEXED, U64::new(number + 1).as_bytes());
+        self.unindexed = true;
+    }
+}
+
+impl Store {
+    /// Whether every block can be found by one lookup in `heights`.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        !self.unindexed.load(Ordering::Acquire)
+    }
+
+    /// Moves all of `unindexed` to `heights`, sorted; `progress` is told how many entries were.
+    ///
+    /// # Cost
+    ///
+    /// Where there is much, every entry is read, sorted and written once, in table files that are
+    /// put beside each other under all others: no compaction sees them again. Only if `heights`
+    /// held about as much before, all of it is merged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read or written. What was not moved still is in
+    /// `unindexed`, in which lookups are slow but right.
+    pub fn index(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<(), StoreError> {
+        if self.is_indexed() {
+            return Ok(());
+        }
+        // What comes now is in the log, which must not know more than tables do.
+        self.flush()?;
+        let entries = self.some_unindexed()?;
+        if entries.len() <= PUT_MAX {
+            self.put_index(&entries)?;
+        } else {
+            self.ingest_index(progress)?;
+        }
+        self.unindexed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// All entries, or more than [`PUT_MAX`] of them.
+    fn some_unindexed(&self) -> Result<Vec<IndexEntry>, StoreError> {
+        let mut entries = Vec::new();
+        let mut rows = self.unindexed_rows(0, None);
+        while entries.len() <= PUT_MAX
+            && let Some((_, value)) = rows.item()
+        {
+            entries.extend_from_slice(listed(value, &rows)?);
+            rows.next();
+        }
+        rows.status()?;
+        Ok(entries)
+    }
+
+    fn put_index(&self, entries: &[IndexEntry]) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for entry in entries {
+            let heights = self.column(Column::Heights);
+            batch.put_cf(heights, entry.hash.as_bytes(), entry.place.as_bytes());
+        }
+        let mut rows = self.unindexed_rows(0, None);
+        while let Some((key, _)) = rows.item() {
+            batch.delete_cf(self.column(Column::Unindexed), key);
+            rows.next();
+        }
+        rows.status()?;
+        Ok(self.db.write_opt(batch, &WriteOptions::default())?)
+    }
+
+    fn ingest_index(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<(), StoreError> {
+        let folder = self.index_folder();
+        let io = |source| StoreError::Io { path: folder.clone(), source };
+        self.clear_index_folder()?;
+        fs::create_dir_all(&folder).map_err(io)?;
+        let had = self.count_estimate(Column::Heights)?;
+        let (bytes, done) = (self.unindexed_bytes(0)? * PARTS as u64, AtomicU64::new(0));
+        let parts_a_file = PARTS / usize::try_from(bytes.div_ceil(FILE_BYTES)).unwrap_or(PARTS).clamp(1, PARTS);
+        let firsts: Vec<usize> = (0..PARTS).step_by(parts_a_file).collect();
+        let files = firsts.par_iter().map(|first| {
+            let path = folder.join(format!("{first:03}.sst"));
+            let parts = *first..(first + parts_a_file).min(PARTS);
+            let mut count = |entries: usize| {
+                let entries = entries as u64;
+                progress(done.fetch_add(entries, Ordering::Relaxed) + entries);
+            };
+            self.write_file(&path, parts, &mut count).map(|written| written.then_some(path))
+        });
+        let files: Vec<PathBuf> = files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
+        let mut how = IngestExternalFileOptions::default();
+        how.set_move_files(true);
+        self.db.ingest_external_file_cf_opts(self.column(Column::Heights), &how, files)?;
+        self.drop_unindexed()?;
+        self.clear_index_folder()?;
+        if had > 0 && had / 4 < done.into_inner() {
+            let all: (Option<&[u8]>, Option<&[u8]>) = (None, None);
+            self.db.compact_range_cf(self.column(Column::Heights), all.0, all.1);
+        }
+        Ok(())
+    }
+
+    /// Writes the entries of some parts into a table file; `false` if there are none.
+    fn write_file(
+        &self,
+        path: &Path,
+        parts: std::ops::Range<usize>,
+        count: &mut dyn FnMut(usize),
+    ) -> Result<bool, StoreError> {
+        let options = options::heights(&self.blocks);
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(path)?;
+        let mut empty = true;
+        for part in parts {
+            let entries = self.part(part)?;
+            for entry in sorted(&entries) {
+                writer.put(entry.hash.as_bytes(), entry.place.as_bytes())?;
+                empty = false;
+            }
+            count(entries.len());
+        }
+        if empty {
+            return Ok(false);
+        }
+        writer.finish()?;
+        Ok(true)
+    }
+
+    fn part(&self, part: usize) -> Result<Vec<IndexEntry>, StoreError> {
+        let mut entries = Vec::new();
+        let mut rows = self.unindexed_rows(part, Some(part + 1));
+        while let Some((_, value)) = rows.item() {
+            entries.extend_from_slice(listed(value, &rows)?);
+            rows.next();
+        }
+        rows.status()?;
+        Ok(entries)
+    }
+
+    fn unindexed_bytes(&self, part: usize) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        let mut rows = self.unindexed_rows(part, Some(part + 1));
+        while let Some((_, value)) = rows.item() {
+            bytes += value.len() as u64;
+            rows.next();
+        }
+        rows.status()?;
+        Ok(bytes)
+    }
+
+    /// The rows of `unindexed` from one part up to another, which is not among them.
+    fn unindexed_rows(&self, first: usize, end: Option<usize>) -> DBRawIterator<'_> {
+        let key = |part: usize| {
+            let first_byte = u8::try_from(part).ok()?;
+            Some(UnindexedKey::new(first_byte, 0).as_bytes().to_vec())
+        };
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        if let Some(end) = end.and_then(key) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(self.column(Column::Unindexed), options);
+        rows.seek(key(first).unwrap_or_default());
+        rows
+    }
+
+    /// Drops all of `unindexed`, files and all.
+    fn drop_unindexed(&self) -> Result<(), StoreError> {
+        let column = self.column(Column::Unindexed);
+        let first = UnindexedKey::new(0, 0);
+        // Greater than any key.
+        let end = [u8::MAX; size_of::<UnindexedKey>() + 1];
+        self.db.delete_range_cf(column, first.as_bytes(), end.as_slice())?;
+        let all: (Option<&[u8]>, Option<&[u8]>) = (None, None);
+        self.db.compact_range_cf(column, all.0, all.1);
+        Ok(())
+    }
+
+    /// Whether `unindexed` holds anything.
+    pub(super) fn has_unindexed(&self) -> Result<bool, StoreError> {
+        let rows = self.unindexed_rows(0, None);
+        let has = rows.valid();
+        rows.status()?;
+        Ok(has)
+    }
+
+    fn count_estimate(&self, column: Column) -> Result<u64, StoreError> {
+        let column = self.column(column);
+        let keys = self.db.property_int_value_cf(column, "rocksdb.estimate-num-keys")?;
+        Ok(keys.unwrap_or_default())
+    }
+
+    /// Where table files are written before they are moved to those of the database. A crash may
+    /// leave some.
+    fn index_folder(&self) -> PathBuf {
+        self.db.path().join("index")
+    }
+
+    fn clear_index_folder(&self) -> Result<(), StoreError> {
+        let path = self.index_folder();
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Io { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where `rows`, which are those of `unindexed`, say that a block is.
+pub(super) fn find_unindexed(
+    mut rows: DBRawIterator<'_>,
+    hash: &BlockHash,
+) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
+    rows.seek(UnindexedKey::new(first_byte(hash), 0).as_bytes());
+    while let Some((key, value)) = rows.item() {
+        if key.first() != Some(&first_byte(hash)) {
+            break;
+        }
+        let entries = listed(value, &rows)?;
+        if let Some(entry) = entries.iter().find(|entry| entry.hash == *hash) {
+            return Ok(Some((entry.place.chain(), entry.place.height())));
+        }
+        rows.next();
+    }
+    rows.status()?;
+    Ok(None)
+}
+
+/// The entries in a row.
+fn listed<'a>(value: &'a [u8], rows: &DBRawIterator<'_>) -> Result<&'a [IndexEntry], StoreError> {
+    let damaged = || StoreError::damaged(Column::Unindexed, rows.key().unwrap_or_default());
+    <[IndexEntry]>::ref_from_bytes(value).map_err(|_| damaged())
+}
+
+/// The entries by ascending hash, each hash once.
+fn sorted(entries: &[IndexEntry]) -> impl Iterator<Item = &IndexEntry> {
+    // Sixteen bytes are moved while sorting instead of 44, and hashes differ early.
+    let mut order: Vec<(u64, &IndexEntry)> =
+        entries.iter().map(|entry| (prefix(&entry.hash), entry)).collect();
+    order.sort_unstable_by(|(a, left), (b, right)| {
+        a.cmp(b).then_with(|| left.hash.cmp(&right.hash))
+    });
+    order.dedup_by(|(_, later), (_, earlier)| later.hash == earlier.hash);
+    order.into_iter().map(|(_, entry)| entry)
+}
+
+const fn first_byte(hash: &BlockHash) -> u8 {
+    let [first_byte, ..] = *hash.as_bytes();
+    first_byte
+}
+
+/// The first bytes as a number in the order of hashes.
+fn prefix(hash: &BlockHash) -> u64 {
+    U64::read_from_prefix(hash.as_bytes()).map_or(0, |(prefix, _)| prefix.get())
+}

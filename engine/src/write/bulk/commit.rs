@@ -1,0 +1,119 @@
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use super::line::Run;
+use crate::header::{Header, HeaderRef, LEN};
+use crate::store::{Batch, IndexEntry, Mark, Sealed, Store, StoreError};
+use crate::types::{ChainId, Rank};
+use crate::verify::Level;
+use crate::write::WriteError;
+
+/// What one commit writes.
+#[derive(Default)]
+pub(super) struct Commit {
+    pub(super) runs: Vec<(ChainId, Run)>,
+    /// Blocks that are not buried yet.
+    pub(super) loose: Vec<(Header, Level)>,
+    /// Of all blocks that come with this commit.
+    pub(super) entries: Vec<IndexEntry>,
+    pub(super) mark: Option<Mark>,
+}
+
+/// Writes commits one after the other, on a thread of its own.
+pub(super) struct Committer {
+    store: Arc<Store>,
+    /// `None` once no more commits come.
+    commits: Option<SyncSender<Commit>>,
+    results: Receiver<Result<usize, StoreError>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        // One is written while the next one is put together; a third would only take memory.
+        let (commits, queue) = sync_channel(0);
+        let (sender, results) = channel();
+        let writes = Arc::clone(&store);
+        let thread = thread::spawn(move || run(&writes, &queue, &sender));
+        Self { store, commits: Some(commits), results, thread: Some(thread) }
+    }
+
+    /// Hands over a commit; returns how many blocks earlier ones have brought since the last time.
+    pub(super) fn send(&mut self, commit: Commit) -> Result<usize, WriteError> {
+        if let Some(commits) = &self.commits {
+            // If the thread has ended, it left an error.
+            let _ = commits.send(commit);
+        }
+        let results: Result<Vec<usize>, StoreError> = self.results.try_iter().collect();
+        Ok(results?.into_iter().sum())
+    }
+
+    /// Waits for all commits, and until they outlive a crash of the machine.
+    pub(super) fn finish(&mut self) -> Result<usize, WriteError> {
+        drop(self.commits.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let results: Result<Vec<usize>, StoreError> = self.results.try_iter().collect();
+        let committed = results?.into_iter().sum();
+        self.store.flush()?;
+        *self = Self::new(Arc::clone(&self.store));
+        Ok(committed)
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        drop(self.commits.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Writes commits until there are no more, or one fails.
+fn run(store: &Store, commits: &Receiver<Commit>, results: &Sender<Result<usize, StoreError>>) {
+    for commit in commits {
+        let result = write(store, commit);
+        let failed = result.is_err();
+        let _ = results.send(result);
+        if failed {
+            return;
+        }
+    }
+}
+
+fn write(store: &Store, commit: Commit) -> Result<usize, StoreError> {
+    let Commit { runs, loose, entries, mark } = commit;
+    let mut batch = Batch::default();
+    for (chain, run) in runs {
+        let ranks = loose_ranks(&run);
+        // Those that were loose have rows of their own for that.
+        let levels: Vec<Level> = run
+            .states
+            .iter()
+            .map(|state| if state.loose { Level::Full } else { state.level })
+            .collect();
+        batch.put_levels(store, chain, run.first, &levels);
+        let Run { first, records, .. } = run;
+        let run = Sealed { first, headers: &records, from_loose: &ranks, instead_of: None };
+        batch.seal(store, chain, &run);
+    }
+    for (header, level) in &loose {
+        batch.put_loose(store, header.view(), *level);
+    }
+    batch.put_unindexed(store, &entries);
+    if let Some(mark) = mark {
+        batch.put_mark(store, &mark);
+    }
+    store.write_unlogged(batch)?;
+    Ok(entries.len())
+}
+
+/// The blocks of a run that are in `loose`.
+fn loose_ranks(run: &Run) -> Vec<Rank> {
+    let states = run.records.chunks_exact(LEN).zip(&run.states);
+    let loose = states.filter(|(_, state)| state.loose);
+    loose.filter_map(|(record, _)| Some(HeaderRef::parse(record).ok()?.rank())).collect()
+}
