@@ -1,19 +1,36 @@
 use super::votes::{self, Phase};
 use super::{Failure, Failures, Level, Verifier, pow};
-use crate::header::{HeaderRef, merkle};
-use crate::types::{ChainId, ChainwebVersion};
+use crate::header::HeaderRef;
+use crate::types::{BlockHash, ChainId, ChainwebVersion};
 
-/// The rules that need nothing but the header, in the reference's order.
-pub(super) fn check(verifier: &Verifier, header: HeaderRef<'_>, failures: &mut Failures) {
+/// The hashes of a header, as far as they are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashes {
+    /// That of its fields.
+    pub(super) block: BlockHash,
+    /// That of its work; if it is not here, it is made where a rule asks for it.
+    pub(super) work: Option<BlockHash>,
+}
+
+/// The rules that need nothing but the header and its hashes, in the reference's order.
+///
+/// There are hashes if the level asks for them.
+pub(super) fn check(
+    verifier: &Verifier,
+    header: HeaderRef<'_>,
+    hashes: Option<Hashes>,
+    failures: &mut Failures,
+) {
     let version = ChainwebVersion::from_code(header.version_code());
-    if verifier.level >= Level::Hash {
-        let expected = merkle::block_hash(header);
+    if let Some(Hashes { block: expected, work }) = hashes {
         if header.hash() != expected {
             failures.push(Failure::IncorrectHash { got: header.hash(), expected });
         }
-        let works = version.unwrap_or(verifier.version).checks_pow();
-        if works && !verifier.is_genesis(header) && !pow::holds(header) {
-            failures.push(Failure::IncorrectPow { got: super::pow_hash(header) });
+        if version.unwrap_or(verifier.version).checks_pow() && !verifier.is_genesis(header) {
+            let got = work.unwrap_or_else(|| pow::pow_hash(header));
+            if !pow::meets(got, header.target()) {
+                failures.push(Failure::IncorrectPow { got });
+            }
         }
     }
     // What follows depends on the network, and this one may have none.

@@ -11,22 +11,28 @@
 //!
 //! `Chainweb.BlockHeader.Validation` of chainweb-node 2.32.
 
+mod batch;
 mod braid;
 pub(crate) mod difficulty;
 mod error;
 mod intrinsic;
+mod lanes;
 mod level;
 mod lineage;
+mod memo;
 mod pow;
+mod sha512;
 pub(crate) mod votes;
 
+pub use batch::Hasher;
 pub use braid::Adjacents;
 pub use error::{Failure, Failures};
+pub use lanes::Backend;
 pub use level::Level;
 pub use lineage::Parent;
 pub use pow::pow_hash;
 
-use crate::header::{Header, HeaderRef};
+use crate::header::{Header, HeaderRef, merkle};
 use crate::types::{BlockHash, ChainId, ChainwebVersion, Micros};
 
 /// A header that passed every rule of its level.
@@ -116,12 +122,18 @@ impl Verifier {
     /// Checks what the header alone can show. The costly part; it may run on any thread.
     #[must_use]
     pub fn check<'a>(&self, header: HeaderRef<'a>) -> Checked<'a> {
+        let hashes = || intrinsic::Hashes { block: merkle::block_hash(header), work: None };
+        self.checked(header, (self.level >= Level::Hash).then(hashes))
+    }
+
+    /// [`Verifier::check`] of a header whose hashes are known, if the level asks for them.
+    fn checked<'a>(&self, header: HeaderRef<'a>, hashes: Option<intrinsic::Hashes>) -> Checked<'a> {
         let mut failures = Failures::default();
         let (got, expected) = (header.version_code(), self.version.code());
         if got != expected {
             failures.push(Failure::VersionMismatch { got, expected });
         }
-        intrinsic::check(self, header, &mut failures);
+        intrinsic::check(self, header, hashes, &mut failures);
         Checked { header, failures }
     }
 
@@ -174,7 +186,6 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::merkle;
     use crate::types::BlockHeight;
 
     const MAIN: ChainwebVersion = ChainwebVersion::Mainnet01;
