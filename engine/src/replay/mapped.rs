@@ -6,7 +6,7 @@ use std::io;
 use memmap2::{Mmap, MmapOptions};
 
 /// A part of a file, mapped to read.
-pub struct Mapped(Mmap);
+pub(super) struct Mapped(Mmap);
 
 impl Mapped {
     /// Maps `len` bytes of `file` from `offset` on, a multiple of the size of a page, and reads them
@@ -23,7 +23,7 @@ impl Mapped {
     /// # Errors
     ///
     /// What the system says, for example for an empty file.
-    pub fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+    pub(super) fn new(file: &File, offset: u64, len: usize) -> io::Result<Self> {
         let mut options = MmapOptions::new();
         options.offset(offset).len(len).populate();
         #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see above")]
@@ -34,7 +34,7 @@ impl Mapped {
 
     /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -11,8 +11,8 @@ use self_cell::self_cell;
 
 use super::ReplayError;
 use super::source::{Chunk, Source};
-use crate::header::{DecodeError, HeaderRef};
-use crate::verify::{Checked, Verifier};
+use crate::header::DecodeError;
+use crate::verify::{Checked, Hasher, Verifier};
 
 /// Records that are read and verified together: 1.3 MB, which the cache of a core holds.
 pub(super) const CHUNK_RECORDS: usize = 4096;
@@ -33,10 +33,11 @@ self_cell! {
 }
 
 impl CheckedChunk {
-    fn of(chunk: Chunk, verifier: &Verifier) -> Self {
+    fn of(chunk: Chunk, verifier: &Verifier, hasher: &mut Hasher) -> Self {
         Self::new(chunk, |chunk| {
-            let check = |raw| Ok(verifier.check(HeaderRef::new(raw)?));
-            chunk.records().iter().map(check).collect()
+            let mut outcomes = Vec::with_capacity(chunk.records().len());
+            verifier.check_many(hasher, chunk.records(), &mut outcomes);
+            outcomes
         })
     }
 
@@ -46,7 +47,11 @@ impl CheckedChunk {
 
     /// The same, checked.
     pub(super) fn checked(self, verifier: &Verifier) -> Self {
-        if self.is_checked() { self } else { Self::of(self.into_owner(), verifier) }
+        if self.is_checked() {
+            self
+        } else {
+            Self::of(self.into_owner(), verifier, &mut Hasher::default())
+        }
     }
 
     /// Whether its records were looked at.
@@ -144,13 +149,14 @@ fn check(
     verifier: &Verifier,
     unchecked: &AtomicBool,
 ) {
+    let mut hasher = Hasher::default();
     loop {
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((chunk, done)) = job else { return };
         let chunk = if unchecked.load(Ordering::Relaxed) {
             CheckedChunk::unchecked(chunk)
         } else {
-            CheckedChunk::of(chunk, verifier)
+            CheckedChunk::of(chunk, verifier, &mut hasher)
         };
         // Nobody waits for it if the replay has ended early.
         let _ = done.send(chunk);
