@@ -95,7 +95,7 @@ fn info_tells_what_a_database_holds() {
     assert_eq!((outcome.status, &*outcome.err), (Some(0), ""));
     let lines: Vec<&str> = outcome.out.lines().collect();
     assert_eq!(lines[0], "network  development (full history)");
-    assert_eq!(lines[1], "format   2");
+    assert_eq!(lines[1], "format   3");
     assert_eq!(lines[2], format!("blocks   {}, 0 of them sealed", headers.len()));
     // Drawn blocks are replayed at level `hash`; genesis blocks hold by definition.
     let drawn = headers.len() - 20;
@@ -117,7 +117,7 @@ fn info_as_json_is_one_object_with_the_same_facts() {
     let info: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
     assert_eq!(info["network"], "development");
     assert_eq!(info["history"], "full");
-    assert_eq!(info["formatVersion"], 2);
+    assert_eq!(info["formatVersion"], 3);
     assert_eq!((&info["blocks"], &info["sealed"]), (&100.into(), &0.into()));
     assert_eq!(info["verified"], serde_json::json!({ "full": 20, "hash": 80, "none": 0 }));
     assert_eq!(info["waiting"], 0);
@@ -177,12 +177,12 @@ fn a_database_folder_that_cannot_be_made_is_status_2() {
 
 #[test]
 fn a_database_of_another_format_version_is_refused() {
-    for version in [0_u8, 1, 3, 99] {
+    for version in [0_u8, 1, 2, 99] {
         let db = database(&braid(1));
         put_meta(db.path(), "format", &[0, 0, 0, version]);
         let before = columns(db.path());
         for (command, outcome) in open_in_every_way(db.path()) {
-            let said = format!("format version {version}, this release reads 2");
+            let said = format!("format version {version}, this release reads 3");
             outcome.assert_fails(2, &[&said]);
             assert!(!outcome.err.contains("panicked"), "{command}");
         }
@@ -193,11 +193,11 @@ fn a_database_of_another_format_version_is_refused() {
 #[test]
 fn a_database_that_a_later_release_added_to_is_refused_for_its_format() {
     let db = database(&braid(1));
-    put_meta(db.path(), "format", &[0, 0, 0, 3]);
+    put_meta(db.path(), "format", &[0, 0, 0, 4]);
     add_column(db.path(), "payloads");
     let before = files(db.path());
     for (_, outcome) in open_in_every_way(db.path()) {
-        outcome.assert_fails(2, &["format version 3, this release reads 2"]);
+        outcome.assert_fails(2, &["format version 4, this release reads 3"]);
     }
     assert!(files(db.path()) == before);
 }
@@ -279,7 +279,7 @@ fn interrupt(db: &Path, bytes: &[u8], name: &str) -> Outcome {
     let (first, rest) = bytes.split_at(bytes.len() / 3);
     stdin.write_all(first).unwrap();
     // What has gone through the pipe is in the hands of the command, most of it stored.
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(800));
     signal(&child, name);
     for part in rest.chunks(1 << 16) {
         if stdin.write_all(part).is_err() {
@@ -333,7 +333,7 @@ fn a_replay_that_is_killed_goes_on_when_it_is_run_again() {
     let mut child = replay_command(db.path(), ["-"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&bytes[..318 * 12_000]).unwrap();
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(900));
     signal(&child, "KILL");
     assert_eq!(finish(child).status, None);
     let outcome = replay_file(db.path(), &[], "dump", &bytes);

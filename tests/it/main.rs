@@ -22,6 +22,7 @@ mod http_stop;
 mod http_two;
 mod http_wire;
 mod node;
+mod order;
 mod ranges;
 mod replay;
 mod rocks;

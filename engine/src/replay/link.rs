@@ -1,7 +1,7 @@
-use super::pipeline::{Admission, Flow};
+use super::pipeline::Flow;
 use super::source::Place;
 use super::stage::CHUNK_RECORDS;
-use super::{Event, Rejection, Replay, ReplayError};
+use super::{Admission, Event, Rejection, Replay, ReplayError};
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::types::{BlockHash, ChainId};
 use crate::verify::{Adjacents, Checked, Failure, Failures, Level, Parent};

@@ -14,8 +14,11 @@ mod link;
 mod mapped;
 mod order;
 mod pipeline;
+mod progress;
 pub mod source;
 mod stage;
+mod take;
 
 pub use error::{Rejection, ReplayError, Wrong};
-pub use pipeline::{Admission, Event, Progress, Replay, Summary};
+pub use pipeline::Replay;
+pub use progress::{Admission, Event, Progress, Summary};

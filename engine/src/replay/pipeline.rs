@@ -1,18 +1,15 @@
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::link::Link;
-use super::source::{Item, Source};
+use super::source::Source;
 use super::stage::{CheckedChunk, Next, Stage};
-use super::{Rejection, ReplayError, Wrong};
-use crate::header::HeaderRef;
+use super::{Admission, Event, Progress, ReplayError, Summary};
 use crate::store::{Mark, MarkedAt};
-use crate::types::{BlockHash, BlockHeight};
+use crate::types::BlockHeight;
 use crate::verify::Verifier;
-use crate::write::{Held, Writer};
+use crate::write::Writer;
 
 /// Blocks of a commit while they come in order: 83 MB. What is not buried is written twice, some
 /// 8,000 blocks of each commit.
@@ -36,75 +33,7 @@ const PATIENCE: u32 = 8;
 const PATIENCE_MAX: u32 = 1024;
 
 /// Time to wait for enough records to be worth taking in order.
-const GATHER: Duration = Duration::from_secs(1);
-
-/// Which blocks may be stored without the blocks below them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Admission {
-    /// None but the network's genesis blocks.
-    #[default]
-    Genesis,
-    /// These blocks.
-    Roots(HashSet<BlockHash>),
-    /// Any block.
-    Any,
-}
-
-impl Admission {
-    pub(super) fn admits(&self, hash: BlockHash) -> bool {
-        match self {
-            Self::Genesis => false,
-            Self::Roots(roots) => roots.contains(&hash),
-            Self::Any => true,
-        }
-    }
-}
-
-/// How far a replay is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of the present input that were read.
-    pub position: u64,
-    /// Bytes of the present input, if that is known.
-    pub size: Option<u64>,
-    /// The height of the last block that was stored.
-    pub height: BlockHeight,
-    /// What came of the records so far, of all inputs.
-    pub summary: Summary,
-}
-
-/// What came of the records of a replay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Blocks that were stored.
-    pub stored: u64,
-    /// Of those, the ones that were admitted without all the blocks below them, and so are not
-    /// fully verified though the replay was to.
-    pub partial: u64,
-    /// Blocks that were stored before.
-    pub known: u64,
-    /// Of those, the ones that were not read again: an earlier replay had read up to there.
-    pub skipped: u64,
-    /// Blocks that wait for a parent or an adjacent parent.
-    pub waiting: u64,
-    /// Records that are wrong.
-    pub rejected: u64,
-    /// Whether it was asked to stop before the end.
-    pub stopped: bool,
-}
-
-/// What an observer of a replay is told.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Records were read.
-    Progress(Progress),
-    /// A record was not stored.
-    Rejected(&'a Rejection<'a>),
-    /// At the end, a block waits for one that did not come.
-    Waiting(&'a Rejection<'a>),
-    /// At the end, so many blocks are sorted into the hash index.
-    Indexed(u64),
-}
+const GATHER: Duration = Duration::from_millis(300);
 
 /// A replay into one database.
 pub struct Replay<'a> {
@@ -117,6 +46,8 @@ pub struct Replay<'a> {
     pub(super) height: BlockHeight,
     /// Records from which on they are taken in order.
     ordered_min: u64,
+    /// Blocks of a commit while they come in order.
+    commit_blocks: usize,
     /// Chunks to take one by one before it is tried again in order.
     patience: u32,
     /// How many that will be the next time.
@@ -166,6 +97,7 @@ impl<'a> Replay<'a> {
             summary: Summary::default(),
             height: BlockHeight::default(),
             ordered_min: ORDERED_MIN,
+            commit_blocks: COMMIT_BLOCKS,
             patience: PATIENCE,
             patience_next: PATIENCE,
             committed: Instant::now(),
@@ -178,6 +110,12 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn ordered_from(self, records: u64) -> Self {
         Self { ordered_min: records, ..self }
+    }
+
+    /// The same, which commits so many blocks at once while they come in order.
+    #[must_use]
+    pub fn committing(self, blocks: usize) -> Self {
+        Self { commit_blocks: blocks, ..self }
     }
 
     /// Reads `source` to its end, or to its first bad record, and tells `observer`.
@@ -244,7 +182,7 @@ impl<'a> Replay<'a> {
                 Next::Waiting => self.commit_sometimes(input)?,
                 Next::Chunk(chunk) => {
                     let at = chunk.chunk().end();
-                    let flow = self.chunk(stage, chunk, observer)?;
+                    let flow = self.take(stage, chunk, observer)?;
                     if flow == Flow::Stop {
                         break;
                     }
@@ -304,7 +242,7 @@ impl<'a> Replay<'a> {
         if let Some(bulk) = self.writer.bulk() {
             let staged = bulk.staged();
             let due = staged > 0 && self.committed.elapsed() >= COMMIT_EVERY;
-            if staged >= COMMIT_BLOCKS || due {
+            if staged >= self.commit_blocks || due {
                 self.summary.stored += bulk.commit(mark)? as u64;
                 self.committed = Instant::now();
             }
@@ -360,57 +298,6 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Stages the blocks of a chunk, up to the first bad record unless it is to keep going.
-    fn chunk(
-        &mut self,
-        stage: &Stage,
-        chunk: CheckedChunk,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Flow, ReplayError> {
-        let known = self.count_known(&chunk)?;
-        stage.skip_checks(known == chunk.chunk().len());
-        if known == chunk.chunk().len() {
-            return Ok(Flow::On);
-        }
-        let chunk = chunk.checked(&self.verifier);
-        for item in chunk.chunk().items(known) {
-            let flow = match item {
-                Item::Wrong(place, wrong) => {
-                    self.reject(&Rejection::new(place.clone(), None, wrong), observer)
-                }
-                Item::Record(number) => self.record(&chunk, number, observer)?,
-            };
-            if flow == Flow::Stop {
-                return Ok(Flow::Stop);
-            }
-        }
-        Ok(Flow::On)
-    }
-
-    /// Stages the block that a record is.
-    fn record(
-        &mut self,
-        chunk: &CheckedChunk,
-        number: usize,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Flow, ReplayError> {
-        let wrong = match chunk.outcome(number) {
-            None => return Ok(Flow::On),
-            Some(Err(error)) => Wrong::Bytes(*error),
-            Some(Ok(checked)) => match self.link_any(checked)? {
-                Link::Done => return Ok(Flow::On),
-                Link::Waits(header, _) => {
-                    self.summary.waiting += 1;
-                    self.writer.defer(header, &chunk.chunk().place(number).to_string());
-                    return Ok(Flow::On);
-                }
-                Link::Broken(failures) => failures.into(),
-            },
-        };
-        let raw = chunk.chunk().records().get(number);
-        Ok(self.reject(&Rejection::new(chunk.chunk().place(number), raw, &wrong), observer))
-    }
-
     /// Sorts what came in order into the hash index.
     pub(super) fn index(
         &mut self,
@@ -441,33 +328,5 @@ impl<'a> Replay<'a> {
             self.writer.delete_mark(input);
         }
         self.commit()
-    }
-
-    /// How many records at the beginning of a chunk are stored already, byte by byte. Those are
-    /// done.
-    fn count_known(&mut self, chunk: &CheckedChunk) -> Result<usize, ReplayError> {
-        let Some(bulk) = self.writer.bulk() else { return Ok(0) };
-        let mut known = 0;
-        for header in chunk.chunk().records().iter().map(HeaderRef::new).map_while(Result::ok) {
-            if bulk.holds(header)? != Held::Yes {
-                break;
-            }
-            known += 1;
-        }
-        // In front of them may be what is no record.
-        let items = chunk.chunk().items(0).take(known);
-        let known = items.take_while(|item| matches!(item, Item::Record(_))).count();
-        self.summary.known += known as u64;
-        Ok(known)
-    }
-
-    pub(super) fn reject(
-        &mut self,
-        rejection: &Rejection<'_>,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Flow {
-        self.summary.rejected += 1;
-        observer(Event::Rejected(rejection));
-        if self.keep_going { Flow::On } else { Flow::Stop }
     }
 }

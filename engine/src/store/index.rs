@@ -84,6 +84,7 @@ impl Store {
         } else {
             self.ingest_index(progress)?;
         }
+        self.next_unindexed.store(0, Ordering::Release);
         self.unindexed.store(false, Ordering::Release);
         Ok(())
     }
@@ -114,6 +115,7 @@ impl Store {
             rows.next();
         }
         rows.status()?;
+        batch.delete_cf(self.column(Column::Meta), UNINDEXED);
         Ok(self.db.write_opt(batch, &WriteOptions::default())?)
     }
 
@@ -218,9 +220,13 @@ impl Store {
         let first = UnindexedKey::new(0, 0);
         // Greater than any key.
         let end = [u8::MAX; size_of::<UnindexedKey>() + 1];
-        self.db.delete_range_cf(column, first.as_bytes(), end.as_slice())?;
         let all: (Option<&[u8]>, Option<&[u8]>) = (None, None);
+        // Out of the first level, where files cannot be dropped; rows are a few bytes each. Dropping
+        // files does not wait for snapshots, as deleting rows would.
         self.db.compact_range_cf(column, all.0, all.1);
+        self.db.delete_file_in_range_cf(column, first.as_bytes(), end.as_slice())?;
+        self.db.delete_range_cf(column, first.as_bytes(), end.as_slice())?;
+        self.db.delete_cf(self.column(Column::Meta), UNINDEXED)?;
         Ok(())
     }
 

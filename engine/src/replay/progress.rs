@@ -1,0 +1,72 @@
+use std::collections::HashSet;
+
+use super::Rejection;
+use crate::types::{BlockHash, BlockHeight};
+
+/// Which blocks may be stored without the blocks below them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// None but the network's genesis blocks.
+    #[default]
+    Genesis,
+    /// These blocks.
+    Roots(HashSet<BlockHash>),
+    /// Any block.
+    Any,
+}
+
+impl Admission {
+    pub(super) fn admits(&self, hash: BlockHash) -> bool {
+        match self {
+            Self::Genesis => false,
+            Self::Roots(roots) => roots.contains(&hash),
+            Self::Any => true,
+        }
+    }
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the present input that were read.
+    pub position: u64,
+    /// Bytes of the present input, if that is known.
+    pub size: Option<u64>,
+    /// The height of the last block that was stored.
+    pub height: BlockHeight,
+    /// What came of the records so far, of all inputs.
+    pub summary: Summary,
+}
+
+/// What came of the records of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Blocks that were stored.
+    pub stored: u64,
+    /// Of those, the ones that were admitted without all the blocks below them, and so are not
+    /// fully verified though the replay was to.
+    pub partial: u64,
+    /// Blocks that were stored before.
+    pub known: u64,
+    /// Of those, the ones that were not read again: an earlier replay had read up to there.
+    pub skipped: u64,
+    /// Blocks that wait for a parent or an adjacent parent.
+    pub waiting: u64,
+    /// Records that are wrong.
+    pub rejected: u64,
+    /// Whether it was asked to stop before the end.
+    pub stopped: bool,
+}
+
+/// What an observer of a replay is told.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Records were read.
+    Progress(Progress),
+    /// A record was not stored.
+    Rejected(&'a Rejection<'a>),
+    /// At the end, a block waits for one that did not come.
+    Waiting(&'a Rejection<'a>),
+    /// At the end, so many blocks are sorted into the hash index.
+    Indexed(u64),
+}
