@@ -28,6 +28,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty one that has room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { inner: WriteBatch::with_capacity_bytes(bytes), ..Self::default() }
+    }
+
     /// Adds a block of `store` to `loose`, where it is to `heights`, and its level to `levels` if it
     /// is not fully verified.
     pub fn put_block(&mut self, store: &Store, verified: Verified<'_>) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::line::Run;
+use super::line::{Run, Spare};
 use crate::header::{Header, HeaderRef, LEN};
 use crate::store::{Batch, IndexEntry, Mark, Sealed, Store, StoreError};
 use crate::types::{ChainId, Rank};
@@ -23,6 +23,7 @@ pub(super) struct Commit {
 /// Writes commits one after the other, on a thread of its own.
 pub(super) struct Committer {
     store: Arc<Store>,
+    spare: Spare,
     /// `None` once no more commits come.
     commits: Option<SyncSender<Commit>>,
     results: Receiver<Result<usize, StoreError>>,
@@ -30,13 +31,13 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+    pub(super) fn new(store: Arc<Store>, spare: Spare) -> Self {
         // One is written while the next one is put together; a third would only take memory.
         let (commits, queue) = sync_channel(0);
         let (sender, results) = channel();
-        let writes = Arc::clone(&store);
-        let thread = thread::spawn(move || run(&writes, &queue, &sender));
-        Self { store, commits: Some(commits), results, thread: Some(thread) }
+        let (writes, written) = (Arc::clone(&store), spare.clone());
+        let thread = thread::spawn(move || run(&writes, &written, &queue, &sender));
+        Self { store, spare, commits: Some(commits), results, thread: Some(thread) }
     }
 
     /// Hands over a commit; returns how many blocks earlier ones have brought since the last time.
@@ -58,7 +59,7 @@ impl Committer {
         let results: Result<Vec<usize>, StoreError> = self.results.try_iter().collect();
         let committed = results?.into_iter().sum();
         self.store.flush()?;
-        *self = Self::new(Arc::clone(&self.store));
+        *self = Self::new(Arc::clone(&self.store), self.spare.clone());
         Ok(committed)
     }
 }
@@ -73,9 +74,14 @@ impl Drop for Committer {
 }
 
 /// Writes commits until there are no more, or one fails.
-fn run(store: &Store, commits: &Receiver<Commit>, results: &Sender<Result<usize, StoreError>>) {
+fn run(
+    store: &Store,
+    spare: &Spare,
+    commits: &Receiver<Commit>,
+    results: &Sender<Result<usize, StoreError>>,
+) {
     for commit in commits {
-        let result = write(store, commit);
+        let result = write(store, spare, commit);
         let failed = result.is_err();
         let _ = results.send(result);
         if failed {
@@ -84,9 +90,11 @@ fn run(store: &Store, commits: &Receiver<Commit>, results: &Sender<Result<usize,
     }
 }
 
-fn write(store: &Store, commit: Commit) -> Result<usize, StoreError> {
+fn write(store: &Store, spare: &Spare, commit: Commit) -> Result<usize, StoreError> {
     let Commit { runs, loose, entries, mark } = commit;
-    let mut batch = Batch::default();
+    let sealed: usize = runs.iter().map(|(_, run)| run.records.len()).sum();
+    let others = loose.len() * (LEN + 100) + entries.len() * 64;
+    let mut batch = Batch::with_capacity(sealed + sealed / 8 + others);
     for (chain, run) in runs {
         let ranks = loose_ranks(&run);
         // Those that were loose have rows of their own for that.
@@ -99,6 +107,7 @@ fn write(store: &Store, commit: Commit) -> Result<usize, StoreError> {
         let Run { first, records, .. } = run;
         let run = Sealed { first, headers: &records, from_loose: &ranks, instead_of: None };
         batch.seal(store, chain, &run);
+        spare.give(records);
     }
     for (header, level) in &loose {
         batch.put_loose(store, header.view(), *level);

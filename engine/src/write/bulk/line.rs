@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zerocopy::FromBytes;
 
@@ -24,6 +25,27 @@ pub(super) struct Line {
     side: Vec<Side>,
     tip: BlockHash,
     weight: Weight,
+    spare: Spare,
+}
+
+/// Memory of runs that were written: the kernel clears every page that it gives out anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    /// An empty buffer for `blocks` headers.
+    fn take(&self, blocks: usize) -> Vec<u8> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut records = spare.unwrap_or_default();
+        records.reserve(blocks * LEN);
+        records
+    }
+
+    /// Takes a buffer back.
+    pub(super) fn give(&self, mut records: Vec<u8>) {
+        records.clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(records);
+    }
 }
 
 /// Consecutive blocks, up to where a run of the trunk ends.
@@ -67,14 +89,15 @@ impl Line {
     pub(super) fn new(
         chain: ChainId,
         run_length: RunLength,
+        spare: Spare,
         blocks: impl IntoIterator<Item = (Header, State)>,
     ) -> Option<Self> {
         let mut blocks = blocks.into_iter();
         let (first, state) = blocks.next()?;
         let view = first.view();
         let (tip, weight) = (view.hash(), view.weight());
-        let mut line =
-            Self { chain, run_length, runs: VecDeque::new(), side: Vec::new(), tip, weight };
+        let (runs, side) = (VecDeque::new(), Vec::new());
+        let mut line = Self { chain, run_length, runs, side, tip, weight, spare };
         line.begin_run(view.height());
         line.push(view, state);
         for (header, state) in blocks {
@@ -192,7 +215,7 @@ impl Line {
         let blocks = self.run_length.end(first).get() - first.get();
         // Runs of tests are short, and those of databases have 256 blocks.
         let blocks = usize::try_from(blocks.min(RunLength::DEFAULT.get().into())).unwrap_or(0);
-        let (records, states) = (Vec::with_capacity(blocks * LEN), Vec::with_capacity(blocks));
+        let (records, states) = (self.spare.take(blocks), Vec::with_capacity(blocks));
         self.runs.push_back(Run { first, records, states });
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::commit::{Commit, Committer};
-use self::line::{Line, Place, State};
+use self::line::{Line, Place, Spare, State};
 use super::WriteError;
 use crate::header::{Header, HeaderRef, LEN};
 use crate::query::Blocks;
@@ -58,10 +58,10 @@ impl Bulk {
         tree: &Tree,
         window: u64,
     ) -> Result<Option<Self>, WriteError> {
-        let snapshot = store.snapshot();
+        let (snapshot, spare) = (store.snapshot(), Spare::default());
         let mut lines = Vec::new();
         for (chain, forest) in tree.iter() {
-            match line(&snapshot, chain, forest)? {
+            match line(&snapshot, chain, forest, &spare)? {
                 Some(line) => lines.push(Some(line)),
                 None if forest.is_empty() => lines.push(None),
                 None => return Ok(None),
@@ -74,7 +74,7 @@ impl Bulk {
             sealed: BTreeMap::new(),
             window,
             entries: Vec::new(),
-            committer: Committer::new(Arc::clone(store)),
+            committer: Committer::new(Arc::clone(store), spare),
         }))
     }
 
@@ -197,6 +197,7 @@ fn line(
     snapshot: &Snapshot,
     chain: ChainId,
     forest: &Forest,
+    spare: &Spare,
 ) -> Result<Option<Line>, StoreError> {
     let Some(tip) = forest.tip() else { return Ok(None) };
     let first = match forest.trunk() {
@@ -209,7 +210,8 @@ fn line(
     let mut branch: Vec<NodeId> = forest.line(tip, first).collect();
     branch.reverse();
     let blocks = read(snapshot, chain, forest, &branch)?;
-    let Some(mut line) = Line::new(chain, forest.run_length(), blocks) else { return Ok(None) };
+    let line = Line::new(chain, forest.run_length(), spare.clone(), blocks);
+    let Some(mut line) = line else { return Ok(None) };
     branch.sort_unstable();
     let beside = forest.nodes_from(first).filter(|id| branch.binary_search(id).is_err());
     let beside: Vec<NodeId> = beside.collect();
