@@ -25,6 +25,7 @@ mod node;
 mod order;
 mod ranges;
 mod replay;
+mod resume;
 mod rocks;
 mod runs;
 mod tidy;

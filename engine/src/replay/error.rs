@@ -8,7 +8,7 @@ use super::source::Place;
 use crate::header::{DecodeError, LEN, RawHeader, TextError};
 use crate::store::StoreError;
 use crate::types::ChainwebVersion;
-use crate::verify::Failures;
+use crate::verify::{Failure, Failures};
 use crate::write::WriteError;
 
 /// A replay cannot go on, through no fault of a record.
@@ -93,6 +93,22 @@ pub enum Wrong {
     /// It breaks rules of its network.
     #[error(transparent)]
     Rules(#[from] Failures),
+}
+
+impl Wrong {
+    /// The rules that are broken by name, or what else is wrong.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let (name, failures) = match self {
+            Self::Cut { .. } => (Some("Cut"), None),
+            Self::Bytes(_) => (Some("Bytes"), None),
+            Self::Text(_) => (Some("Text"), None),
+            Self::Line(_) => (Some("Line"), None),
+            Self::Key => (Some("Key"), None),
+            Self::Rules(failures) => (None, Some(failures)),
+        };
+        let rules = failures.into_iter().flat_map(Failures::iter).map(Failure::name);
+        name.into_iter().chain(rules)
+    }
 }
 
 /// A record that was not stored.

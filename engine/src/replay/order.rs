@@ -8,10 +8,7 @@ use crate::write::{Bulk, Held};
 impl Replay<'_> {
     /// Stages a block if it is right and not stored yet: in order, as long as that goes, and else
     /// one by one.
-    pub(super) fn link_any<'h>(
-        &mut self,
-        checked: &Checked<'h>,
-    ) -> Result<Link<'h>, ReplayError> {
+    pub(super) fn link_any<'h>(&mut self, checked: &Checked<'h>) -> Result<Link<'h>, ReplayError> {
         if self.writer.bulk().is_some() {
             if let Some(link) = self.link_in_order(checked)? {
                 return Ok(link);

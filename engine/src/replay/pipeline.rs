@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -43,6 +44,8 @@ pub struct Replay<'a> {
     pub(super) keep_going: bool,
     pub(super) stop: &'a AtomicBool,
     pub(super) summary: Summary,
+    /// Records that are wrong, by what is wrong.
+    pub(super) rejected_by: BTreeMap<&'static str, u64>,
     pub(super) height: BlockHeight,
     /// Records from which on they are taken in order.
     ordered_min: u64,
@@ -95,6 +98,7 @@ impl<'a> Replay<'a> {
             keep_going,
             stop,
             summary: Summary::default(),
+            rejected_by: BTreeMap::new(),
             height: BlockHeight::default(),
             ordered_min: ORDERED_MIN,
             commit_blocks: COMMIT_BLOCKS,
@@ -147,6 +151,12 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub const fn summary(&self) -> Summary {
         self.summary
+    }
+
+    /// How many records break each rule, by its name; one may break several.
+    #[must_use]
+    pub const fn rejected_by(&self) -> &BTreeMap<&'static str, u64> {
+        &self.rejected_by
     }
 
     /// Skips what an earlier replay of the same input had read.
@@ -299,10 +309,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Sorts what came in order into the hash index.
-    pub(super) fn index(
-        &mut self,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), ReplayError> {
+    pub(super) fn index(&mut self, observer: &mut dyn FnMut(Event<'_>)) -> Result<(), ReplayError> {
         if self.writer.is_indexed() {
             return Ok(());
         }

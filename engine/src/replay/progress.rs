@@ -58,6 +58,14 @@ pub struct Summary {
     pub stopped: bool,
 }
 
+impl Summary {
+    /// The number of records.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.stored + self.known + self.rejected
+    }
+}
+
 /// What an observer of a replay is told.
 #[derive(Debug)]
 pub enum Event<'a> {

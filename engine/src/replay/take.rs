@@ -82,6 +82,9 @@ impl Replay<'_> {
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Flow {
         self.summary.rejected += 1;
+        for name in rejection.wrong.names() {
+            *self.rejected_by.entry(name).or_default() += 1;
+        }
         observer(Event::Rejected(rejection));
         if self.keep_going { Flow::On } else { Flow::Stop }
     }

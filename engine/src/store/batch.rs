@@ -1,7 +1,9 @@
 use rocksdb::WriteBatch;
 use zerocopy::IntoBytes;
 
-use super::{Column, HeightValue, History, LooseKey, Meta, PendingKey, Snapshot, Store, StoreError, TrunkKey};
+use super::{
+    Column, HeightValue, History, LooseKey, Meta, PendingKey, Snapshot, Store, StoreError, TrunkKey,
+};
 use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHeight, ChainId, Rank};
 use crate::verify::{Level, Verified};

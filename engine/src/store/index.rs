@@ -126,7 +126,8 @@ impl Store {
         fs::create_dir_all(&folder).map_err(io)?;
         let had = self.count_estimate(Column::Heights)?;
         let (bytes, done) = (self.unindexed_bytes(0)? * PARTS as u64, AtomicU64::new(0));
-        let parts_a_file = PARTS / usize::try_from(bytes.div_ceil(FILE_BYTES)).unwrap_or(PARTS).clamp(1, PARTS);
+        let parts_a_file =
+            PARTS / usize::try_from(bytes.div_ceil(FILE_BYTES)).unwrap_or(PARTS).clamp(1, PARTS);
         let firsts: Vec<usize> = (0..PARTS).step_by(parts_a_file).collect();
         let files = firsts.par_iter().map(|first| {
             let path = folder.join(format!("{first:03}.sst"));
@@ -137,7 +138,8 @@ impl Store {
             };
             self.write_file(&path, parts, &mut count).map(|written| written.then_some(path))
         });
-        let files: Vec<PathBuf> = files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
+        let files: Vec<PathBuf> =
+            files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
         self.db.ingest_external_file_cf_opts(self.column(Column::Heights), &how, files)?;

@@ -154,11 +154,12 @@ fn column(table: &BlockBasedOptions) -> Options {
     options
 }
 
-/// RocksDB's own log: what matters goes to ours, and no `LOG` file is written.
+/// RocksDB's own log: what matters goes to ours, and no `LOG` file is written. It warns of much that
+/// is in order, such as that it waits for a table to be written.
 fn logger() -> InfoLogger {
     InfoLogger::new_callback_logger(LogLevel::Warn, |level, message| match level {
         LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{message}"),
-        LogLevel::Warn => tracing::warn!(target: "rocksdb", "{message}"),
+        LogLevel::Warn => tracing::info!(target: "rocksdb", "{message}"),
         LogLevel::Info | LogLevel::Debug | LogLevel::Header => {
             tracing::debug!(target: "rocksdb", "{message}");
         }

@@ -85,6 +85,23 @@ impl Forest {
         self.order.len() as u64 + self.trunk.map_or(0, |trunk| trunk.len())
     }
 
+    /// The number of blocks that neither are the heaviest nor lie below it.
+    #[must_use]
+    pub fn orphan_count(&self) -> u64 {
+        let mut on_branch = 0;
+        let mut next = self.tip().map(Place::Node);
+        while let Some(top) = next {
+            let bottom = match (top, self.trunk) {
+                (Place::Trunk(_), Some(trunk)) => Place::Trunk(trunk.first),
+                (Place::Trunk(_), None) => break,
+                (Place::Node(id), _) => Place::Node(self.root(id)),
+            };
+            on_branch += self.height(top).get() - self.height(bottom).get() + 1;
+            next = self.parent(bottom);
+        }
+        self.len().saturating_sub(on_branch)
+    }
+
     /// Whether there is no block.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,113 +1,175 @@
-//! How far a replay is: a bar on a terminal, a log line every ten seconds elsewhere.
+//! How far a replay is: a bar on a terminal, a log line every ten seconds elsewhere, or objects for
+//! machines.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use plait_engine::replay::Progress;
 use plait_engine::{BlockHeight, Micros};
+use serde_json::{Value, json};
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The same for machines.
+const OBJECT_EVERY: Duration = Duration::from_secs(1);
+
+/// Time between two changes of the bar: a terminal is slow.
+const DRAW_EVERY: Duration = Duration::from_millis(50);
 
 /// Lines of a kind that are printed one by one.
 const LINES_MAX: u64 = 20;
 
-/// Shows progress on standard error.
+/// Shows progress on standard error, or as objects on standard output.
 pub(super) struct Display {
-    /// Absent where nobody watches.
-    bar: Option<ProgressBar>,
+    to: To,
     start: Instant,
-    logged: Instant,
+    shown: Option<Instant>,
+}
+
+enum To {
+    Terminal(ProgressBar),
+    Log,
+    /// One JSON object a line.
+    Machine,
 }
 
 impl Display {
     pub(super) fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            bar: std::io::stderr().is_terminal().then(ProgressBar::no_length),
-            start: now,
-            logged: now,
-        }
+        Self::to(if io::stderr().is_terminal() {
+            To::Terminal(ProgressBar::no_length())
+        } else {
+            To::Log
+        })
+    }
+
+    /// The same for machines.
+    pub(super) fn objects() -> Self {
+        Self::to(To::Machine)
+    }
+
+    fn to(to: To) -> Self {
+        Self { to, start: Instant::now(), shown: None }
     }
 
     pub(super) fn show(&mut self, progress: Progress) {
-        let Some(bar) = &self.bar else {
-            let text = self.counts(progress);
-            return self.log(&text);
-        };
-        match progress.size {
-            Some(size) if bar.length() != Some(size) => {
-                bar.set_length(size);
-                bar.set_style(style("{bar:30} {bytes}/{total_bytes} {msg} ETA {eta}"));
-            }
-            None if bar.length().is_some() || bar.position() == 0 => {
-                bar.unset_length();
-                bar.set_style(style("{spinner} {bytes} {msg}"));
-            }
-            Some(_) | None => {}
+        if !self.is_due() {
+            return;
         }
-        bar.set_position(progress.position);
-        bar.set_message(self.counts(progress));
-    }
-
-    /// Shows how many blocks were read again, and up to which height.
-    pub(super) fn heights(&mut self, blocks: u64, height: BlockHeight) {
-        let text = format!("{blocks} headers, {:.0}/s, height {height}", self.rate(blocks));
-        match &self.bar {
-            Some(bar) => {
-                bar.set_style(style("{spinner} {msg}"));
+        let records = progress.summary.records();
+        let rate = self.rate(records - progress.summary.skipped);
+        let text = format!("{records} headers, {rate:.0}/s, height {}", progress.height);
+        match &self.to {
+            To::Log => tracing::info!("{text}"),
+            To::Machine => object(&json!({
+                "event": "progress",
+                "headers": records,
+                "headersPerSecond": rate.round(),
+                "height": progress.height.get(),
+                "bytes": progress.position,
+                "bytesTotal": progress.size,
+                "seconds": self.start.elapsed().as_secs_f64(),
+            })),
+            To::Terminal(bar) => {
+                match progress.size {
+                    Some(size) if bar.length() != Some(size) => {
+                        bar.set_length(size);
+                        bar.set_style(style("{bar:30} {bytes}/{total_bytes} {msg} ETA {eta}"));
+                    }
+                    None if bar.length().is_some() || bar.position() == 0 => {
+                        bar.unset_length();
+                        bar.set_style(style("{spinner} {bytes} {msg}"));
+                    }
+                    Some(_) | None => {}
+                }
+                bar.set_position(progress.position);
                 bar.set_message(text);
-                bar.tick();
             }
-            None => self.log(&text),
         }
     }
 
     /// Shows how many blocks are sorted into the hash index.
     pub(super) fn indexed(&mut self, blocks: u64) {
-        let text = format!("{blocks} headers indexed");
-        match &self.bar {
-            Some(bar) => {
-                bar.set_style(style("{spinner} {msg}"));
-                bar.set_message(text);
-                bar.tick();
-            }
-            None => self.log(&text),
+        if !self.is_due() {
+            return;
+        }
+        match &self.to {
+            To::Machine => object(&json!({ "event": "indexing", "headers": blocks })),
+            To::Terminal(_) | To::Log => self.spin(&format!("hash index: {blocks} headers sorted")),
+        }
+    }
+
+    /// Shows how many blocks were read again, and up to which height.
+    pub(super) fn heights(&mut self, blocks: u64, height: BlockHeight) {
+        if self.is_due() {
+            let rate = self.rate(blocks);
+            self.spin(&format!("{blocks} headers, {rate:.0}/s, height {height}"));
         }
     }
 
     /// Prints a line without tearing the bar.
-    pub(super) fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+    pub(super) fn line(&self, kind: &str, text: &str) {
+        match &self.to {
+            To::Terminal(bar) => bar.suspend(|| eprintln!("{kind}: {text}")),
+            To::Log => eprintln!("{kind}: {text}"),
+            To::Machine => object(&json!({ "event": kind, "text": text })),
         }
     }
 
-    pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    /// Ends the progress; `summary` is for machines.
+    pub(super) fn finish(&self, summary: impl FnOnce() -> Value) {
+        match &self.to {
+            To::Terminal(bar) => bar.finish_and_clear(),
+            To::Log => {}
+            To::Machine => object(&summary()),
         }
     }
 
-    fn log(&mut self, text: &str) {
-        if self.logged.elapsed() >= LOG_EVERY {
-            self.logged = Instant::now();
-            tracing::info!("{text}");
-        }
-    }
-
-    fn counts(&self, progress: Progress) -> String {
-        let summary = progress.summary;
-        let records = summary.stored + summary.known + summary.rejected;
-        format!("{records} headers, {:.0}/s, height {}", self.rate(records), progress.height)
+    /// Whether it is for machines.
+    pub(super) const fn is_for_machines(&self) -> bool {
+        matches!(self.to, To::Machine)
     }
 
     /// Headers a second so far.
     #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
-    fn rate(&self, headers: u64) -> f64 {
-        headers as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
+    pub(super) fn rate(&self, headers: u64) -> f64 {
+        headers as f64 / self.seconds().max(1e-9)
     }
+
+    /// Seconds so far.
+    pub(super) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    /// Whether enough time has gone by to show something new; if so, it begins again.
+    fn is_due(&mut self) -> bool {
+        let every = match &self.to {
+            To::Terminal(_) => DRAW_EVERY,
+            To::Log => LOG_EVERY,
+            To::Machine => OBJECT_EVERY,
+        };
+        let due = self.shown.unwrap_or(self.start).elapsed() >= every;
+        if due {
+            self.shown = Some(Instant::now());
+        }
+        due
+    }
+
+    fn spin(&self, text: &str) {
+        match &self.to {
+            To::Terminal(bar) => {
+                bar.set_style(style("{spinner} {msg}"));
+                bar.set_message(text.to_owned());
+                bar.tick();
+            }
+            To::Log | To::Machine => tracing::info!("{text}"),
+        }
+    }
+}
+
+/// Prints an object for machines; who does not read on has seen enough.
+fn object(value: &Value) {
+    let _ = writeln!(io::stdout(), "{value}");
 }
 
 /// How many lines of a kind were printed: all of them would be too many.
@@ -118,9 +180,9 @@ impl Shown {
     pub(super) fn line(&mut self, display: &Display, kind: &str, text: &str) {
         self.0 += 1;
         if self.0 <= LINES_MAX {
-            display.line(&format!("{kind}: {text}"));
+            display.line(kind, text);
         } else if self.0 == LINES_MAX + 1 {
-            display.line(&format!("{kind}: more, which are counted only"));
+            display.line(kind, "more, which are counted only");
         }
     }
 }

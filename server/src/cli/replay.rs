@@ -1,8 +1,7 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::replay::source::{self, Format, Source};
@@ -10,6 +9,7 @@ use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Writer};
+use serde_json::{Value, json};
 
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
@@ -60,6 +60,14 @@ pub(super) struct Args {
     /// Skip records that are wrong, and count them.
     #[arg(long)]
     keep_going: bool,
+
+    /// Blocks that are committed at once while they come in order.
+    #[arg(long, value_name = "BLOCKS", hide = true)]
+    commit: Option<usize>,
+
+    /// Print progress and summary on standard output, one JSON object a line.
+    #[arg(long)]
+    json: bool,
 
     /// Files, a folder of a chainweb-node's database, or - for standard input.
     #[arg(required = true, value_name = "INPUT")]
@@ -115,12 +123,14 @@ impl Args {
         let version = writer.version();
         let mut replay =
             Replay::new(&mut writer, verifier, self.admission(), self.keep_going, stop);
-        let (start, mut display) = (Instant::now(), Display::new());
+        if let Some(blocks) = self.commit {
+            replay = replay.committing(blocks);
+        }
+        let mut display = if self.json { Display::objects() } else { Display::new() };
         let mut result = Ok(());
         for input in &self.inputs {
             let source = opened.take().map_or_else(|| self.open(input, version), Ok);
-            result = source
-                .and_then(|source| run(input, source, &mut replay, &mut display));
+            result = source.and_then(|source| run(input, source, &mut replay, &mut display));
             let summary = replay.summary();
             if result.is_err() || summary.stopped || summary.rejected > 0 && !self.keep_going {
                 break;
@@ -129,9 +139,13 @@ impl Args {
         if result.is_ok() && !replay.summary().stopped {
             result = finish(&mut replay, &mut display);
         }
-        display.finish();
-        let summary = replay.summary();
-        report(summary, start, level);
+        let (summary, rejected_by) = (replay.summary(), replay.rejected_by().clone());
+        let report =
+            Report { summary, rejected_by, orphans: writer.orphan_count(), level: level.name() };
+        display.finish(|| report.object(&display));
+        if !display.is_for_machines() {
+            report.print(&display);
+        }
         result.map(|()| summary).map_err(Failed::Replay)
     }
 
@@ -192,32 +206,71 @@ enum Failed {
     Replay(ReplayError),
 }
 
-fn report(summary: Summary, start: Instant, level: Level) {
-    let seconds = start.elapsed().as_secs_f64();
-    let records = summary.stored + summary.known + summary.rejected;
-    #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
-    let rate = records as f64 / seconds.max(1e-9);
-    eprintln!(
-        "stored {}, already there {}, rejected {}: {records} headers in {seconds:.1} s \
-         ({rate:.0} headers/s), verified at level {}",
-        summary.stored,
-        summary.known,
-        summary.rejected,
-        level.name(),
-    );
-    if summary.partial > 0 {
-        eprintln!(
-            "{} of them without all the blocks below them, so at level {} only",
-            summary.partial,
-            Level::Hash.name(),
-        );
+/// What came of a replay.
+struct Report {
+    summary: Summary,
+    rejected_by: BTreeMap<&'static str, u64>,
+    /// In the whole database, if they were counted.
+    orphans: Option<u64>,
+    level: &'static str,
+}
+
+impl Report {
+    fn object(&self, display: &Display) -> Value {
+        let Summary { stored, partial, known, skipped, waiting, rejected, stopped } = self.summary;
+        json!({
+            "event": "summary",
+            "stored": stored,
+            "partial": partial,
+            "alreadyThere": known,
+            "skipped": skipped,
+            "waiting": waiting,
+            "rejected": rejected,
+            "rejectedBy": self.rejected_by,
+            "orphans": self.orphans,
+            "stopped": stopped,
+            "seconds": display.seconds(),
+            "headersPerSecond": display.rate(self.summary.records() - skipped).round(),
+            "level": self.level,
+        })
     }
-    if summary.waiting > 0 {
+
+    fn print(&self, display: &Display) {
+        let Summary { stored, partial, known, skipped, waiting, rejected, .. } = self.summary;
+        let records = self.summary.records() - skipped;
         eprintln!(
-            "{} blocks are put aside: a parent or an adjacent parent did not come. A replay that \
-             brings it stores them.",
-            summary.waiting,
+            "stored {stored}, already there {known}, rejected {rejected}: {records} headers in \
+             {:.1} s ({:.0} headers/s), verified at level {}",
+            display.seconds(),
+            display.rate(records),
+            self.level,
         );
+        let rules: Vec<String> =
+            self.rejected_by.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        if !rules.is_empty() {
+            eprintln!("rejected by rule: {}", rules.join(", "));
+        }
+        if skipped > 0 {
+            eprintln!(
+                "{skipped} of those already there were not read again: went on where a replay \
+                       was interrupted"
+            );
+        }
+        if partial > 0 {
+            let hash = Level::Hash.name();
+            eprintln!(
+                "{partial} of them without all the blocks below them, so at level {hash} only"
+            );
+        }
+        if waiting > 0 {
+            eprintln!(
+                "{waiting} blocks are put aside: a parent or an adjacent parent did not come. A \
+                 replay that brings it stores them.",
+            );
+        }
+        if let Some(orphans) = self.orphans {
+            eprintln!("{orphans} orphans in the database");
+        }
     }
 }
 

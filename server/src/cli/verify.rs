@@ -52,7 +52,7 @@ impl Args {
                 shown.line(&display, "broken", &text);
             }
         });
-        display.finish();
+        display.finish(|| serde_json::Value::Null);
         match result {
             Ok(report) => conclude(report, start),
             Err(error) => unreadable(error),

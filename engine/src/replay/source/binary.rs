@@ -18,8 +18,17 @@ pub struct Binary {
 
 enum Input {
     /// A file, of which nothing is copied.
-    Mapped { file: File, path: String, size: u64, name: [u8; 32], part: Part },
-    Streamed { name: String, read: Box<dyn Read + Send> },
+    Mapped {
+        file: File,
+        path: String,
+        size: u64,
+        name: [u8; 32],
+        part: Part,
+    },
+    Streamed {
+        name: String,
+        read: Box<dyn Read + Send>,
+    },
     End,
 }
 

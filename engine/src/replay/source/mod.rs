@@ -74,7 +74,8 @@ pub fn open(
     if metadata.is_file() && metadata.len() > 0 {
         let name = input.display().to_string();
         let mut head = Vec::with_capacity(4 * LEN);
-        let read = (&file).take(4 * LEN as u64).read_to_end(&mut head).and_then(|_| (&file).rewind());
+        let read =
+            (&file).take(4 * LEN as u64).read_to_end(&mut head).and_then(|_| (&file).rewind());
         read.map_err(|e| ReplayError::io(input, e))?;
         let (size, id) = (metadata.len(), file_name(&metadata, &head));
         match format.map_or_else(|| detect::detect(&name, &head), Ok)? {

@@ -238,7 +238,9 @@ impl Line {
     pub(super) fn loosen(&mut self, mut visit: impl FnMut(HeaderRef<'_>, Level)) {
         for run in &mut self.runs {
             for (record, state) in run.records.chunks_exact(LEN).zip(&mut run.states) {
-                if !state.loose && let Ok(header) = HeaderRef::parse(record) {
+                if !state.loose
+                    && let Ok(header) = HeaderRef::parse(record)
+                {
                     visit(header, state.level);
                     state.loose = true;
                 }
