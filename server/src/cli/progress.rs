@@ -1,4 +1,4 @@
-//! How far a replay is: a bar on a terminal, a log line every ten seconds elsewhere.
+//! How far a command is: a bar on a terminal, a log line every ten seconds elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -52,7 +52,15 @@ impl Display {
 
     /// Shows how many blocks were read again, and up to which height.
     pub(super) fn heights(&mut self, blocks: u64, height: BlockHeight) {
-        let text = format!("{blocks} headers, {:.0}/s, height {height}", self.rate(blocks));
+        self.text(format!("{blocks} headers, {:.0}/s, height {height}", self.rate(blocks)));
+    }
+
+    /// Shows how many files were read.
+    pub(super) fn files(&mut self, files: u64) {
+        self.text(format!("{files} files"));
+    }
+
+    fn text(&mut self, text: String) {
         match &self.bar {
             Some(bar) => {
                 bar.set_style(style("{spinner} {msg}"));
@@ -61,6 +69,18 @@ impl Display {
             }
             None => self.log(&text),
         }
+    }
+
+    /// Shows how many of so many blocks are done.
+    pub(super) fn share(&mut self, blocks: u64, of: u64) {
+        let text = format!("{blocks} of {of} headers, {:.0}/s", self.rate(blocks));
+        let Some(bar) = &self.bar else { return self.log(&text) };
+        if bar.length() != Some(of) {
+            bar.set_length(of);
+            bar.set_style(style("{bar:30} {msg} ETA {eta}"));
+        }
+        bar.set_position(blocks);
+        bar.set_message(text);
     }
 
     /// Prints a line without tearing the bar.
