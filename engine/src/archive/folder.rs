@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::inspect::open;
-use super::{ArchiveError, Checksum, Entry, MANIFEST, Manifest};
+use super::{ArchiveError, Checksum, Damage, Entry, MANIFEST, Manifest};
 
 /// An archive that is offered to others, as its manifest is at any time.
 #[derive(Debug)]
@@ -63,14 +64,17 @@ impl Folder {
         Ok(listed)
     }
 
-    /// Opens a file that the manifest lists.
+    /// Opens a file that the manifest lists, to be read from its byte `first` on.
     ///
     /// # Errors
     ///
     /// [`ArchiveError::File`] if it is not there, or of another length.
-    pub fn open(&self, entry: &Entry) -> Result<File, ArchiveError> {
-        open(&self.dir, entry)
-            .map_err(|damage| ArchiveError::File { path: self.dir.join(entry.name()), damage })
+    pub fn open(&self, entry: &Entry, first: u64) -> Result<File, ArchiveError> {
+        let file = open(&self.dir, entry).and_then(|mut file| {
+            file.seek(SeekFrom::Start(first)).map_err(Damage::Io)?;
+            Ok(file)
+        });
+        file.map_err(|damage| ArchiveError::File { path: self.dir.join(entry.name()), damage })
     }
 }
 

@@ -36,11 +36,18 @@ pub use snapshot::{From, Snapshot};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
 use runs::Caches;
+
+/// How often the opening of a database is tried again that another process is writing.
+const OPEN_TRIES: u32 = 20;
+
+/// The time between two tries.
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -71,9 +78,19 @@ impl Store {
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
-        let options = options::database();
-        let db = DB::open_cf_descriptors_read_only(&options, &path, options::columns(), false);
-        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path)
+        let mut tries = 0;
+        loop {
+            let options = options::database();
+            let db = DB::open_cf_descriptors_read_only(&options, &path, options::columns(), false);
+            match db {
+                // The writer has just replaced a file that was to be opened: its list is read anew.
+                Err(error) if tries < OPEN_TRIES && error.to_string().contains("No such file") => {
+                    tries += 1;
+                    std::thread::sleep(OPEN_PAUSE);
+                }
+                db => return Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path),
+            }
+        }
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
