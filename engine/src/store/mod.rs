@@ -9,7 +9,7 @@
 //!   [`StoreError::Damaged`], never an answer.
 //! - `I-4` What is cached is named by what it holds: a run that is cut anew has another name.
 //! - `I-5` A store of an unknown format version is not opened.
-#![doc = include_str!("../../FORMAT.md")]
+#![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;
 mod columns;
