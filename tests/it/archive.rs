@@ -7,11 +7,13 @@ use std::path::Path;
 use plait_engine::archive::{Manifest, Reader};
 use plait_engine::generate::{History, Plan};
 use plait_engine::{BlockHeight, ChainId, Engine, Header, HeaderRef};
+use proptest::prelude::*;
 use tempfile::TempDir;
 use testkit::archive::{assert_holds, export, files, read_all};
 use testkit::block::{NETWORK, dump, root};
 use testkit::braid::{braid, braid_with_orphans};
 use testkit::drawing::Drawing;
+use testkit::forest::{forest, shuffled};
 use testkit::process::{Outcome, replay_file, run};
 use testkit::{Database, sorted, stored};
 
@@ -374,6 +376,30 @@ fn either_a_database_or_an_archive_is_verified() {
     let mut command = testkit::process::plait(["verify", archive]);
     let outcome = testkit::process::finish(command.env("PLAIT_DB", "nowhere").spawn().unwrap());
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_blocks_their_order_and_their_runs_an_archive_is_the_same(
+        (_, blocks) in shuffled(forest(60)),
+        sealings in [(1..6_u32, 0..12_u64), (1..6_u32, 0..12_u64)],
+        (commits, heights) in (1..6_usize, 1..9_u32),
+    ) {
+        let archives = sealings.map(|(run, window)| {
+            let mut database = Database::sealing(run, window);
+            blocks.chunks(blocks.len().div_ceil(commits)).for_each(|some| {
+                database.add(some);
+            });
+            let archive = folder();
+            export(database.reader(), archive.path(), heights);
+            assert_holds(archive.path(), &blocks);
+            assert_eq!(sorted(&read_all(archive.path())), sorted(&blocks));
+            files(archive.path())
+        });
+        prop_assert!(archives[0] == archives[1]);
+    }
 }
 
 #[test]
