@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
-use plait_engine::archive::{Manifest, Reader};
+use plait_engine::archive::{Export, Manifest, Reader};
 use plait_engine::generate::{History, Plan};
 use plait_engine::{BlockHeight, ChainId, Engine, Header, HeaderRef};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use testkit::archive::{assert_holds, export, files, read_all};
+use testkit::archive::{assert_holds, export, files, has_extension, read_all};
 use testkit::block::{NETWORK, dump, root};
 use testkit::braid::{braid, braid_with_orphans};
 use testkit::drawing::Drawing;
@@ -220,7 +221,7 @@ fn a_later_export_writes_what_is_new_and_leaves_the_rest() {
     // The two lowest ranges are full; the third one grew.
     assert!(later["unread"] >= 20 * 2 && later["stale"] >= 20, "{later:?}");
     let after = files(archive.path());
-    for (name, bytes) in before.iter().filter(|(name, _)| name.ends_with(".plait")) {
+    for (name, bytes) in before.iter().filter(|(name, _)| has_extension(name, "plait")) {
         assert!(after.get(name) == Some(bytes), "{name} changed");
     }
     assert_sound_but(archive.path(), "is not in the manifest");
@@ -320,6 +321,21 @@ fn an_export_that_was_cut_off_leaves_the_archive_before_it_and_goes_on() {
 }
 
 #[test]
+fn an_export_that_is_stopped_leaves_the_archive_before_it() {
+    let mut database = Database::with_genesis();
+    let archive = folder();
+    export(database.reader(), archive.path(), 16);
+    let before = files(archive.path());
+    database.add(&braid(40));
+    let stop = AtomicBool::new(true);
+    let summary = Export::new(database.reader(), archive.path()).run(&stop, &|_| {}).unwrap();
+    assert!(summary.stopped);
+    assert!(files(archive.path()) == before);
+    export(database.reader(), archive.path(), 16);
+    assert_eq!(read_all(archive.path()).len(), 41 * 20);
+}
+
+#[test]
 fn a_full_disk_leaves_the_archive_before_it() {
     let database = Database::with_genesis().close();
     let archive = exported(database.path(), &[]);
@@ -340,7 +356,7 @@ fn a_full_disk_leaves_the_archive_before_it() {
     assert!(text.contains("that was there before is whole"), "{text}");
     let left = files(archive.path());
     assert!(before.iter().all(|(name, bytes)| left.get(name) == Some(bytes)));
-    assert!(left.keys().all(|name| !name.ends_with(".tmp")), "{:?}", left.keys());
+    assert!(left.keys().all(|name| !has_extension(name, "tmp")), "{:?}", left.keys());
     assert_sound_but(archive.path(), "");
 }
 

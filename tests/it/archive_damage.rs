@@ -9,7 +9,7 @@ use plait_engine::archive::{self, ArchiveError, Event, Manifest, Reader, Report}
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{BlockHeight, Micros};
 use tempfile::TempDir;
-use testkit::archive::{HEADER_LEN, export, files};
+use testkit::archive::{HEADER_LEN, export, files, has_extension};
 use testkit::braid::braid_with_orphans;
 use testkit::{Database, sorted};
 
@@ -48,7 +48,7 @@ fn assert_names(dir: &Path, name: &str, what: &str) {
         }
         Err(error) => panic!("{name}, {what}: {error}"),
         Ok((damaged, broken, _)) => {
-            assert_eq!((damaged, broken), (vec![name.to_owned()], vec![]), "{what}")
+            assert_eq!((damaged, broken), (vec![name.to_owned()], vec![]), "{what}");
         }
     }
 }
@@ -109,7 +109,7 @@ fn files_that_are_cut_or_longer_or_gone_or_swapped_are_named() {
     let archive = small();
     let dir = archive.path();
     let whole = files(dir);
-    let names: Vec<&String> = whole.keys().filter(|name| name.ends_with(".plait")).collect();
+    let names: Vec<&String> = whole.keys().filter(|name| has_extension(name, "plait")).collect();
     for name in &names {
         let (path, bytes) = (dir.join(name), &whole[*name]);
         for len in [0, 1, HEADER_LEN - 1, HEADER_LEN, bytes.len() - 318, bytes.len() - 1] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{Request as Http2, Version};
-use testkit::archive::files;
+use testkit::archive::{files, has_extension};
 use testkit::block::dump;
 use testkit::braid::braid_with_orphans;
 use testkit::http::{Request, Response};
@@ -48,7 +48,11 @@ fn offered(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The longest file.
 fn long(files: &BTreeMap<String, Vec<u8>>) -> (&String, &Vec<u8>) {
-    files.iter().filter(|(name, _)| name.ends_with(".plait")).max_by_key(|(_, b)| b.len()).unwrap()
+    files
+        .iter()
+        .filter(|(name, _)| has_extension(name, "plait"))
+        .max_by_key(|(_, b)| b.len())
+        .unwrap()
 }
 
 fn get(world: &World, name: &str, headers: &[(&str, &str)]) -> Response {
@@ -153,24 +157,24 @@ fn a_download_that_breaks_is_resumed_where_it_was() {
     let (name, bytes) = long(&files);
     let tag = get(&world, name, &[]).header("ETag").unwrap().to_owned();
     // As `curl -C -` does it: read some, break, ask for the rest.
-    let (mut had, mut broken) = (Vec::new(), 0);
-    while had.len() < bytes.len() {
+    let (mut got, mut broken) = (Vec::new(), 0);
+    while got.len() < bytes.len() {
         let mut client = world.server.connect();
-        let range = format!("bytes={}-", had.len());
+        let range = format!("bytes={}-", got.len());
         let request = Request::get(path(name)).header("Range", &range).header("If-Range", &tag);
         client.send(request.to_bytes()).unwrap();
         let head = client.read_head().unwrap();
         assert_eq!(head.status, 206);
         let mut some = 0;
-        while some < 70_001 && had.len() < bytes.len() {
+        while some < 70_001 && got.len() < bytes.len() {
             let read = client.read_some(9_999).unwrap();
             assert!(!read.is_empty());
             some += read.len();
-            had.extend(read);
+            got.extend(read);
         }
         broken += 1;
     }
-    assert!(had == *bytes && broken > 3);
+    assert!(got == *bytes && broken > 3);
 }
 
 #[test]

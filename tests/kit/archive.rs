@@ -1,6 +1,6 @@
 //! Archives: made in a moment, compared byte for byte, and what should be in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -35,6 +35,12 @@ pub fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         (entry.file_name().into_string().expect("a name of text"), bytes)
     };
     entries.map(file).collect()
+}
+
+/// Whether a name ends with this, as in `plait` or `tmp`.
+#[must_use]
+pub fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
 }
 
 /// The headers of a file of an archive.
@@ -76,11 +82,11 @@ pub fn assert_holds(dir: &Path, blocks: &[Header]) {
     let (manifest, _) = Manifest::read(dir).expect("a manifest");
     let by_hash: HashMap<_, _> =
         blocks.iter().map(|block| (block.view().hash(), block.view())).collect();
-    let mut canonical = HashMap::new();
+    let mut canonical = HashSet::new();
     for member in &manifest.cut {
         let mut next = by_hash.get(&member.rank.hash);
         while let Some(block) = next {
-            canonical.insert(block.hash(), ());
+            canonical.insert(block.hash());
             let below = by_hash.get(&block.parent());
             let is_below = |below: &&HeaderRef<'_>| below.height().child() == Some(block.height());
             next = below.filter(is_below);
@@ -88,7 +94,7 @@ pub fn assert_holds(dir: &Path, blocks: &[Header]) {
     }
     let mut expected: BTreeMap<(ChainId, BlockHeight, Kind), Vec<Header>> = BTreeMap::new();
     for block in crate::sorted(blocks) {
-        let (header, is_canonical) = (block.view(), canonical.contains_key(&block.view().hash()));
+        let (header, is_canonical) = (block.view(), canonical.contains(&block.view().hash()));
         let kind = if is_canonical { Kind::Canonical } else { Kind::Orphans };
         let from = manifest.heights.start(header.height());
         expected.entry((header.chain(), from, kind)).or_default().push(block);
