@@ -27,6 +27,10 @@ pub mod tree;
 
 pub mod query;
 
+// Below `replay`, which reads archives as it reads any other input.
+#[cfg(feature = "store")]
+pub mod archive;
+
 #[cfg(feature = "store")]
 pub mod write;
 

@@ -104,6 +104,43 @@ impl Bridge {
         self.run(place, job).await
     }
 
+    /// Runs a short `job` that reads a file, where it may block.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bridge::read`].
+    pub(crate) async fn read_file<T, F>(&self, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let place = self.place().await?;
+        Self::spawn(place, job).await
+    }
+
+    /// The same for a chunk of a stream, whose client has waited too: it waits as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bridge::read`].
+    pub(crate) async fn chunk_of<T, F>(&self, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
+        Self::spawn(place, job).await
+    }
+
+    /// Ends when streams are to end.
+    pub(crate) fn cutting(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut phase = self.phase.clone();
+        Box::pin(async move {
+            // An error means that the server is gone, and this with it.
+            let _ = phase.wait_for(|phase| *phase >= Phase::Cutting).await;
+        })
+    }
+
     /// Waits for a place, but not for ever.
     async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
         match timeout(self.wait_time, Arc::clone(&self.places).acquire_owned()).await {
@@ -118,16 +155,24 @@ impl Bridge {
         F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
+        told(Self::spawn(place, move || job(&reader.view())).await?)
+    }
+
+    async fn spawn<T, F>(place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
         let read = spawn_blocking(move || {
-            let result = job(&reader.view());
+            let result = job();
             drop(place);
             result
         });
         match read.await {
-            Ok(result) => told(result),
+            Ok(result) => Ok(result),
             Err(stopped) if stopped.is_cancelled() => Err(Error::Busy),
             Err(panicked) => {
-                tracing::error!("a read of the database panicked: {panicked}");
+                tracing::error!("a read panicked: {panicked}");
                 Err(Error::Bug)
             }
         }
@@ -135,12 +180,7 @@ impl Bridge {
 
     /// The records of `scan` as the source of a stream.
     pub(crate) fn feed(&self, scan: Scan) -> Feed {
-        let mut phase = self.phase.clone();
-        let stop = Box::pin(async move {
-            // An error means that the server is gone, and this with it.
-            let _ = phase.wait_for(|phase| *phase >= Phase::Cutting).await;
-        });
-        Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop }
+        Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop: self.cutting() }
     }
 
     /// The next chunk of `scan`, if it is in memory.

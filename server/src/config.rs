@@ -1,14 +1,17 @@
 //! The limits of the server, with defaults that are safe on a public address.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plait_engine::UnknownLower;
 
-/// What the server allows and how long it waits.
+/// What the server offers beside the database, what it allows and how long it waits.
 ///
 /// Every limit bounds what one client can hold; the defaults suit a small machine on the internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The folder of an archive that is offered under `/archive`. It need not be there yet.
+    pub archive: Option<PathBuf>,
     /// Connections served at once. Further ones are answered 503 and closed.
     pub connections_max: usize,
     /// From the first byte of a request, or from the start of the connection, to the end of the
@@ -53,6 +56,7 @@ impl Default for Config {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
+            archive: None,
             connections_max: 1024,
             head_time: Duration::from_secs(10),
             head_bytes_max: 32 * 1024,

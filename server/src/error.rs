@@ -98,6 +98,15 @@ pub(crate) enum Error {
     /// The body is of a type that the endpoint does not read.
     #[error("request body: expected application/json")]
     ContentType,
+    /// The range lies behind the end of the file.
+    #[error("range: the file has {len} bytes")]
+    Range {
+        /// Bytes of the file.
+        len: u64,
+    },
+    /// The manifest of the archive does not name the file, or there is no archive yet.
+    #[error("no such file in the archive")]
+    Unlisted,
     /// All places where the database is read are taken, and stayed so.
     #[error("overloaded, try again later")]
     Busy,
@@ -107,6 +116,9 @@ pub(crate) enum Error {
     /// The database failed; the cause is for the log, not for the client.
     #[error("the database cannot be read")]
     Store(#[source] plait_engine::store::StoreError),
+    /// The archive failed; the cause is for the log, not for the client.
+    #[error("the archive cannot be read")]
+    Archive,
     /// A read ended with a bug of ours.
     #[error("internal error")]
     Bug,
@@ -124,7 +136,7 @@ impl Error {
             | Self::BodyCut
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
             Self::Unread(status) => *status,
-            Self::Path | Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Path | Self::Unknown(_) | Self::Unlisted => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Accept(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
@@ -133,7 +145,8 @@ impl Error {
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Busy | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) | Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Store(_) | Self::Archive | Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

@@ -17,6 +17,8 @@ mod response;
 
 mod bridge;
 
+mod archive;
+
 mod endpoint;
 
 mod route;

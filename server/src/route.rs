@@ -30,6 +30,8 @@ enum Route {
     HeaderBranch(ChainId),
     /// The hash as it stands in the path, decoded.
     Header(ChainId, String),
+    /// A file of the archive, by its name, decoded.
+    Archive(String),
     /// The server as a whole: `OPTIONS *`.
     Server,
 }
@@ -54,6 +56,7 @@ impl Route {
         match segments.get(..count)? {
             ["health-check"] => Some(Self::Health),
             ["info"] => Some(Self::Info),
+            ["archive", name] => Some(Self::Archive((*name).to_owned())),
             ["chainweb", "0.0", network, rest @ ..] if *network == version.name() => {
                 Self::find_in_network(version, rest)
             }
@@ -91,7 +94,8 @@ impl Route {
             | Self::Cut
             | Self::Hashes(_)
             | Self::Headers(_)
-            | Self::Header(..) => &[Method::GET, Method::HEAD, Method::OPTIONS],
+            | Self::Header(..)
+            | Self::Archive(_) => &[Method::GET, Method::HEAD, Method::OPTIONS],
             Self::Server => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
         }
     }
@@ -138,6 +142,7 @@ where
         Route::Headers(chain) => endpoint::headers(app, head, chain).await,
         Route::HeaderBranch(chain) => endpoint::header_branch(app, head, body, chain).await,
         Route::Header(chain, hash) => endpoint::header(app, head, chain, &hash).await,
+        Route::Archive(name) => endpoint::archive(app, head, &name).await,
         Route::Server => Err(Error::Path),
     }
 }

@@ -50,14 +50,14 @@ fn open_in_every_way(db: &Path) -> [(&'static str, Outcome); 3] {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["serve", "replay", "info"] {
+    for command in ["serve", "replay", "info", "verify", "export"] {
         let outcome = run([command, "--help"]);
         assert_eq!(outcome.status, Some(0));
         assert!(outcome.out.contains(&format!("\n  plait {command} --db")), "{}", outcome.out);
     }
     let outcome = run(["--help"]);
     assert_eq!(outcome.status, Some(0));
-    for command in ["serve", "replay", "info"] {
+    for command in ["serve", "replay", "info", "verify", "export"] {
         assert!(outcome.out.contains(&format!("\n  {command} ")), "{}", outcome.out);
     }
 }

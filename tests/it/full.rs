@@ -20,7 +20,7 @@ fn temporary() -> TempDir {
 }
 
 /// The real headers of the node's database, by ascending height.
-fn real() -> Option<Vec<Header>> {
+pub(crate) fn real() -> Option<Vec<Header>> {
     let text = fs::read_to_string(folder()?.join("headers.jsonl")).unwrap();
     let lines = text.lines().filter(|line| line.contains("chainweb-db.js"));
     let mut headers: Vec<Header> = lines

@@ -1,12 +1,15 @@
 //! Whole-system tests: the engine through its public face, and the real binary on a real socket.
 #![cfg(test)]
 
+mod archive;
+mod archive_damage;
 mod branches;
 mod cli;
 mod cut;
 mod cut_vectors;
 mod difficulty;
 mod full;
+mod http_archive;
 mod http_branch;
 mod http_data;
 mod http_documents;

@@ -19,6 +19,8 @@ mod branch;
 #[cfg(feature = "store")]
 mod cut;
 #[cfg(feature = "store")]
+mod divided;
+#[cfg(feature = "store")]
 mod error;
 #[cfg(feature = "store")]
 mod load;
@@ -38,7 +40,7 @@ pub use cursor::{Cursor, CursorError};
 pub use page::Page;
 
 #[cfg(feature = "store")]
-pub(crate) use {blocks::Blocks, load::load};
+pub(crate) use {blocks::Blocks, divided::Divided, load::load};
 
 #[cfg(feature = "store")]
 pub use {

@@ -9,7 +9,7 @@
 //!   [`StoreError::Damaged`], never an answer.
 //! - `I-4` What is cached is named by what it holds: a run that is cut anew has another name.
 //! - `I-5` A store of an unknown format version is not opened.
-#![doc = include_str!("../../FORMAT.md")]
+#![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;
 mod columns;
@@ -40,11 +40,18 @@ pub use snapshot::{From, Snapshot};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
 use runs::Caches;
+
+/// How often the opening of a database is tried again that another process is writing.
+const OPEN_TRIES: u32 = 20;
+
+/// The time between two tries.
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -81,10 +88,22 @@ impl Store {
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
-        let (options, blocks) = (options::database(), options::cache());
-        let columns = options::columns(&blocks);
-        let db = DB::open_cf_descriptors_read_only(&options, &path, columns, false);
-        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path, blocks)
+        let blocks = options::cache();
+        let mut tries = 0;
+        loop {
+            let (options, columns) = (options::database(), options::columns(&blocks));
+            match DB::open_cf_descriptors_read_only(&options, &path, columns, false) {
+                // The writer has just replaced a file that was to be opened: its list is read anew.
+                Err(error) if tries < OPEN_TRIES && error.to_string().contains("No such file") => {
+                    tries += 1;
+                    std::thread::sleep(OPEN_PAUSE);
+                }
+                db => {
+                    let db = db.map_err(|e| StoreError::opening(&path, e))?;
+                    return Self::checked(db, &path, blocks);
+                }
+            }
+        }
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose

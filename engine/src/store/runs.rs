@@ -191,7 +191,13 @@ impl Snapshot {
         self.store().caches.sealed.insert(hash, at);
     }
 
-    fn read_run(&self, id: RunId) -> Result<Bytes, StoreError> {
+    /// The same as [`Snapshot::ascending`], from the disk and without keeping it in memory: for those
+    /// who read everything once.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_run(&self, id: RunId) -> Result<Bytes, StoreError> {
         // A read from the disk into the block cache, which does not hold runs.
         if self.is_cached_only() {
             return Err(StoreError::Cold);

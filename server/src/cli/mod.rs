@@ -1,7 +1,9 @@
 //! The command line: one file a command.
 //!
-//! Exit status: 0 for success, 1 if a replay rejected something, 2 for wrong usage and for I/O.
+//! Exit status: 0 for success, 1 if a replay rejected something or a verification found something, 2
+//! for wrong usage and for I/O.
 
+mod export;
 mod generate;
 mod info;
 mod interrupt;
@@ -42,6 +44,7 @@ enum Command {
     Serve(Box<serve::Args>),
     Replay(replay::Args),
     Generate(generate::Args),
+    Export(export::Args),
     Verify(verify::Args),
     Info(info::Args),
 }
@@ -59,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(args) => args.run(),
         Command::Replay(args) => args.run(),
         Command::Generate(args) => args.run(),
+        Command::Export(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Info(args) => args.run(),
     }

@@ -1,4 +1,4 @@
-//! How far a replay is: a bar on a terminal, a log line every ten seconds elsewhere, or objects for
+//! How far a command is: a bar on a terminal, a log line every ten seconds elsewhere, or objects for
 //! machines.
 
 use std::io::{self, IsTerminal, Write};
@@ -107,6 +107,28 @@ impl Display {
         }
     }
 
+    /// Shows how many files were read.
+    pub(super) fn files(&mut self, files: u64) {
+        if self.is_due() {
+            self.spin(&format!("{files} files"));
+        }
+    }
+
+    /// Shows how many of so many blocks are done.
+    pub(super) fn share(&mut self, blocks: u64, of: u64) {
+        if !self.is_due() {
+            return;
+        }
+        let text = format!("{blocks} of {of} headers, {:.0}/s", self.rate(blocks));
+        let To::Terminal(bar) = &self.to else { return self.spin(&text) };
+        if bar.length() != Some(of) {
+            bar.set_length(of);
+            bar.set_style(style("{bar:30} {msg} ETA {eta}"));
+        }
+        bar.set_position(blocks);
+        bar.set_message(text);
+    }
+
     /// Prints a line without tearing the bar.
     pub(super) fn line(&self, kind: &str, text: &str) {
         match &self.to {
@@ -116,18 +138,20 @@ impl Display {
         }
     }
 
-    /// Ends the progress; `summary` is for machines.
-    pub(super) fn finish(&self, summary: impl FnOnce() -> Value) {
-        match &self.to {
-            To::Terminal(bar) => bar.finish_and_clear(),
-            To::Log => {}
-            To::Machine => object(&summary()),
+    /// Ends the progress.
+    pub(super) fn finish(&self) {
+        if let To::Terminal(bar) = &self.to {
+            bar.finish_and_clear();
         }
     }
 
-    /// Whether it is for machines.
-    pub(super) const fn is_for_machines(&self) -> bool {
-        matches!(self.to, To::Machine)
+    /// Prints what came of the command, if it is for machines.
+    pub(super) fn summary(&self, summary: impl FnOnce() -> Value) -> bool {
+        let for_machines = matches!(self.to, To::Machine);
+        if for_machines {
+            object(&summary());
+        }
+        for_machines
     }
 
     /// Headers a second so far.

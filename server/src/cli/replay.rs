@@ -142,8 +142,8 @@ impl Args {
         let (summary, rejected_by) = (replay.summary(), replay.rejected_by().clone());
         let report =
             Report { summary, rejected_by, orphans: writer.orphan_count(), level: level.name() };
-        display.finish(|| report.object(&display));
-        if !display.is_for_machines() {
+        display.finish();
+        if !display.summary(|| report.object(&display)) {
             report.print(&display);
         }
         result.map(|()| summary).map_err(Failed::Replay)

@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   plait serve --db ./db
   plait serve --db ./db --listen 0.0.0.0:1848 --drain-delay 5
+  plait serve --db ./db --archive ./archive
   curl http://127.0.0.1:1848/chainweb/0.0/mainnet01/cut";
 
 /// Serve the headers of a database over HTTP.
@@ -33,6 +34,11 @@ pub(super) struct Args {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "PLAIT_LISTEN", default_value = "127.0.0.1:1848")]
     listen: SocketAddr,
+
+    /// Folder of an archive to offer under /archive, as plait export writes it; it may be written
+    /// anew meanwhile.
+    #[arg(long, value_name = "DIR", env = "PLAIT_ARCHIVE")]
+    archive: Option<PathBuf>,
 
     #[command(flatten)]
     limits: Limits,
@@ -125,6 +131,7 @@ impl Limits {
     fn config(&self) -> Config {
         let default = Config::default();
         Config {
+            archive: None,
             connections_max: self.max_connections.unwrap_or(default.connections_max),
             head_time: self.head_time.unwrap_or(default.head_time),
             head_bytes_max: self.max_head_bytes.unwrap_or(default.head_bytes_max),
@@ -157,7 +164,7 @@ impl Args {
             Ok(opened) => opened,
             Err(error) => return fail(&error, open_advice(&error)),
         };
-        let config = self.limits.config();
+        let config = Config { archive: self.archive.clone(), ..self.limits.config() };
         // A thread that ends a read is idle a little later than its place is free: without a limit
         // there would be many times more threads than places, each with memory of its own.
         let runtime = tokio::runtime::Builder::new_multi_thread()

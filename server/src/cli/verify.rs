@@ -1,34 +1,41 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args as ClapArgs;
+use plait_engine::archive::{self, ArchiveError};
 use plait_engine::audit::{Audit, Event, Report};
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{Engine, OpenError, QueryError};
 
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
-use super::{fail, interrupt, open_advice};
+use super::{EXIT_USAGE, export, fail, interrupt, open_advice};
 
 const EXAMPLES: &str = "\
 Examples:
   plait verify --db ./db
   plait verify --db ./db --level hash
+  plait verify ./archive
 
-Exit status: 0 every block is right, 1 some are not, 2 wrong usage or a database that cannot be
-read, 130 or 143 stopped by a signal.";
+Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that
+cannot be read, 130 or 143 stopped by a signal.";
 
-/// Verify again every block that a database holds.
+/// Verify again every block that a database or an archive holds.
 ///
-/// Opens it to read only, so it may be in use by plait serve. A block that was stored without the
-/// blocks below it is verified as far as it can be.
+/// Opens a database to read only, so it may be in use by plait serve. A block that was stored without
+/// the blocks below it is verified as far as it can be. Of an archive every file is checked first, and
+/// those that are damaged or missing are named; then the blocks of all others.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Folder of the database.
-    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
-    db: PathBuf,
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB", required_unless_present = "archive")]
+    db: Option<PathBuf>,
+
+    /// Folder of an archive.
+    #[arg(value_name = "ARCHIVE")]
+    archive: Option<PathBuf>,
 
     /// What is checked besides the link to the parent.
     #[arg(long, value_name = "LEVEL", default_value = "full")]
@@ -37,43 +44,62 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        let stop = interrupt::flag();
-        let reader = match Engine::open_read_only(&self.db) {
-            Ok(reader) => reader,
-            Err(error) => return fail(&error, open_advice(&error)),
-        };
-        let verifier = Verifier::new(reader.version(), Level::from(self.level), now());
-        let (start, mut display, mut shown) = (Instant::now(), Display::new(), Shown::default());
-        let result = Audit::new(&reader, &verifier).run(stop, &mut |event| match event {
-            Event::Progress(report) => display.heights(report.blocks(), report.height),
-            Event::Broken(header, failures) => {
-                let (chain, height, hash) = (header.chain(), header.height(), header.hash());
-                let text = format!("chain {chain}, height {height}, block {hash}: {failures}");
-                shown.line(&display, "broken", &text);
+        let level = Level::from(self.level);
+        // A database that the environment names gives way to an archive; one on the command line does
+        // not.
+        let by_environment = std::env::var_os("PLAIT_DB");
+        match (&self.archive, &self.db) {
+            (Some(_), Some(db)) if by_environment.as_deref() != Some(db.as_os_str()) => {
+                eprintln!("error: --db cannot be used with ARCHIVE\nSee plait verify --help.");
+                ExitCode::from(EXIT_USAGE)
             }
-        });
-        display.finish(|| serde_json::Value::Null);
-        match result {
-            Ok(report) => conclude(report, start),
-            Err(error) => unreadable(error),
+            (Some(archive), _) => check_archive(archive, level),
+            (None, Some(db)) => audit(db, level),
+            // The command line is not parsed without either.
+            (None, None) => ExitCode::from(EXIT_USAGE),
         }
     }
 }
 
+fn audit(db: &Path, level: Level) -> ExitCode {
+    let stop = interrupt::flag();
+    let reader = match Engine::open_read_only(db) {
+        Ok(reader) => reader,
+        Err(error) => return fail(&error, open_advice(&error)),
+    };
+    let verifier = Verifier::new(reader.version(), level, now());
+    let (start, mut display, mut shown) = (Instant::now(), Display::new(), Shown::default());
+    let result = Audit::new(&reader, &verifier).run(stop, &mut |event| match event {
+        Event::Progress(report) => display.heights(report.blocks(), report.height),
+        Event::Broken(header, failures) => {
+            let (chain, height, hash) = (header.chain(), header.height(), header.hash());
+            let text = format!("chain {chain}, height {height}, block {hash}: {failures}");
+            shown.line(&display, "broken", &text);
+        }
+    });
+    display.finish();
+    match result {
+        Ok(report) => conclude(report, start),
+        Err(error) => unreadable(error),
+    }
+}
+
 fn conclude(report: Report, start: Instant) -> ExitCode {
-    let [none, hash, full] = report.passed;
-    eprintln!(
-        "verified {} blocks in {:.1} s: {full} fully, {hash} at level hash, {none} at level none, \
-         {} broken",
-        report.blocks(),
-        start.elapsed().as_secs_f64(),
-        report.broken,
-    );
+    tell_blocks(report.passed, report.broken, start);
     if report.stopped {
         eprintln!("stopped by a signal at height {}", report.height);
         return interrupt::exit_code();
     }
     ExitCode::from(u8::from(report.broken > 0))
+}
+
+fn tell_blocks([none, hash, full]: [u64; 3], broken: u64, start: Instant) {
+    eprintln!(
+        "verified {} blocks in {:.1} s: {full} fully, {hash} at level hash, {none} at level none, \
+         {broken} broken",
+        none + hash + full + broken,
+        start.elapsed().as_secs_f64(),
+    );
 }
 
 fn unreadable(error: QueryError) -> ExitCode {
@@ -82,4 +108,54 @@ fn unreadable(error: QueryError) -> ExitCode {
     };
     let error = OpenError::from(error);
     fail(&error, open_advice(&error))
+}
+
+fn check_archive(dir: &Path, level: Level) -> ExitCode {
+    let stop = interrupt::flag();
+    let (start, mut display) = (Instant::now(), Display::new());
+    let (mut damaged, mut broken) = (Shown::default(), Shown::default());
+    let verifier = |manifest: &archive::Manifest| Verifier::new(manifest.version, level, now());
+    let result = archive::check(dir, verifier, stop, &mut |event| match event {
+        archive::Event::Progress(report) if report.blocks() == 0 => {
+            display.files(report.sound + report.damaged);
+        }
+        archive::Event::Progress(report) => display.heights(report.blocks(), report.height),
+        archive::Event::Damaged(name, damage) => {
+            damaged.line(&display, "damaged", &format!("{name}: {damage}"));
+        }
+        archive::Event::Broken(place, header, failures) => {
+            let (chain, height, hash) = (header.chain(), header.height(), header.hash());
+            let text = format!("{place}: chain {chain}, height {height}, block {hash}: {failures}");
+            broken.line(&display, "broken", &text);
+        }
+        archive::Event::Unlisted(name) => {
+            display.line("note", &format!("{name} is not in the manifest"));
+        }
+    });
+    display.finish();
+    match result {
+        Ok(report) => conclude_archive(report, start),
+        // A manifest that is not what was written is a file of the archive that is not.
+        Err(error @ ArchiveError::Manifest { .. }) => {
+            let _ = fail(&error, export::advice(&error));
+            ExitCode::FAILURE
+        }
+        Err(error) => fail(&error, export::advice(&error)),
+    }
+}
+
+fn conclude_archive(report: archive::Report, start: Instant) -> ExitCode {
+    eprintln!("checked {} files: {} damaged", report.sound + report.damaged, report.damaged);
+    tell_blocks(report.passed, report.broken, start);
+    if report.stopped {
+        eprintln!("stopped by a signal at height {}", report.height);
+        return interrupt::exit_code();
+    }
+    if report.damaged > 0 {
+        eprintln!(
+            "Fetch the damaged files again from where the archive came from. Or, with the database: \
+             delete them and run plait export again."
+        );
+    }
+    ExitCode::from(u8::from(!report.is_sound()))
 }

@@ -2,6 +2,7 @@
 //!
 //! The order of checks is that of the reference: media type, query parameters, body, database.
 
+mod archive;
 mod branch;
 mod cut;
 mod header;
@@ -10,9 +11,13 @@ mod health;
 mod info;
 mod page;
 
+use std::sync::Arc;
+
+use plait_engine::archive::Folder;
 use plait_engine::{ChainwebVersion, Reader};
 use tokio::sync::watch;
 
+pub(crate) use archive::archive;
 pub(crate) use branch::{hash_branch, header_branch};
 pub(crate) use cut::cut;
 pub(crate) use header::header;
@@ -28,6 +33,8 @@ pub(crate) struct App {
     pub(crate) bridge: Bridge,
     pub(crate) config: Config,
     pub(crate) version: ChainwebVersion,
+    /// The archive that is offered, if any.
+    pub(crate) archive: Option<Arc<Folder>>,
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
@@ -36,6 +43,7 @@ impl App {
     pub(crate) fn new(reader: Reader, config: Config, phase: watch::Receiver<Phase>) -> Self {
         let version = reader.version();
         let bridge = Bridge::new(reader, &config, phase.clone());
-        Self { bridge, config, version, phase }
+        let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
+        Self { bridge, config, version, archive, phase }
     }
 }

@@ -8,9 +8,11 @@ mod body;
 mod bounds;
 mod condition;
 mod params;
+mod range;
 
 pub(crate) use accept::{Media, negotiate};
 pub(crate) use body::read_json;
 pub(crate) use bounds::parse_bounds;
 pub(crate) use condition::is_known;
 pub(crate) use params::Params;
+pub(crate) use range::Wanted;

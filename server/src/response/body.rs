@@ -25,7 +25,7 @@ impl Body {
     fn len(&self) -> Option<u64> {
         match self {
             Self::Whole(slices) => Some(slices.iter().map(|slice| slice.len() as u64).sum()),
-            Self::Stream(_) => None,
+            Self::Stream(stream) => stream.left(),
         }
     }
 }
@@ -55,7 +55,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(slices) => slices.is_empty(),
-            Self::Stream(_) => false,
+            Self::Stream(stream) => stream.left() == Some(0),
         }
     }
 

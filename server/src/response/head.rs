@@ -2,9 +2,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, LINK, RETRY_AFTER, SERVER, TRAILER, VARY,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK,
+    RETRY_AFTER, SERVER, TRAILER, VARY,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -25,7 +26,8 @@ const SERVER_NAME: HeaderValue =
     HeaderValue::from_static(concat!("plait/", env!("CARGO_PKG_VERSION")));
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-peer-addr, x-server-timestamp, x-chainweb-node-version, x-next, link, etag",
+    "x-peer-addr, x-server-timestamp, x-chainweb-node-version, x-next, link, etag, \
+     accept-ranges, content-range",
 );
 
 /// Headers of nearly any answer: its own, those of [`Stamp`], and those that hyper adds.
@@ -99,6 +101,19 @@ pub(crate) fn stream(stream: Stream) -> Response<Body> {
     response
 }
 
+/// An answer of a file of known length, or of a part of one: the first byte, the last one, and how
+/// many the whole file has.
+pub(crate) fn file(stream: Stream, part: Option<(u64, u64, u64)>) -> Response<Body> {
+    let mut response = typed(OCTETS, Body::Stream(Box::new(stream)));
+    if let Some((first, last, len)) = part {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = HeaderValue::try_from(format!("bytes {first}-{last}/{len}"));
+        response.headers_mut().extend(range.ok().map(|range| (CONTENT_RANGE, range)));
+    }
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
+}
+
 /// An answer without a body.
 fn empty(status: StatusCode) -> Response<Body> {
     let mut response = bare(Body::empty());
@@ -118,6 +133,10 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Busy | Error::Full => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        Error::Range { len } => {
+            let range = HeaderValue::try_from(format!("bytes */{len}"));
+            headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
+        }
         // What follows would be taken for the next request.
         Error::BodyLong { .. } | Error::BodySlow | Error::BodyCut | Error::Unread(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -135,7 +154,7 @@ pub(crate) fn preflight(methods: &[Method]) -> Response<Body> {
         headers.insert(ALLOW, list.clone());
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, list);
     }
-    let allowed_headers = HeaderValue::from_static("content-type, if-none-match");
+    let allowed_headers = HeaderValue::from_static("content-type, if-none-match, if-range, range");
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response
@@ -147,6 +166,13 @@ pub(crate) fn immutable(mut response: Response<Body>, tag: &str) -> Response<Bod
     headers.extend(HeaderValue::try_from(tag).ok().map(|tag| (ETAG, tag)));
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     headers.insert(CACHE_CONTROL, forever);
+    response
+}
+
+/// Marks an answer as one that is to be asked for anew each time, which is cheap by its tag.
+pub(crate) fn revalidated(response: Response<Body>, tag: &str) -> Response<Body> {
+    let mut response = immutable(response, tag);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

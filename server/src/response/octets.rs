@@ -59,13 +59,25 @@ pub(crate) struct Stream {
     source: Box<dyn Source>,
     ready: VecDeque<Bytes>,
     trailers: bool,
+    /// Bytes that are still to be given, if that is known.
+    left: Option<u64>,
     ended: bool,
 }
 
 impl Stream {
     /// A stream of `source`; `trailers` says whether the client reads them.
     pub(crate) fn new(source: Box<dyn Source>, trailers: bool) -> Self {
-        Self { source, ready: VecDeque::new(), trailers, ended: false }
+        Self { source, ready: VecDeque::new(), trailers, left: None, ended: false }
+    }
+
+    /// A stream of `source`, which gives `len` bytes unless it breaks.
+    pub(crate) fn sized(source: Box<dyn Source>, len: u64) -> Self {
+        Self { left: Some(len), ..Self::new(source, false) }
+    }
+
+    /// Bytes that are still to be given, if that is known.
+    pub(super) const fn left(&self) -> Option<u64> {
+        self.left
     }
 
     /// The next frame, as of [`http_body::Body::poll_frame`].
@@ -91,6 +103,9 @@ impl Stream {
         let next = self.ready.pop_front();
         if next.is_some() && self.ready.is_empty() {
             self.source.prefetch();
+        }
+        if let (Some(left), Some(next)) = (&mut self.left, &next) {
+            *left = left.saturating_sub(next.len() as u64);
         }
         Poll::Ready(next.map(|data| Ok(Frame::data(data))))
     }

@@ -1,0 +1,140 @@
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use zerocopy::IntoBytes;
+
+use super::layout::HEADER_LEN;
+use super::{ArchiveError, Checksum, FileHeader, Hasher};
+use crate::header::{HeaderRef, LEN};
+use crate::types::{BlockHash, Rank};
+
+/// What names of files in the making end with.
+const UNFINISHED: &str = ".tmp";
+
+/// Bytes that are written at once; a run goes out as it is.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// What a file holds, or would hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content {
+    pub(super) records: u64,
+    pub(super) first: Rank,
+    pub(super) last: Rank,
+    /// The parent of the first block.
+    pub(super) parent: BlockHash,
+    pub(super) checksum: Checksum,
+}
+
+/// A file in the making, under a name that is no file's, or only its checksum.
+pub(super) struct Draft {
+    out: Option<(PathBuf, BufWriter<File>)>,
+    hasher: Hasher,
+    records: u64,
+    first: Option<(Rank, BlockHash)>,
+    last: Option<Rank>,
+}
+
+impl Draft {
+    /// A file in `dir` under the name `.label.tmp`.
+    pub(super) fn create(
+        dir: &Path,
+        label: &str,
+        header: &FileHeader,
+    ) -> Result<Self, ArchiveError> {
+        let path = dir.join(format!(".{label}{UNFINISHED}"));
+        let file = File::create(&path).map_err(|error| ArchiveError::io(&path, error))?;
+        let mut draft = Self::checksum_only(header);
+        draft.out = Some((path, BufWriter::with_capacity(BUFFER_BYTES, file)));
+        draft.write(header.as_bytes())?;
+        Ok(draft)
+    }
+
+    /// No file, but what is to be known of one.
+    pub(super) fn checksum_only(header: &FileHeader) -> Self {
+        let mut hasher = Hasher::default();
+        hasher.update(header.as_bytes());
+        Self { out: None, hasher, records: 0, first: None, last: None }
+    }
+
+    /// Appends whole records, by ascending rank.
+    pub(super) fn push(&mut self, records: &[u8]) -> Result<(), ArchiveError> {
+        if self.first.is_none() {
+            let first = header(records.get(..LEN));
+            self.first = first.map(|first| (first.rank(), first.parent()));
+        }
+        let last = header(records.rchunks_exact(LEN).next());
+        self.last = last.map(HeaderRef::rank).or(self.last);
+        self.records += (records.len() / LEN) as u64;
+        self.hasher.update(records);
+        self.write(records)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        match &mut self.out {
+            Some((path, out)) => {
+                out.write_all(bytes).map_err(|error| ArchiveError::io(path, error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What it holds; `None` if there is no record.
+    pub(super) fn content(&self) -> Option<Content> {
+        let ((first, parent), last) = self.first.zip(self.last)?;
+        let (records, checksum) = (self.records, self.hasher.finish());
+        Some(Content { records, first, last, parent, checksum })
+    }
+
+    /// Makes it durable and gives it its name.
+    pub(super) fn finish(mut self, name: &Path) -> Result<(), ArchiveError> {
+        let Some((path, out)) = self.out.take() else { return Ok(()) };
+        let done = out.into_inner().map_err(io::IntoInnerError::into_error);
+        let done = done.and_then(|file| file.sync_all()).and_then(|()| fs::rename(&path, name));
+        done.map_err(|error| {
+            let _ = fs::remove_file(&path);
+            ArchiveError::io(&path, error)
+        })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some((path, _)) = &self.out {
+            // What is left is removed by the next export.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn header(record: Option<&[u8]>) -> Option<HeaderRef<'_>> {
+    HeaderRef::parse(record?).ok()
+}
+
+/// Writes a file in one step: whoever reads it sees the old bytes or the new ones.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}{UNFINISHED}"));
+    let written = File::create(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&draft);
+    })
+}
+
+/// Makes names in a folder durable.
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Whether a name is that of a file in the making.
+pub(super) fn is_draft(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
+}
+
+/// The length of a file with so many records.
+pub(super) const fn file_len(records: u64) -> u64 {
+    (HEADER_LEN as u64).saturating_add(records.saturating_mul(LEN as u64))
+}

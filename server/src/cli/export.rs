@@ -1,0 +1,158 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use clap::Args as ClapArgs;
+use plait_engine::Engine;
+use plait_engine::archive::{ArchiveError, Export, FileHeights, Flaw, Summary};
+use serde::Serialize;
+
+use super::progress::Display;
+use super::{fail, interrupt, open_advice};
+
+const EXAMPLES: &str = "\
+Examples:
+  plait export --db ./db --out ./archive
+  plait export --db ./db --out ./archive --prune --json
+
+Exit status: 0 the archive is written, 2 wrong usage or input or output that failed, 130 or 143
+stopped by a signal. Whenever it ends early, the archive that was there before is whole, and running
+the same command again goes on.";
+
+/// Write a database as an archive: immutable files, and a manifest of them.
+///
+/// Equal databases make equal archives, byte for byte. A later export into the same folder writes
+/// only what is new. Opens the database to read only, so it may be in use by plait serve.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Folder of the database.
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
+    db: PathBuf,
+
+    /// Folder of the archive; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Heights of a file [default: those of the archive that is there, or 65536].
+    #[arg(long, value_name = "N", value_parser = heights)]
+    file_heights: Option<FileHeights>,
+
+    /// Remove files of earlier exports that are no part of the archive any more. Whoever still has
+    /// the old manifest misses them.
+    #[arg(long)]
+    prune: bool,
+
+    /// Print what was done as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// [`Summary`] as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Printed {
+    records: u64,
+    files: u64,
+    bytes: u64,
+    written: u64,
+    written_bytes: u64,
+    unread: u64,
+    stale: u64,
+    removed: u64,
+}
+
+impl Args {
+    pub(super) fn run(self) -> ExitCode {
+        let stop = interrupt::flag();
+        let reader = match Engine::open_read_only(&self.db) {
+            Ok(reader) => reader,
+            Err(error) => return fail(&error, open_advice(&error)),
+        };
+        let start = Instant::now();
+        let display = Mutex::new(Display::new());
+        let export = Export::new(&reader, &self.out).heights(self.file_heights).prune(self.prune);
+        let result = export.run(stop, &|progress| {
+            if let Ok(mut display) = display.lock() {
+                display.share(progress.records, progress.of);
+            }
+        });
+        if let Ok(display) = display.lock() {
+            display.finish();
+        }
+        match result {
+            Ok(summary) if summary.stopped => {
+                eprintln!("stopped by a signal; run the same command again to go on");
+                interrupt::exit_code()
+            }
+            Ok(summary) => self.conclude(summary, start),
+            Err(error) => fail(&error, advice(&error)),
+        }
+    }
+
+    fn conclude(&self, summary: Summary, start: Instant) -> ExitCode {
+        let Summary {
+            records, files, bytes, written, written_bytes, unread, stale, removed, ..
+        } = summary;
+        eprintln!(
+            "exported {records} headers in {files} files of {bytes} bytes in {:.1} s: wrote \
+             {written} files of {written_bytes} bytes, {unread} were known to be the same",
+            start.elapsed().as_secs_f64(),
+        );
+        if removed > 0 {
+            eprintln!("removed {removed} files of earlier exports");
+        } else if stale > 0 {
+            eprintln!("{stale} files of earlier exports are left; --prune removes them");
+        }
+        if self.json {
+            let printed =
+                Printed { records, files, bytes, written, written_bytes, unread, stale, removed };
+            let mut out = io::stdout().lock();
+            let text = serde_json::to_string(&printed).map_err(io::Error::from);
+            let done = text.and_then(|text| writeln!(out, "{text}")).and_then(|()| out.flush());
+            if let Err(error) = done.or_else(ignore_broken_pipe) {
+                return fail(&error, "The archive is written.");
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// Whoever reads has seen enough.
+fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+/// What to do about an archive that cannot be made or read.
+pub(super) fn advice(error: &ArchiveError) -> &'static str {
+    match error {
+        ArchiveError::Io { .. } => {
+            "Check that the folder can be read and written and that there is space. An archive that \
+             was there before is whole."
+        }
+        ArchiveError::Missing { .. } => {
+            "Name the folder with manifest.json, or make an archive: plait export --db DIR --out DIR"
+        }
+        ArchiveError::Occupied { .. } => "Name an empty folder, or one with an archive.",
+        ArchiveError::Locked { .. } => "Wait until it has ended.",
+        ArchiveError::Manifest { flaw: Flaw::Format { .. }, .. } => {
+            "Use the release that made it, or export into another folder."
+        }
+        ArchiveError::Manifest { .. } | ArchiveError::File { .. } => {
+            "Fetch the file again from where the archive came from. Or, with the database: delete \
+             it and run plait export again."
+        }
+        ArchiveError::Network { .. } => "An archive holds one network: name another folder.",
+        ArchiveError::Heights { .. } => "Leave --file-heights out, or name another folder.",
+        ArchiveError::Store(_) | ArchiveError::Query(_) => {
+            "The database cannot be read: check it with plait verify --db DIR"
+        }
+    }
+}
+
+fn heights(text: &str) -> Result<FileHeights, String> {
+    let heights = text.parse().map(FileHeights::new);
+    heights.map_err(|_| "expected 1 to 4294967295".to_owned())
+}

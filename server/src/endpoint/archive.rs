@@ -1,0 +1,66 @@
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Response};
+use plait_engine::archive::{ArchiveError, Listed, MANIFEST};
+
+use super::App;
+use crate::archive::FileFeed;
+use crate::error::Error;
+use crate::request::{Wanted, is_known};
+use crate::response::{self, Body, Stream};
+
+/// `GET archive/manifest.json` and `GET archive/{file}`: the manifest of the archive that is offered,
+/// and every file that it names; nothing else of the folder.
+///
+/// The name of a file has the beginning of its checksum, so it never changes. The manifest does, and
+/// is to be asked for anew each time.
+pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Response<Body>, Error> {
+    let folder = app.archive.clone().ok_or(Error::Path)?;
+    let listed = {
+        let folder = Arc::clone(&folder);
+        app.bridge.read_file(move || told(folder.listed())).await??
+    };
+    if name == MANIFEST {
+        return Ok(manifest(head, &listed));
+    }
+    let entry = listed.entry(name).ok_or(Error::Unlisted)?.clone();
+    let (tag, len) = (format!("\"{}\"", entry.checksum), entry.bytes());
+    if is_known(&head.headers, &tag) {
+        return Ok(response::not_modified(&tag));
+    }
+    let wanted = match head.method {
+        Method::GET => Wanted::of(&head.headers, &tag, len),
+        _ => Wanted::Whole,
+    };
+    let (first, last) = match wanted {
+        Wanted::Whole => (0, len.saturating_sub(1)),
+        Wanted::Part { first, last } => (first, last),
+        Wanted::Nothing => return Err(Error::Range { len }),
+    };
+    let open = move || told(folder.open(&entry, first));
+    let file = app.bridge.read_file(open).await??;
+    let count = last - first + 1;
+    let stream = Stream::sized(Box::new(FileFeed::new(&app.bridge, file, count)), count);
+    let part = matches!(wanted, Wanted::Part { .. }).then_some((first, last, len));
+    Ok(response::immutable(response::file(stream, part), &tag))
+}
+
+fn manifest(head: &Parts, listed: &Listed) -> Response<Body> {
+    let tag = format!("\"{}\"", listed.tag());
+    if is_known(&head.headers, &tag) {
+        return response::revalidated(response::not_modified(&tag), &tag);
+    }
+    response::revalidated(response::json("application/json", listed.bytes().clone()), &tag)
+}
+
+/// Tells the log what a client is not told.
+fn told<T>(result: Result<T, ArchiveError>) -> Result<T, Error> {
+    result.map_err(|error| match error {
+        ArchiveError::Missing { .. } => Error::Unlisted,
+        error => {
+            tracing::error!("the archive cannot be read: {error}");
+            Error::Archive
+        }
+    })
+}
