@@ -77,7 +77,7 @@ impl Database {
     }
 
     fn replay(mut self, input: &Input, level: Level) -> Self {
-        let source = source::open(&input.file, None, NETWORK).expect("the dump opens");
+        let source = source::open(&input.file, None, NETWORK, false).expect("the dump opens");
         let (verifier, stop) =
             (Verifier::new(NETWORK, level, Micros::new(i64::MAX)), AtomicBool::new(false));
         let writer = &mut self.writer;

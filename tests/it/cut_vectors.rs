@@ -87,7 +87,7 @@ fn the_cut_of_the_nodes_database_is_at_least_as_heavy_as_each_that_it_recorded()
     let verifier = Verifier::new(version, Level::Full, Micros::new(i64::MAX));
     let stop = AtomicBool::new(false);
     let mut replay = Replay::new(&mut writer, verifier, Admission::Any, false, &stop);
-    let source = source::open(&folder.join("node-db"), None, version).unwrap();
+    let source = source::open(&folder.join("node-db"), None, version, false).unwrap();
     replay.run(source, &mut |_| ()).unwrap();
     assert!(replay.finish(&mut |_| ()).unwrap().stored >= 1000);
     writer.publish();

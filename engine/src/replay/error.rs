@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::source::Place;
+use crate::archive::{ArchiveError, Damage};
 use crate::header::{DecodeError, LEN, RawHeader, TextError};
 use crate::store::StoreError;
 use crate::types::ChainwebVersion;
@@ -58,6 +59,9 @@ pub enum ReplayError {
         /// The network whose chains were looked for.
         version: ChainwebVersion,
     },
+    /// An archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The blocks cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -90,6 +94,9 @@ pub enum Wrong {
     /// Its key in the database is that of another block.
     #[error("the key is not that of the header under it")]
     Key,
+    /// A file of an archive is not what was written.
+    #[error(transparent)]
+    File(Damage),
     /// It breaks rules of its network.
     #[error(transparent)]
     Rules(#[from] Failures),
@@ -104,6 +111,7 @@ impl Wrong {
             Self::Text(_) => (Some("Text"), None),
             Self::Line(_) => (Some("Line"), None),
             Self::Key => (Some("Key"), None),
+            Self::File(_) => (Some("File"), None),
             Self::Rules(failures) => (None, Some(failures)),
         };
         let rules = failures.into_iter().flat_map(Failures::iter).map(Failure::name);

@@ -69,7 +69,7 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Files, a folder of a chainweb-node's database, or - for standard input.
+    /// Files, a folder of a chainweb-node's database or of an archive, or - for standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 }
@@ -82,6 +82,8 @@ enum InputFormat {
     Jsonl,
     /// The RocksDB directory of a chainweb-node.
     Node,
+    /// A folder that plait export has written.
+    Archive,
 }
 
 impl From<InputFormat> for Format {
@@ -90,6 +92,7 @@ impl From<InputFormat> for Format {
             InputFormat::Binary => Self::Binary,
             InputFormat::Jsonl => Self::Jsonl,
             InputFormat::Node => Self::Node,
+            InputFormat::Archive => Self::Archive,
         }
     }
 }
@@ -150,7 +153,7 @@ impl Args {
     }
 
     fn open(&self, input: &Path, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
-        source::open(input, self.format.map(Format::from), version)
+        source::open(input, self.format.map(Format::from), version, self.keep_going)
     }
 
     fn writer(&self) -> Result<Writer, Failed> {
@@ -283,6 +286,9 @@ fn replay_advice(error: &ReplayError) -> &'static str {
         }
         ReplayError::NoDatabase { .. } => {
             "Name the folder that holds the node's database, often .../0/rocksDb."
+        }
+        ReplayError::Archive(_) => {
+            "plait verify names everything that is damaged; --keep-going replays the rest."
         }
         ReplayError::Database { .. } => {
             "If the node is running, stop it or replay a backup of its database."

@@ -1,8 +1,10 @@
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zerocopy::FromBytes;
 
+use crate::archive::{self, Entry, Manifest, Records};
 use crate::header::{LEN, RawHeader};
 use crate::replay::Wrong;
 use crate::store::MarkedAt;
@@ -29,6 +31,15 @@ pub enum Place {
         /// The key in it: height, big endian, and hash.
         key: Box<[u8]>,
     },
+    /// In a file of an archive.
+    Record {
+        /// The name of the file.
+        file: String,
+        /// The number of the record, from 0.
+        record: u64,
+    },
+    /// A file of an archive, by its name.
+    File(String),
     /// Put aside, in this replay or an earlier one; where it stood in its input.
     Aside(String),
 }
@@ -39,7 +50,8 @@ impl fmt::Display for Place {
             Self::Offset(offset) => write!(f, "offset {offset}"),
             Self::Line(line) => write!(f, "line {line}"),
             Self::Item { line, item } => write!(f, "line {line}, item {item}"),
-            Self::Aside(place) => f.write_str(place),
+            Self::Record { file, record } => write!(f, "{file}, record {record}"),
+            Self::Aside(place) | Self::File(place) => f.write_str(place),
             Self::Row { chain, key } => {
                 write!(f, "key BlockHeader/{chain}/header$")?;
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -65,6 +77,8 @@ enum Places {
     /// Bytes before the first one.
     From(u64),
     Each(Vec<Place>),
+    /// In files of this archive.
+    Archived(Arc<Manifest>, Vec<archive::Place>),
 }
 
 impl Default for Places {
@@ -106,6 +120,14 @@ impl Chunk {
             }
         }
         Self { bytes: bytes.into(), places: Places::Each(places), wrong, end }
+    }
+
+    /// Records of an archive.
+    #[must_use]
+    pub fn archived(manifest: Arc<Manifest>, records: Records, end: MarkedAt) -> Self {
+        let Records { bytes, places } = records;
+        let (bytes, places) = (bytes.into(), Places::Archived(manifest, places));
+        Self { bytes, places, wrong: Vec::new(), end }
     }
 
     /// The same with a place behind all records that holds none.
@@ -154,6 +176,12 @@ impl Chunk {
         match &self.places {
             Places::From(offset) => Place::Offset(offset + (record as u64) * (LEN as u64)),
             Places::Each(places) => places.get(record).cloned().unwrap_or(Place::Offset(0)),
+            Places::Archived(manifest, places) => {
+                let place = places.get(record).copied();
+                let (file, record) = place.map_or((0, 0), |place| (place.file, place.record));
+                let file = manifest.files.get(file).map(Entry::name).unwrap_or_default();
+                Place::Record { file, record }
+            }
         }
     }
 

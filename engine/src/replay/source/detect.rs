@@ -13,6 +13,8 @@ pub enum Format {
     Jsonl,
     /// The RocksDB directory of a chainweb-node.
     Node,
+    /// The folder of an archive.
+    Archive,
 }
 
 /// First bytes of compressed files, and what undoes them.

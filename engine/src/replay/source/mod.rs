@@ -1,5 +1,6 @@
 //! One reader a format, and how to tell formats apart.
 
+mod archive;
 mod binary;
 mod chunk;
 mod detect;
@@ -11,6 +12,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+pub use archive::Archive;
 pub use binary::Binary;
 pub use chunk::{Chunk, Item, Place};
 pub use detect::Format;
@@ -18,6 +20,7 @@ pub use jsonl::Jsonl;
 pub use node::Node;
 
 use super::ReplayError;
+use crate::archive::MANIFEST;
 use crate::header::LEN;
 use crate::store::MarkedAt;
 use crate::types::ChainwebVersion;
@@ -47,7 +50,8 @@ pub trait Source: Send {
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError>;
 }
 
-/// Opens an input: `-` is standard input.
+/// Opens an input: `-` is standard input. Damaged files of an archive are wrong records, if the replay
+/// is to `keep_going`, and errors else.
 ///
 /// # Errors
 ///
@@ -56,13 +60,18 @@ pub fn open(
     input: &Path,
     format: Option<Format>,
     version: ChainwebVersion,
+    keep_going: bool,
 ) -> Result<Box<dyn Source>, ReplayError> {
     if input.as_os_str() == "-" {
         return stream("standard input".to_owned(), Box::new(io::stdin()), None, format);
     }
     let metadata = std::fs::metadata(input).map_err(|e| ReplayError::io(input, e))?;
-    if metadata.is_dir() || format == Some(Format::Node) {
+    let folder = matches!(format, Some(Format::Node | Format::Archive));
+    if metadata.is_dir() || folder {
+        let is_archive = || input.join(MANIFEST).exists();
         return match format {
+            None if is_archive() => Ok(Box::new(Archive::open(input, version, keep_going)?)),
+            Some(Format::Archive) => Ok(Box::new(Archive::open(input, version, keep_going)?)),
             None | Some(Format::Node) => Ok(Box::new(Node::open(input, version)?)),
             Some(Format::Binary | Format::Jsonl) => Err(ReplayError::Format {
                 input: input.display().to_string(),
@@ -81,7 +90,7 @@ pub fn open(
         match format.map_or_else(|| detect::detect(&name, &head), Ok)? {
             Format::Binary => return Ok(Box::new(Binary::mapped(file, name, size, id))),
             Format::Jsonl => return Ok(Box::new(Jsonl::file(name, file, size, id))),
-            Format::Node => {}
+            Format::Node | Format::Archive => {}
         }
     }
     let size = metadata.is_file().then_some(metadata.len());
@@ -115,9 +124,9 @@ fn stream(
     match format {
         Format::Binary => Ok(Box::new(Binary::streamed(name, Box::new(input)))),
         Format::Jsonl => Ok(Box::new(Jsonl::new(name, Box::new(input), size))),
-        Format::Node => Err(ReplayError::Format {
+        Format::Node | Format::Archive => Err(ReplayError::Format {
             input: name,
-            reason: "a node's database is a folder, not a stream".to_owned(),
+            reason: "this format is that of a folder, not of a stream".to_owned(),
         }),
     }
 }
