@@ -15,7 +15,7 @@ use testkit::block::{NETWORK, dump, root};
 use testkit::braid::{braid, braid_with_orphans};
 use testkit::drawing::Drawing;
 use testkit::forest::{forest, shuffled};
-use testkit::process::{Outcome, replay_file, run};
+use testkit::process::{Outcome, replay, replay_file, run};
 use testkit::{Database, sorted, stored};
 
 use crate::full::real;
@@ -71,8 +71,8 @@ fn a_database_exported_verified_and_replayed_back_is_the_same() {
     let count = stored(db.path()).len();
     assert!(outcome.err.contains(&format!("{count} fully, 0 at level hash")), "{}", outcome.err);
     let back = folder();
-    let outcome =
-        replay_file(back.path(), &["--verify", "full"], "dump", &dump(&read_all(archive.path())));
+    let full = ["--verify".as_ref(), "full".as_ref()];
+    let outcome = replay(back.path(), full.into_iter().chain([archive.path().as_os_str()]));
     assert_eq!(outcome.counts(), [blocks.len() as u64, 20, 0], "the genesis blocks were there");
     assert!(columns(back.path()) == columns(db.path()), "another database");
     let again = exported(back.path(), &["--file-heights", "64"]);
@@ -421,21 +421,19 @@ proptest! {
 #[test]
 fn real_headers_go_there_and_back() {
     let Some(headers) = real() else { return };
-    let partial = |db: &Path, headers: &[Header]| {
-        let input = folder();
-        let file = input.path().join("dump");
-        fs::write(&file, dump(headers)).unwrap();
-        let (db, file) = (db.to_str().unwrap(), file.to_str().unwrap());
-        let outcome = run(["replay", "--db", db, "--allow-partial", file]);
+    let partial = |db: &Path, input: &Path| {
+        let (db, input) = (db.to_str().unwrap(), input.to_str().unwrap());
+        let outcome = run(["replay", "--db", db, "--allow-partial", input]);
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     };
-    let (db, back) = (folder(), folder());
-    partial(db.path(), &headers);
+    let (db, back, input) = (folder(), folder(), folder());
+    fs::write(input.path().join("dump"), dump(&headers)).unwrap();
+    partial(db.path(), &input.path().join("dump"));
     let archive = exported(db.path(), &[]);
     let outcome = verify(archive.path(), &[]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert!(outcome.err.contains("973 fully, 27 at level hash"), "{}", outcome.err);
     assert_holds(archive.path(), &headers);
-    partial(back.path(), &read_all(archive.path()));
+    partial(back.path(), archive.path());
     assert!(columns(back.path()) == columns(db.path()));
 }

@@ -11,7 +11,8 @@ use plait_engine::{BlockHeight, Micros};
 use tempfile::TempDir;
 use testkit::archive::{HEADER_LEN, export, files, has_extension};
 use testkit::braid::braid_with_orphans;
-use testkit::{Database, sorted};
+use testkit::process::replay;
+use testkit::{Database, sorted, stored};
 
 use crate::archive::{folder, verify};
 
@@ -194,6 +195,14 @@ fn the_rest_of_a_damaged_archive_is_of_use() {
     let error = std::iter::from_fn(|| reader.next_records(50).transpose()).find_map(Result::err);
     let error = error.unwrap().to_string();
     assert!(error.contains(lost[0]), "{error}");
+    // So it is for a replay.
+    let db = folder();
+    let outcome = replay(db.path(), [dir]);
+    outcome.assert_fails(2, &[lost[0], "--keep-going"]);
+    let db = folder();
+    let outcome = replay(db.path(), ["--keep-going".as_ref(), dir.as_os_str()]);
+    outcome.assert_fails(1, &[lost[0], lost[1], "the file is missing", "rejected by rule: File 2"]);
+    assert!(stored(db.path()).len() > 20, "{}", outcome.err);
 }
 
 /// The manifest with something else in place of a text, sealed again.
