@@ -8,7 +8,7 @@ use crate::header::{DecodeError, HeaderRef, RawHeader};
 use crate::types::BlockHash;
 
 /// Records whose fields are looked up together.
-const BLOCK: usize = 512;
+const BLOCK: usize = 256;
 
 /// Hashes many headers at once: what one thread needs for it.
 ///
@@ -30,12 +30,12 @@ pub struct Hasher {
 /// What repeats.
 #[derive(Debug)]
 struct Memo {
-    flags: Table<1>,
-    target: Table<4>,
-    chain: Table<1>,
-    height: Table<1>,
-    /// Network and start of the epoch, which are neighbours: the node above them.
-    epoch: Table<2>,
+    flags: Table<1, 1>,
+    height: Table<1, 1>,
+    /// What a chain keeps for a difficulty epoch: its number and network, the start of the epoch
+    /// and the target. Of these the leaves of target and chain, and the node above the leaves of
+    /// network and epoch, which are neighbours.
+    epoch: Table<6, 3>,
     /// Where in the tables the fields of a block of headers are.
     places: Vec<Places>,
 }
@@ -43,8 +43,6 @@ struct Memo {
 #[derive(Clone, Copy, Debug)]
 struct Places {
     flags: u32,
-    target: u32,
-    chain: u32,
     height: u32,
     epoch: u32,
 }
@@ -114,8 +112,6 @@ impl Memo {
     fn new() -> Self {
         Self {
             flags: Table::new(),
-            target: Table::new(),
-            chain: Table::new(),
             height: Table::new(),
             epoch: Table::new(),
             places: Vec::with_capacity(BLOCK),
@@ -144,31 +140,32 @@ impl Memo {
 
     /// Finds where the fields of all records are, or will be.
     fn look_up(&mut self, records: &[RawHeader]) {
-        let Self { flags, target, chain, height, epoch, places } = self;
+        let Self { flags, height, epoch, places } = self;
         let more = records.len();
         flags.make_room(more);
-        target.make_room(more);
-        chain.make_room(more);
         height.make_room(more);
         epoch.make_room(more);
         places.clear();
-        places.extend(records.iter().map(|record| Places {
-            flags: flags.place([record.feature_flags.get()]),
-            target: target.place(words(record.target)),
-            chain: chain.place([record.chain.get().into()]),
-            height: height.place([record.height.get()]),
-            epoch: epoch.place([record.version.get().into(), whole(record.epoch_start)]),
+        places.extend(records.iter().map(|record| {
+            let chain = u64::from(record.version.get()) << 32 | u64::from(record.chain.get());
+            let [a, b, c, d] = words(record.target);
+            Places {
+                flags: flags.place([record.feature_flags.get()]),
+                height: height.place([record.height.get()]),
+                epoch: epoch.place([chain, whole(record.epoch_start), a, b, c, d]),
+            }
         }));
     }
 
     /// Makes the hashes of the fields that were not there.
     fn settle<const N: usize>(&mut self, lanes: impl Lanes<N>) {
-        self.flags.settle(|[flags]| eight(lanes, 0x0006, flags));
-        self.target.settle(|target| thirty_two(lanes, 0x0011, &Nodes(target)));
-        self.chain.settle(|[chain]| four(lanes, 0x0002, chain));
-        self.height.settle(|[height]| eight(lanes, 0x0003, height));
-        self.epoch.settle(|[version, start]| {
-            lanes.join(&four(lanes, 0x0008, version), &eight(lanes, 0x0019, start))
+        self.flags.settle(|[flags]| [eight(lanes, 0x0006, flags)]);
+        self.height.settle(|[height]| [eight(lanes, 0x0003, height)]);
+        self.epoch.settle(|[chain, start, a, b, c, d]| {
+            let version = four(lanes, 0x0008, chain.map(|both| both >> 32));
+            let chain = four(lanes, 0x0002, chain.map(|both| both & u64::from(u32::MAX)));
+            let target = thirty_two(lanes, 0x0011, &Nodes([a, b, c, d]));
+            [target, chain, lanes.join(&version, &eight(lanes, 0x0019, start))]
         });
     }
 
@@ -193,11 +190,14 @@ impl Memo {
             Nodes::new(adjacents.each_ref().map(|[_, b, _]| adjacent(b))),
             Nodes::new(adjacents.each_ref().map(|[_, _, c]| adjacent(c))),
         ];
-        let flags = Nodes::new(at.map(|at| self.flags.node(at.flags)));
-        let target = Nodes::new(at.map(|at| self.target.node(at.target)));
-        let chain = Nodes::new(at.map(|at| self.chain.node(at.chain)));
-        let height = Nodes::new(at.map(|at| self.height.node(at.height)));
-        let epoch = Nodes::new(at.map(|at| self.epoch.node(at.epoch)));
+        let flags = Nodes::new(at.map(|at| self.flags.nodes(at.flags)[0]));
+        let height = Nodes::new(at.map(|at| self.height.nodes(at.height)[0]));
+        let kept = at.map(|at| self.epoch.nodes(at.epoch));
+        let [target, chain, epoch] = [
+            Nodes::new(kept.map(|nodes| nodes[0])),
+            Nodes::new(kept.map(|nodes| nodes[1])),
+            Nodes::new(kept.map(|nodes| nodes[2])),
+        ];
         let first = join(&join(&flags, &time), &join(&parent, &target));
         let second = join(&join(&payload, &chain), &join(&weight, &height));
         let third = join(&join(&epoch, &join(&nonce, &a)), &join(&b, &c));

@@ -208,6 +208,7 @@ mod x86 {
                 }
 
                 #[target_feature(enable = $feature)]
+                #[inline]
                 fn load(words: &[u64; $n]) -> $vector {
                     const { assert!(size_of::<[u64; $n]>() == size_of::<$raw>()) };
                     // SAFETY: the array is as large as the vector, and any bits are one.
@@ -215,17 +216,17 @@ mod x86 {
                 }
 
                 #[target_feature(enable = $feature)]
+                #[inline]
                 fn store(vector: $vector) -> [u64; $n] {
                     // SAFETY: both have the same size, and any bits are words.
                     unsafe { std::mem::transmute::<$raw, [u64; $n]>(vector.0) }
                 }
 
+                // No closures: a standard function that calls one has no vectors.
                 #[target_feature(enable = $feature)]
                 #[inline(never)]
                 fn joined(left: &Nodes<$n>, right: &Nodes<$n>) -> Nodes<$n> {
-                    let [left, right] =
-                        [left, right].map(|node| node.0.each_ref().map(|words| Self::load(words)));
-                    Nodes(sha512::join(left, right).map(|word| Self::store(word)))
+                    Self::node(sha512::join(Self::columns(&left.0), Self::columns(&right.0)))
                 }
 
                 #[target_feature(enable = $feature)]
@@ -234,8 +235,27 @@ mod x86 {
                     words: &[[u64; $n]; WORDS],
                     bits: u64,
                 ) -> Nodes<$n> {
-                    let words = words.each_ref().map(|words| Self::load(words));
-                    Nodes(sha512::short(words, $vector::splat(bits)).map(|word| Self::store(word)))
+                    Self::node(sha512::short(Self::columns(words), $vector::splat(bits)))
+                }
+
+                #[target_feature(enable = $feature)]
+                #[inline]
+                fn columns<const WORDS: usize>(words: &[[u64; $n]; WORDS]) -> [$vector; WORDS] {
+                    let mut columns = [$vector::splat(0); WORDS];
+                    for (column, words) in columns.iter_mut().zip(words) {
+                        *column = Self::load(words);
+                    }
+                    columns
+                }
+
+                #[target_feature(enable = $feature)]
+                #[inline]
+                fn node(columns: [$vector; 4]) -> Nodes<$n> {
+                    let mut node = Nodes([[0; $n]; 4]);
+                    for (words, column) in node.0.iter_mut().zip(columns) {
+                        *words = Self::store(column);
+                    }
+                    node
                 }
             }
 
