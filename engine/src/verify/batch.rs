@@ -1,7 +1,7 @@
 use zerocopy::byteorder::big_endian;
 
+use super::backend::{Backend, Kind, Lanes, Nodes};
 use super::intrinsic::Hashes;
-use super::lanes::{Backend, Kind, Lanes, Nodes};
 use super::memo::Table;
 use super::{Checked, Level, Verifier, pow};
 use crate::header::{DecodeError, HeaderRef, RawHeader};
@@ -75,7 +75,13 @@ impl Hasher {
     /// Appends the [`pow_hash`](super::pow_hash) of each record.
     pub fn pow_hashes(&mut self, records: &[RawHeader], out: &mut Vec<BlockHash>) {
         out.reserve(records.len());
-        pow::pow_hashes(records, out);
+        match self.backend.0 {
+            Kind::Scalar(_) => pow::one_by_one(records, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(lanes) => pow::in_lanes(lanes, records, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(lanes) => pow::in_lanes(lanes, records, out),
+        }
     }
 }
 
@@ -258,14 +264,14 @@ fn thirty_two<const N: usize>(lanes: impl Lanes<N>, tag: u16, values: &Nodes<N>)
 
 #[cfg(test)]
 mod tests {
+    use blake2s_simd::blake2s;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use zerocopy::{FromBytes, IntoBytes};
 
     use super::*;
-    use crate::header::{LEN, merkle};
+    use crate::header::{LEN, WORK_LEN, merkle};
     use crate::types::{ChainId, ChainwebVersion, Micros};
-    use crate::verify::pow_hash;
 
     const NOW: Micros = Micros::new(1_764_000_000_000_000);
 
@@ -281,9 +287,10 @@ mod tests {
             }
             let mut found = Vec::new();
             hasher.pow_hashes(records, &mut found);
-            let valid = records.iter().zip(found);
-            for (header, found) in valid.filter_map(|(r, f)| HeaderRef::new(r).ok().zip(Some(f))) {
-                assert_eq!(found, pow_hash(header), "{}", backend.name());
+            for (record, found) in records.iter().zip(found) {
+                let mut expected = *blake2s(&record.as_bytes()[..WORK_LEN]).as_array();
+                expected.reverse();
+                assert_eq!(found, BlockHash::new(expected), "{}", backend.name());
             }
             check_verifiers(&mut hasher, records);
         }

@@ -1,4 +1,4 @@
-use super::lanes::Nodes;
+use super::backend::Nodes;
 
 /// Slots of a [`Table`]: as many keys as are looked for at a time.
 const SLOTS: usize = 1 << 10;

@@ -11,11 +11,14 @@
 //!
 //! `Chainweb.BlockHeader.Validation` of chainweb-node 2.32.
 
+mod backend;
 mod batch;
+mod blake2s;
 mod braid;
 pub(crate) mod difficulty;
 mod error;
 mod intrinsic;
+#[cfg(target_arch = "x86_64")]
 mod lanes;
 mod level;
 mod lineage;
@@ -24,10 +27,10 @@ mod pow;
 mod sha512;
 pub(crate) mod votes;
 
+pub use backend::Backend;
 pub use batch::Hasher;
 pub use braid::Adjacents;
 pub use error::{Failure, Failures};
-pub use lanes::Backend;
 pub use level::Level;
 pub use lineage::Parent;
 pub use pow::pow_hash;

@@ -1,6 +1,8 @@
 use blake2s_simd::Params;
-use blake2s_simd::many::{HashManyJob, MAX_DEGREE, hash_many};
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::big_endian::U32;
 
+use super::backend::Works;
 use crate::header::{HeaderRef, RawHeader, WORK_LEN};
 use crate::types::{BlockHash, Target};
 
@@ -8,7 +10,7 @@ use crate::types::{BlockHash, Target};
 /// block hash, reversed as explorers and event streams print it.
 #[must_use]
 pub fn pow_hash(header: HeaderRef<'_>) -> BlockHash {
-    reversed(&Params::new().hash(header.work_bytes()))
+    of_work(header.work_bytes())
 }
 
 /// Whether a proof-of-work hash, as a number, is at most the target.
@@ -19,25 +21,39 @@ pub(super) fn meets(hash: BlockHash, target: Target) -> bool {
 }
 
 /// Appends the [`pow_hash`] of each record.
-pub(super) fn pow_hashes(records: &[RawHeader], out: &mut Vec<BlockHash>) {
-    let params = Params::new();
-    for records in records.chunks(MAX_DEGREE) {
-        let [first, ..] = records else { return };
-        let mut jobs = [first; MAX_DEGREE];
-        jobs.iter_mut().zip(records).for_each(|(slot, record)| *slot = record);
-        let mut jobs = jobs.map(|record| HashManyJob::new(&params, work_bytes(record)));
-        hash_many(jobs.iter_mut().take(records.len()));
-        out.extend(jobs.iter().take(records.len()).map(|job| reversed(&job.to_hash())));
+pub(super) fn one_by_one(records: &[RawHeader], out: &mut Vec<BlockHash>) {
+    out.extend(records.iter().map(|record| of_work(record.as_bytes().split_at(WORK_LEN).0)));
+}
+
+/// Appends the [`pow_hash`] of each record, made in lanes.
+pub(super) fn in_lanes<const M: usize>(
+    lanes: impl Works<M>,
+    records: &[RawHeader],
+    out: &mut Vec<BlockHash>,
+) {
+    let (groups, rest) = records.as_chunks::<M>();
+    for group in groups {
+        push(&lanes.work(group), M, out);
+    }
+    if let [first, ..] = rest {
+        let mut group = [*first; M];
+        group.iter_mut().zip(rest).for_each(|(slot, record)| *slot = *record);
+        push(&lanes.work(&group), rest.len(), out);
     }
 }
 
-fn work_bytes(record: &RawHeader) -> &[u8] {
-    use zerocopy::IntoBytes;
-    record.as_bytes().split_at(WORK_LEN).0
+/// Appends the hashes of the first lanes.
+fn push<const M: usize>(words: &[[u32; M]; 8], lanes: usize, out: &mut Vec<BlockHash>) {
+    out.extend((0..lanes).map(|lane| {
+        let mut words = words.each_ref().map(|column| column.get(lane).copied().unwrap_or(0));
+        // The last word and in it the last byte come first.
+        words.reverse();
+        BlockHash::new(zerocopy::transmute!(words.map(U32::new)))
+    }));
 }
 
-fn reversed(hash: &blake2s_simd::Hash) -> BlockHash {
-    let mut bytes = *hash.as_array();
+fn of_work(bytes: &[u8]) -> BlockHash {
+    let mut bytes = *Params::new().hash(bytes).as_array();
     bytes.reverse();
     BlockHash::new(bytes)
 }
