@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_difficulty_is_known_without_a_division() {
         let one = U256::from(1);
-        let numbers = [0, 1, 2, 3, 64, 127, 128, 200, 255].map(|bit| U256::from(1) << bit);
+        let numbers = [0_usize, 1, 2, 3, 64, 127, 128, 200, 255].map(|bit| one << bit);
         let near = numbers.iter().flat_map(|n| [n.wrapping_sub(one), *n, n.wrapping_add(one)]);
         for target in near.chain([U256::ZERO, U256::MAX, U256::MAX - one]).map(Target::new) {
             let found = difficulty(target);
