@@ -14,10 +14,16 @@ const BLOCK: usize = 256;
 ///
 /// # Cost
 ///
-/// A header has 22 hashes of one block. Of these, seven are of fields that repeat and are looked up
-/// among those that were made before; the others are made in lanes, a header in each. A field that
-/// does not repeat costs its hash, so no header costs more than the 22. Memory is bounded: some
-/// hundred kilobytes.
+/// A header has 22 hashes of one block. Seven of them are of fields that repeat from header to
+/// header and are looked up among those that were made before; 15 are made in lanes, a header in
+/// each. A field that does not repeat costs its hash and a failed lookup. A number of records that
+/// is not a multiple of the lanes costs as much as the next that is. Memory is bounded, whatever
+/// the input: at most 1.5 MB, and two hashes for each record of the largest batch.
+///
+/// # Source
+///
+/// The scalar twins: [`merkle::block_hash`](crate::header::merkle::block_hash),
+/// [`pow_hash`](super::pow_hash) and [`Verifier::check`].
 #[derive(Debug)]
 pub struct Hasher {
     backend: Backend,

@@ -6,6 +6,8 @@
 //! - `I-1` Only this module makes a [`Verified`], so nobody checks twice.
 //! - `I-2` A header that breaks several rules reports all of them, in the reference's order.
 //! - `I-3` A [`Verified`] states the level that was really reached.
+//! - `I-4` What a [`Hasher`] makes of many records is what is made of each alone, whatever it was
+//!   given before and whatever the machine.
 //!
 //! # Source
 //!
