@@ -4,7 +4,6 @@
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::sha512;
-use crate::header::RawHeader;
 
 /// 32 bytes in each lane: four words of eight bytes, most significant first.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +37,6 @@ pub(super) trait Lanes<const N: usize>: Copy {
 
     /// The hash of padded messages of `bits` bits, whose further words are zero.
     fn short<const WORDS: usize>(self, words: &[[u64; N]; WORDS], bits: u64) -> Nodes<N>;
-}
-
-/// Hashes the work of `M` records at once by BLAKE2s-256: all but the block hash.
-pub(super) trait Works<const M: usize>: Copy {
-    /// The words of the hashes, each in all lanes.
-    fn work(self, records: &[RawHeader; M]) -> [[u32; M]; 8];
 }
 
 /// A way to hash that this machine has.
@@ -103,21 +96,6 @@ pub(super) trait Vector: Copy {
     /// What most of the three bits are.
     fn majority(self, second: Self, third: Self) -> Self;
     fn shift_left<const BY: i32>(self) -> Self;
-    fn shift_right<const BY: i32>(self) -> Self;
-    /// To the right `BY` bits, which is `BACK` to the left.
-    fn rotate<const BY: i32, const BACK: i32>(self) -> Self;
-}
-
-/// Words of 32 bits side by side, with what BLAKE2s does to them.
-pub(super) trait Half: Copy {
-    /// A record for each lane.
-    type Records;
-
-    /// The four bytes of each record from the offset `at` on.
-    fn load(records: &Self::Records, at: usize) -> Self;
-    fn splat(word: u32) -> Self;
-    fn add(self, other: Self) -> Self;
-    fn xor(self, other: Self) -> Self;
     fn shift_right<const BY: i32>(self) -> Self;
     /// To the right `BY` bits, which is `BACK` to the left.
     fn rotate<const BY: i32, const BACK: i32>(self) -> Self;

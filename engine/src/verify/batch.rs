@@ -1,6 +1,8 @@
 use zerocopy::byteorder::big_endian;
 
 use super::backend::{Backend, Kind, Lanes, Nodes};
+#[cfg(target_arch = "x86_64")]
+use super::blake2s;
 use super::intrinsic::Hashes;
 use super::memo::Table;
 use super::{Checked, Level, Verifier, pow};
@@ -84,9 +86,9 @@ impl Hasher {
         match self.backend.0 {
             Kind::Scalar(_) => pow::one_by_one(records, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(lanes) => pow::in_lanes(lanes, records, out),
+            Kind::Avx2(lanes) => blake2s::pow_hashes(lanes, records, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(lanes) => pow::in_lanes(lanes, records, out),
+            Kind::Avx512(lanes) => blake2s::pow_hashes(lanes, records, out),
         }
     }
 }

@@ -6,8 +6,11 @@
 #![expect(clippy::inline_always, reason = "a vector in a function without its feature is memory")]
 #![expect(clippy::many_single_char_names, reason = "those of the standard")]
 
-use super::backend::Half;
-use crate::header::WORK_LEN;
+use zerocopy::byteorder::big_endian::U32;
+
+use super::lanes::{Half, Works};
+use crate::header::{RawHeader, WORK_LEN};
+use crate::types::BlockHash;
 
 /// The state before the parameters are mixed in.
 const START: [u32; 8] = [
@@ -37,6 +40,33 @@ macro_rules! rotate {
     ($x:expr, $by:literal) => {
         $x.rotate::<$by, { 32 - $by }>()
     };
+}
+
+/// Appends the [`pow_hash`](super::pow_hash) of each record, made in lanes.
+pub(super) fn pow_hashes<const M: usize>(
+    lanes: impl Works<M>,
+    records: &[RawHeader],
+    out: &mut Vec<BlockHash>,
+) {
+    let (groups, rest) = records.as_chunks::<M>();
+    for group in groups {
+        push(&lanes.work(group), M, out);
+    }
+    if let [first, ..] = rest {
+        let mut group = [*first; M];
+        group.iter_mut().zip(rest).for_each(|(slot, record)| *slot = *record);
+        push(&lanes.work(&group), rest.len(), out);
+    }
+}
+
+/// Appends the hashes of the first lanes.
+fn push<const M: usize>(words: &[[u32; M]; 8], lanes: usize, out: &mut Vec<BlockHash>) {
+    out.extend((0..lanes).map(|lane| {
+        let mut words = words.each_ref().map(|column| column.get(lane).copied().unwrap_or(0));
+        // The last word and in it the last byte come first.
+        words.reverse();
+        BlockHash::new(zerocopy::transmute!(words.map(U32::new)))
+    }));
 }
 
 /// The hashes of the work of all records.

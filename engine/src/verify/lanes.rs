@@ -23,9 +23,30 @@ use std::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
-use super::backend::{Half, Lanes, Nodes, Vector, Works};
+use super::backend::{Lanes, Nodes, Vector};
 use super::{blake2s, sha512};
 use crate::header::{LEN, RawHeader};
+
+/// Hashes the work of `M` records at once by BLAKE2s-256: all but the block hash.
+pub(super) trait Works<const M: usize>: Copy {
+    /// The words of the hashes, each in all lanes.
+    fn work(self, records: &[RawHeader; M]) -> [[u32; M]; 8];
+}
+
+/// Words of 32 bits side by side, with what BLAKE2s does to them.
+pub(super) trait Half: Copy {
+    /// A record for each lane.
+    type Records;
+
+    /// The four bytes of each record from the offset `at` on.
+    fn load(records: &Self::Records, at: usize) -> Self;
+    fn splat(word: u32) -> Self;
+    fn add(self, other: Self) -> Self;
+    fn xor(self, other: Self) -> Self;
+    fn shift_right<const BY: i32>(self) -> Self;
+    /// To the right `BY` bits, which is `BACK` to the left.
+    fn rotate<const BY: i32, const BACK: i32>(self) -> Self;
+}
 
 macro_rules! lanes {
     ($(#[$doc:meta])* $token:ident $vector:ident $half:ident $raw:ident $n:literal $m:literal $feature:tt) => {

@@ -15,6 +15,7 @@
 
 mod backend;
 mod batch;
+#[cfg(target_arch = "x86_64")]
 mod blake2s;
 mod braid;
 pub(crate) mod difficulty;
