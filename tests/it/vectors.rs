@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use plait_engine::header::{merkle, text};
-use plait_engine::verify::{Failure, Level, Verifier, pow_hash};
+use plait_engine::verify::{Backend, Failure, Hasher, Level, Verifier, pow_hash};
 use plait_engine::{
     BlockHash, BranchQuery, ChainId, ChainwebVersion, Engine, Header, HeaderRef, Micros,
-    RangeQuery, Reader, Target, View,
+    RangeQuery, RawHeader, Reader, Target, View,
 };
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256, Sha512_256};
@@ -93,6 +93,39 @@ fn real_headers_have_the_hash_and_the_work_that_they_claim() {
         assert_eq!(Target::from_le(work) <= view.target(), vector.is("pow_ok"), "{view:?}");
     }
     say(&format!("{} block hashes and proofs of work", vectors.len()));
+}
+
+#[test]
+fn real_headers_are_hashed_in_a_batch_as_one_by_one() {
+    let (Some(valid), Some(altered)) = (vectors("headers.jsonl"), vectors("headers_mutated.jsonl"))
+    else {
+        return;
+    };
+    let headers: Vec<Header> = valid.iter().chain(&altered).map(Vector::header).collect();
+    let records: Vec<RawHeader> = headers.iter().map(|header| *header.view().raw()).collect();
+    for backend in Backend::available() {
+        let (mut hasher, mut blocks, mut works) = (Hasher::new(backend), Vec::new(), Vec::new());
+        hasher.block_hashes(&records, &mut blocks);
+        hasher.pow_hashes(&records, &mut works);
+        let one_by_one = |hash: fn(HeaderRef<'_>) -> BlockHash| -> Vec<BlockHash> {
+            headers.iter().map(|header| hash(header.view())).collect()
+        };
+        assert_eq!(blocks, one_by_one(merkle::block_hash), "{}", backend.name());
+        assert_eq!(works, one_by_one(pow_hash), "{}", backend.name());
+        for level in Level::ALL {
+            let verifier = Verifier::new(ChainwebVersion::Mainnet01, level, NOW);
+            let mut checked = Vec::new();
+            verifier.check_many(&mut hasher, &records, &mut checked);
+            assert_eq!(checked.len(), headers.len());
+            for (header, checked) in headers.iter().zip(checked) {
+                let expected = verifier.check(header.view());
+                let found = checked.unwrap();
+                assert_eq!(found.header(), header.view());
+                assert_eq!(found.failures(), expected.failures(), "{:?}", header.view());
+            }
+        }
+        say(&format!("{} headers in a batch of {}", headers.len(), backend.name()));
+    }
 }
 
 #[test]

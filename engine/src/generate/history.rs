@@ -8,6 +8,7 @@ use super::seal::seal_all;
 use super::{Plan, PlanError};
 use crate::header::{DEGREE, Header, HeaderRef, RawHeader};
 use crate::types::{BlockHeight, ChainId, ChainwebVersion, Micros, PayloadHash};
+use crate::verify::Hasher;
 
 /// The blocks of a [`Plan`], one after another.
 ///
@@ -20,7 +21,7 @@ use crate::types::{BlockHeight, ChainId, ChainwebVersion, Micros, PayloadHash};
 /// # Cost
 ///
 /// Memory for the canonical blocks of two heights and one block of each branch that still grows.
-/// A block takes its 22 hashes, and where blocks are mined some five tries.
+/// The blocks of a height are hashed at once, and where blocks are mined each takes some five tries.
 #[derive(Debug)]
 pub struct History {
     version: ChainwebVersion,
@@ -30,6 +31,7 @@ pub struct History {
     /// How many of 2^32 blocks vote.
     votes: u64,
     mine: bool,
+    hasher: Hasher,
     pace: Pace,
     forks: Forks,
     /// The highest canonical block of each chain; a chain that did not begin has its first there.
@@ -55,6 +57,7 @@ impl History {
             heights: plan.heights,
             votes: of_2_32(plan.votes),
             mine: plan.version.checks_pow(),
+            hasher: Hasher::default(),
             pace: Pace::new(plan.version, plan.seed, &below),
             forks: Forks::new(plan),
             below,
@@ -74,7 +77,7 @@ impl History {
         for chain in self.mined_chains() {
             self.extend(chain);
         }
-        seal_all(&mut self.layer, self.mine);
+        seal_all(&mut self.hasher, &mut self.layer, self.mine);
         let mut sealed = self.layer.iter();
         for chain in self.mined_chains() {
             if let (Some(tip), Some(raw)) = (self.below.get_mut(chain.index()), sealed.next()) {

@@ -8,9 +8,9 @@ use ruint::aliases::U256;
 use zerocopy::byteorder::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
-use crate::header::{RawHeader, WORK_LEN, merkle};
+use crate::header::{RawHeader, WORK_LEN};
 use crate::types::{BlockHash, Target};
-use crate::verify::difficulty;
+use crate::verify::{Hasher, difficulty};
 
 /// Bytes of a header that BLAKE2s takes in whole blocks before the nonce.
 const HEAD_LEN: usize = 256;
@@ -39,15 +39,25 @@ struct Tail {
 #[cfg(feature = "store")]
 const DIVIDE: U256 = U256::from_limbs([10_000, 0, 0, 0]);
 
-/// Seals the blocks of a height: on all cores where they are hard.
-pub(super) fn seal_all(raws: &mut [RawHeader], mine: bool) {
+/// Seals the blocks of a height: mines them if `mine`, on all cores where they are hard, and sets
+/// their block hashes.
+pub(super) fn seal_all(hasher: &mut Hasher, raws: &mut [RawHeader], mine: bool) {
+    if mine {
+        mine_all(raws);
+    }
+    let mut found = Vec::with_capacity(raws.len());
+    hasher.block_hashes(raws, &mut found);
+    for (raw, hash) in raws.iter_mut().zip(found) {
+        raw.hash = hash;
+    }
+}
+
+fn mine_all(raws: &mut [RawHeader]) {
     #[cfg(feature = "store")]
-    if mine && raws.iter().any(|raw| tries(raw) >= DIVIDE) {
-        return raws.par_iter_mut().for_each(|raw| seal(raw, mine));
+    if raws.iter().any(|raw| tries(raw) >= DIVIDE) {
+        return raws.par_iter_mut().for_each(find_nonce);
     }
-    for raw in raws {
-        seal(raw, mine);
-    }
+    raws.iter_mut().for_each(find_nonce);
 }
 
 /// Hashes that a block takes on average.
@@ -55,15 +65,11 @@ fn tries(raw: &RawHeader) -> U256 {
     difficulty::difficulty(Target::from_le(raw.target)).unwrap_or(U256::MAX)
 }
 
-/// Finds the first nonce, from the present one on, whose hash meets the target, if `mine`, and
-/// then sets the block hash.
-fn seal(raw: &mut RawHeader, mine: bool) {
-    if mine {
-        let target = Target::from_le(raw.target);
-        let hard = tries(raw) >= MANY;
-        raw.nonce = if hard { search_many(raw, target) } else { search(raw, target) };
-    }
-    raw.hash = merkle::hash_of(raw);
+/// Finds the first nonce, from the present one on, whose hash meets the target.
+fn find_nonce(raw: &mut RawHeader) {
+    let target = Target::from_le(raw.target);
+    let hard = tries(raw) >= MANY;
+    raw.nonce = if hard { search_many(raw, target) } else { search(raw, target) };
 }
 
 fn meets(hash: &[u8; 32], target: Target) -> bool {

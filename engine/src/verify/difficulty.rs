@@ -15,6 +15,14 @@ pub(crate) fn difficulty(target: Target) -> Option<U256> {
     U256::MAX.checked_div(target.get())
 }
 
+/// Whether this is the [`difficulty`] of a target: a quotient is checked without a division.
+pub(crate) fn is_difficulty(got: U256, target: Target) -> bool {
+    let target = target.get();
+    let (product, too_large) = got.overflowing_mul(target);
+    // What is left of the dividend, 2^256 − 1, is its complement.
+    !too_large && !product < target
+}
+
 /// The target of a block with this parent, these adjacent parents and this creation time. `None`
 /// where the reference has none either, but divides by zero.
 ///
@@ -125,7 +133,46 @@ fn wrapped(value: U512) -> U256 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn the_difficulty_is_known_without_a_division() {
+        let one = U256::from(1);
+        let numbers = [0_usize, 1, 2, 3, 64, 127, 128, 200, 255].map(|bit| one << bit);
+        let near = numbers.iter().flat_map(|n| [n.wrapping_sub(one), *n, n.wrapping_add(one)]);
+        for target in near.chain([U256::ZERO, U256::MAX, U256::MAX - one]).map(Target::new) {
+            let found = difficulty(target);
+            for got in [U256::ZERO, one, U256::MAX]
+                .into_iter()
+                .chain(found)
+                .flat_map(|n| [n.wrapping_sub(one), n, n.wrapping_add(one)])
+            {
+                assert_eq!(is_difficulty(got, target), Some(got) == found, "{got} {target:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_difficulty_is_known_without_a_division(
+            limbs in any::<[u64; 4]>(),
+            bits in 0_usize..256,
+            other in any::<[u64; 4]>(),
+            other_bits in 0_usize..256,
+        ) {
+            let target = Target::new(U256::from_limbs(limbs) >> bits);
+            let found = difficulty(target);
+            let other = U256::from_limbs(other) >> other_bits;
+            prop_assert_eq!(is_difficulty(other, target), Some(other) == found);
+            if let Some(found) = found {
+                prop_assert!(is_difficulty(found, target));
+                prop_assert!(!is_difficulty(found.wrapping_add(U256::from(1)), target));
+                prop_assert!(!is_difficulty(found.wrapping_sub(U256::from(1)), target));
+            }
+        }
+    }
 
     #[test]
     fn first_epochs_have_twelve_blocks() {

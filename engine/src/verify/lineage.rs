@@ -1,7 +1,7 @@
 use super::votes::{self, Phase};
 use super::{Failure, Failures, Level, difficulty};
 use crate::header::HeaderRef;
-use crate::types::{ChainwebVersion, Weight};
+use crate::types::ChainwebVersion;
 
 /// What stands below a header.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +43,9 @@ pub(super) fn check(
 }
 
 fn check_weight(header: HeaderRef<'_>, parent: HeaderRef<'_>, failures: &mut Failures) {
-    let expected = difficulty::difficulty(header.target())
-        .map(|difficulty| Weight::new(parent.weight().get().wrapping_add(difficulty)));
-    if Some(header.weight()) != expected {
+    // Weights are sums modulo 2^256.
+    let added = header.weight().get().wrapping_sub(parent.weight().get());
+    if !difficulty::is_difficulty(added, header.target()) {
         failures.push(Failure::IncorrectWeight { got: header.weight() });
     }
 }

@@ -1,4 +1,4 @@
-use super::lanes::Nodes;
+use super::backend::Nodes;
 
 /// Slots of a [`Table`]: as many keys as are looked for at a time.
 const SLOTS: usize = 1 << 10;
@@ -9,7 +9,7 @@ const KEYS_MAX: usize = 4 << 10;
 /// The place of no key.
 const NOWHERE: u32 = u32::MAX;
 
-/// Hashes of what was hashed before, by all that goes into them.
+/// Hashes of what was hashed before, by all that goes into them: some for each key.
 ///
 /// # Shape
 ///
@@ -17,14 +17,14 @@ const NOWHERE: u32 = u32::MAX;
 /// which costs a hash when the first comes again, and nothing else: a place belongs to its key
 /// until [`Table::make_room`].
 #[derive(Debug)]
-pub(super) struct Table<const WORDS: usize> {
+pub(super) struct Table<const WORDS: usize, const NODES: usize> {
     slots: Box<[u32]>,
     keys: Vec<[u64; WORDS]>,
     /// Of the first keys; those of the last ones are still to be made.
-    nodes: Vec<[u64; 4]>,
+    nodes: Vec<[[u64; 4]; NODES]>,
 }
 
-impl<const WORDS: usize> Table<WORDS> {
+impl<const WORDS: usize, const NODES: usize> Table<WORDS, NODES> {
     pub(super) fn new() -> Self {
         Self { slots: [NOWHERE; SLOTS].into(), keys: Vec::new(), nodes: Vec::new() }
     }
@@ -53,7 +53,10 @@ impl<const WORDS: usize> Table<WORDS> {
 
     /// Makes the hashes that are still to be made, `N` at a time; the last ones with copies of the
     /// first of them beside them.
-    pub(super) fn settle<const N: usize>(&mut self, hash: impl Fn([[u64; N]; WORDS]) -> Nodes<N>) {
+    pub(super) fn settle<const N: usize>(
+        &mut self,
+        hash: impl Fn([[u64; N]; WORDS]) -> [Nodes<N>; NODES],
+    ) {
         let Some(keys) = self.keys.get(self.nodes.len()..) else { return };
         for keys in keys.chunks(N) {
             let [first, ..] = keys else { return };
@@ -64,22 +67,25 @@ impl<const WORDS: usize> Table<WORDS> {
                 }
             }
             let nodes = hash(columns);
-            self.nodes.extend((0..keys.len()).map(|lane| nodes.lane(lane)));
+            let lanes = 0..keys.len();
+            self.nodes.extend(lanes.map(|lane| nodes.each_ref().map(|node| node.lane(lane))));
         }
     }
 
-    /// The hash of the key at `place`.
+    /// The hashes of the key at `place`.
     #[inline]
-    pub(super) fn node(&self, place: u32) -> [u64; 4] {
-        self.nodes.get(place as usize).copied().unwrap_or_default()
+    pub(super) fn nodes(&self, place: u32) -> &[[u64; 4]; NODES] {
+        self.nodes.get(place as usize).unwrap_or(&[[0; 4]; NODES])
     }
 }
 
-/// Which slot a key belongs to: the upper bits of a product.
+/// Which slot a key belongs to, by its first words: the upper bits of a product.
 #[inline]
 fn slot<const WORDS: usize>(key: &[u64; WORDS]) -> usize {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed =
-        key.iter().fold(0, |mixed: u64, word| (mixed.rotate_left(29) ^ word).wrapping_mul(FACTOR));
+    let mixed = key
+        .iter()
+        .take(2)
+        .fold(0, |mixed: u64, word| (mixed.rotate_left(29) ^ word).wrapping_mul(FACTOR));
     usize::try_from(mixed >> (u64::BITS - SLOTS.ilog2())).unwrap_or(0)
 }

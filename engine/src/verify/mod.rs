@@ -6,16 +6,22 @@
 //! - `I-1` Only this module makes a [`Verified`], so nobody checks twice.
 //! - `I-2` A header that breaks several rules reports all of them, in the reference's order.
 //! - `I-3` A [`Verified`] states the level that was really reached.
+//! - `I-4` What a [`Hasher`] makes of many records is what is made of each alone, whatever it was
+//!   given before and whatever the machine.
 //!
 //! # Source
 //!
 //! `Chainweb.BlockHeader.Validation` of chainweb-node 2.32.
 
+mod backend;
 mod batch;
+#[cfg(target_arch = "x86_64")]
+mod blake2s;
 mod braid;
 pub(crate) mod difficulty;
 mod error;
 mod intrinsic;
+#[cfg(target_arch = "x86_64")]
 mod lanes;
 mod level;
 mod lineage;
@@ -24,10 +30,10 @@ mod pow;
 mod sha512;
 pub(crate) mod votes;
 
+pub use backend::Backend;
 pub use batch::Hasher;
 pub use braid::Adjacents;
 pub use error::{Failure, Failures};
-pub use lanes::Backend;
 pub use level::Level;
 pub use lineage::Parent;
 pub use pow::pow_hash;

@@ -1,5 +1,5 @@
 use blake2s_simd::Params;
-use blake2s_simd::many::{HashManyJob, MAX_DEGREE, hash_many};
+use zerocopy::IntoBytes;
 
 use crate::header::{HeaderRef, RawHeader, WORK_LEN};
 use crate::types::{BlockHash, Target};
@@ -8,7 +8,7 @@ use crate::types::{BlockHash, Target};
 /// block hash, reversed as explorers and event streams print it.
 #[must_use]
 pub fn pow_hash(header: HeaderRef<'_>) -> BlockHash {
-    reversed(&Params::new().hash(header.work_bytes()))
+    of_work(header.work_bytes())
 }
 
 /// Whether a proof-of-work hash, as a number, is at most the target.
@@ -19,25 +19,12 @@ pub(super) fn meets(hash: BlockHash, target: Target) -> bool {
 }
 
 /// Appends the [`pow_hash`] of each record.
-pub(super) fn pow_hashes(records: &[RawHeader], out: &mut Vec<BlockHash>) {
-    let params = Params::new();
-    for records in records.chunks(MAX_DEGREE) {
-        let [first, ..] = records else { return };
-        let mut jobs = [first; MAX_DEGREE];
-        jobs.iter_mut().zip(records).for_each(|(slot, record)| *slot = record);
-        let mut jobs = jobs.map(|record| HashManyJob::new(&params, work_bytes(record)));
-        hash_many(jobs.iter_mut().take(records.len()));
-        out.extend(jobs.iter().take(records.len()).map(|job| reversed(&job.to_hash())));
-    }
+pub(super) fn one_by_one(records: &[RawHeader], out: &mut Vec<BlockHash>) {
+    out.extend(records.iter().map(|record| of_work(record.as_bytes().split_at(WORK_LEN).0)));
 }
 
-fn work_bytes(record: &RawHeader) -> &[u8] {
-    use zerocopy::IntoBytes;
-    record.as_bytes().split_at(WORK_LEN).0
-}
-
-fn reversed(hash: &blake2s_simd::Hash) -> BlockHash {
-    let mut bytes = *hash.as_array();
+fn of_work(bytes: &[u8]) -> BlockHash {
+    let mut bytes = *Params::new().hash(bytes).as_array();
     bytes.reverse();
     BlockHash::new(bytes)
 }

@@ -1,7 +1,7 @@
 //! SHA-512/256 of messages of one block, one in each lane of a vector.
 //!
 //! Words stay words: what is hashed again is neither turned into bytes nor back. Everything here is
-//! inlined into the functions of [`lanes`](super::lanes) that have the instructions for it.
+//! inlined into the functions of `lanes` that have the instructions for it.
 //!
 //! # Source
 //!
@@ -9,7 +9,7 @@
 #![expect(clippy::inline_always, reason = "a vector in a function without its feature is memory")]
 #![expect(clippy::many_single_char_names, reason = "those of the standard")]
 
-use super::lanes::Vector;
+use super::backend::Vector;
 
 /// The state before the first block.
 const START: [u64; 8] = [
