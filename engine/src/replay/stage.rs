@@ -99,9 +99,9 @@ impl Stage {
         for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
             let (todo, verifier) = (Arc::clone(&todo), Arc::clone(verifier));
             let unchecked = Arc::clone(&unchecked);
-            thread::spawn(move || check(&todo, &verifier, &unchecked));
+            named("check", move || check(&todo, &verifier, &unchecked));
         }
-        thread::spawn(move || {
+        named("read", move || {
             loop {
                 let ahead = match source.next(CHUNK_RECORDS) {
                     Ok(None) => return,
@@ -141,6 +141,13 @@ impl Stage {
     pub(super) fn skip_checks(&self, skip: bool) {
         self.unchecked.store(skip, Ordering::Relaxed);
     }
+}
+
+/// Starts a thread that shows up under `name`; it ends by itself.
+fn named(name: &str, run: impl FnOnce() + Send + 'static) {
+    // Without threads there is nothing to go on with, as for any of the standard library's.
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    drop(thread.unwrap_or_else(|error| panic!("no thread: {error}")));
 }
 
 /// Checks chunks until there are no more.

@@ -77,7 +77,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
         let blocks = options::cache();
-        let db = DB::open_cf_descriptors(&options::database(), &path, options::columns(&blocks));
+        let db = DB::open_cf_descriptors(&options::writing(&path), &path, options::columns(&blocks));
         Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path, blocks)
     }
 
@@ -120,7 +120,7 @@ impl Store {
         let path = Self::path(dir);
         std::fs::create_dir_all(&path)
             .map_err(|source| StoreError::Io { path: path.clone(), source })?;
-        let mut options = options::database();
+        let mut options = options::writing(&path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let blocks = options::cache();

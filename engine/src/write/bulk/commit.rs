@@ -1,3 +1,4 @@
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -27,6 +28,8 @@ pub(super) struct Committer {
     /// `None` once no more commits come.
     commits: Option<SyncSender<Commit>>,
     results: Receiver<Result<usize, StoreError>>,
+    /// Memory of entries that were written.
+    entries: Receiver<Vec<IndexEntry>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -35,9 +38,16 @@ impl Committer {
         // One is written while the next one is put together; a third would only take memory.
         let (commits, queue) = sync_channel(0);
         let (sender, results) = channel();
+        let (spent, entries) = channel();
         let (writes, written) = (Arc::clone(&store), spare.clone());
-        let thread = thread::spawn(move || run(&writes, &written, &queue, &sender));
-        Self { store, spare, commits: Some(commits), results, thread: Some(thread) }
+        let work = move || run(&writes, &written, &queue, &sender, &spent);
+        let thread = thread::Builder::new().name("commit".to_owned()).spawn(work).ok();
+        Self { store, spare, commits: Some(commits), results, entries, thread }
+    }
+
+    /// Room for the entries of the next commit.
+    pub(super) fn spare_entries(&self) -> Vec<IndexEntry> {
+        self.entries.try_recv().unwrap_or_default()
     }
 
     /// Hands over a commit; returns how many blocks earlier ones have brought since the last time.
@@ -79,9 +89,14 @@ fn run(
     spare: &Spare,
     commits: &Receiver<Commit>,
     results: &Sender<Result<usize, StoreError>>,
+    spent: &Sender<Vec<IndexEntry>>,
 ) {
-    for commit in commits {
-        let result = write(store, spare, commit);
+    for mut commit in commits {
+        let mut entries = mem::take(&mut commit.entries);
+        let result = write(store, spare, commit, &entries);
+        entries.clear();
+        // Nobody waits for it at the end.
+        let _ = spent.send(entries);
         let failed = result.is_err();
         let _ = results.send(result);
         if failed {
@@ -90,8 +105,13 @@ fn run(
     }
 }
 
-fn write(store: &Store, spare: &Spare, commit: Commit) -> Result<usize, StoreError> {
-    let Commit { runs, loose, entries, mark } = commit;
+fn write(
+    store: &Store,
+    spare: &Spare,
+    commit: Commit,
+    entries: &[IndexEntry],
+) -> Result<usize, StoreError> {
+    let Commit { runs, loose, mark, .. } = commit;
     let sealed: usize = runs.iter().map(|(_, run)| run.records.len()).sum();
     let others = loose.len() * (LEN + 100) + entries.len() * 64;
     let mut batch = Batch::with_capacity(sealed + sealed / 8 + others);
@@ -112,7 +132,7 @@ fn write(store: &Store, spare: &Spare, commit: Commit) -> Result<usize, StoreErr
     for (header, level) in &loose {
         batch.put_loose(store, header.view(), *level);
     }
-    batch.put_unindexed(store, &entries);
+    batch.put_unindexed(store, entries);
     if let Some(mark) = mark {
         batch.put_mark(store, &mark);
     }

@@ -133,8 +133,7 @@ impl Bulk {
     ///
     /// [`WriteError::Store`], for example when the disk is full; also of an earlier commit.
     pub fn commit(&mut self, mark: Option<Mark>) -> Result<usize, WriteError> {
-        let entries = mem::take(&mut self.entries);
-        self.entries.reserve(entries.len());
+        let entries = mem::replace(&mut self.entries, self.committer.spare_entries());
         let mut commit = Commit { entries, mark, ..Commit::default() };
         for line in self.lines.iter_mut().flatten() {
             let chain = line.chain();
