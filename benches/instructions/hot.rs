@@ -6,8 +6,10 @@ use fixtures::ask::below;
 use fixtures::rendered::{objects, strings};
 use fixtures::{CHAIN, PAGE};
 use plait_engine::header::{LEN, merkle};
+use plait_engine::verify::{Backend, Hasher};
 use plait_engine::{
-    BlockHash, BlockHeight, BranchQuery, Cursor, Header, HeaderRef, Heights, RangeQuery, Reader,
+    BlockHash, BlockHeight, BranchQuery, Cursor, Header, HeaderRef, Heights, RangeQuery, RawHeader,
+    Reader,
 };
 use testkit::Database;
 use testkit::block::{child, dump, genesis, sibling};
@@ -27,7 +29,7 @@ const fn operation(name: &'static str, symbol: &'static str, run: fn()) -> Opera
     Operation { name, symbol, run }
 }
 
-pub(crate) const OPERATIONS: [Operation; 13] = [
+pub(crate) const OPERATIONS: [Operation; 14] = [
     operation("decode/all_fields", "counted_all_fields", || {
         let bytes = dump(&chain(PAGE as u64));
         black_box(counted_all_fields(&bytes));
@@ -36,6 +38,15 @@ pub(crate) const OPERATIONS: [Operation; 13] = [
         let header = genesis(CHAIN);
         black_box(merkle::block_hash(header.view()));
         assert_eq!(counted_block_hash(header.view()), header.view().hash());
+    }),
+    operation("hash/block_hashes/scalar", "counted_block_hashes", || {
+        // The one backend that every machine has, that of valgrind too.
+        let scalar = Backend::available().next().expect("a backend");
+        let records: Vec<RawHeader> =
+            chain(PAGE as u64).iter().map(|header| *header.view().raw()).collect();
+        let mut hasher = Hasher::new(scalar);
+        let first = warm_block_hashes(&mut hasher, &records);
+        assert_eq!(counted_block_hashes(&mut hasher, &records), first);
     }),
     operation("encode/string", "counted_strings", || page_of_text(strings, counted_strings)),
     operation("encode/object", "counted_objects", || page_of_text(objects, counted_objects)),
@@ -170,6 +181,21 @@ fn counted_all_fields(bytes: &[u8]) -> usize {
 #[inline(never)]
 fn counted_block_hash(header: HeaderRef<'_>) -> BlockHash {
     merkle::block_hash(header)
+}
+
+/// [`counted_block_hashes`] under a name that is not counted.
+#[inline(never)]
+fn warm_block_hashes(hasher: &mut Hasher, records: &[RawHeader]) -> Vec<BlockHash> {
+    let mut out = Vec::with_capacity(records.len());
+    hasher.block_hashes(records, &mut out);
+    black_box(out)
+}
+
+#[inline(never)]
+fn counted_block_hashes(hasher: &mut Hasher, records: &[RawHeader]) -> Vec<BlockHash> {
+    let mut out = Vec::with_capacity(records.len());
+    hasher.block_hashes(records, &mut out);
+    out
 }
 
 #[inline(never)]

@@ -47,6 +47,7 @@ impl AdjacentRecord {
 
     /// Chain and hash of all adjacent parents, by ascending chain.
     #[must_use]
+    #[inline]
     pub fn all(&self) -> [(ChainId, BlockHash); DEGREE] {
         self.entries.map(|adjacent| (ChainId::new(adjacent.chain.get()), adjacent.hash))
     }
@@ -57,6 +58,8 @@ impl AdjacentRecord {
         self.iter().find_map(|(adjacent, hash)| (adjacent == chain).then_some(hash))
     }
 
+    /// Called for every header of every page: a call is a fifth of a page of hashes.
+    #[inline]
     pub(super) fn check(&self) -> Result<(), DecodeError> {
         if self.count != DEGREE_ON_WIRE {
             return Err(DecodeError::Degree { got: self.count.get() });
