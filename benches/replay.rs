@@ -82,7 +82,8 @@ impl Database {
             (Verifier::new(NETWORK, level, Micros::new(i64::MAX)), AtomicBool::new(false));
         let writer = &mut self.writer;
         let mut replay = Replay::new(writer, verifier, Admission::Genesis, false, &stop);
-        let summary = replay.run(source, &mut |_| ()).expect("the dump is replayed");
+        replay.run(source, &mut |_| ()).expect("the dump is replayed");
+        let summary = replay.finish(&mut |_| ()).expect("the dump is replayed");
         assert_eq!(summary.stored + summary.known, HEADERS as u64, "{summary:?}");
         self.writer.publish();
         self

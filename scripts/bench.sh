@@ -53,4 +53,5 @@ cargo bench --profile release --locked --package benches --bench stages -- --nop
 "$target/release/pairs"
 "$target/release/load"
 "$target/release/open"
+"$target/release/bulk"
 "$target/release/report" "$report" "$name" "$command"

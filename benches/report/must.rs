@@ -30,7 +30,7 @@ impl Limit {
 }
 
 /// Ratios: what it is of, what is promised, the name of the row.
-const RATIOS: [(&str, &str, Limit, &str); 13] = [
+const RATIOS: [(&str, &str, Limit, &str); 14] = [
     (
         "branch page of 360 in the engine: chainweb-node's algorithm takes so many times as long",
         "at least 80",
@@ -103,6 +103,13 @@ const RATIOS: [(&str, &str, Limit, &str); 13] = [
         Limit::Most(5.0),
         "http/latency_10/p99",
     ),
+    (
+        "replay of 8 M headers with every rule checked: headers a second, of what scalar verification \
+         does on all cores",
+        "at least 2, goal 3",
+        Limit::Least(2.0),
+        "bulk/replay/full",
+    ),
     ("the same of nginx, beside the same replay", "-", Limit::None, "http/latency_10/p99/nginx"),
 ];
 
@@ -128,6 +135,21 @@ pub(crate) fn table(found: &Found) -> Vec<Promise> {
         measured: back,
         unit: "",
         holds: back.map(|back| back <= 1.1),
+    });
+    let bulk = |name: &str| found.row(&format!("bulk/{name}")).and_then(|row| row.value);
+    table.push(Promise {
+        what: "database after that replay, of the raw bytes",
+        target: "at most 1.2",
+        measured: bulk("size"),
+        unit: "",
+        holds: bulk("size").map(|size| size <= 1.2),
+    });
+    table.push(Promise {
+        what: "resident memory of that replay at most",
+        target: "under 2 GB",
+        measured: bulk("memory"),
+        unit: "MiB",
+        holds: bulk("memory").map(|memory| memory < 2048.0),
     });
     let open: Vec<f64> = found.rows_of("open/cold/").filter_map(|row| row.value).collect();
     let largest = open.last().copied();

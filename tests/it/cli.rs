@@ -427,7 +427,8 @@ fn a_replay_that_a_log_file_watches_says_how_it_went() {
     let chain = drawing.draw("0-1-2");
     let db = folder();
     let outcome = replay_file(db.path(), &["--log", "off"], "dump", &dump(&chain));
-    assert_eq!(outcome.err.lines().count(), 1, "{}", outcome.err);
+    assert_eq!(outcome.err.lines().count(), 2, "{}", outcome.err);
+    assert!(outcome.err.ends_with("\n0 orphans in the database\n"), "{}", outcome.err);
     assert!(outcome.err.starts_with("stored 2, already there 1, rejected 0: 3 headers in "));
     assert!(outcome.err.contains("verified at level hash"), "{}", outcome.err);
     let missing = replay(db.path(), ["nowhere"]);

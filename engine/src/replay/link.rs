@@ -116,7 +116,6 @@ impl Replay<'_> {
         &mut self,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<super::Summary, ReplayError> {
-        self.summary.stored += self.writer.end_bulk(None)? as u64;
         self.summary.waiting = 0;
         let mut last: Option<Header> = None;
         while !self.is_stopped() {

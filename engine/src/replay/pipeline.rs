@@ -289,9 +289,8 @@ impl<'a> Replay<'a> {
     /// Keeps what is staged, so that it outlives a crash of the machine.
     fn keep(&mut self, input: &Input) -> Result<(), ReplayError> {
         let mark = self.mark(input);
-        if let Some(bulk) = self.writer.bulk() {
-            let committed = bulk.commit(mark).and_then(|earlier| Ok(earlier + bulk.finish()?));
-            self.summary.stored += committed? as u64;
+        if self.writer.bulk().is_some() {
+            self.summary.stored += self.writer.end_bulk(mark)? as u64;
             return Ok(());
         }
         if let Some(mark) = mark {

@@ -77,7 +77,8 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
         let blocks = options::cache();
-        let db = DB::open_cf_descriptors(&options::writing(&path), &path, options::columns(&blocks));
+        let db =
+            DB::open_cf_descriptors(&options::writing(&path), &path, options::columns(&blocks));
         Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path, blocks)
     }
 

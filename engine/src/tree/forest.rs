@@ -79,35 +79,6 @@ impl Forest {
         (self.epoch, self.generation) = (earlier.epoch, earlier.generation + 1);
     }
 
-    /// The number of blocks, those of the trunk too.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.order.len() as u64 + self.trunk.map_or(0, |trunk| trunk.len())
-    }
-
-    /// The number of blocks that neither are the heaviest nor lie below it.
-    #[must_use]
-    pub fn orphan_count(&self) -> u64 {
-        let mut on_branch = 0;
-        let mut next = self.tip().map(Place::Node);
-        while let Some(top) = next {
-            let bottom = match (top, self.trunk) {
-                (Place::Trunk(_), Some(trunk)) => Place::Trunk(trunk.first),
-                (Place::Trunk(_), None) => break,
-                (Place::Node(id), _) => Place::Node(self.root(id)),
-            };
-            on_branch += self.height(top).get() - self.height(bottom).get() + 1;
-            next = self.parent(bottom);
-        }
-        self.len().saturating_sub(on_branch)
-    }
-
-    /// Whether there is no block.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The sealed part.
     #[must_use]
     pub const fn trunk(&self) -> Option<&Trunk> {
@@ -250,13 +221,6 @@ impl Forest {
     pub fn nodes_from(&self, height: BlockHeight) -> impl Iterator<Item = NodeId> {
         let start = self.order.partition_point(|id| self.rank(*id).height < height);
         self.order.get(start..).unwrap_or_default().iter().copied()
-    }
-
-    /// The number of nodes at heights from `first` up to `end`, which is not among them.
-    #[must_use]
-    pub fn count(&self, first: BlockHeight, end: BlockHeight) -> usize {
-        let below = |height| self.order.partition_point(|id| self.rank(*id).height < height);
-        below(end).saturating_sub(below(first))
     }
 
     /// The heaviest block: the tip of the canonical chain. Of equals, that of the smaller hash. It

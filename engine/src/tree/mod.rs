@@ -10,6 +10,7 @@
 //! - `I-3` What is sealed changes no answer.
 
 mod ancestors;
+mod count;
 pub mod cut;
 #[cfg(test)]
 mod drawn;

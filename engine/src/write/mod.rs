@@ -238,14 +238,10 @@ impl Writer {
         Ok(on_trunk)
     }
 
-    /// The number of blocks that are not on the heaviest branch of their chain; `None` while blocks
-    /// are taken in order.
+    /// The number of blocks that are not on the heaviest branch of their chain.
     #[must_use]
-    pub fn orphan_count(&self) -> Option<u64> {
-        if self.bulk.is_some() {
-            return None;
-        }
-        Some(self.tree.iter().map(|(_, forest)| forest.orphan_count()).sum())
+    pub fn orphan_count(&self) -> u64 {
+        self.tree.iter().map(|(_, forest)| forest.orphan_count()).sum()
     }
 
     /// Whether every block is in the hash index.

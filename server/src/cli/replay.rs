@@ -213,8 +213,8 @@ enum Failed {
 struct Report {
     summary: Summary,
     rejected_by: BTreeMap<&'static str, u64>,
-    /// In the whole database, if they were counted.
-    orphans: Option<u64>,
+    /// In the whole database.
+    orphans: u64,
     level: &'static str,
 }
 
@@ -271,9 +271,7 @@ impl Report {
                  replay that brings it stores them.",
             );
         }
-        if let Some(orphans) = self.orphans {
-            eprintln!("{orphans} orphans in the database");
-        }
+        eprintln!("{} orphans in the database", self.orphans);
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Line {
     runs: VecDeque<Run>,
     /// Blocks beside the branch, in the order they came. There are few.
     side: Vec<Side>,
+    /// The height at which the next run begins.
+    turn: BlockHeight,
     tip: BlockHash,
     weight: Weight,
     spare: Spare,
@@ -97,8 +99,8 @@ impl Line {
         let view = first.view();
         let (tip, weight) = (view.hash(), view.weight());
         let (runs, side) = (VecDeque::new(), Vec::new());
-        let mut line = Self { chain, run_length, runs, side, tip, weight, spare };
-        line.begin_run(view.height());
+        let turn = view.height();
+        let mut line = Self { chain, run_length, runs, side, turn, tip, weight, spare };
         line.push(view, state);
         for (header, state) in blocks {
             line.push(header.view(), state);
@@ -185,9 +187,11 @@ impl Line {
         }
         let Some(lowest) = taken.first().map(|side| side.header.view().height()) else { return };
         while self.next() > lowest {
+            let several = self.runs.len() > 1;
             let Some(run) = self.runs.back_mut() else { return };
             self.side.extend(run.pop());
-            if run.states.is_empty() && self.runs.len() > 1 {
+            if run.states.is_empty() && several {
+                self.turn = run.first;
                 self.runs.pop_back();
             }
         }
@@ -198,7 +202,7 @@ impl Line {
 
     /// Goes on with the branch.
     fn push(&mut self, header: HeaderRef<'_>, state: State) {
-        if self.run_length.start(header.height()) == header.height() {
+        if header.height() >= self.turn {
             self.begin_run(header.height());
         }
         if let Some(run) = self.runs.back_mut() {
@@ -212,7 +216,8 @@ impl Line {
         if self.runs.back().is_some_and(|run| run.first == first) {
             return;
         }
-        let blocks = self.run_length.end(first).get() - first.get();
+        self.turn = self.run_length.end(first);
+        let blocks = self.turn.get() - first.get();
         // Runs of tests are short, and those of databases have 256 blocks.
         let blocks = usize::try_from(blocks.min(RunLength::DEFAULT.get().into())).unwrap_or(0);
         let (records, states) = (self.spare.take(blocks), Vec::with_capacity(blocks));
@@ -254,6 +259,10 @@ impl Line {
 
     /// The run with the block at `height`, and the number of the block in it.
     fn position(&self, height: BlockHeight) -> Option<(usize, usize)> {
+        // Nearly always it is one of the last blocks.
+        if let Some(index) = height.get().checked_sub(self.runs.back()?.first.get()) {
+            return Some((self.runs.len() - 1, usize::try_from(index).ok()?));
+        }
         let first = self.runs.front()?.first;
         let offset = height.get().checked_sub(self.run_length.start(first).get())?;
         let run_length = u64::from(self.run_length.get());

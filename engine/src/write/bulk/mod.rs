@@ -153,7 +153,7 @@ impl Bulk {
     /// # Errors
     ///
     /// As for [`Bulk::commit`].
-    pub fn finish(&mut self) -> Result<usize, WriteError> {
+    pub(super) fn finish(&mut self) -> Result<usize, WriteError> {
         self.committer.finish()
     }
 
