@@ -47,10 +47,7 @@ impl Engine {
     /// [`OpenError::Store`] if there is none, it is not ours, in use, or damaged.
     pub fn open(dir: &Path) -> Result<(Writer, Reader), OpenError> {
         let store = Store::open(dir)?;
-        if !store.is_indexed() {
-            tracing::info!("sorting the hash index, which a replay left unfinished");
-            store.index(&|_| ())?;
-        }
+        store.index(&|_| ())?;
         Self::with(store, Sealing::default().window)
     }
 

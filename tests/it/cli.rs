@@ -343,11 +343,11 @@ fn a_replay_that_is_killed_goes_on_when_it_is_run_again() {
 }
 
 /// A file system of its own in memory, which is unmounted at the end.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// One of this many bytes, where the system allows it.
-    fn mount(bytes: u32) -> Option<Self> {
+    pub(crate) fn mount(bytes: u32) -> Option<Self> {
         let folder = folder();
         let size = format!("size={bytes}");
         let mount = Command::new("mount")
@@ -358,7 +358,11 @@ impl SmallDisk {
         mount.is_ok_and(|status| status.success()).then(|| Self(folder))
     }
 
-    fn grow(&self, bytes: u32) {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn grow(&self, bytes: u32) {
         let size = format!("remount,size={bytes}");
         let mount = Command::new("mount").args(["-o", &size]).arg(self.0.path()).status();
         assert!(mount.unwrap().success());

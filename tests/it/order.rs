@@ -175,7 +175,7 @@ fn a_replay_again_in_order_stores_nothing() {
     let way = Way { level: Level::Full, sealing, commit: Some(100) };
     let dir = tempfile::tempdir().unwrap();
     let bytes = dump(&headers);
-    assert_eq!(replay(dir.path(), way, &[bytes.clone()]).stored, headers.len() as u64);
+    assert_eq!(replay(dir.path(), way, std::slice::from_ref(&bytes)).stored, headers.len() as u64);
     let again = replay(dir.path(), way, &[bytes]);
     assert_eq!((again.stored, again.known), (0, headers.len() as u64));
 }

@@ -16,8 +16,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::block::dump;
 use testkit::process::{Outcome, finish, plait, replay, replay_command, run, signal};
-use testkit::{sorted, stored};
+use testkit::{say, sorted, stored};
 
+use super::cli::SmallDisk;
 use super::rocks::node_db;
 
 const NETWORK: ChainwebVersion = ChainwebVersion::Development;
@@ -173,6 +174,26 @@ fn lines_and_node_databases_go_on_at_their_marks_too() {
         // A node's database is read again from the beginning of a height.
         assert!((stored + known) - HEADERS.len() as u64 <= 40, "{}", outcome.err);
         assert_whole(db.path());
+    }
+}
+
+#[test]
+fn a_disk_that_fills_at_any_point_loses_nothing() {
+    let dump = Dump::new();
+    // Among runs, near the end of them, and while the hash index is sorted.
+    for megabytes in [3, 9, 17, 23, 26] {
+        let Some(disk) = SmallDisk::mount(megabytes << 20) else {
+            return say("skipped: no full disk without the right to mount one");
+        };
+        let db = disk.path().join("db");
+        let outcome = replay(&db, args(&dump.file()));
+        outcome.assert_fails(2, &["No space left on device", "run the same command again"]);
+        assert!(!outcome.err.contains("panicked"), "{}", outcome.err);
+        disk.grow(400 << 20);
+        let outcome = to_the_end(&db, &dump.file());
+        let [stored, known, _] = outcome.counts();
+        assert_eq!(stored + known, HEADERS.len() as u64, "{megabytes} MB: {}", outcome.err);
+        assert_whole(&db);
     }
 }
 

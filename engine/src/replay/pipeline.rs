@@ -189,7 +189,11 @@ impl<'a> Replay<'a> {
             };
             match next {
                 Next::End => more = false,
-                Next::Waiting => self.commit_sometimes(input)?,
+                Next::Waiting => {
+                    // An input that is slower than this is as well taken one by one.
+                    self.patience = self.patience.max(PATIENCE);
+                    self.commit_sometimes(input)?;
+                }
                 Next::Chunk(chunk) => {
                     let at = chunk.chunk().end();
                     let flow = self.take(stage, chunk, observer)?;
@@ -253,7 +257,8 @@ impl<'a> Replay<'a> {
             let staged = bulk.staged();
             let due = staged > 0 && self.committed.elapsed() >= COMMIT_EVERY;
             if staged >= self.commit_blocks || due {
-                self.summary.stored += bulk.commit(mark)? as u64;
+                // Where blocks come slowly, it may be long until there is enough to be flushed.
+                self.summary.stored += bulk.commit(mark, due)? as u64;
                 self.committed = Instant::now();
             }
             return Ok(());

@@ -82,6 +82,7 @@ impl Store {
         if entries.len() <= PUT_MAX {
             self.put_index(&entries)?;
         } else {
+            tracing::info!("sorting the hash index");
             self.ingest_index(progress)?;
         }
         self.next_unindexed.store(0, Ordering::Release);

@@ -213,6 +213,11 @@ impl Store {
         Snapshot::of(self)
     }
 
+    /// That something around the database went wrong.
+    pub(crate) fn failure(&self, source: std::io::Error) -> StoreError {
+        StoreError::Io { path: self.db.path().to_owned(), source }
+    }
+
     fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
         let path = Self::path(dir);
         if !path.join("CURRENT").exists() {

@@ -90,7 +90,7 @@ impl Writer {
     /// [`WriteError::Store`]. What was committed before stays.
     pub fn end_bulk(&mut self, mark: Option<Mark>) -> Result<usize, WriteError> {
         let Some(mut bulk) = self.bulk.take() else { return Ok(0) };
-        let committed = bulk.commit(mark).and_then(|earlier| Ok(earlier + bulk.finish()?));
+        let committed = bulk.commit(mark, false).and_then(|earlier| Ok(earlier + bulk.finish()?));
         drop(bulk);
         self.snapshot = self.store().snapshot();
         let mut forests = Vec::new();

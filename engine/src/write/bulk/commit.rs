@@ -1,7 +1,7 @@
-use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::{io, mem};
 
 use super::line::{Run, Spare};
 use crate::header::{Header, HeaderRef, LEN};
@@ -19,6 +19,8 @@ pub(super) struct Commit {
     /// Of all blocks that come with this commit.
     pub(super) entries: Vec<IndexEntry>,
     pub(super) mark: Option<Mark>,
+    /// Whether it is to outlive a crash as soon as it is written.
+    pub(super) flush: bool,
 }
 
 /// Writes commits one after the other, on a thread of its own.
@@ -34,15 +36,19 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(store: Arc<Store>, spare: Spare) -> Self {
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if there is no thread to be had.
+    pub(super) fn new(store: Arc<Store>, spare: Spare) -> Result<Self, StoreError> {
         // One is written while the next one is put together; a third would only take memory.
         let (commits, queue) = sync_channel(0);
         let (sender, results) = channel();
         let (spent, entries) = channel();
         let (writes, written) = (Arc::clone(&store), spare.clone());
         let work = move || run(&writes, &written, &queue, &sender, &spent);
-        let thread = thread::Builder::new().name("commit".to_owned()).spawn(work).ok();
-        Self { store, spare, commits: Some(commits), results, entries, thread }
+        let thread = thread::Builder::new().name("commit".to_owned()).spawn(work);
+        let thread = Some(thread.map_err(|source| store.failure(source))?);
+        Ok(Self { store, spare, commits: Some(commits), results, entries, thread })
     }
 
     /// Room for the entries of the next commit.
@@ -52,12 +58,14 @@ impl Committer {
 
     /// Hands over a commit; returns how many blocks earlier ones have brought since the last time.
     pub(super) fn send(&mut self, commit: Commit) -> Result<usize, WriteError> {
-        if let Some(commits) = &self.commits {
-            // If the thread has ended, it left an error.
-            let _ = commits.send(commit);
-        }
+        let sent = self.commits.as_ref().is_some_and(|commits| commits.send(commit).is_ok());
         let results: Result<Vec<usize>, StoreError> = self.results.try_iter().collect();
-        Ok(results?.into_iter().sum())
+        let committed = results?.into_iter().sum();
+        if !sent {
+            // The thread has ended, and the error that it left was told before.
+            return Err(self.store.failure(io::Error::other("an earlier commit failed")).into());
+        }
+        Ok(committed)
     }
 
     /// Waits for all commits, and until they outlive a crash of the machine.
@@ -69,7 +77,7 @@ impl Committer {
         let results: Result<Vec<usize>, StoreError> = self.results.try_iter().collect();
         let committed = results?.into_iter().sum();
         self.store.flush()?;
-        *self = Self::new(Arc::clone(&self.store), self.spare.clone());
+        *self = Self::new(Arc::clone(&self.store), self.spare.clone())?;
         Ok(committed)
     }
 }
@@ -111,7 +119,7 @@ fn write(
     commit: Commit,
     entries: &[IndexEntry],
 ) -> Result<usize, StoreError> {
-    let Commit { runs, loose, mark, .. } = commit;
+    let Commit { runs, loose, mark, flush, .. } = commit;
     let sealed: usize = runs.iter().map(|(_, run)| run.records.len()).sum();
     let others = loose.len() * (LEN + 100) + entries.len() * 64;
     let mut batch = Batch::with_capacity(sealed + sealed / 8 + others);
@@ -137,6 +145,9 @@ fn write(
         batch.put_mark(store, &mark);
     }
     store.write_unlogged(batch)?;
+    if flush {
+        store.flush()?;
+    }
     Ok(entries.len())
 }
 

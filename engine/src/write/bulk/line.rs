@@ -109,8 +109,8 @@ impl Line {
     }
 
     /// Adds a block that is known to be beside the branch.
-    pub(super) fn push_side(&mut self, header: Header, state: State) {
-        self.side.push(Side { header, state });
+    pub(super) fn push_side(&mut self, header: HeaderRef<'_>, state: State) {
+        self.side.push(Side { header: header.to_owned(), state });
     }
 
     pub(super) const fn chain(&self) -> ChainId {
@@ -158,7 +158,7 @@ impl Line {
         let heavier = header.weight() > self.weight
             || (header.weight() == self.weight && header.hash() < self.tip);
         let branch = if heavier { self.branch(header) } else { None };
-        self.push_side(header.to_owned(), state);
+        self.push_side(header, state);
         if let Some(blocks) = branch {
             self.switch(&blocks);
         }

@@ -74,7 +74,7 @@ impl Bulk {
             sealed: BTreeMap::new(),
             window,
             entries: Vec::new(),
-            committer: Committer::new(Arc::clone(store), spare),
+            committer: Committer::new(Arc::clone(store), spare)?,
         }))
     }
 
@@ -127,14 +127,15 @@ impl Bulk {
     }
 
     /// Hands over what is staged, with the mark of where the input was read up to; returns how many
-    /// blocks were committed since the last time.
+    /// blocks were committed since the last time. It outlives a crash when RocksDB flushes next, or
+    /// with `flush` at once.
     ///
     /// # Errors
     ///
     /// [`WriteError::Store`], for example when the disk is full; also of an earlier commit.
-    pub fn commit(&mut self, mark: Option<Mark>) -> Result<usize, WriteError> {
+    pub fn commit(&mut self, mark: Option<Mark>, flush: bool) -> Result<usize, WriteError> {
         let entries = mem::replace(&mut self.entries, self.committer.spare_entries());
-        let mut commit = Commit { entries, mark, ..Commit::default() };
+        let mut commit = Commit { entries, mark, flush, ..Commit::default() };
         for line in self.lines.iter_mut().flatten() {
             let chain = line.chain();
             let (runs, sunk) = line.take_buried(self.window);
@@ -215,7 +216,7 @@ fn line(
     let beside = forest.nodes_from(first).filter(|id| branch.binary_search(id).is_err());
     let beside: Vec<NodeId> = beside.collect();
     for (header, state) in read(snapshot, chain, forest, &beside)? {
-        line.push_side(header, state);
+        line.push_side(header.view(), state);
     }
     Ok(Some(line))
 }
