@@ -8,10 +8,10 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::thread::available_parallelism;
-use std::time::Instant;
+use std::thread::{self, available_parallelism};
+use std::time::{Duration, Instant};
 
-use fixtures::{Row, Rows, Shape, data, median};
+use fixtures::{Row, Rows, Shape, data, median, plait};
 use plait_engine::header::LEN;
 use plait_engine::replay::{Admission, Replay, source};
 use plait_engine::store::History;
@@ -48,7 +48,9 @@ fn main() {
         rows.push(Row::new(format!("bulk/replay/{name}"), median(rates), "headers/s"));
     }
     rows.push(Row::new("bulk/size", size, "of the raw bytes"));
-    rows.push(Row::new("bulk/memory", peak(), "MiB").note("at most, mapped parts of the dump too"));
+    let most = peak(&dump, &folder.path().join("db"));
+    let note = "at most, of plait replay, mapped parts of the dump too";
+    rows.push(Row::new("bulk/memory", most, "MiB").note(note));
 }
 
 /// Headers a second of a replay into a new database, the hash index and the last flush included.
@@ -135,10 +137,23 @@ fn bytes(path: &Path) -> f64 {
     count(data::files(path).iter().map(|(_, bytes)| bytes).sum())
 }
 
-/// The most memory that this process had, in MiB.
-fn peak() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kilobytes.map_or(f64::NAN, |kilobytes| kilobytes / 1024.0)
+/// The most memory that `plait replay` has, in MiB.
+fn peak(dump: &Path, db: &Path) -> f64 {
+    let _ = fs::remove_dir_all(db);
+    let mut command = plait(["replay", "--network", NETWORK.name(), "--db"]);
+    let mut child = command.arg(db).arg(dump).spawn().expect("plait runs");
+    let mut most = 0.0;
+    let status = loop {
+        let status = format!("/proc/{}/status", child.id());
+        let status = fs::read_to_string(status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        most = kilobytes.map_or(most, |kilobytes| kilobytes / 1024.0);
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "plait replay: {status}");
+    most
 }

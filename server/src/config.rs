@@ -12,6 +12,8 @@ use plait_engine::UnknownLower;
 pub struct Config {
     /// The folder of an archive that is offered under `/archive`. It need not be there yet.
     pub archive: Option<PathBuf>,
+    /// Whether nothing else is offered, but for `/health-check`.
+    pub archive_only: bool,
     /// Connections served at once. Further ones are answered 503 and closed.
     pub connections_max: usize,
     /// From the first byte of a request, or from the start of the connection, to the end of the
@@ -57,6 +59,7 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             archive: None,
+            archive_only: false,
             connections_max: 1024,
             head_time: Duration::from_secs(10),
             head_bytes_max: 32 * 1024,

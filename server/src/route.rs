@@ -85,6 +85,11 @@ impl Route {
         }
     }
 
+    /// Whether it asks nothing of the database.
+    const fn is_without_database(&self) -> bool {
+        matches!(self, Self::Health | Self::Archive(_) | Self::Server)
+    }
+
     /// The methods it answers to.
     const fn methods(&self) -> &'static [Method] {
         match self {
@@ -126,7 +131,9 @@ where
     if got > max {
         return Err(Error::HeadLong { got, max });
     }
-    let route = Route::find(app.version, head.uri.path()).ok_or(Error::Path)?;
+    let route = Route::find(app.version, head.uri.path());
+    let route = route.filter(|route| !app.config.archive_only || route.is_without_database());
+    let route = route.ok_or(Error::Path)?;
     if head.method == Method::OPTIONS {
         return Ok(response::preflight(route.methods()));
     }

@@ -240,6 +240,20 @@ fn a_later_export_is_offered_at_once_and_the_server_may_start_before_the_first()
 }
 
 #[test]
+fn an_archive_is_offered_without_a_database() {
+    let with_database = world(&[]);
+    let server = Server::of_archive(with_database.archive.path());
+    for (name, bytes) in offered(with_database.archive.path()) {
+        let answer = server.get(&path(&name));
+        assert!((answer.status, &answer.body) == (200, &bytes), "{name}");
+    }
+    assert_eq!(server.get("/health-check").status, 200);
+    for elsewhere in ["/info", "/chainweb/0.0/development/cut", "/archive/nothing"] {
+        assert_eq!(server.get(elsewhere).status, 404, "{elsewhere}");
+    }
+}
+
+#[test]
 fn a_client_that_stops_reading_is_dropped() {
     let world = world(&["--stall-time", "0.5"]);
     let files = offered(world.archive.path());

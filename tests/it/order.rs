@@ -18,11 +18,10 @@ use proptest::prelude::*;
 use testkit::block::dump;
 use testkit::{sorted, stored};
 
-const NETWORK: ChainwebVersion = ChainwebVersion::Development;
-
 /// How a database is made, and how blocks are put into it.
 #[derive(Clone, Copy, Debug)]
 struct Way {
+    network: ChainwebVersion,
     level: Level,
     sealing: Sealing,
     /// Blocks of a commit while they are taken in order; `None` takes them one by one.
@@ -41,8 +40,9 @@ struct Made {
     found: Vec<Option<(Header, Level)>>,
 }
 
-fn open(dir: &Path, sealing: Sealing) -> Writer {
-    let opened = Engine::open_or_create_sealing(dir, Some(NETWORK), History::Full, sealing);
+fn open(dir: &Path, way: Way) -> Writer {
+    let Way { network, sealing, .. } = way;
+    let opened = Engine::open_or_create_sealing(dir, Some(network), History::Full, sealing);
     opened.unwrap().0
 }
 
@@ -50,8 +50,8 @@ fn open(dir: &Path, sealing: Sealing) -> Writer {
 fn replay(dir: &Path, way: Way, dumps: &[Vec<u8>]) -> Summary {
     let mut sum = Summary::default();
     for bytes in dumps {
-        let mut writer = open(dir, way.sealing);
-        let verifier = Verifier::new(NETWORK, way.level, Micros::new(i64::MAX));
+        let mut writer = open(dir, way);
+        let verifier = Verifier::new(way.network, way.level, Micros::new(i64::MAX));
         let stop = AtomicBool::new(false);
         let mut replay = Replay::new(&mut writer, verifier, Admission::Genesis, true, &stop)
             .ordered_from(if way.commit.is_some() { 0 } else { u64::MAX })
@@ -76,7 +76,7 @@ fn made(way: Way, dumps: &[Vec<u8>], headers: &[Header]) -> Made {
     let stored = stored(dir.path());
     let reader = Engine::open_read_only(dir.path()).unwrap();
     let view = reader.view();
-    let chains = NETWORK.chain_ids().map(|chain| view.tip(chain).map(|tip| tip.hash));
+    let chains = way.network.chain_ids().map(|chain| view.tip(chain).map(|tip| tip.hash));
     let found = headers.iter().map(|header| {
         let view_of = header.view();
         let found = view.header(view_of.chain(), &view_of.hash()).unwrap()?;
@@ -132,8 +132,20 @@ fn disturb(headers: &[Header], noise: &[Noise]) -> Vec<u8> {
     records.concat()
 }
 
+const DEVELOPMENT: ChainwebVersion = ChainwebVersion::Development;
+
 fn history(seed: u64, heights: u64, forks: f64, depth: u64) -> Vec<Header> {
-    let plan = Plan { seed, forks, fork_depth: depth, ..Plan::new(NETWORK, heights) };
+    history_of(DEVELOPMENT, seed, heights, forks, depth)
+}
+
+fn history_of(
+    network: ChainwebVersion,
+    seed: u64,
+    heights: u64,
+    forks: f64,
+    depth: u64,
+) -> Vec<Header> {
+    let plan = Plan { seed, forks, fork_depth: depth, ..Plan::new(network, heights) };
     Generated::new(&plan).unwrap().collect()
 }
 
@@ -156,12 +168,12 @@ proptest! {
         let part = (bytes.len() / 318 / parts).max(1) * 318;
         let dumps: Vec<Vec<u8>> = bytes.chunks(part).map(<[u8]>::to_vec).collect();
         let run_length = RunLength::new(NonZeroU32::new(run_length).unwrap());
-        let way = Way { level, sealing: Sealing { run_length, window }, commit: None };
+        let way = Way { network: DEVELOPMENT, level, sealing: Sealing { run_length, window }, commit: None };
         let one_by_one = made(way, &dumps, &headers);
         let in_order = made(Way { commit: Some(commit), ..way }, &dumps, &headers);
         prop_assert_eq!(&one_by_one, &in_order);
         if noise.is_empty() {
-            let genesis: Vec<Header> = NETWORK.genesis_headers().collect();
+            let genesis: Vec<Header> = DEVELOPMENT.genesis_headers().collect();
             prop_assert_eq!(in_order.stored, sorted(headers.iter().chain(&genesis)));
             prop_assert_eq!(in_order.summary.stored, headers.len() as u64);
         }
@@ -172,7 +184,7 @@ proptest! {
 fn a_replay_again_in_order_stores_nothing() {
     let headers = history(5, 40, 0.2, 6);
     let sealing = Sealing { run_length: RunLength::new(NonZeroU32::new(4).unwrap()), window: 8 };
-    let way = Way { level: Level::Full, sealing, commit: Some(100) };
+    let way = Way { network: DEVELOPMENT, level: Level::Full, sealing, commit: Some(100) };
     let dir = tempfile::tempdir().unwrap();
     let bytes = dump(&headers);
     assert_eq!(replay(dir.path(), way, std::slice::from_ref(&bytes)).stored, headers.len() as u64);
@@ -188,10 +200,64 @@ fn a_block_with_the_hash_of_another_is_not_taken_for_it() {
         for at in [100, 580] {
             let copy = RawHeader { nonce: 77.into(), ..*headers[at].view().raw() };
             let bytes = dump(headers.iter().chain([&Header::new(copy).unwrap()]));
-            let way = Way { level: Level::Full, sealing, commit };
+            let way = Way { network: DEVELOPMENT, level: Level::Full, sealing, commit };
             let dir = tempfile::tempdir().unwrap();
             let summary = replay(dir.path(), way, &[bytes]);
             assert_eq!((summary.stored, summary.known, summary.rejected), (600, 0, 1));
         }
+    }
+}
+
+#[test]
+fn blocks_of_networks_with_proof_of_work_are_taken_in_order_too() {
+    let run_length = RunLength::new(NonZeroU32::new(16).unwrap());
+    let sealing = Sealing { run_length, window: 20 };
+    for network in [ChainwebVersion::Mainnet01, ChainwebVersion::Testnet04] {
+        let headers = history_of(network, 9, 150, 0.1, 12);
+        let mut broken: Vec<Header> = headers.clone();
+        let raw = *broken[1200].view().raw();
+        let payload_hash = plait_engine::PayloadHash::new([1; 32]);
+        broken[1200] = Header::new(RawHeader { payload_hash, ..raw }).unwrap();
+        let dumps = [dump(&broken), dump(&headers)];
+        let way = Way { network, level: Level::Full, sealing, commit: None };
+        let one_by_one = made(way, &dumps, &headers);
+        let in_order = made(Way { commit: Some(300), ..way }, &dumps, &headers);
+        assert_eq!(one_by_one, in_order);
+        assert_eq!(in_order.summary.stored, headers.len() as u64);
+        assert!(in_order.summary.rejected > 0);
+    }
+}
+
+/// An input that breaks off with an error.
+struct Breaking(Cursor<Vec<u8>>);
+
+impl std::io::Read for Breaking {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if !buffer.is_empty() => Err(std::io::Error::other("the cable is out")),
+            read => Ok(read),
+        }
+    }
+}
+
+#[test]
+fn what_came_before_an_input_broke_off_is_stored() {
+    let headers = history(7, 600, 0.0, 1);
+    let sealing = Sealing::default();
+    for ordered_from in [0, 1 << 20] {
+        let way = Way { network: DEVELOPMENT, level: Level::Full, sealing, commit: None };
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path(), way);
+        let verifier = Verifier::new(DEVELOPMENT, way.level, Micros::new(i64::MAX));
+        let stop = AtomicBool::new(false);
+        let mut replay = Replay::new(&mut writer, verifier, Admission::Genesis, false, &stop)
+            .ordered_from(ordered_from);
+        let input = Box::new(Breaking(Cursor::new(dump(&headers))));
+        let source = Binary::streamed("cable".to_owned(), input);
+        let error = replay.run(Box::new(source), &mut |_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "cable: the cable is out");
+        assert_eq!(replay.summary().stored, 2 * 4096, "two chunks of three are whole");
+        drop(writer);
+        assert_eq!(stored(dir.path()).len(), 2 * 4096 + 20);
     }
 }

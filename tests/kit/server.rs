@@ -109,8 +109,21 @@ impl Server {
     #[must_use]
     pub fn start(database: &Replayed, flags: &[&str]) -> Self {
         let path = database.path();
-        let args = ["serve", "--db", utf8(&path), "--listen", "127.0.0.1:0"];
-        let mut command = plait(args);
+        Self::with(&[&["--db", utf8(&path)], flags].concat())
+    }
+
+    /// Serves an archive and no database.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not listen.
+    #[must_use]
+    pub fn of_archive(archive: &Path) -> Self {
+        Self::with(&["--archive", utf8(archive)])
+    }
+
+    fn with(flags: &[&str]) -> Self {
+        let mut command = plait(["serve", "--listen", "127.0.0.1:0"]);
         command.args(flags).stdout(Stdio::null());
         let mut child = command.spawn().expect("plait runs");
         let stderr = child.stderr.take().expect("standard error is piped");

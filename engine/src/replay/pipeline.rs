@@ -67,6 +67,13 @@ pub(super) enum Flow {
     Stop,
 }
 
+/// What comes behind the chunks that were read.
+enum More {
+    MayCome,
+    None,
+    Failed(ReplayError),
+}
+
 /// An input that is read.
 struct Input {
     name: Option<[u8; 32]>,
@@ -140,7 +147,7 @@ impl<'a> Replay<'a> {
         let (name, size, at) = (source.name(), source.size(), MarkedAt::default());
         let mut input = Input { name, size, at };
         self.resume(source.as_mut(), &mut input)?;
-        let stage = Stage::begin(source, &self.verifier);
+        let stage = Stage::begin(source, &self.verifier)?;
         let result = self.read(&stage, &mut input, observer);
         // Also behind a failure: what came before it stays.
         let kept = self.keep(&input);
@@ -179,16 +186,17 @@ impl<'a> Replay<'a> {
         input: &mut Input,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), ReplayError> {
-        let (mut first, mut more) = self.first_chunks(stage)?;
+        let (mut first, mut more) = self.first_chunks(stage);
         first.reverse();
         while !self.is_stopped() {
-            let next = match first.pop() {
-                Some(chunk) => Next::Chunk(chunk),
-                None if more => stage.next(WAIT)?,
-                None => Next::End,
+            let next = match (first.pop(), &mut more) {
+                (Some(chunk), _) => Next::Chunk(chunk),
+                (None, More::MayCome) => stage.next(WAIT)?,
+                (None, More::None) => Next::End,
+                (None, More::Failed(_)) => break,
             };
             match next {
-                Next::End => more = false,
+                Next::End => return Ok(()),
                 Next::Waiting => {
                     // An input that is slower than this is as well taken one by one.
                     self.patience = self.patience.max(PATIENCE);
@@ -198,7 +206,7 @@ impl<'a> Replay<'a> {
                     let at = chunk.chunk().end();
                     let flow = self.take(stage, chunk, observer)?;
                     if flow == Flow::Stop {
-                        break;
+                        return Ok(());
                     }
                     input.at = at;
                     self.commit_sometimes(input)?;
@@ -206,29 +214,30 @@ impl<'a> Replay<'a> {
                     observer(Event::Progress(self.progress(at.position.get(), input.size)));
                 }
             }
-            if !more && first.is_empty() {
-                break;
-            }
         }
-        Ok(())
+        match more {
+            More::Failed(error) if !self.summary.stopped => Err(error),
+            More::Failed(_) | More::MayCome | More::None => Ok(()),
+        }
     }
 
-    /// The chunks that are there at once, up to so many that it is worth taking them in order; and
-    /// whether more may come.
-    fn first_chunks(&mut self, stage: &Stage) -> Result<(Vec<CheckedChunk>, bool), ReplayError> {
+    /// The chunks that are there at once, up to so many that it is worth taking them in order, which
+    /// begins then; and what comes behind them.
+    fn first_chunks(&mut self, stage: &Stage) -> (Vec<CheckedChunk>, More) {
         let (mut chunks, mut records, start) = (Vec::new(), 0, Instant::now());
         loop {
             if records >= self.ordered_min {
-                self.writer.begin_bulk()?;
-                return Ok((chunks, true));
+                let begun = self.writer.begin_bulk();
+                return (chunks, begun.map_or_else(|e| More::Failed(e.into()), |_| More::MayCome));
             }
-            match stage.next(WAIT)? {
-                Next::End => return Ok((chunks, false)),
-                Next::Waiting if self.is_stopped() || start.elapsed() > GATHER => {
-                    return Ok((chunks, true));
+            match stage.next(WAIT) {
+                Ok(Next::End) => return (chunks, More::None),
+                Err(error) => return (chunks, More::Failed(error)),
+                Ok(Next::Waiting) if self.is_stopped() || start.elapsed() > GATHER => {
+                    return (chunks, More::MayCome);
                 }
-                Next::Waiting => {}
-                Next::Chunk(chunk) => {
+                Ok(Next::Waiting) => {}
+                Ok(Next::Chunk(chunk)) => {
                     records += chunk.chunk().len() as u64;
                     chunks.push(chunk);
                 }
@@ -271,7 +280,7 @@ impl<'a> Replay<'a> {
 
     /// Takes blocks in order again, once that was not tried for long enough.
     fn try_order(&mut self) -> Result<(), ReplayError> {
-        if self.writer.bulk().is_none() {
+        if self.writer.bulk().is_none() && self.ordered_min < u64::MAX {
             self.patience = self.patience.saturating_sub(1);
             if self.patience == 0 && !self.writer.begin_bulk()? {
                 self.wait_for_order();

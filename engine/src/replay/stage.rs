@@ -1,5 +1,6 @@
 //! Reading and verifying ahead, on all cores.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -69,8 +70,8 @@ impl CheckedChunk {
     }
 }
 
-/// A chunk that is being checked, or why the next one cannot be read.
-type Ahead = Result<Receiver<CheckedChunk>, ReplayError>;
+/// A chunk that is being checked, `None` at the end, or why the next one cannot be read.
+type Ahead = Result<Option<Receiver<CheckedChunk>>, ReplayError>;
 
 /// The chunks of an input, in its order.
 pub(super) struct Stage {
@@ -92,35 +93,42 @@ impl Stage {
     ///
     /// They end by themselves, at the end of the input or soon after this is dropped: a read may
     /// take for ever, and nobody waits for it then.
-    pub(super) fn begin(mut source: Box<dyn Source>, verifier: &Arc<Verifier>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayError::Io`] if there are no threads to be had.
+    pub(super) fn begin(
+        mut source: Box<dyn Source>,
+        verifier: &Arc<Verifier>,
+    ) -> Result<Self, ReplayError> {
         let (sender, queue) = sync_channel::<Ahead>(AHEAD);
         let (jobs, todo) = sync_channel::<(Chunk, SyncSender<CheckedChunk>)>(AHEAD);
         let (todo, unchecked) = (Arc::new(Mutex::new(todo)), Arc::new(AtomicBool::new(false)));
         for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
             let (todo, verifier) = (Arc::clone(&todo), Arc::clone(verifier));
             let unchecked = Arc::clone(&unchecked);
-            named("check", move || check(&todo, &verifier, &unchecked));
+            named("check", move || check(&todo, &verifier, &unchecked))?;
         }
         named("read", move || {
             loop {
                 let ahead = match source.next(CHUNK_RECORDS) {
-                    Ok(None) => return,
+                    Ok(None) => Ok(None),
                     Err(error) => Err(error),
                     Ok(Some(chunk)) => {
                         let (done, checked) = sync_channel(1);
                         if jobs.send((chunk, done)).is_err() {
                             return;
                         }
-                        Ok(checked)
+                        Ok(Some(checked))
                     }
                 };
-                let failed = ahead.is_err();
-                if sender.send(ahead).is_err() || failed {
+                let last = !matches!(ahead, Ok(Some(_)));
+                if sender.send(ahead).is_err() || last {
                     return;
                 }
             }
-        });
-        Self { queue, unchecked }
+        })?;
+        Ok(Self { queue, unchecked })
     }
 
     /// The next chunk, if it comes within `timeout`.
@@ -130,10 +138,11 @@ impl Stage {
     /// [`ReplayError`] if the input cannot be read.
     pub(super) fn next(&self, timeout: Duration) -> Result<Next, ReplayError> {
         match self.queue.recv_timeout(timeout) {
-            Ok(Ok(checked)) => Ok(checked.recv().map_or(Next::End, Next::Chunk)),
+            Ok(Ok(Some(checked))) => checked.recv().map(Next::Chunk).map_err(|_| lost()),
+            Ok(Ok(None)) => Ok(Next::End),
             Ok(Err(error)) => Err(error),
             Err(RecvTimeoutError::Timeout) => Ok(Next::Waiting),
-            Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
+            Err(RecvTimeoutError::Disconnected) => Err(lost()),
         }
     }
 
@@ -144,10 +153,16 @@ impl Stage {
 }
 
 /// Starts a thread that shows up under `name`; it ends by itself.
-fn named(name: &str, run: impl FnOnce() + Send + 'static) {
-    // Without threads there is nothing to go on with, as for any of the standard library's.
+fn named(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ReplayError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    drop(thread.unwrap_or_else(|error| panic!("no thread: {error}")));
+    thread.map(drop).map_err(|source| ReplayError::Io { input: "threads".to_owned(), source })
+}
+
+/// That a thread has ended before its work was done: a bug, which must not look like the end of the
+/// input.
+fn lost() -> ReplayError {
+    let source = io::Error::other("a thread that reads or verifies has ended");
+    ReplayError::Io { input: "threads".to_owned(), source }
 }
 
 /// Checks chunks until there are no more.

@@ -26,6 +26,9 @@ impl Batch {
     /// Notes blocks for [`Store::index`]: cheaper than rows of `heights`, whose hashes come in no
     /// order.
     pub fn put_unindexed(&mut self, store: &Store, entries: &[IndexEntry]) {
+        if entries.is_empty() {
+            return;
+        }
         let number = store.next_unindexed.fetch_add(1, Ordering::Relaxed);
         let mut counts = [0_usize; PARTS];
         let part = |entry: &IndexEntry| usize::from(first_byte(&entry.hash));

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait::Config;
-use plait_engine::{Engine, Reader, UnknownLower};
+use plait_engine::archive::Manifest;
+use plait_engine::store::History;
+use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, UnknownLower, Writer};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -18,6 +21,7 @@ Examples:
   plait serve --db ./db
   plait serve --db ./db --listen 0.0.0.0:1848 --drain-delay 5
   plait serve --db ./db --archive ./archive
+  plait serve --archive ./archive
   curl http://127.0.0.1:1848/chainweb/0.0/mainnet01/cut";
 
 /// Serve the headers of a database over HTTP.
@@ -27,9 +31,9 @@ Examples:
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Folder of the database.
-    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
-    db: PathBuf,
+    /// Folder of the database. Without one, only the archive is offered.
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB", required_unless_present = "archive")]
+    db: Option<PathBuf>,
 
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "PLAIT_LISTEN", default_value = "127.0.0.1:1848")]
@@ -132,6 +136,7 @@ impl Limits {
         let default = Config::default();
         Config {
             archive: None,
+            archive_only: false,
             connections_max: self.max_connections.unwrap_or(default.connections_max),
             head_time: self.head_time.unwrap_or(default.head_time),
             head_bytes_max: self.max_head_bytes.unwrap_or(default.head_bytes_max),
@@ -157,14 +162,25 @@ impl Limits {
     }
 }
 
+/// What opening a database gives.
+type Opened = Result<(Writer, Reader), OpenError>;
+
 impl Args {
     /// Runs the command.
     pub(super) fn run(self) -> ExitCode {
-        let (_writer, reader) = match Engine::open(&self.db) {
+        let (archive, archive_only) = (self.archive.clone(), self.db.is_none());
+        let config = Config { archive, archive_only, ..self.limits.config() };
+        let (_empty, opened) = match &self.db {
+            Some(db) => (None, Engine::open(db)),
+            None => match self.empty() {
+                Ok((folder, opened)) => (Some(folder), opened),
+                Err(error) => return fail(&error, "Check the folder for temporary files."),
+            },
+        };
+        let (_writer, reader) = match opened {
             Ok(opened) => opened,
             Err(error) => return fail(&error, open_advice(&error)),
         };
-        let config = Config { archive: self.archive.clone(), ..self.limits.config() };
         // A thread that ends a read is idle a little later than its place is free: without a limit
         // there would be many times more threads than places, each with memory of its own.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -181,6 +197,17 @@ impl Args {
         // A read that is under way after the last deadline is not waited for.
         runtime.shutdown_background();
         status
+    }
+
+    /// An empty database, which nothing is asked of, in a folder that ends with it.
+    fn empty(&self) -> io::Result<(TempDir, Opened)> {
+        let manifest = self.archive.as_deref().map(Manifest::read);
+        // An archive may come later.
+        let manifest = manifest.and_then(Result::ok);
+        let version = manifest.map_or(ChainwebVersion::Mainnet01, |(manifest, _)| manifest.version);
+        let folder = tempfile::tempdir()?;
+        let opened = Engine::open_or_create(folder.path(), Some(version), History::Partial);
+        Ok((folder, opened))
     }
 
     async fn serve(self, reader: Reader, config: Config) -> ExitCode {

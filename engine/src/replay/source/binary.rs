@@ -135,7 +135,8 @@ impl Source for Binary {
 
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
         let position = at.position.get();
-        let fits = self.size().is_some_and(|size| position <= size && position.is_multiple_of(LEN as u64));
+        let fits =
+            self.size().is_some_and(|size| position <= size && position.is_multiple_of(LEN as u64));
         if fits {
             self.offset = position;
         }
