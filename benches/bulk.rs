@@ -19,6 +19,10 @@ use plait_engine::verify::{Adjacents, Level, Parent, Verifier};
 use plait_engine::{BlockHash, Engine, Header, HeaderRef, Micros};
 use testkit::block::NETWORK;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Headers that one core verifies one by one.
 const SCALAR: usize = 100_000;
 
