@@ -163,7 +163,7 @@ impl View {
         Ok(self.snapshot().level(chain, header.rank(), !is_node)?)
     }
 
-    /// The number of blocks of each level below [`Level::Full`](crate::verify::Level::Full).
+    /// The number of blocks of each level below [`Level::Full`].
     ///
     /// # Cost
     ///
