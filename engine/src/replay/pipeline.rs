@@ -149,8 +149,10 @@ impl<'a> Replay<'a> {
         self.resume(source.as_mut(), &mut input)?;
         let stage = Stage::begin(source, &self.verifier)?;
         let result = self.read(&stage, &mut input, observer);
-        // Also behind a failure: what came before it stays.
-        let kept = self.keep(&input);
+        // Also behind a failure: what came before it stays. But what was to be written with it may be
+        // lost, so that a mark could say too much.
+        let mark = result.as_ref().ok().and_then(|()| self.mark(&input));
+        let kept = self.keep(mark);
         result.and(kept).map(|()| self.summary)
     }
 
@@ -301,8 +303,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Keeps what is staged, so that it outlives a crash of the machine.
-    fn keep(&mut self, input: &Input) -> Result<(), ReplayError> {
-        let mark = self.mark(input);
+    fn keep(&mut self, mark: Option<Mark>) -> Result<(), ReplayError> {
         if self.writer.bulk().is_some() {
             self.summary.stored += self.writer.end_bulk(mark)? as u64;
             return Ok(());

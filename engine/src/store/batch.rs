@@ -88,7 +88,7 @@ impl Batch {
         let store = snapshot.store();
         let key = TrunkKey::new(chain, first);
         self.inner.delete_cf(store.column(Column::Trunk), key.as_bytes());
-        for header in headers.chunks_exact(LEN).filter_map(|header| HeaderRef::parse(header).ok()) {
+        for header in in_run(headers) {
             let key = LooseKey::new(chain, header.rank());
             self.inner.put_cf(store.column(Column::Loose), key.as_bytes(), header.as_bytes());
         }
@@ -120,4 +120,9 @@ impl Batch {
             self.inner.put_cf(store.column(Column::Meta), name, value);
         }
     }
+}
+
+/// The headers of a run.
+pub(super) fn in_run(headers: &[u8]) -> impl Iterator<Item = HeaderRef<'_>> {
+    headers.chunks_exact(LEN).filter_map(|header| HeaderRef::parse(header).ok())
 }

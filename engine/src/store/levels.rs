@@ -1,8 +1,8 @@
 use rocksdb::ReadOptions;
 use zerocopy::IntoBytes;
 
+use super::batch::in_run;
 use super::{Batch, Column, LooseKey, Snapshot, Store, StoreError, TrunkKey};
-use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHeight, ChainId, Rank};
 use crate::verify::Level;
 
@@ -44,8 +44,8 @@ impl Batch {
         let key = TrunkKey::new(chain, start);
         let Some(levels) = snapshot.get(Column::Levels, key.as_bytes())? else { return Ok(()) };
         let column = store.column(Column::Levels);
-        for header in headers.chunks_exact(LEN).filter_map(|header| HeaderRef::parse(header).ok()) {
-            let level = in_run(&levels, start, header.height(), key.as_bytes())?;
+        for header in in_run(headers) {
+            let level = level_in_run(&levels, start, header.height(), key.as_bytes())?;
             if level < Level::Full {
                 let key = LooseKey::new(chain, header.rank());
                 self.inner.put_cf(column, key.as_bytes(), [level.code()]);
@@ -70,7 +70,7 @@ impl Snapshot {
         let start = self.store().run_length.start(rank.height);
         let key = TrunkKey::new(chain, start);
         match self.get(Column::Levels, key.as_bytes())? {
-            Some(levels) if sealed => in_run(&levels, start, rank.height, key.as_bytes()),
+            Some(levels) if sealed => level_in_run(&levels, start, rank.height, key.as_bytes()),
             _ => Ok(Level::Full),
         }
     }
@@ -103,7 +103,7 @@ impl Snapshot {
 }
 
 /// The level of the block at `height` in the row of a run that begins at `start`.
-fn in_run(
+fn level_in_run(
     levels: &[u8],
     start: BlockHeight,
     height: BlockHeight,
