@@ -43,6 +43,10 @@ pub mod audit;
 #[cfg(feature = "store")]
 pub mod open;
 
+// Above `open`: a copy is opened to be compared.
+#[cfg(feature = "store")]
+pub mod backup;
+
 pub use header::{DecodeError, Header, HeaderRef, RawHeader};
 pub use query::{Bounds, BranchQuery, Cursor, Heights, Page, RangeQuery, UnknownLower};
 pub use types::{

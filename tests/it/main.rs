@@ -3,6 +3,9 @@
 
 mod archive;
 mod archive_damage;
+mod backup;
+mod backup_pact;
+mod backup_restore;
 mod branches;
 mod cli;
 mod cut;

@@ -39,6 +39,12 @@ impl Report {
     pub fn blocks(&self) -> u64 {
         self.passed.iter().sum::<u64>() + self.broken
     }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.broken == 0
+    }
 }
 
 /// A verification of everything that a database holds.

@@ -1,0 +1,62 @@
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::contents::Contents;
+use super::{BackupError, BackupId, Backups, Status, pact};
+use crate::audit::{Audit, Event, Report};
+use crate::open::Engine;
+use crate::types::Micros;
+use crate::verify::{Level, Verifier};
+
+/// Verifies all of a backup until `stop` is set: that every file is there, that the database has
+/// what it had, every block of it, and every database of Pact.
+///
+/// # Cost
+///
+/// That of verifying a database, and of reading all of Pact.
+///
+/// # Errors
+///
+/// [`BackupError`] says what is wrong first; blocks are told to `observer` one by one.
+pub fn verify(
+    backups: &Backups,
+    id: &BackupId,
+    stop: &AtomicBool,
+    now: Micros,
+    observer: &mut dyn FnMut(Event<'_>),
+) -> Result<(Contents, Report), BackupError> {
+    require_done(backups, id)?;
+    let dir = backups.path(id);
+    let contents = Contents::read(&dir)?;
+    contents.check_files(&dir, stop)?;
+    contents.check_database(&dir)?;
+    pact::check_all(&dir, stop)?;
+    let report = audit(&dir, stop, now, observer)?;
+    match report {
+        Report { stopped: true, .. } => Err(BackupError::Stopped),
+        report if !report.is_sound() => {
+            Err(BackupError::Unsound { id: id.clone(), findings: report.broken })
+        }
+        report => Ok((contents, report)),
+    }
+}
+
+fn audit(
+    dir: &Path,
+    stop: &AtomicBool,
+    now: Micros,
+    observer: &mut dyn FnMut(Event<'_>),
+) -> Result<Report, BackupError> {
+    let reader = Engine::open_read_only(dir)?;
+    let verifier = Verifier::new(reader.version(), Level::Full, now);
+    Ok(Audit::new(&reader, &verifier).run(stop, observer)?)
+}
+
+/// Ends with an error unless the backup is done.
+pub(super) fn require_done(backups: &Backups, id: &BackupId) -> Result<(), BackupError> {
+    match backups.status(id)? {
+        Some(Status::Done) => Ok(()),
+        Some(status) => Err(BackupError::Unfinished { id: id.clone(), status }),
+        None => Err(BackupError::Unknown { id: id.clone(), dir: backups.dir().to_owned() }),
+    }
+}

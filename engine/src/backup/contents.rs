@@ -1,0 +1,143 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BackupError, disk};
+use crate::open::Engine;
+use crate::query::View;
+use crate::store::{FORMAT_VERSION, is_table};
+
+/// The name of the file that says what a backup holds.
+pub(super) const CONTENTS: &str = "contents.json";
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contents {
+    /// The release that made it.
+    pub plait: String,
+    /// The network.
+    pub network: String,
+    /// The layout of the database.
+    pub format_version: u32,
+    /// How many blocks.
+    pub blocks: u64,
+    /// The sum of the block heights of the cut.
+    pub cut_height: u64,
+    /// The name of the cut.
+    pub cut_id: String,
+    /// Every file, by name.
+    pub files: Vec<FileEntry>,
+}
+
+/// A file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileEntry {
+    /// Below the folder of the backup, with `/` between its parts.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its BLAKE3 checksum; tables have checksums of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
+}
+
+impl Contents {
+    /// What the backup in the folder `dir` holds, whose database `view` shows.
+    pub(super) fn of(dir: &Path, view: &View, stop: &AtomicBool) -> Result<Self, BackupError> {
+        let version = view.version();
+        let cut = view.cut(None)?;
+        let mut files = Vec::new();
+        for path in disk::files(&dir.join("0"))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let sum = if is_table(&name) { None } else { Some(disk::checksum(&path, stop)?) };
+            let below = path.strip_prefix(dir).unwrap_or(&path);
+            files.push(FileEntry {
+                path: below.to_string_lossy().into_owned(),
+                bytes: disk::metadata(&path)?.len(),
+                blake3: sum.map(|sum| sum.to_string()),
+            });
+        }
+        Ok(Self {
+            plait: env!("CARGO_PKG_VERSION").to_owned(),
+            network: version.name().to_owned(),
+            format_version: FORMAT_VERSION,
+            blocks: version.chain_ids().map(|chain| view.block_count(chain)).sum(),
+            cut_height: cut.height(),
+            cut_id: cut.id().to_string(),
+            files,
+        })
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Writes it into the folder of its backup.
+    pub(super) fn write(&self, dir: &Path) -> Result<(), BackupError> {
+        let path = dir.join(CONTENTS);
+        let text = serde_json::to_string_pretty(self);
+        let text = text.map_err(|error| BackupError::io(&path)(error.into()))?;
+        disk::replace(&path, &(text + "\n"))
+    }
+
+    /// Reads it from the folder of a backup.
+    pub(super) fn read(dir: &Path) -> Result<Self, BackupError> {
+        let path = dir.join(CONTENTS);
+        let text = std::fs::read_to_string(&path).map_err(BackupError::io(&path))?;
+        serde_json::from_str(&text)
+            .map_err(|error| BackupError::Damaged { path, what: error.to_string() })
+    }
+
+    /// Checks that every file is in the folder `dir`, as long as it was and, as far as that is
+    /// known, with the same bytes.
+    pub(super) fn check_files(&self, dir: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
+        let mut found = HashMap::new();
+        for path in disk::files(&dir.join("0"))? {
+            let below = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+            found.insert(below, path);
+        }
+        for file in &self.files {
+            // Only names that were found are followed: none of them leads out of the folder.
+            let Some(path) = found.remove(&file.path) else {
+                let path = dir.join(&file.path);
+                return Err(BackupError::Damaged { path, what: "is not there".into() });
+            };
+            let damaged = |what: String| Err(BackupError::Damaged { path: path.clone(), what });
+            let len = disk::metadata(&path)?.len();
+            if len != file.bytes {
+                return damaged(format!("has {len} bytes, not {}", file.bytes));
+            }
+            if let Some(sum) = &file.blake3
+                && disk::checksum(&path, stop)?.to_string() != *sum
+            {
+                return damaged("does not match its checksum".into());
+            }
+        }
+        match found.into_values().min() {
+            Some(path) => {
+                Err(BackupError::Damaged { path, what: "is not among the contents".into() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the database in the folder `dir` is the one that was backed up.
+    pub(super) fn check_database(&self, dir: &Path) -> Result<(), BackupError> {
+        let reader = Engine::open_read_only(dir)?;
+        let view = reader.view();
+        let blocks: u64 = view.version().chain_ids().map(|chain| view.block_count(chain)).sum();
+        let cut = view.cut(None)?;
+        let got = (view.version().name(), blocks, cut.height(), cut.id().to_string());
+        let expected = (&*self.network, self.blocks, self.cut_height, self.cut_id.clone());
+        if got == expected {
+            return Ok(());
+        }
+        Err(BackupError::Differs { what: format!("it has {got:?}, not {expected:?}") })
+    }
+}

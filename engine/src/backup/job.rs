@@ -1,0 +1,134 @@
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::contents::Contents;
+use super::folder::{Backups, STATUS};
+use super::{BackupError, BackupId, Status, disk, take};
+use crate::query::Reader;
+
+/// What a backup is made of.
+#[derive(Clone)]
+pub enum Origin {
+    /// A database that is open here: its folder, and who reads it.
+    Here(PathBuf, Reader),
+    /// The database in a folder, which another process may have open; nothing of it is changed.
+    There(PathBuf),
+}
+
+/// What is asked of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Whether it has the databases of Pact as well.
+    pub pact: bool,
+    /// How many backups that are done are kept, this one among them; all if it is not said.
+    pub keep: Option<usize>,
+}
+
+/// The one job of a folder of backups. Dropped before it has run, it failed.
+#[derive(Debug)]
+pub struct Job {
+    backups: Backups,
+    id: BackupId,
+    /// Held as long as the job runs.
+    lock: File,
+    is_over: bool,
+}
+
+impl Job {
+    pub(super) const fn new(backups: Backups, id: BackupId, lock: File) -> Self {
+        Self { backups, id, lock, is_over: false }
+    }
+
+    /// The name of the backup.
+    #[must_use]
+    pub const fn id(&self) -> &BackupId {
+        &self.id
+    }
+
+    /// Makes the backup, until `stop` is set.
+    ///
+    /// # Cost
+    ///
+    /// Of headers on the same partition: what is in memory is written to tables, then some hundred
+    /// links, and opening the copy. Elsewhere, and of Pact: all bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`]; the job failed then, and what it took is freed.
+    pub fn run(
+        mut self,
+        origin: &Origin,
+        request: Request,
+        stop: &AtomicBool,
+    ) -> Result<Contents, BackupError> {
+        let result = self.make(origin, request, stop);
+        self.is_over = true;
+        match &result {
+            Ok(_) => self.retain(request.keep),
+            Err(error) => self.fail(&told(error)),
+        }
+        result
+    }
+
+    fn make(
+        &self,
+        origin: &Origin,
+        request: Request,
+        stop: &AtomicBool,
+    ) -> Result<Contents, BackupError> {
+        let (draft, path) = (self.backups.draft(&self.id), self.backups.path(&self.id));
+        let contents = take::take(origin, &draft, request.pact, stop)?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(BackupError::Stopped);
+        }
+        disk::rename(&draft, &path)?;
+        disk::replace(&path.join(STATUS), Status::Done.name())?;
+        Ok(contents)
+    }
+
+    fn fail(&self, cause: &str) {
+        if let Err(error) = self.backups.fail(&self.id, cause) {
+            tracing::error!(id = %self.id, "what a failed backup left cannot be cleared: {error}");
+        }
+    }
+
+    /// The backup is done, whatever comes of this.
+    fn retain(&self, keep: Option<usize>) {
+        let Some(keep) = keep else { return };
+        match self.backups.retain(keep) {
+            Ok(deleted) => {
+                for id in deleted {
+                    tracing::info!(%id, "deleted an old backup");
+                }
+            }
+            Err(error) => tracing::error!("an old backup cannot be deleted: {error}"),
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.fail("the job ended before it began");
+        }
+        // Closing the file would do, were it not for another handle in a child process.
+        let _ = self.lock.unlock();
+    }
+}
+
+/// An error with all its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many errors have told their cause already.
+        if !text.contains(&cause_text) {
+            text += ": ";
+            text += &cause_text;
+        }
+        source = cause.source();
+    }
+    text
+}

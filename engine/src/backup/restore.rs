@@ -1,0 +1,180 @@
+//! A backup → a database in a new place.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{require_done, verify};
+use super::contents::Contents;
+use super::folder::STATUS;
+use super::{BackupError, BackupId, Backups, disk};
+use crate::audit;
+use crate::store::{is_table, link};
+use crate::types::Micros;
+
+/// The folder in the new one where the database is until it is whole.
+const UNFINISHED: &str = ".restore";
+
+/// The file there that says what is being restored.
+const MARK: &str = "mark.json";
+
+/// What is to be restored, and how.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The backup.
+    pub id: BackupId,
+    /// The folder of the new database: one that is not there, is empty, or has what an interrupted
+    /// restore of the same backup left.
+    pub to: PathBuf,
+    /// Whether tables are copied even where links would do. Links are of the same bytes on the same
+    /// disk: what damages one damages both.
+    pub copy: bool,
+}
+
+/// What an observer of a restore is told.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The backup is verified.
+    Verifying(audit::Event<'a>),
+    /// So many bytes of so many are in their place.
+    Copied(u64, u64),
+}
+
+/// How far a restore is; one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Mark {
+    backup: String,
+    /// The folder of backups.
+    from: PathBuf,
+    verified: bool,
+}
+
+impl Restore {
+    /// Restores the backup until `stop` is set. What was interrupted goes on where it was.
+    ///
+    /// The database gets its name only when all of it is there and durable.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`]; nothing is written before the backup is verified, but the mark.
+    pub fn run(
+        &self,
+        backups: &Backups,
+        stop: &AtomicBool,
+        now: Micros,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Contents, BackupError> {
+        require_done(backups, &self.id)?;
+        let from = backups.path(&self.id);
+        // Retention leaves it alone while this is held.
+        let path = from.join(STATUS);
+        let held = File::open(&path).map_err(BackupError::io(&path))?;
+        held.lock_shared().map_err(BackupError::io(&path))?;
+        let contents = Contents::read(&from)?;
+        let (_lock, mut mark) = self.claim(backups)?;
+        if !mark.verified {
+            let mut tell = |event: audit::Event<'_>| observer(Event::Verifying(event));
+            verify(backups, &self.id, stop, now, &mut tell)?;
+            mark.verified = true;
+            self.write(&mark)?;
+        }
+        let unfinished = self.to.join(UNFINISHED);
+        // Otherwise only the last step is missing.
+        if !self.to.join("0").exists() {
+            self.copy(&from, &contents, stop, observer)?;
+            disk::sync_tree(&unfinished)?;
+            contents.check_database(&unfinished)?;
+            disk::rename(&unfinished.join("0"), &self.to.join("0"))?;
+        }
+        disk::remove(&unfinished)?;
+        disk::sync(&self.to)?;
+        Ok(contents)
+    }
+
+    /// Takes the folder for this restore.
+    fn claim(&self, backups: &Backups) -> Result<(File, Mark), BackupError> {
+        let unfinished = self.to.join(UNFINISHED);
+        let occupied = || BackupError::Occupied { path: self.to.clone() };
+        if !unfinished.exists() && self.to.exists() && !disk::entries(&self.to)?.is_empty() {
+            return Err(occupied());
+        }
+        fs::create_dir_all(&unfinished).map_err(BackupError::io(&unfinished))?;
+        let lock = File::open(&unfinished).map_err(BackupError::io(&unfinished))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(BackupError::Restoring(self.to.clone())),
+            Err(TryLockError::Error(error)) => return Err(BackupError::io(&unfinished)(error)),
+        }
+        let from = backups.dir().canonicalize().map_err(BackupError::io(backups.dir()))?;
+        let path = unfinished.join(MARK);
+        let mark = match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map_err(|_| occupied())?,
+            // Nothing is copied before there is a mark.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mark =
+                    Mark { backup: self.id.to_string(), from: from.clone(), verified: false };
+                self.write(&mark)?;
+                mark
+            }
+            Err(error) => return Err(BackupError::io(&path)(error)),
+        };
+        if mark.backup == self.id.as_str() && mark.from == from {
+            return Ok((lock, mark));
+        }
+        Err(BackupError::Other { path: self.to.clone(), id: mark.backup })
+    }
+
+    fn write(&self, mark: &Mark) -> Result<(), BackupError> {
+        let path = self.to.join(UNFINISHED).join(MARK);
+        let text = serde_json::to_string(mark);
+        let text = text.map_err(|error| BackupError::io(&path)(error.into()))?;
+        disk::replace(&path, &(text + "\n"))
+    }
+
+    fn copy(
+        &self,
+        from: &Path,
+        contents: &Contents,
+        stop: &AtomicBool,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), BackupError> {
+        let links = !self.copy && disk::share_partition(from, &self.to)?;
+        let is_linked = |path: &Path| {
+            links && is_table(&path.file_name().unwrap_or_default().to_string_lossy())
+        };
+        let is_there = |path: &Path, bytes: u64| {
+            path.metadata().is_ok_and(|data| data.is_file() && data.len() == bytes)
+        };
+        let mut places = Vec::new();
+        for file in &contents.files {
+            let target = self.to.join(UNFINISHED).join(&file.path);
+            places.push((from.join(&file.path), target, file.bytes));
+        }
+        let missing =
+            places.iter().filter(|(_, path, bytes)| !is_there(path, *bytes) && !is_linked(path));
+        disk::require_space(&self.to, missing.map(|(_, _, bytes)| bytes).sum())?;
+        let (mut done, all) = (0, contents.bytes());
+        for (source, target, bytes) in places {
+            if stop.load(Ordering::Relaxed) {
+                return Err(BackupError::Stopped);
+            }
+            if let Some(folder) = target.parent() {
+                fs::create_dir_all(folder).map_err(BackupError::io(folder))?;
+            }
+            if !is_there(&target, bytes) {
+                if is_linked(&target) {
+                    link(&source, &target).map_err(BackupError::io(&target))?;
+                } else {
+                    disk::copy(&source, &target, stop)?;
+                }
+            }
+            done += bytes;
+            observer(Event::Copied(done, all));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! One moment of a database → a folder that is durable and was looked through.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::contents::Contents;
+use super::job::Origin;
+use super::{BackupError, disk, pact};
+use crate::open::Engine;
+use crate::query::{Reader, View};
+use crate::store::{Store, is_table};
+use crate::types::ChainId;
+
+/// Bytes of what is written beside tables: the list of files, options, the contents.
+const SIDE_BYTES: u64 = 16 << 20;
+
+/// Makes a backup of `origin` in the folder `draft`, and compares it with what it is of.
+pub(super) fn take(
+    origin: &Origin,
+    draft: &Path,
+    with_pact: bool,
+    stop: &AtomicBool,
+) -> Result<Contents, BackupError> {
+    let (dir, reader) = match origin {
+        Origin::Here(dir, reader) => (dir, reader.clone()),
+        Origin::There(dir) => (dir, Engine::open_read_only(dir)?),
+    };
+    // All that this view shows must be in the copy.
+    let before = reader.view();
+    let chains: Vec<ChainId> = if with_pact { chains(&before) } else { Vec::new() };
+    require_space(origin, dir, draft, &chains, &reader)?;
+    let inner = draft.join("0");
+    fs::create_dir(&inner).map_err(BackupError::io(&inner))?;
+    let target = Store::path(draft);
+    match origin {
+        Origin::Here(_, reader) => reader.store().checkpoint(&target)?,
+        Origin::There(dir) => Store::link_in_use(dir, &target)?,
+    }
+    if with_pact {
+        pact::copy_all(dir, draft, &chains, stop)?;
+    }
+    disk::sync_tree(draft)?;
+    compare_files(dir, draft, stop)?;
+    let copy = Engine::open_read_only(draft)?.view();
+    compare(&before, &copy)?;
+    let contents = Contents::of(draft, &copy, stop)?;
+    contents.write(draft)?;
+    Ok(contents)
+}
+
+/// The chains that have blocks, and so a database of Pact.
+fn chains(view: &View) -> Vec<ChainId> {
+    view.version().chain_ids().filter(|chain| view.block_count(*chain) > 0).collect()
+}
+
+/// Ends with an error where a copy would fill the disk: a database whose tables cannot be written
+/// takes nothing more until it is opened anew.
+fn require_space(
+    origin: &Origin,
+    dir: &Path,
+    draft: &Path,
+    chains: &[ChainId],
+    reader: &Reader,
+) -> Result<(), BackupError> {
+    if let Origin::Here(..) = origin {
+        let unflushed = reader.store().unflushed_bytes()?;
+        disk::require_space(&Store::path(dir), unflushed.saturating_add(SIDE_BYTES))?;
+    }
+    let mut needed = pact::survey(dir, chains)?.saturating_add(SIDE_BYTES);
+    if !disk::share_partition(&Store::path(dir), draft)? {
+        let bytes = Store::file_bytes(dir)?;
+        tracing::warn!(
+            bytes,
+            "the folder of backups is on another partition than the database: this backup is a \
+             copy, which takes as much space and time"
+        );
+        needed = needed.saturating_add(bytes);
+    }
+    disk::require_space(draft, needed)
+}
+
+/// Compares tables that are copies with those they are of, as far as these are there still. Links
+/// are the same file.
+fn compare_files(dir: &Path, draft: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
+    let from = Store::path(dir);
+    for copy in disk::entries(&Store::path(draft))? {
+        let name = copy.file_name().unwrap_or_default();
+        let source = from.join(name);
+        if !is_table(&name.to_string_lossy())
+            || !source.exists()
+            || disk::is_same_file(&source, &copy).unwrap_or(true)
+        {
+            continue;
+        }
+        let expected = match disk::checksum(&source, stop) {
+            Ok(checksum) => checksum,
+            // Deleted meanwhile, as tables are that were merged.
+            Err(BackupError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if disk::checksum(&copy, stop)? != expected {
+            let what = format!("{} is not {}", copy.display(), source.display());
+            return Err(BackupError::Differs { what });
+        }
+    }
+    Ok(())
+}
+
+/// Compares a copy with a view of a moment before it was made: it must have all blocks of that, and
+/// may have more.
+fn compare(before: &View, copy: &View) -> Result<(), BackupError> {
+    let differs = |what: String| Err(BackupError::Differs { what });
+    if before.version() != copy.version() {
+        return differs(format!("it is of {}, not of {}", copy.version(), before.version()));
+    }
+    for chain in before.version().chain_ids() {
+        let (expected, got) = (before.block_count(chain), copy.block_count(chain));
+        if got < expected {
+            return differs(format!("chain {chain} has {got} blocks of {expected}"));
+        }
+        let Some(tip) = before.tip(chain) else { continue };
+        let (expected, got) = (before.header(chain, &tip.hash)?, copy.header(chain, &tip.hash)?);
+        if got.is_none() || got != expected {
+            return differs(format!("chain {chain} does not have block {}", tip.hash));
+        }
+    }
+    let (expected, got) = (before.cut(None)?, copy.cut(None)?);
+    if got.weight() < expected.weight() {
+        return differs(format!("its cut is {}, below {}", got.id(), expected.id()));
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rocksdb::checkpoint::Checkpoint;
+
+use super::{Column, Store, StoreError};
+
+/// How often a database is tried to be linked that another process changes meanwhile. A change of
+/// its list of files is seldom, and linking takes milliseconds.
+const LINK_TRIES: u32 = 200;
+
+/// The time between two tries.
+const LINK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The file that names the current list of files.
+const CURRENT: &str = "CURRENT";
+
+impl Store {
+    /// Makes a copy of the database as it is now in the folder `to`, which must not exist while the
+    /// one above it must: by hard links on the same partition, else byte by byte. All that was
+    /// written before is in it.
+    ///
+    /// # Cost
+    ///
+    /// What is in memory only is written to tables first. Links take microseconds each.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`], for example when the disk is full.
+    pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        Ok(Checkpoint::new(&self.db)?.create_checkpoint(to)?)
+    }
+
+    /// Bytes that were written and are in memory only, or in the log: what [`Store::checkpoint`]
+    /// writes to tables.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`].
+    pub fn unflushed_bytes(&self) -> Result<u64, StoreError> {
+        let bytes = |column| {
+            let name = "rocksdb.cur-size-all-mem-tables";
+            Ok(self.db.property_int_value_cf(self.column(column), name)?.unwrap_or_default())
+        };
+        Column::ALL.into_iter().map(bytes).sum()
+    }
+
+    /// Bytes of all files of the database in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the folder cannot be read.
+    pub fn file_bytes(dir: &Path) -> Result<u64, StoreError> {
+        let path = Self::path(dir);
+        let files =
+            listing(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let len = |name: &String| path.join(name).metadata().map_or(0, |data| data.len());
+        Ok(files.iter().map(len).sum())
+    }
+
+    /// Like [`Store::checkpoint`], of a database that is not open here and that another process may
+    /// be writing; nothing of it is changed. What that process did not write to a file yet is not
+    /// in the copy.
+    ///
+    /// The copy is what a crash would have left at one moment, and that is what RocksDB restores
+    /// from: the log is copied first, then the list of files, then what this list names is linked;
+    /// tables never change. If the list has changed meanwhile, files on it may be gone, and all
+    /// begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] if there is no database, [`StoreError::Io`] if `to` cannot be
+    /// written, and if the list did not stay the same for long enough.
+    pub fn link_in_use(dir: &Path, to: &Path) -> Result<(), StoreError> {
+        let path = Self::existing(dir)?;
+        let io = |source| StoreError::Io { path: to.to_owned(), source };
+        for _ in 0..LINK_TRIES {
+            fs::create_dir(to).map_err(io)?;
+            if try_link(&path, to).map_err(io)? {
+                return Ok(());
+            }
+            fs::remove_dir_all(to).map_err(io)?;
+            thread::sleep(LINK_PAUSE);
+        }
+        let busy = io::Error::new(ErrorKind::ResourceBusy, "the database changes too fast");
+        Err(StoreError::Io { path, source: busy })
+    }
+}
+
+/// What kind of file of RocksDB's a name is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Written once.
+    Table,
+    /// Appended to.
+    Log,
+    /// The options and the identity: small, and not needed to open the database.
+    Side,
+    /// Anything else, such as the lock.
+    Other,
+}
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        let end = name.rsplit_once('.').map(|(_, end)| end);
+        match end {
+            Some("sst" | "blob") => Self::Table,
+            Some("log") => Self::Log,
+            _ if name == "IDENTITY" || name.starts_with("OPTIONS-") => Self::Side,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether a file with this name is written once, so that a link to it is a copy.
+#[must_use]
+pub fn is_table(name: &str) -> bool {
+    Kind::of(name) == Kind::Table
+}
+
+/// Links or copies all that is in the folder `from`; `false` if that changed meanwhile.
+fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
+    // The log before the list: what it has in excess of the list is of an earlier moment.
+    for name in listing(from)?.iter().filter(|name| Kind::of(name) == Kind::Log) {
+        if !tolerated(copy_prefix(&from.join(name), &to.join(name), u64::MAX))? {
+            return Ok(false);
+        }
+    }
+    let Some(list) = current(from)? else { return Ok(false) };
+    let Ok(data) = from.join(&list).metadata() else { return Ok(false) };
+    let len = data.len();
+    for name in listing(from)? {
+        let (source, target) = (from.join(&name), to.join(&name));
+        let done = match Kind::of(&name) {
+            Kind::Table => tolerated(link(&source, &target))?,
+            Kind::Side => tolerated(copy_prefix(&source, &target, u64::MAX))?,
+            Kind::Log | Kind::Other => true,
+        };
+        if !done {
+            return Ok(false);
+        }
+    }
+    if !tolerated(copy_prefix(&from.join(&list), &to.join(&list), len))? {
+        return Ok(false);
+    }
+    let now = from.join(&list).metadata().map(|data| data.len());
+    let unchanged = now.is_ok_and(|now| now == len) && current(from)?.as_deref() == Some(&list);
+    if unchanged {
+        fs::write(to.join(CURRENT), format!("{list}\n"))?;
+    }
+    Ok(unchanged)
+}
+
+/// Whether it succeeded; that a file is gone is no failure, but a change.
+fn tolerated(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The name of the current list of files.
+fn current(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path.join(CURRENT)) {
+        Ok(text) => Ok(text.strip_suffix('\n').map(str::to_owned)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn listing(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in path.read_dir()? {
+        let entry = entry?;
+        // Temporary files may be gone by now.
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
+}
+
+/// A hard link, or a copy where there cannot be one.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::CrossesDevices
+                    | ErrorKind::Unsupported
+                    | ErrorKind::TooManyLinks
+                    | ErrorKind::PermissionDenied
+            ) =>
+        {
+            fs::copy(from, to).map(|_| ())
+        }
+        linked => linked,
+    }
+}
+
+/// Copies at most the first `len` bytes of a file that may be growing.
+fn copy_prefix(from: &PathBuf, to: &Path, len: u64) -> io::Result<()> {
+    let file = File::open(from)?;
+    let len = file.metadata()?.len().min(len);
+    let copied = io::copy(&mut file.take(len), &mut File::create(to)?)?;
+    if copied < len { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_their_names() {
+        for (name, kind) in [
+            ("000012.sst", Kind::Table),
+            ("000013.blob", Kind::Table),
+            ("000014.log", Kind::Log),
+            ("OPTIONS-000007", Kind::Side),
+            ("OPTIONS-000007.dbtmp", Kind::Side),
+            ("IDENTITY", Kind::Side),
+            ("MANIFEST-000005", Kind::Other),
+            ("CURRENT", Kind::Other),
+            ("LOCK", Kind::Other),
+            ("direct-io", Kind::Other),
+        ] {
+            assert_eq!(Kind::of(name), kind, "{name}");
+        }
+    }
+}
