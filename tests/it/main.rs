@@ -5,6 +5,7 @@ mod archive;
 mod archive_damage;
 mod branches;
 mod cli;
+mod config;
 mod cut;
 mod cut_vectors;
 mod difficulty;
