@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::query::{Reader, load};
-use crate::store::{History, IndexEntry, Meta, Store, StoreError};
+use crate::store::{CacheSizes, History, IndexEntry, Meta, Store, StoreError};
 use crate::tree::{Sealing, Tree};
 use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
@@ -46,7 +46,16 @@ impl Engine {
     ///
     /// [`OpenError::Store`] if there is none, it is not ours, in use, or damaged.
     pub fn open(dir: &Path) -> Result<(Writer, Reader), OpenError> {
-        let store = Store::open(dir)?;
+        Self::open_with(dir, CacheSizes::default())
+    }
+
+    /// [`Engine::open`] with caches of these sizes.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<(Writer, Reader), OpenError> {
+        let store = Store::open_with(dir, sizes)?;
         store.index(&|_| ())?;
         Self::with(store, Sealing::default().window)
     }

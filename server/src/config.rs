@@ -14,6 +14,10 @@ pub struct Config {
     pub archive: Option<PathBuf>,
     /// Whether nothing else is offered, but for `/health-check`.
     pub archive_only: bool,
+    /// Backups, and whether clients may ask for them.
+    pub backup: Backup,
+    /// Which requests are logged.
+    pub requests: Requests,
     /// Connections served at once. Further ones are answered 503 and closed.
     pub connections_max: usize,
     /// From the first byte of a request, or from the start of the connection, to the end of the
@@ -54,12 +58,38 @@ pub struct Config {
     pub cut_time: Duration,
 }
 
+/// Where backups go, and whether they can be asked for over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// Whether `make-backup` and `check-backup` are answered. Anybody who reaches the server can then
+    /// start a backup, one at a time.
+    pub api: bool,
+    /// The folder of all backups. It need not be there yet.
+    pub directory: Option<PathBuf>,
+    /// How many finished backups stay when one more is finished; all of them unless said.
+    pub keep: Option<usize>,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Requests {
+    /// None.
+    #[default]
+    None,
+    /// Those that failed by a fault of the server: status 500 and above, or an answer that broke off.
+    Errors,
+    /// All of them.
+    All,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             archive: None,
             archive_only: false,
+            backup: Backup::default(),
+            requests: Requests::None,
             connections_max: 1024,
             head_time: Duration::from_secs(10),
             head_bytes_max: 32 * 1024,

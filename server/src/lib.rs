@@ -31,7 +31,7 @@ use plait_engine::Reader;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::Config;
+pub use config::{Backup, Config, Requests};
 
 /// Serves the headers that `reader` reads, on a socket that listens already, until `shutdown` ends
 /// and the requests in flight are answered or out of time.

@@ -8,6 +8,7 @@ mod backup_pact;
 mod backup_restore;
 mod branches;
 mod cli;
+mod config;
 mod cut;
 mod cut_vectors;
 mod difficulty;

@@ -36,7 +36,7 @@ pub use live::{is_table, link};
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
-pub use runs::{RunId, SealedAt};
+pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
 
 use std::path::{Path, PathBuf};
@@ -77,11 +77,22 @@ impl Store {
     /// [`StoreError::Missing`] if there is none, [`StoreError::Format`] and its like if it is not
     /// one of ours, [`StoreError::Locked`] if another process has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, CacheSizes::default())
+    }
+
+    /// [`Store::open`] with caches of these sizes.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
-        let blocks = options::cache();
+        let blocks = options::cache(sizes.block_bytes);
         let db =
             DB::open_cf_descriptors(&options::writing(&path), &path, options::columns(&blocks));
-        Self::checked(db.map_err(|e| StoreError::opening(&path, e))?, &path, blocks)
+        let db = db.map_err(|e| StoreError::opening(&path, e))?;
+        let meta = Meta::read(&db, &path)?;
+        Self::new(db, meta, blocks, sizes)
     }
 
     /// Opens the database in `dir` to read; others may write it meanwhile, which is not seen.
@@ -91,7 +102,8 @@ impl Store {
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
-        let blocks = options::cache();
+        let sizes = CacheSizes::default();
+        let blocks = options::cache(sizes.block_bytes);
         let mut tries = 0;
         loop {
             let (options, columns) = (options::database(), options::columns(&blocks));
@@ -103,7 +115,8 @@ impl Store {
                 }
                 db => {
                     let db = db.map_err(|e| StoreError::opening(&path, e))?;
-                    return Self::checked(db, &path, blocks);
+                    let meta = Meta::read(&db, &path)?;
+                    return Self::new(db, meta, blocks, sizes);
                 }
             }
         }
@@ -126,10 +139,11 @@ impl Store {
         let mut options = options::writing(&path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let blocks = options::cache();
+        let sizes = CacheSizes::default();
+        let blocks = options::cache(sizes.block_bytes);
         let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
-        let store = Self::new(db, meta, blocks)?;
+        let store = Self::new(db, meta, blocks, sizes)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -229,12 +243,7 @@ impl Store {
         Ok(path)
     }
 
-    fn checked(db: DB, path: &Path, blocks: Cache) -> Result<Self, StoreError> {
-        let meta = Meta::read(&db, path)?;
-        Self::new(db, meta, blocks)
-    }
-
-    fn new(db: DB, meta: Meta, blocks: Cache) -> Result<Self, StoreError> {
+    fn new(db: DB, meta: Meta, blocks: Cache, sizes: CacheSizes) -> Result<Self, StoreError> {
         let Meta { version, history, run_length } = meta;
         let next_unindexed = AtomicU64::new(Meta::next_unindexed(&db)?);
         let store = Self {
@@ -245,7 +254,7 @@ impl Store {
             unindexed: AtomicBool::new(false),
             next_unindexed,
             blocks,
-            caches: Caches::default(),
+            caches: Caches::new(sizes.run_bytes),
         };
         store.unindexed.store(store.has_unindexed()?, Ordering::Release);
         Ok(store)

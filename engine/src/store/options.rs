@@ -11,9 +11,6 @@ use rocksdb::{
 
 use super::Column;
 
-/// Bytes that RocksDB keeps of uncompressed blocks, for all column families together.
-const BLOCK_CACHE_BYTES: usize = 512 << 20;
-
 /// Bytes of a column family's writes that are held before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
 
@@ -91,9 +88,9 @@ pub(super) fn foreign() -> Options {
     options
 }
 
-/// What RocksDB keeps of uncompressed blocks.
-pub(super) fn cache() -> Cache {
-    Cache::new_lru_cache(BLOCK_CACHE_BYTES)
+/// What RocksDB keeps of uncompressed blocks, for all column families together.
+pub(super) fn cache(bytes: usize) -> Cache {
+    Cache::new_lru_cache(bytes)
 }
 
 pub(super) fn columns(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {

@@ -7,14 +7,27 @@ use super::{Column, Snapshot, StoreError, TrunkKey};
 use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank, RunLength};
 
-/// Bytes of runs that are kept in memory: those of 1.7 M headers.
-const CACHE_BYTES: u64 = 512 << 20;
-
 /// Bytes of a run of the usual length.
-const RUN_BYTES: u64 = 256 * LEN as u64;
+const RUN_BYTES: usize = 256 * LEN;
 
 /// Hashes whose places are kept in memory: 5 MB.
 const PLACES: usize = 1 << 16;
+
+/// How much of a database is kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSizes {
+    /// Bytes of tables that RocksDB keeps, uncompressed, of all column families together. 512 MiB
+    /// unless said otherwise.
+    pub block_bytes: usize,
+    /// Bytes of runs that queries keep. 512 MiB unless said otherwise, those of 1.7 M headers.
+    pub run_bytes: usize,
+}
+
+impl Default for CacheSizes {
+    fn default() -> Self {
+        Self { block_bytes: 512 << 20, run_bytes: 512 << 20 }
+    }
+}
 
 /// A run of `trunk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,10 +81,10 @@ impl Weighter<Name, Bytes> for ByLength {
     }
 }
 
-impl Default for Caches {
-    fn default() -> Self {
-        let count = usize::try_from(CACHE_BYTES / RUN_BYTES).unwrap_or(usize::MAX);
-        let runs = Cache::with_weighter(count, CACHE_BYTES, ByLength);
+impl Caches {
+    /// Caches with nothing in them, for this many bytes of runs.
+    pub(super) fn new(run_bytes: usize) -> Self {
+        let runs = Cache::with_weighter(run_bytes / RUN_BYTES, run_bytes as u64, ByLength);
         Self { runs, sealed: Cache::new(PLACES) }
     }
 }

@@ -3,25 +3,26 @@
 //! Exit status: 0 for success, 1 if a replay rejected something or a verification found something, 2
 //! for wrong usage and for I/O.
 
+mod config;
 mod export;
 mod generate;
 mod info;
 mod interrupt;
 mod level;
+mod logs;
 mod progress;
 mod replay;
 mod serve;
+mod settings;
 mod verify;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use plait_engine::store::StoreError;
 use plait_engine::{ChainwebVersion, OpenError};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+
+use self::settings::LogFlags;
 
 /// Wrong usage, or input or output that failed.
 const EXIT_USAGE: u8 = 2;
@@ -30,9 +31,8 @@ const EXIT_USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "plait", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
-    /// What to log on standard error: error, warn, info, debug, trace, or target=level,...
-    #[arg(long, global = true, value_name = "LEVEL", env = "PLAIT_LOG", default_value = "info")]
-    log: Targets,
+    #[command(flatten)]
+    log: LogFlags,
 
     #[command(subcommand)]
     command: Command,
@@ -47,24 +47,24 @@ enum Command {
     Export(export::Args),
     Verify(verify::Args),
     Info(info::Args),
+    Config(config::Args),
 }
 
 /// Parses the command line and runs the command.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let others = cli.log.default_level().unwrap_or(LevelFilter::WARN);
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi))
-        .with(cli.log.with_default(others))
-        .init();
-    match cli.command {
-        Command::Serve(args) => args.run(),
+    let Cli { log, command } = cli;
+    if !matches!(command, Command::Serve(_)) {
+        logs::init_from_flags(&log);
+    }
+    match command {
+        Command::Serve(args) => args.run(&log),
         Command::Replay(args) => args.run(),
         Command::Generate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Info(args) => args.run(),
+        Command::Config(args) => args.run(&log),
     }
 }
 

@@ -1,0 +1,213 @@
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plait::Requests;
+use plait_engine::UnknownLower;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::LogFormat;
+
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+const REQUESTS: [(&str, Requests); 3] =
+    [("none", Requests::None), ("errors", Requests::Errors), ("all", Requests::All)];
+
+const UNKNOWN: [(&str, UnknownLower); 2] =
+    [("refuse", UnknownLower::Refuse), ("ignore", UnknownLower::Ignore)];
+
+const SWITCH: [(&str, bool); 2] = [("true", true), ("false", false)];
+
+/// The place of a setting, by what may stand there.
+pub(super) enum Field<'a> {
+    /// A folder, which need not exist.
+    Folder(&'a mut Option<PathBuf>),
+    /// The interface of an address.
+    Interface(&'a mut SocketAddr),
+    /// The port of an address.
+    Port(&'a mut SocketAddr),
+    /// Both.
+    Address(&'a mut SocketAddr),
+    /// An address, or none.
+    MaybeAddress(&'a mut Option<SocketAddr>),
+    /// Yes or no.
+    Switch(&'a mut bool),
+    /// A whole number of this range.
+    Number(&'a mut usize, RangeInclusive<usize>),
+    /// A whole number from 1 on, or none.
+    MaybeNumber(&'a mut Option<usize>),
+    /// Seconds from 0 on.
+    Seconds(&'a mut Duration),
+    /// Seconds above 0.
+    SomeSeconds(&'a mut Duration),
+    /// What is logged.
+    Log(&'a mut String),
+    /// The form of the log.
+    Format(&'a mut LogFormat),
+    /// Which requests are logged.
+    Requests(&'a mut Requests),
+    /// What an unknown lower bound means.
+    Unknown(&'a mut UnknownLower),
+}
+
+impl Field<'_> {
+    /// Takes `text` as the value, or says what is expected instead.
+    pub(super) fn set(self, text: &OsStr) -> Result<(), String> {
+        if let Self::Folder(field) = self {
+            if text.is_empty() {
+                return Err("expected a folder".to_owned());
+            }
+            *field = Some(text.into());
+            return Ok(());
+        }
+        let text = text.to_str().ok_or("expected text in UTF-8")?;
+        match self {
+            Self::Folder(_) => {}
+            Self::Interface(field) => field.set_ip(interface(text)?),
+            Self::Port(field) => {
+                field.set_port(text.parse().map_err(|_| "expected a port, 0 to 65535")?);
+            }
+            Self::Address(field) => *field = address(text)?,
+            Self::MaybeAddress(field) => *field = Some(address(text)?),
+            Self::Switch(field) => *field = chosen(&SWITCH, text)?,
+            Self::Number(field, range) => *field = number(text, &range)?,
+            Self::MaybeNumber(field) => *field = Some(number(text, &(1..=usize::MAX))?),
+            Self::Seconds(field) => *field = seconds(text)?,
+            Self::SomeSeconds(field) => {
+                let time = seconds(text)?;
+                if time.is_zero() {
+                    return Err("expected more than 0 seconds".to_owned());
+                }
+                *field = time;
+            }
+            Self::Log(field) => *field = targets(text)?,
+            Self::Format(field) => *field = chosen(&FORMATS, text)?,
+            Self::Requests(field) => *field = chosen(&REQUESTS, text)?,
+            Self::Unknown(field) => *field = chosen(&UNKNOWN, text)?,
+        }
+        Ok(())
+    }
+
+    /// The value as [`Field::set`] takes it; `None` where there is none.
+    pub(super) fn show(self) -> Option<String> {
+        Some(match self {
+            Self::Folder(field) => return field.as_ref().map(|path| path.display().to_string()),
+            Self::MaybeAddress(field) => return field.map(|address| address.to_string()),
+            Self::MaybeNumber(field) => return field.map(|number| number.to_string()),
+            Self::Interface(field) => field.ip().to_string(),
+            Self::Port(field) => field.port().to_string(),
+            Self::Address(field) => field.to_string(),
+            Self::Number(field, _) => field.to_string(),
+            Self::Seconds(field) | Self::SomeSeconds(field) => field.as_secs_f64().to_string(),
+            Self::Log(field) => field.clone(),
+            Self::Switch(field) => word(&SWITCH, field),
+            Self::Format(field) => word(&FORMATS, field),
+            Self::Requests(field) => word(&REQUESTS, field),
+            Self::Unknown(field) => word(&UNKNOWN, field),
+        })
+    }
+
+    /// What stands for the value in the help.
+    pub(super) const fn unit(&self) -> &'static str {
+        match self {
+            Self::Folder(_) => "DIR",
+            Self::Address(_) | Self::MaybeAddress(_) | Self::Interface(_) => "ADDR",
+            Self::Port(_) => "PORT",
+            Self::Switch(_) => "BOOL",
+            Self::Number(..) | Self::MaybeNumber(_) => "N",
+            Self::Seconds(_) | Self::SomeSeconds(_) => "SECONDS",
+            Self::Log(_) => "LEVEL",
+            Self::Format(_) | Self::Requests(_) | Self::Unknown(_) => "WHAT",
+        }
+    }
+}
+
+fn chosen<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    found.map(|(_, value)| *value).ok_or_else(|| format!("expected one of {}", all()))
+}
+
+fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
+    let found = words.iter().find(|(_, other)| other == value);
+    found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+fn number(text: &str, range: &RangeInclusive<usize>) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| match (*range.start(), *range.end()) {
+        (least, usize::MAX) => format!("expected a whole number, {least} or more"),
+        (least, most) => format!("expected a whole number, {least} to {most}"),
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "expected seconds, as in 10 or 0.5")?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| format!("expected seconds, as in 10 or 0.5: {error}"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port, as in 127.0.0.1:1848".to_owned())
+}
+
+/// An interface by its address, or by the words of chainweb-node: `*` and `*4` for all of IPv4, `*6`
+/// for all there are.
+fn interface(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "*" | "*4" => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        "*6" => Ok(Ipv6Addr::UNSPECIFIED.into()),
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| "expected the address of an interface, or '*'".to_owned()),
+    }
+}
+
+/// A bare word that is no level would be taken for a target.
+fn targets(text: &str) -> Result<String, String> {
+    let is_right = |directive: &str| {
+        let (target, level) = directive.split_once('=').unwrap_or(("all", directive));
+        let is_level = !level.trim().is_empty() && level.trim().parse::<LevelFilter>().is_ok();
+        is_level && !target.trim().is_empty()
+    };
+    if text.split(',').all(is_right) && text.parse::<Targets>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("expected off, error, warn, info, debug, trace, or target=level,...".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_with_fractions() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for text in ["", "-1", "1s", "NaN", "inf", "1e300"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_addresses_or_words_of_chainweb_node() {
+        for (text, expected) in
+            [("*", "0.0.0.0"), ("*6", "::"), ("localhost", "127.0.0.1"), ("::1", "::1")]
+        {
+            assert_eq!(interface(text).unwrap().to_string(), expected);
+        }
+        for text in ["", "example.com", "127.0.0.1:80", "!4"] {
+            assert!(interface(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_are_told_from_words() {
+        for text in ["info", "OFF", "warn,rocksdb=debug", "plait=trace"] {
+            assert!(targets(text).is_ok(), "{text}");
+        }
+        for text in ["", "nonsense", "info,", "plait=loud", "=info"] {
+            assert!(targets(text).is_err(), "{text}");
+        }
+    }
+}

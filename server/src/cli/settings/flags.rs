@@ -1,0 +1,175 @@
+use std::ffi::OsString;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
+
+use super::rows::{ROWS, Row};
+use super::{Settings, field::Field};
+
+/// The flags of every command.
+const OF_LOG: [&str; 2] = ["log", "log-format"];
+
+/// What was given of the flags of a server, or of variables in their place.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Flags(Given);
+
+/// What was given of the flags that say how to log.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct LogFlags(Given);
+
+/// Flags by name with their values, which are checked.
+type Given = Vec<(&'static str, OsString)>;
+
+impl Flags {
+    /// Puts what was given into `settings`.
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        apply(&self.0, settings);
+    }
+}
+
+impl LogFlags {
+    /// Puts what was given into `settings`.
+    pub(in super::super) fn apply(&self, settings: &mut Settings) {
+        apply(&self.0, settings);
+    }
+}
+
+/// The rows with flags, of a server's or of all commands.
+fn rows(of_log: bool) -> impl Iterator<Item = (&'static str, &'static Row)> {
+    let with_flag = ROWS.iter().filter_map(|row| Some((row.flag?, row)));
+    with_flag.filter(move |(flag, _)| OF_LOG.contains(flag) == of_log)
+}
+
+fn apply(given: &Given, settings: &mut Settings) {
+    for (flag, value) in given {
+        for row in ROWS.iter().filter(|row| row.flag == Some(flag)) {
+            // It was checked where it was parsed.
+            let _ = row.set(settings, value);
+        }
+    }
+}
+
+fn augment(command: Command, of_log: bool) -> Command {
+    rows(of_log).fold(command, |command, (flag, row)| command.arg(arg(flag, row)))
+}
+
+fn arg(flag: &'static str, row: &'static Row) -> Arg {
+    let check = |value: OsString| {
+        let checked = row.set(&mut Settings::default(), &value);
+        checked.map(|()| value)
+    };
+    let default = row.default().map(|default| format!(" [default: {default}]"));
+    let about = row.about.trim_end_matches('.');
+    let mut settings = Settings::default();
+    let field = (row.field)(&mut settings);
+    let arg = Arg::new(flag)
+        .long(flag)
+        .value_name(field.unit())
+        .value_parser(OsStringValueParser::new().try_map(check))
+        .help(format!("{about}{}", default.unwrap_or_default()))
+        .global(OF_LOG.contains(&flag));
+    let arg = match row.variable() {
+        Some(variable) => arg.env(variable),
+        None => arg,
+    };
+    let is_limit = row.key.is_some_and(|key| key.starts_with("limits."));
+    let arg = if is_limit { arg.help_heading("Limits") } else { arg };
+    match field {
+        Field::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        _ => arg,
+    }
+}
+
+fn given(matches: &ArgMatches, of_log: bool) -> Given {
+    let value = |flag| matches.try_get_one::<OsString>(flag).ok().flatten().cloned();
+    rows(of_log).filter_map(|(flag, _)| Some((flag, value(flag)?))).collect()
+}
+
+/// As `derive(Args)` makes it, from the table.
+macro_rules! args {
+    ($name:ident, $of_log:literal) => {
+        impl FromArgMatches for $name {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+                Ok(Self(given(matches, $of_log)))
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+                self.0.extend(given(matches, $of_log));
+                Ok(())
+            }
+        }
+
+        impl Args for $name {
+            fn augment_args(command: Command) -> Command {
+                augment(command, $of_log)
+            }
+
+            fn augment_args_for_update(command: Command) -> Command {
+                augment(command, $of_log)
+            }
+        }
+    };
+}
+
+args!(Flags, false);
+args!(LogFlags, true);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Both {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(flatten)]
+        log: LogFlags,
+    }
+
+    fn settings(args: &[&str]) -> Result<Settings, String> {
+        let args = ["serve"].iter().chain(args);
+        let both = Both::try_parse_from(args).map_err(|error| error.to_string())?;
+        Settings::resolve(None, &both.flags, &both.log).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_left_out_leave_the_defaults() {
+        assert_eq!(settings(&[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn flags_are_read_into_the_place_of_their_row() {
+        let settings = settings(&["--listen", "[::1]:7", "--stall-time", "0.5", "--log", "debug"]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.listen.to_string(), "[::1]:7");
+        assert_eq!(settings.config.stall_time.as_millis(), 500);
+        assert_eq!(settings.log, "debug");
+    }
+
+    #[test]
+    fn switch_may_stand_alone_or_have_a_value() {
+        for (arg, expected) in
+            [("--backup-api", true), ("--backup-api=true", true), ("--backup-api=false", false)]
+        {
+            assert_eq!(settings(&[arg]).unwrap().config.backup.api, expected, "{arg}");
+        }
+        assert!(settings(&["--backup-api=perhaps"]).unwrap_err().contains("true, false"));
+    }
+
+    #[test]
+    fn wrong_value_is_answered_with_what_is_expected() {
+        for (args, expected) in [
+            (["--max-connections", "0"], "expected a whole number, 1 or more"),
+            (["--max-head-bytes", "1"], "8192 to 16777215"),
+            (["--head-time", "0"], "more than 0"),
+            (["--metrics", "1849"], "as in 127.0.0.1:1848"),
+            (["--db", ""], "expected a folder"),
+            (["--log-requests", "some"], "none, errors, all"),
+        ] {
+            let error = settings(&args).unwrap_err();
+            assert!(error.contains(expected) && error.contains(args[0]), "{error}");
+        }
+    }
+}

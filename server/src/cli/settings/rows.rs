@@ -1,0 +1,237 @@
+//! The table.
+
+use std::ffi::OsStr;
+
+use super::{Settings, field::Field};
+
+/// One setting.
+pub(super) struct Row {
+    /// The key in the file, with the keys of the sections that it is in.
+    pub(super) key: Option<&'static str>,
+    /// The flag, from which the variable of the environment follows.
+    pub(super) flag: Option<&'static str>,
+    /// What it means.
+    pub(super) about: &'static str,
+    /// Where it is kept, and what it may be.
+    pub(super) field: fn(&mut Settings) -> Field<'_>,
+}
+
+impl Row {
+    /// Takes `text` as the value of this setting, or says what is expected instead.
+    pub(super) fn set(&self, settings: &mut Settings, text: &OsStr) -> Result<(), String> {
+        (self.field)(settings).set(text)
+    }
+
+    /// The variable of the environment that stands for the flag.
+    pub(super) fn variable(&self) -> Option<String> {
+        let name = |flag: &str| format!("PLAIT_{}", flag.to_uppercase().replace('-', "_"));
+        self.flag.map(name)
+    }
+
+    /// The default as a file and a flag take it, if there is one.
+    pub(super) fn default(&self) -> Option<String> {
+        (self.field)(&mut Settings::default()).show()
+    }
+}
+
+/// All settings, in the order of the file.
+pub(super) static ROWS: &[Row] = &[
+    Row {
+        key: Some("databaseDirectory"),
+        flag: Some("db"),
+        about: "Folder of the database. Without one, only the archive is offered.",
+        field: |s| Field::Folder(&mut s.db),
+    },
+    Row {
+        key: Some("serviceApi.interface"),
+        flag: None,
+        about: "Address of the interface that the API listens on; '*' for all of them.",
+        field: |s| Field::Interface(&mut s.listen),
+    },
+    Row {
+        key: Some("serviceApi.port"),
+        flag: None,
+        about: "Port of the API; 0 takes a free one.",
+        field: |s| Field::Port(&mut s.listen),
+    },
+    Row {
+        key: None,
+        flag: Some("listen"),
+        about: "Address and port to listen on; port 0 takes a free one.",
+        field: |s| Field::Address(&mut s.listen),
+    },
+    Row {
+        key: Some("archive.directory"),
+        flag: Some("archive"),
+        about: "Folder of an archive to offer under /archive, as plait export writes it; it \
+                may be written anew meanwhile.",
+        field: |s| Field::Folder(&mut s.config.archive),
+    },
+    Row {
+        key: Some("backup.api.enabled"),
+        flag: Some("backup-api"),
+        about: "Whether backups can be asked for over HTTP, by anybody who reaches the server.",
+        field: |s| Field::Switch(&mut s.config.backup.api),
+    },
+    Row {
+        key: Some("backup.directory"),
+        flag: Some("backups"),
+        about: "Folder of all backups, best on the file system of the database.",
+        field: |s| Field::Folder(&mut s.config.backup.directory),
+    },
+    Row {
+        key: Some("backup.keep"),
+        flag: Some("keep-backups"),
+        about: "Finished backups to keep when one more is finished; all of them unless said.",
+        field: |s| Field::MaybeNumber(&mut s.config.backup.keep),
+    },
+    Row {
+        key: Some("logging.level"),
+        flag: Some("log"),
+        about: "What to log on standard error: off, error, warn, info, debug, trace, or \
+                target=level,...",
+        field: |s| Field::Log(&mut s.log),
+    },
+    Row {
+        key: Some("logging.format"),
+        flag: Some("log-format"),
+        about: "Form of the log: text, or json for one object a line.",
+        field: |s| Field::Format(&mut s.log_format),
+    },
+    Row {
+        key: Some("logging.requests"),
+        flag: Some("log-requests"),
+        about: "Requests that get a line in the log: none, errors (status 500 and above, or \
+                cut), or all.",
+        field: |s| Field::Requests(&mut s.config.requests),
+    },
+    Row {
+        key: Some("metrics.listen"),
+        flag: Some("metrics"),
+        about: "Address and port of /metrics, /ready and /health-check for those who watch; \
+                switched off unless said.",
+        field: |s| Field::MaybeAddress(&mut s.metrics),
+    },
+    Row {
+        key: Some("limits.connections"),
+        flag: Some("max-connections"),
+        about: "Connections at once; further ones get 503.",
+        field: |s| Field::Number(&mut s.config.connections_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.headTime"),
+        flag: Some("head-time"),
+        about: "Time for the head of a request.",
+        field: |s| Field::SomeSeconds(&mut s.config.head_time),
+    },
+    Row {
+        key: Some("limits.headBytes"),
+        flag: Some("max-head-bytes"),
+        about: "Bytes of the head of a request, at least 8192.",
+        field: |s| Field::Number(&mut s.config.head_bytes_max, 8192..=(1 << 24) - 1),
+    },
+    Row {
+        key: Some("limits.uriBytes"),
+        flag: Some("max-uri-bytes"),
+        about: "Bytes of path and query.",
+        field: |s| Field::Number(&mut s.config.uri_bytes_max, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.bodyTime"),
+        flag: Some("body-time"),
+        about: "Time for the body of a request.",
+        field: |s| Field::SomeSeconds(&mut s.config.body_time),
+    },
+    Row {
+        key: Some("limits.bodyBytes"),
+        flag: Some("max-body-bytes"),
+        about: "Bytes of the body of a request.",
+        field: |s| Field::Number(&mut s.config.body_bytes_max, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.idleTime"),
+        flag: Some("idle-time"),
+        about: "How long a connection is kept without a request.",
+        field: |s| Field::SomeSeconds(&mut s.config.idle_time),
+    },
+    Row {
+        key: Some("limits.stallTime"),
+        flag: Some("stall-time"),
+        about: "How long a client may take nothing of its answer.",
+        field: |s| Field::SomeSeconds(&mut s.config.stall_time),
+    },
+    Row {
+        key: Some("limits.reads"),
+        flag: Some("max-reads"),
+        about: "Reads of the disk at once; 4 a core, at least 8, unless said.",
+        field: |s| Field::Number(&mut s.config.reads_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.readWaitTime"),
+        flag: Some("read-wait-time"),
+        about: "How long a request waits for its turn to read, before it gets 503.",
+        field: |s| Field::Seconds(&mut s.config.read_wait_time),
+    },
+    Row {
+        key: Some("limits.bounds"),
+        flag: Some("max-bounds"),
+        about: "Bounds on each side of a branch query.",
+        field: |s| Field::Number(&mut s.config.bounds_max, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.pageHashes"),
+        flag: Some("max-page-hashes"),
+        about: "Hashes on a page.",
+        field: |s| Field::Number(&mut s.config.page_hashes_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.pageHeaders"),
+        flag: Some("max-page-headers"),
+        about: "Headers on a page.",
+        field: |s| Field::Number(&mut s.config.page_headers_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.streamHeaders"),
+        flag: Some("stream-headers"),
+        about: "Headers that a stream reads at once.",
+        field: |s| Field::Number(&mut s.config.stream_headers, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.drainDelay"),
+        flag: Some("drain-delay"),
+        about: "When stopping: how long to go on while /health-check is 503 already.",
+        field: |s| Field::Seconds(&mut s.config.drain_delay),
+    },
+    Row {
+        key: Some("limits.drainTime"),
+        flag: Some("drain-time"),
+        about: "After that: how long requests in flight may take before streams are cut.",
+        field: |s| Field::Seconds(&mut s.config.drain_time),
+    },
+    Row {
+        key: Some("limits.cutTime"),
+        flag: Some("cut-time"),
+        about: "After that: how long clients may take to read the rest.",
+        field: |s| Field::Seconds(&mut s.config.cut_time),
+    },
+    Row {
+        key: Some("unknownLowerBound"),
+        flag: Some("unknown-lower-bound"),
+        about: "What a lower bound means that is not stored: refuse for 404, or ignore, as \
+                chainweb-node does.",
+        field: |s| Field::Unknown(&mut s.config.unknown_lower),
+    },
+    Row {
+        key: Some("caches.blockBytes"),
+        flag: Some("block-cache-bytes"),
+        about: "Bytes of tables that are kept in memory: hashes, and headers that are not in \
+                runs.",
+        field: |s| Field::Number(&mut s.caches.block_bytes, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("caches.runBytes"),
+        flag: Some("run-cache-bytes"),
+        about: "Bytes of runs of headers that are kept in memory.",
+        field: |s| Field::Number(&mut s.caches.run_bytes, 0..=usize::MAX),
+    },
+];
