@@ -60,6 +60,11 @@ impl Bridge {
         }
     }
 
+    /// What answers queries.
+    pub(crate) fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
     /// Runs a short `job` on one view of the database: right here if all it reads is in memory, else
     /// where it may block.
     ///

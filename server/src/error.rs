@@ -107,6 +107,12 @@ pub(crate) enum Error {
     /// The manifest of the archive does not name the file, or there is no archive yet.
     #[error("no such file in the archive")]
     Unlisted,
+    /// There is no backup of this name.
+    #[error("no such backup")]
+    NoBackup,
+    /// The folder of backups failed; the cause is for the log, not for the client.
+    #[error("the folder of backups cannot be used")]
+    Backup,
     /// All places where the database is read are taken, and stayed so.
     #[error("overloaded, try again later")]
     Busy,
@@ -136,7 +142,9 @@ impl Error {
             | Self::BodyCut
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
             Self::Unread(status) => *status,
-            Self::Path | Self::Unknown(_) | Self::Unlisted => StatusCode::NOT_FOUND,
+            Self::Path | Self::Unknown(_) | Self::Unlisted | Self::NoBackup => {
+                StatusCode::NOT_FOUND
+            }
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Accept(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
@@ -146,7 +154,9 @@ impl Error {
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Busy | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Store(_) | Self::Archive | Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(_) | Self::Archive | Self::Backup | Self::Bug => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 

@@ -19,6 +19,8 @@ mod bridge;
 
 mod archive;
 
+mod backup;
+
 mod endpoint;
 
 mod route;
@@ -45,5 +47,10 @@ pub async fn run(
 ) {
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
     let app = Arc::new(endpoint::App::new(reader, config, watcher));
+    let backups = app.backups.clone();
     listen::serve(app, listener, phase, shutdown).await;
+    if let Some(backups) = backups {
+        // An error means that it panicked; the process ends anyway.
+        let _ = tokio::task::spawn_blocking(move || backups.end()).await;
+    }
 }

@@ -30,6 +30,9 @@ enum Route {
     HeaderBranch(ChainId),
     /// The hash as it stands in the path, decoded.
     Header(ChainId, String),
+    MakeBackup,
+    /// The name as it stands in the path, decoded.
+    CheckBackup(String),
     /// A file of the archive, by its name, decoded.
     Archive(String),
     /// The server as a whole: `OPTIONS *`.
@@ -54,12 +57,21 @@ impl Route {
         }
         let segments = decoded.each_ref().map(AsRef::as_ref);
         match segments.get(..count)? {
-            ["health-check"] => Some(Self::Health),
-            ["info"] => Some(Self::Info),
             ["archive", name] => Some(Self::Archive((*name).to_owned())),
             ["chainweb", "0.0", network, rest @ ..] if *network == version.name() => {
                 Self::find_in_network(version, rest)
             }
+            segments => Self::find_anywhere(segments),
+        }
+    }
+
+    /// What answers at the root and in the network alike.
+    fn find_anywhere(segments: &[&str]) -> Option<Self> {
+        match segments {
+            ["health-check"] => Some(Self::Health),
+            ["info"] => Some(Self::Info),
+            ["make-backup"] => Some(Self::MakeBackup),
+            ["check-backup", id] => Some(Self::CheckBackup((*id).to_owned())),
             _ => None,
         }
     }
@@ -67,10 +79,8 @@ impl Route {
     fn find_in_network(version: ChainwebVersion, segments: &[&str]) -> Option<Self> {
         let ["chain", number, rest @ ..] = segments else {
             return match segments {
-                ["health-check"] => Some(Self::Health),
-                ["info"] => Some(Self::Info),
                 ["cut"] => Some(Self::Cut),
-                _ => None,
+                segments => Self::find_anywhere(segments),
             };
         };
         let mut digits = itoa::Buffer::new();
@@ -90,16 +100,24 @@ impl Route {
         matches!(self, Self::Health | Self::Archive(_) | Self::Server)
     }
 
+    /// Whether it is there only if the configuration says so.
+    const fn is_of_backups(&self) -> bool {
+        matches!(self, Self::MakeBackup | Self::CheckBackup(_))
+    }
+
     /// The methods it answers to.
     const fn methods(&self) -> &'static [Method] {
         match self {
-            Self::HashBranch(_) | Self::HeaderBranch(_) => &[Method::POST, Method::OPTIONS],
+            Self::HashBranch(_) | Self::HeaderBranch(_) | Self::MakeBackup => {
+                &[Method::POST, Method::OPTIONS]
+            }
             Self::Health
             | Self::Info
             | Self::Cut
             | Self::Hashes(_)
             | Self::Headers(_)
             | Self::Header(..)
+            | Self::CheckBackup(_)
             | Self::Archive(_) => &[Method::GET, Method::HEAD, Method::OPTIONS],
             Self::Server => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
         }
@@ -133,6 +151,7 @@ where
     }
     let route = Route::find(app.version, head.uri.path());
     let route = route.filter(|route| !app.config.archive_only || route.is_without_database());
+    let route = route.filter(|route| app.backups.is_some() || !route.is_of_backups());
     let route = route.ok_or(Error::Path)?;
     if head.method == Method::OPTIONS {
         return Ok(response::preflight(route.methods()));
@@ -149,6 +168,8 @@ where
         Route::Headers(chain) => endpoint::headers(app, head, chain).await,
         Route::HeaderBranch(chain) => endpoint::header_branch(app, head, body, chain).await,
         Route::Header(chain, hash) => endpoint::header(app, head, chain, &hash).await,
+        Route::MakeBackup => endpoint::make_backup(app, head).await,
+        Route::CheckBackup(id) => endpoint::check_backup(app, &id).await,
         Route::Archive(name) => endpoint::archive(app, head, &name).await,
         Route::Server => Err(Error::Path),
     }

@@ -37,7 +37,7 @@ pub(crate) fn database() -> Database {
 }
 
 pub(crate) fn here(database: &Database) -> Origin {
-    Origin::Here(database.path().to_owned(), database.reader().clone())
+    Origin::Here(database.reader().clone())
 }
 
 pub(crate) fn begin(backups: &Backups) -> Job {

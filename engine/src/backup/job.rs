@@ -10,8 +10,8 @@ use crate::query::Reader;
 /// What a backup is made of.
 #[derive(Clone)]
 pub enum Origin {
-    /// A database that is open here: its folder, and who reads it.
-    Here(PathBuf, Reader),
+    /// A database that is open here.
+    Here(Reader),
     /// The database in a folder, which another process may have open; nothing of it is changed.
     There(PathBuf),
 }

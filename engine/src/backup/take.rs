@@ -22,10 +22,11 @@ pub(super) fn take(
     with_pact: bool,
     stop: &AtomicBool,
 ) -> Result<Contents, BackupError> {
-    let (dir, reader) = match origin {
-        Origin::Here(dir, reader) => (dir, reader.clone()),
-        Origin::There(dir) => (dir, Engine::open_read_only(dir)?),
+    let reader = match origin {
+        Origin::Here(reader) => reader.clone(),
+        Origin::There(dir) => Engine::open_read_only(dir)?,
     };
+    let dir = reader.dir();
     // All that this view shows must be in the copy.
     let before = reader.view();
     let chains: Vec<ChainId> = if with_pact { chains(&before) } else { Vec::new() };
@@ -34,7 +35,7 @@ pub(super) fn take(
     fs::create_dir(&inner).map_err(BackupError::io(&inner))?;
     let target = Store::path(draft);
     match origin {
-        Origin::Here(_, reader) => reader.store().checkpoint(&target)?,
+        Origin::Here(reader) => reader.store().checkpoint(&target)?,
         Origin::There(dir) => Store::link_in_use(dir, &target)?,
     }
     if with_pact {
@@ -63,7 +64,7 @@ fn require_space(
     chains: &[ChainId],
     reader: &Reader,
 ) -> Result<(), BackupError> {
-    if let Origin::Here(..) = origin {
+    if let Origin::Here(_) = origin {
         let unflushed = reader.store().unflushed_bytes()?;
         disk::require_space(&Store::path(dir), unflushed.saturating_add(SIDE_BYTES))?;
     }

@@ -50,6 +50,12 @@ impl Reader {
         self.shared.store.meta().version
     }
 
+    /// The folder of the database, as it was named when it was opened.
+    #[must_use]
+    pub fn dir(&self) -> &std::path::Path {
+        self.shared.store.dir()
+    }
+
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> crate::store::Meta {

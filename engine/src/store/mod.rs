@@ -158,6 +158,13 @@ impl Store {
         dir.join("0").join("rocksDb")
     }
 
+    /// The folder of the database, as it was named.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        // Behind it stand the two parts that `path` adds.
+        self.db.path().ancestors().nth(2).unwrap_or(self.db.path())
+    }
+
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> Meta {

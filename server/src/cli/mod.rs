@@ -3,8 +3,10 @@
 //! Exit status: 0 for success, 1 if a replay rejected something or a verification found something, 2
 //! for wrong usage and for I/O.
 
+mod backup;
 mod config;
 mod export;
+mod found;
 mod generate;
 mod info;
 mod interrupt;
@@ -12,6 +14,7 @@ mod level;
 mod logs;
 mod progress;
 mod replay;
+mod restore;
 mod serve;
 mod settings;
 mod verify;
@@ -47,6 +50,8 @@ enum Command {
     Export(export::Args),
     Verify(verify::Args),
     Info(info::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Config(config::Args),
 }
 
@@ -64,6 +69,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Info(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
         Command::Config(args) => args.run(&log),
     }
 }

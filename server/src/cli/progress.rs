@@ -129,6 +129,19 @@ impl Display {
         bar.set_message(text);
     }
 
+    /// Shows how many of so many bytes are done.
+    pub(super) fn bytes(&mut self, bytes: u64, of: u64) {
+        if !self.is_due() {
+            return;
+        }
+        let To::Terminal(bar) = &self.to else {
+            return self.spin(&format!("{bytes} of {of} bytes"));
+        };
+        bar.set_length(of);
+        bar.set_style(style("{bar:30} {bytes}/{total_bytes} ETA {eta}"));
+        bar.set_position(bytes);
+    }
+
     /// Prints a line without tearing the bar.
     pub(super) fn line(&self, kind: &str, text: &str) {
         match &self.to {

@@ -3,6 +3,7 @@
 //! The order of checks is that of the reference: media type, query parameters, body, database.
 
 mod archive;
+mod backup;
 mod branch;
 mod cut;
 mod header;
@@ -18,6 +19,7 @@ use plait_engine::{ChainwebVersion, Reader};
 use tokio::sync::watch;
 
 pub(crate) use archive::archive;
+pub(crate) use backup::{check_backup, make_backup};
 pub(crate) use branch::{hash_branch, header_branch};
 pub(crate) use cut::cut;
 pub(crate) use header::header;
@@ -25,6 +27,7 @@ pub(crate) use headers::{hashes, headers};
 pub(crate) use health::health;
 pub(crate) use info::info;
 
+use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
 
@@ -35,6 +38,8 @@ pub(crate) struct App {
     pub(crate) version: ChainwebVersion,
     /// The archive that is offered, if any.
     pub(crate) archive: Option<Arc<Folder>>,
+    /// Who makes backups, if clients may ask for them.
+    pub(crate) backups: Option<Arc<Jobs>>,
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
@@ -42,8 +47,10 @@ impl App {
     /// An application that reads from `reader`.
     pub(crate) fn new(reader: Reader, config: Config, phase: watch::Receiver<Phase>) -> Self {
         let version = reader.version();
+        let may_back_up = config.backup.api && !config.archive_only;
+        let backups = may_back_up.then(|| Arc::new(Jobs::new(&reader, &config.backup)));
         let bridge = Bridge::new(reader, &config, phase.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
-        Self { bridge, config, version, archive, phase }
+        Self { bridge, config, version, archive, backups, phase }
     }
 }

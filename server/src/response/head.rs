@@ -35,6 +35,8 @@ const HEADERS_MAX: usize = 12;
 
 const OCTETS: &str = "application/octet-stream";
 
+const TEXT: &str = "text/plain;charset=utf-8";
+
 /// What every answer on one connection says of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
@@ -83,9 +85,15 @@ pub(crate) fn json(content_type: &'static str, body: Bytes) -> Response<Body> {
 
 /// An answer of text.
 pub(crate) fn text(status: StatusCode, body: &'static str) -> Response<Body> {
-    let mut response =
-        typed("text/plain;charset=utf-8", Bytes::from_static(body.as_bytes()).into());
+    let mut response = typed(TEXT, Bytes::from_static(body.as_bytes()).into());
     *response.status_mut() = status;
+    response
+}
+
+/// An answer of text that may be another one the next time.
+pub(crate) fn current_text(body: String) -> Response<Body> {
+    let mut response = typed(TEXT, Bytes::from(body).into());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -13,8 +13,8 @@ mod octets;
 
 pub(crate) use body::Body;
 pub(crate) use head::{
-    Stamp, error, file, immutable, json, link_next, not_modified, octets, preflight, revalidated,
-    stream, text, without_body,
+    Stamp, current_text, error, file, immutable, json, link_next, not_modified, octets, preflight,
+    revalidated, stream, text, without_body,
 };
 pub(crate) use json::{cut, hashes, header, headers};
 pub(crate) use octets::{Cut, Source, Step, Stream};

@@ -1,0 +1,346 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use clap::{Args as ClapArgs, Subcommand};
+use plait_engine::backup::{
+    self, BackupError, BackupId, Backups, Begun, Contents, Job, Listed, Origin, Request, Status,
+};
+use plait_engine::store::StoreError;
+use plait_engine::{Engine, OpenError};
+use serde_json::json;
+use thiserror::Error;
+
+use super::found::Found;
+use super::progress::now;
+use super::settings::{FileError, Settings};
+use super::{EXIT_USAGE, config, fail, interrupt, open_advice};
+
+const EXAMPLES: &str = "\
+Examples:
+  plait backup make --db ./db
+  plait backup make --db ./db --backups /backups --pact --keep 7
+  plait backup list --db ./db
+  plait backup check 1648665437000000 --db ./db --verify
+
+Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, 2 it
+failed. Of check: 0 backup-done, 1 anything else.";
+
+/// Make backups of a database, which may be in use, and look after them.
+///
+/// A backup on the file system of the database is made of links: it takes a moment and hardly any
+/// space. It has the layout of a database, and plait restore makes one of it.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a backup, print its name, and return when it is done.
+    Make {
+        #[command(flatten)]
+        place: Place,
+
+        /// Copy the databases of Pact, too.
+        #[arg(long)]
+        pact: bool,
+
+        /// Delete backups of before, all but so many of the newest, this one among them.
+        #[arg(long, value_name = "N", env = "PLAIT_KEEP_BACKUPS", value_parser = at_least_one)]
+        keep: Option<usize>,
+    },
+    /// Print what became of a backup.
+    Check {
+        /// Name of the backup; latest for the newest that is done.
+        id: String,
+
+        #[command(flatten)]
+        place: Place,
+
+        /// Verify every file and every block of it.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Print all backups, the oldest first.
+    List {
+        #[command(flatten)]
+        place: Place,
+
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where backups are.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Place {
+    /// Folder of the database.
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
+    db: Option<PathBuf>,
+
+    /// Folder of backups; else that of the configuration, else the folder backups in that of the
+    /// database.
+    #[arg(long, value_name = "DIR", env = "PLAIT_BACKUPS")]
+    backups: Option<PathBuf>,
+
+    /// Configuration file of the server.
+    #[arg(long, value_name = "FILE", env = "PLAIT_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// What is missing of the command line.
+#[derive(Debug, Error)]
+pub(super) enum PlaceError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("no database is named")]
+    Database,
+    #[error("no folder of backups is named")]
+    Backups,
+}
+
+impl Place {
+    fn settings(&self) -> Result<Settings, PlaceError> {
+        Ok(Settings::load(self.config.as_deref())?)
+    }
+
+    fn database(&self) -> Result<PathBuf, PlaceError> {
+        let db = self.db.clone().map_or_else(|| Ok(self.settings()?.db), |db| Ok(Some(db)));
+        db.and_then(|db: Option<PathBuf>| db.ok_or(PlaceError::Database))
+    }
+
+    /// The folder that is meant.
+    pub(super) fn backups(&self) -> Result<Backups, PlaceError> {
+        if let Some(dir) = &self.backups {
+            return Ok(Backups::new(dir));
+        }
+        let settings = self.settings()?;
+        let beside = || Some(Backups::default_dir(self.db.as_deref().or(settings.db.as_deref())?));
+        let dir = settings.config.backup.directory.clone().or_else(beside);
+        Ok(Backups::new(&dir.ok_or(PlaceError::Backups)?))
+    }
+
+    fn keep(&self, keep: Option<usize>) -> Result<Option<usize>, PlaceError> {
+        keep.map_or_else(|| Ok(self.settings()?.config.backup.keep), |keep| Ok(Some(keep)))
+    }
+}
+
+/// Reports what is missing of the command line.
+pub(super) fn refuse(error: &PlaceError) -> ExitCode {
+    match error {
+        PlaceError::File(error) => config::refuse(error),
+        PlaceError::Database | PlaceError::Backups => {
+            fail(error, "Name it, as in --db DIR, --backups DIR or --config FILE.")
+        }
+    }
+}
+
+impl Args {
+    /// Runs the command.
+    pub(super) fn run(self) -> ExitCode {
+        let result = match &self.action {
+            Action::Make { place, pact, keep } => make(place, *pact, *keep),
+            Action::Check { id, place, verify } => place.backups().map(|backups| {
+                find(&backups, id).map_or_else(|code| code, |id| check(&backups, &id, *verify))
+            }),
+            Action::List { place, json } => place.backups().map(|backups| list(&backups, *json)),
+        };
+        result.unwrap_or_else(|error| refuse(&error))
+    }
+}
+
+fn make(place: &Place, pact: bool, keep: Option<usize>) -> Result<ExitCode, PlaceError> {
+    let (db, backups) = (place.database()?, place.backups()?);
+    let request = Request { pact, keep: place.keep(keep)? };
+    let stop = interrupt::flag();
+    if !Engine::exists(&db) {
+        // Before a folder is made for what cannot be.
+        let error = OpenError::from(StoreError::Missing { dir: db });
+        return Ok(fail(&error, open_advice(&error)));
+    }
+    let job = match backups.begin() {
+        Ok(Begun::Started(job)) => job,
+        Ok(Begun::Running(id)) => {
+            eprintln!(
+                "another backup is being made; plait backup check {id} tells when it is done"
+            );
+            return Ok(print(&id.to_string(), ExitCode::FAILURE));
+        }
+        Err(error) => return Ok(fail(&error, advice(&error))),
+    };
+    Ok(run(job, db, request, stop))
+}
+
+fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
+    let (id, begin) = (job.id().clone(), Instant::now());
+    match job.run(&Origin::There(db), request, stop) {
+        Ok(contents) => {
+            let Contents { blocks, cut_height, files, .. } = &contents;
+            eprintln!(
+                "backup of {blocks} headers, cut height {cut_height}, in {} files of {} bytes, done \
+                 in {:.2} s",
+                files.len(),
+                contents.bytes(),
+                begin.elapsed().as_secs_f64(),
+            );
+            print(&id.to_string(), ExitCode::SUCCESS)
+        }
+        Err(BackupError::Stopped) => {
+            eprintln!("stopped by a signal; backup {id} has failed");
+            interrupt::exit_code()
+        }
+        Err(error) => fail(&error, advice(&error)),
+    }
+}
+
+/// The backup that `text` names, or the exit status if there is none.
+pub(super) fn find(backups: &Backups, text: &str) -> Result<BackupId, ExitCode> {
+    if text == "latest" {
+        let listed = backups.list().map_err(|error| fail(&error, advice(&error)))?;
+        let done = listed.into_iter().rev().find(|listed| listed.status == Status::Done);
+        return done.map(|listed| listed.id).ok_or_else(|| {
+            eprintln!(
+                "error: no backup in {} is done\nMake one: plait backup make --db DIR",
+                backups.dir().display()
+            );
+            ExitCode::from(EXIT_USAGE)
+        });
+    }
+    text.parse().map_err(|error| fail(&error, "plait backup list prints all names."))
+}
+
+fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
+    match backups.status(id) {
+        Err(error) => return fail(&error, advice(&error)),
+        Ok(None) => {
+            let error = BackupError::Unknown { id: id.clone(), dir: backups.dir().to_owned() };
+            return fail(&error, advice(&error));
+        }
+        Ok(Some(Status::Done)) if verify => {}
+        Ok(Some(status)) => {
+            let code = ExitCode::from(u8::from(status != Status::Done));
+            return print(status.name(), code);
+        }
+    }
+    let (stop, mut found) = (interrupt::flag(), Found::new());
+    let result = backup::verify(backups, id, stop, now(), &mut |event| found.tell(event));
+    found.finish();
+    match result {
+        Ok((contents, report)) => {
+            found.conclude(&report);
+            eprintln!("{} files of {} bytes are right", contents.files.len(), contents.bytes());
+            print(Status::Done.name(), ExitCode::SUCCESS)
+        }
+        Err(BackupError::Stopped) => interrupt::exit_code(),
+        Err(error) => {
+            let _ = fail(&error, advice(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list(backups: &Backups, json: bool) -> ExitCode {
+    let listed = match backups.list() {
+        Ok(listed) => listed,
+        Err(error) => return fail(&error, advice(&error)),
+    };
+    let mut lines: Vec<String> = Vec::new();
+    if !json {
+        lines.push(format!(
+            "{:<18} {:<18} {:>12} {:>12} {:>15} {:>15}",
+            "name", "status", "headers", "cut height", "bytes", "of its own"
+        ));
+    }
+    lines.extend(listed.iter().map(|listed| if json { object(listed) } else { row(listed) }));
+    print(&lines.join("\n"), ExitCode::SUCCESS)
+}
+
+fn row(listed: &Listed) -> String {
+    let Listed { id, status, contents, own_bytes, cause } = listed;
+    let number = |of: fn(&Contents) -> u64| {
+        contents.as_ref().map_or_else(|| "-".to_owned(), |contents| of(contents).to_string())
+    };
+    let [blocks, height, bytes] =
+        [number(|c| c.blocks), number(|c| c.cut_height), number(Contents::bytes)];
+    let cause = cause.as_ref().map_or_else(String::new, |cause| format!(" {cause}"));
+    format!(
+        "{:<18} {:<18} {blocks:>12} {height:>12} {bytes:>15} {own_bytes:>15}{cause}",
+        id.as_str(),
+        status.name()
+    )
+}
+
+fn object(listed: &Listed) -> String {
+    let Listed { id, status, contents, own_bytes, cause } = listed;
+    let contents = contents.as_ref().map(|contents| {
+        json!({
+            "network": contents.network,
+            "blocks": contents.blocks,
+            "cutHeight": contents.cut_height,
+            "cutId": contents.cut_id,
+            "files": contents.files.len(),
+            "bytes": contents.bytes(),
+        })
+    });
+    json!({
+        "id": id.as_str(),
+        "status": status.name(),
+        "contents": contents,
+        "ownBytes": own_bytes,
+        "cause": cause,
+    })
+    .to_string()
+}
+
+/// Prints what was asked for; who does not read on has seen enough.
+fn print(text: &str, code: ExitCode) -> ExitCode {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(&error, "Standard output cannot be written.")
+        }
+        _ => code,
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected 1 or more".to_owned())
+}
+
+/// What to do about a backup that cannot be made, read or restored.
+pub(super) fn advice(error: &BackupError) -> &'static str {
+    match error {
+        BackupError::Io { .. } => {
+            "Check that the folder can be read and written by this user and that there is space."
+        }
+        BackupError::Open(error) => open_advice(error),
+        BackupError::Query(_) => "It cannot be read: check it with plait verify --db DIR",
+        BackupError::Space { .. } => {
+            "Make room, or name a folder on another partition: --backups DIR, --to DIR."
+        }
+        BackupError::Differs { .. } => {
+            "The database may be damaged: check it with plait verify --db DIR, then try again."
+        }
+        BackupError::PactMissing { .. } => {
+            "Leave --pact out if there is no Pact, or put its databases where they are expected."
+        }
+        BackupError::Pact { .. } => {
+            "Check that this user may read it and that no other process has locked it for good."
+        }
+        BackupError::PactDamaged { .. } => "Repair it with sqlite3, or restore it from a backup.",
+        BackupError::Unknown { .. } => "plait backup list prints all names.",
+        BackupError::Unfinished { .. } => "Choose another one: plait backup list prints all.",
+        BackupError::Damaged { .. } | BackupError::Unsound { .. } => {
+            "This backup is of no use any more: choose another one, and check the disk."
+        }
+        BackupError::Occupied { .. } => "Name a folder that is empty or not there yet.",
+        BackupError::Restoring(_) => "Wait until it has ended.",
+        BackupError::Other { .. } => "Go on with that one, or delete the folder.",
+        BackupError::Stopped => "Run the same command again.",
+    }
+}
