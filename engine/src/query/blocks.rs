@@ -58,7 +58,20 @@ impl<'a> Blocks<'a> {
                 Ok(Some(Place::Trunk(height)))
             }
             Some((on, _)) if on == chain => Err(StoreError::lost(hash)),
-            Some(_) | None => Ok(None),
+            Some(_) => Ok(None),
+            None => self.moved_place(hash),
+        }
+    }
+
+    /// Where a block is whose row in the index was moved since: what that says now is of a later
+    /// moment, so it counts only if it is so at this one, too.
+    fn moved_place(&self, hash: &BlockHash) -> Result<Option<Place>, StoreError> {
+        match self.snapshot.moved_place(hash)? {
+            Some((on, height)) if on == self.chain && self.is_sealed(height) => {
+                let place = Place::Trunk(height);
+                Ok((self.rank(place)?.hash == *hash).then_some(place))
+            }
+            _ => Ok(None),
         }
     }
 

@@ -38,9 +38,8 @@ impl Reader {
         &self.shared.store
     }
 
-    /// Shows a new tree to views that are made from now on. It must be of what is on disk now.
-    pub(crate) fn publish(&self, tree: Tree) {
-        let snapshot = self.shared.store.snapshot();
+    /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has.
+    pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot) {
         self.shared.state.store(Arc::new(State { tree, snapshot }));
     }
 

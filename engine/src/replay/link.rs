@@ -142,6 +142,7 @@ impl Replay<'_> {
         }
         self.writer.sync()?;
         self.writer.flush()?;
+        self.show_now();
         Ok(self.summary)
     }
 

@@ -56,6 +56,8 @@ pub struct Replay<'a> {
     /// How many that will be the next time.
     patience_next: u32,
     committed: Instant,
+    /// How often views are to see what is stored, and when they last did.
+    shows: Option<(Duration, Instant)>,
     /// Inputs that have a mark.
     marked: Vec<[u8; 32]>,
 }
@@ -112,6 +114,7 @@ impl<'a> Replay<'a> {
             patience: PATIENCE,
             patience_next: PATIENCE,
             committed: Instant::now(),
+            shows: None,
             marked: Vec::new(),
         }
     }
@@ -127,6 +130,12 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn committing(self, blocks: usize) -> Self {
         Self { commit_blocks: blocks, ..self }
+    }
+
+    /// The same, which shows to views what is stored, that often and at the end of every input.
+    #[must_use]
+    pub fn showing(self, every: Duration) -> Self {
+        Self { shows: Some((every, Instant::now())), ..self }
     }
 
     /// Reads `source` to its end, or to its first bad record, and tells `observer`.
@@ -153,7 +162,26 @@ impl<'a> Replay<'a> {
         // lost, so that a mark could say too much.
         let mark = result.as_ref().ok().and_then(|()| self.mark(&input));
         let kept = self.keep(mark);
+        self.show_now();
         result.and(kept).map(|()| self.summary)
+    }
+
+    /// Shows what is stored; nothing is taken in order now.
+    pub(super) fn show_now(&self) {
+        if self.shows.is_some() {
+            self.writer.publish();
+        }
+    }
+
+    /// Shows what is stored, if it is time to.
+    fn show_sometimes(&mut self) -> Result<(), ReplayError> {
+        if let Some((every, shown)) = &mut self.shows
+            && shown.elapsed() >= *every
+        {
+            self.writer.show()?;
+            *shown = Instant::now();
+        }
+        Ok(())
     }
 
     /// What came of the records so far.
@@ -203,6 +231,7 @@ impl<'a> Replay<'a> {
                     // An input that is slower than this is as well taken one by one.
                     self.patience = self.patience.max(PATIENCE);
                     self.commit_sometimes(input)?;
+                    self.show_sometimes()?;
                 }
                 Next::Chunk(chunk) => {
                     let at = chunk.chunk().end();
@@ -213,6 +242,7 @@ impl<'a> Replay<'a> {
                     input.at = at;
                     self.commit_sometimes(input)?;
                     self.try_order()?;
+                    self.show_sometimes()?;
                     observer(Event::Progress(self.progress(at.position.get(), input.size)));
                 }
             }

@@ -96,9 +96,7 @@ impl Snapshot {
         let Some(value) = self.get(Column::Heights, hash.as_bytes())? else {
             return self.unindexed_place(hash);
         };
-        let place = HeightValue::read_from_bytes(&value)
-            .map_err(|_| StoreError::damaged(Column::Heights, hash.as_bytes()))?;
-        Ok(Some((place.chain(), place.height())))
+        place_in(hash, &value).map(Some)
     }
 
     /// The same of a block that is in `unindexed`: of many entries each is looked at.
@@ -110,6 +108,24 @@ impl Snapshot {
             return Ok(None);
         }
         find_unindexed(self.iterator(Column::Unindexed, self.options()), hash)
+    }
+
+    /// What [`Snapshot::place`] does not find any more because it was moved to `heights` since, and
+    /// its files are gone: where the block is now, which may be of a later moment than this one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::place`].
+    pub fn moved_place(
+        &self,
+        hash: &BlockHash,
+    ) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
+        if self.indexed || !self.store().is_indexed() {
+            return Ok(None);
+        }
+        let column = self.store().column(Column::Heights);
+        let value = self.store().db.get_pinned_cf_opt(column, hash.as_bytes(), &self.options())?;
+        value.map(|value| place_in(hash, &value)).transpose()
     }
 
     /// The header of a block that is in `loose`.
@@ -266,6 +282,13 @@ fn lend(
         iterator.next();
     }
     Ok(iterator.status()?)
+}
+
+/// What the value of a row of `heights` says.
+fn place_in(hash: &BlockHash, value: &[u8]) -> Result<(ChainId, BlockHeight), StoreError> {
+    let place = HeightValue::read_from_bytes(value)
+        .map_err(|_| StoreError::damaged(Column::Heights, hash.as_bytes()))?;
+    Ok((place.chain(), place.height()))
 }
 
 /// The header in `value`, if it is the one that its key says.

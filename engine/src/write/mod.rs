@@ -92,14 +92,7 @@ impl Writer {
         let Some(mut bulk) = self.bulk.take() else { return Ok(0) };
         let committed = bulk.commit(mark, false).and_then(|earlier| Ok(earlier + bulk.finish()?));
         drop(bulk);
-        self.snapshot = self.store().snapshot();
-        let mut forests = Vec::new();
-        for (chain, earlier) in self.tree.iter() {
-            let mut forest = load(&self.snapshot, chain)?;
-            forest.follow(earlier);
-            forests.push(forest);
-        }
-        self.tree = Tree::new(forests);
+        self.reload()?;
         committed
     }
 
@@ -305,7 +298,38 @@ impl Writer {
     ///
     /// The next commit copies the forests that the published tree shares.
     pub fn publish(&self) {
-        self.reader.publish(self.tree.clone());
+        self.reader.publish(self.tree.clone(), self.snapshot.clone());
+    }
+
+    /// The same as [`Writer::publish`], also while blocks are taken in order, of which it shows what
+    /// is committed.
+    ///
+    /// # Cost
+    ///
+    /// In order, one scan of what is not sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn show(&mut self) -> Result<(), WriteError> {
+        if self.bulk.is_some() {
+            self.reload()?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes snapshot and tree from the disk.
+    fn reload(&mut self) -> Result<(), WriteError> {
+        self.snapshot = self.store().snapshot();
+        let mut forests = Vec::new();
+        for (chain, earlier) in self.tree.iter() {
+            let mut forest = load(&self.snapshot, chain)?;
+            forest.follow(earlier);
+            forests.push(forest);
+        }
+        self.tree = Tree::new(forests);
+        Ok(())
     }
 
     fn store(&self) -> &Arc<Store> {

@@ -11,6 +11,7 @@ mod generate;
 mod info;
 mod interrupt;
 mod level;
+mod loading;
 mod logs;
 mod progress;
 mod replay;

@@ -43,6 +43,11 @@ impl Display {
         })
     }
 
+    /// In the log, wherever that goes.
+    pub(super) fn log() -> Self {
+        Self::to(To::Log)
+    }
+
     /// The same for machines.
     pub(super) fn objects() -> Self {
         Self::to(To::Machine)

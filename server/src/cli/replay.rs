@@ -2,13 +2,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::replay::source::{self, Format, Source};
 use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
-use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Writer};
+use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Reader, Writer};
 use serde_json::{Value, json};
 
 use super::level::VerifyLevel;
@@ -37,6 +38,25 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
     db: PathBuf,
 
+    #[command(flatten)]
+    how: How,
+
+    /// Blocks that are committed at once while they come in order.
+    #[arg(long, value_name = "BLOCKS", hide = true)]
+    commit: Option<usize>,
+
+    /// Print progress and summary on standard output, one JSON object a line.
+    #[arg(long)]
+    json: bool,
+
+    /// Files, a folder of a chainweb-node's database or of an archive, or - for standard input.
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+}
+
+/// What inputs are, and what of them is stored.
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct How {
     /// Network of the headers [default: that of the database, or mainnet01].
     #[arg(long, value_name = "NAME", value_parser = parse_network)]
     network: Option<ChainwebVersion>,
@@ -60,18 +80,6 @@ pub(super) struct Args {
     /// Skip records that are wrong, and count them.
     #[arg(long)]
     keep_going: bool,
-
-    /// Blocks that are committed at once while they come in order.
-    #[arg(long, value_name = "BLOCKS", hide = true)]
-    commit: Option<usize>,
-
-    /// Print progress and summary on standard output, one JSON object a line.
-    #[arg(long)]
-    json: bool,
-
-    /// Files, a folder of a chainweb-node's database or of an archive, or - for standard input.
-    #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,57 +120,38 @@ impl Args {
     }
 
     fn replay(&self, stop: &AtomicBool) -> Result<Summary, Failed> {
-        // Where there is no database, one is made only for an input that can be read.
-        let mut opened = match self.inputs.first() {
-            Some(input) if !Engine::exists(&self.db) => {
-                let version = self.network.unwrap_or(ChainwebVersion::Mainnet01);
-                Some(self.open(input, version).map_err(Failed::Replay)?)
-            }
-            _ => None,
-        };
-        let mut writer = self.writer()?;
-        let level = Level::from(self.verify);
-        let verifier = Verifier::new(writer.version(), level, now());
-        let version = writer.version();
-        let mut replay =
-            Replay::new(&mut writer, verifier, self.admission(), self.keep_going, stop);
-        if let Some(blocks) = self.commit {
-            replay = replay.committing(blocks);
-        }
+        let first = self.how.open_first(&self.db, &self.inputs).map_err(Failed::Replay)?;
+        let (mut writer, _) = self.how.open_database(&self.db).map_err(Failed::Open)?;
         let mut display = if self.json { Display::objects() } else { Display::new() };
-        let mut result = Ok(());
-        for input in &self.inputs {
-            let source = opened.take().map_or_else(|| self.open(input, version), Ok);
-            result = source.and_then(|source| run(input, source, &mut replay, &mut display));
-            let summary = replay.summary();
-            if result.is_err() || summary.stopped || summary.rejected > 0 && !self.keep_going {
-                break;
-            }
-        }
-        if result.is_ok() && !replay.summary().stopped {
-            result = finish(&mut replay, &mut display);
-        }
-        let (summary, rejected_by) = (replay.summary(), replay.rejected_by().clone());
-        let report =
-            Report { summary, rejected_by, orphans: writer.orphan_count(), level: level.name() };
-        display.finish();
-        if !display.summary(|| report.object(&display)) {
-            report.print(&display);
-        }
-        result.map(|()| summary).map_err(Failed::Replay)
+        let work =
+            Work { how: &self.how, inputs: &self.inputs, commit: self.commit, show_every: None };
+        work.run(&mut writer, first, stop, &mut display).map_err(Failed::Replay)
+    }
+}
+
+impl How {
+    /// Opens the first input, where there is no database: one is made only for what can be read.
+    pub(super) fn open_first(
+        &self,
+        db: &Path,
+        inputs: &[PathBuf],
+    ) -> Result<Option<Box<dyn Source>>, ReplayError> {
+        let Some(input) = inputs.first().filter(|_| !Engine::exists(db)) else { return Ok(None) };
+        let version = self.network.unwrap_or(ChainwebVersion::Mainnet01);
+        self.open(input, version).map(Some)
     }
 
     fn open(&self, input: &Path, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
         source::open(input, self.format.map(Format::from), version, self.keep_going)
     }
 
-    fn writer(&self) -> Result<Writer, Failed> {
+    /// Opens the database in `db`, or makes it.
+    pub(super) fn open_database(&self, db: &Path) -> Result<(Writer, Reader), OpenError> {
         let history = match self.admission() {
             Admission::Genesis => History::Full,
             Admission::Roots(_) | Admission::Any => History::Partial,
         };
-        let opened = Engine::open_or_create(&self.db, self.network, history);
-        Ok(opened.map_err(Failed::Open)?.0)
+        Engine::open_or_create(db, self.network, history)
     }
 
     fn admission(&self) -> Admission {
@@ -171,6 +160,59 @@ impl Args {
             (false, []) => Admission::Genesis,
             (false, roots) => Admission::Roots(roots.iter().copied().collect::<HashSet<_>>()),
         }
+    }
+}
+
+/// Inputs to replay, one after the other.
+pub(super) struct Work<'a> {
+    pub(super) how: &'a How,
+    pub(super) inputs: &'a [PathBuf],
+    /// Blocks of a commit.
+    pub(super) commit: Option<usize>,
+    /// How often those who read are to see what is stored.
+    pub(super) show_every: Option<Duration>,
+}
+
+impl Work<'_> {
+    /// Replays all of it with `writer`, the `first` input if that is open already, and reports what
+    /// came of it.
+    pub(super) fn run(
+        &self,
+        writer: &mut Writer,
+        mut first: Option<Box<dyn Source>>,
+        stop: &AtomicBool,
+        display: &mut Display,
+    ) -> Result<Summary, ReplayError> {
+        let Self { how, inputs, commit, show_every } = self;
+        let (level, version) = (Level::from(how.verify), writer.version());
+        let verifier = Verifier::new(version, level, now());
+        let mut replay = Replay::new(writer, verifier, how.admission(), how.keep_going, stop);
+        if let Some(blocks) = commit {
+            replay = replay.committing(*blocks);
+        }
+        if let Some(every) = show_every {
+            replay = replay.showing(*every);
+        }
+        let mut result = Ok(());
+        for input in *inputs {
+            let source = first.take().map_or_else(|| how.open(input, version), Ok);
+            result = source.and_then(|source| run(input, source, &mut replay, display));
+            let summary = replay.summary();
+            if result.is_err() || summary.stopped || summary.rejected > 0 && !how.keep_going {
+                break;
+            }
+        }
+        if result.is_ok() && !replay.summary().stopped {
+            result = finish(&mut replay, display);
+        }
+        let (summary, rejected_by) = (replay.summary(), replay.rejected_by().clone());
+        let report =
+            Report { summary, rejected_by, orphans: writer.orphan_count(), level: level.name() };
+        display.finish();
+        if !display.summary(|| report.object(display)) {
+            report.print(display);
+        }
+        result.map(|()| summary)
     }
 }
 
@@ -275,7 +317,8 @@ impl Report {
     }
 }
 
-fn replay_advice(error: &ReplayError) -> &'static str {
+/// What to do about a replay that ended early.
+pub(super) fn replay_advice(error: &ReplayError) -> &'static str {
     match error {
         ReplayError::Io { .. } => "Check that the input is there and can be read.",
         ReplayError::Empty { .. } => "Nothing was stored.",

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::loading::Inputs;
 use super::settings::{Flags, LogFlags, Settings};
 use super::{config, fail, logs, open_advice};
 
@@ -38,6 +39,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     flags: Flags,
+
+    #[command(flatten)]
+    inputs: Inputs,
 }
 
 /// What opening a database gives.
@@ -52,6 +56,13 @@ impl Args {
         };
         logs::init(&settings);
         settings.config.archive_only = settings.db.is_none();
+        let ready = match &settings.db {
+            Some(db) => match self.inputs.prepare(db) {
+                Ok(ready) => ready,
+                Err(code) => return code,
+            },
+            None => None,
+        };
         let (_empty, opened) = match (&settings.db, &settings.config.archive) {
             (Some(db), _) => (None, Engine::open_with(db, settings.caches)),
             (None, Some(archive)) => match empty(archive) {
@@ -60,7 +71,7 @@ impl Args {
             },
             (None, None) => return fail(&Nothing, "Name a database: plait serve --db DIR"),
         };
-        let (_writer, reader) = match opened {
+        let (writer, reader) = match opened {
             Ok(opened) => opened,
             Err(error) => return fail(&error, open_advice(&error)),
         };
@@ -76,7 +87,20 @@ impl Args {
                 return fail(&error, "The system refuses threads or files to this process.");
             }
         };
+        let (mut loading, mut idle) = (None, None);
+        match ready {
+            Some(ready) => match ready.begin(writer) {
+                Ok(begun) => loading = Some(begun),
+                Err(error) => return fail(&error, "The system refuses threads to this process."),
+            },
+            // It writes nothing, and keeps others from writing.
+            None => idle = Some(writer),
+        }
         let status = runtime.block_on(serve(reader, settings));
+        if let Some(loading) = loading {
+            loading.end();
+        }
+        drop(idle);
         // A read that is under way after the last deadline is not waited for.
         runtime.shutdown_background();
         status
