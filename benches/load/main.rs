@@ -11,6 +11,7 @@
     reason = "a bench that goes wrong ends the run"
 )]
 
+mod backup;
 mod latency;
 mod memory;
 mod pages;
@@ -36,11 +37,12 @@ struct Bench {
 type Measure = fn(&mut Bench);
 
 /// The parts, memory first: the server holds nothing of what was measured before then.
-const PARTS: [(&str, Measure); 4] = [
+const PARTS: [(&str, Measure); 5] = [
     ("memory", memory::measure),
     ("pages", pages::measure),
     ("streams", streams::measure),
     ("latency", latency::measure),
+    ("backup", backup::measure),
 ];
 
 fn main() {

@@ -14,6 +14,7 @@ mod cut_vectors;
 mod difficulty;
 mod full;
 mod http_archive;
+mod http_backup;
 mod http_branch;
 mod http_data;
 mod http_documents;

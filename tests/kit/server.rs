@@ -122,7 +122,13 @@ impl Server {
         Self::with(&["--archive", utf8(archive)])
     }
 
-    fn with(flags: &[&str]) -> Self {
+    /// Serves what `flags` say.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not listen.
+    #[must_use]
+    pub fn with(flags: &[&str]) -> Self {
         let mut command = plait(["serve", "--listen", "127.0.0.1:0"]);
         command.args(flags).stdout(Stdio::null());
         let mut child = command.spawn().expect("plait runs");

@@ -55,6 +55,16 @@ impl Reader {
         self.shared.store.dir()
     }
 
+    /// RocksDB's checkpoint of the database, in a new folder: nothing is compared, and not all of it
+    /// is durable, as of a [backup](crate::backup).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn checkpoint(&self, to: &std::path::Path) -> Result<(), StoreError> {
+        self.shared.store.checkpoint(to)
+    }
+
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> crate::store::Meta {
