@@ -25,6 +25,7 @@ mod own;
 mod pending;
 mod runs;
 mod snapshot;
+mod sweep;
 
 pub use batch::{Batch, Sealed};
 pub use columns::Column;
@@ -34,8 +35,10 @@ pub use key::{HeightValue, IndexEntry, LooseKey, PendingKey, TrunkKey, Unindexed
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
+pub(crate) use runs::is_run;
 pub use runs::{RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
+pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
