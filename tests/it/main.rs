@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_damage;
+mod audit;
 mod branches;
 mod cli;
 mod cut;
