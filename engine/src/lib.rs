@@ -27,6 +27,9 @@ pub mod tree;
 
 pub mod query;
 
+#[cfg(feature = "store")]
+pub mod walk;
+
 // Below `replay`, which reads archives as it reads any other input.
 #[cfg(feature = "store")]
 pub mod archive;

@@ -91,8 +91,7 @@ fn the_documented_lines_enable_them() {
     let dir = folder();
     let backups = dir.path().join("backups");
     let file = dir.path().join("plait.yaml");
-    let lines =
-        format!("backup:\n  api:\n    enabled: true\n  directory: {}\n", utf8(&backups));
+    let lines = format!("backup:\n  api:\n    enabled: true\n  directory: {}\n", utf8(&backups));
     std::fs::write(&file, lines).unwrap();
     let server = Server::start(&database, &["--config", utf8(&file)]);
     let id = make(&server, "/make-backup");

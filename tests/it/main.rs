@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_damage;
+mod audit;
 mod backup;
 mod backup_pact;
 mod backup_restore;

@@ -57,7 +57,7 @@ impl NodeDb {
 }
 
 /// The bytes of a number, most significant first.
-fn big_endian(number: u64) -> [u8; 8] {
+pub(crate) fn big_endian(number: u64) -> [u8; 8] {
     std::array::from_fn(|i| u8::try_from(number >> (56 - 8 * i) & 0xFF).unwrap())
 }
 
@@ -112,4 +112,11 @@ pub(crate) fn only_some_columns(dir: &Path, names: &[&str]) {
     options.create_missing_column_families(true);
     std::fs::create_dir_all(Store::path(dir)).unwrap();
     drop(DB::open_cf(&options, Store::path(dir), names).unwrap());
+}
+
+/// Removes a row of a column family of the database in `dir`.
+pub(crate) fn delete_row(dir: &Path, column: &str, key: &[u8]) {
+    let names = Column::ALL.map(Column::name);
+    let db = DB::open_cf(&Options::default(), Store::path(dir), names).unwrap();
+    db.delete_cf(db.cf_handle(column).unwrap(), key).unwrap();
 }

@@ -2,19 +2,19 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::HashMap;
 use rayon::prelude::*;
 
 use super::inspect::inspect;
 use super::target::MARK;
-use super::{ArchiveError, Damage, Entry, MANIFEST, Manifest, Place, Reader, Records};
-use crate::header::{DEGREE, Header, HeaderRef, LEN};
+use super::{ArchiveError, Damage, Entry, MANIFEST, Manifest, Place, Reader};
+use crate::header::HeaderRef;
 use crate::store::History;
-use crate::types::{BlockHash, BlockHeight, ChainId};
-use crate::verify::{Adjacents, Failures, Level, Parent, Verified, Verifier};
+use crate::types::{BlockHeight, ChainId};
+use crate::verify::{Failures, Verifier};
+use crate::walk::{Rules, Source, Window, walk};
 
-/// Records that are verified together.
-const CHUNK_RECORDS: usize = 8192;
+/// Records that are verified together: 5 MB.
+const WINDOW_RECORDS: usize = 16 << 10;
 
 /// Files that are checked between two looks at whether to stop, on all cores.
 const CHUNK_FILES: usize = 16;
@@ -112,10 +112,10 @@ pub fn check(
         observer(Event::Progress(report));
     }
     let verifier = verifier(&manifest);
-    let reader = Reader::checked(dir, manifest, sound);
-    let mut blocks = Blocks { reader, verifier: &verifier, holes, below: Vec::new(), report };
-    blocks.run(stop, observer)?;
-    Ok(blocks.report)
+    let mut reader = Reader::checked(dir, manifest.clone(), sound);
+    let lacks = Lacks { manifest: &manifest, holes };
+    check_blocks(&mut reader, &lacks, &verifier, &mut report, stop, observer)?;
+    Ok(report)
 }
 
 fn tell_unlisted(
@@ -135,135 +135,65 @@ fn tell_unlisted(
     Ok(())
 }
 
-/// The blocks of the sound files.
-struct Blocks<'a> {
-    reader: Reader,
-    verifier: &'a Verifier,
+/// The records of the sound files, some at a time.
+struct Records<'a>(&'a mut Reader);
+
+impl Source for Records<'_> {
+    /// Where each record stands.
+    type Note = Vec<Place>;
+    type Error = ArchiveError;
+
+    fn next_window(&mut self) -> Result<Option<Window<Vec<Place>>>, ArchiveError> {
+        let records = self.0.next_records(WINDOW_RECORDS)?;
+        Ok(records.map(|records| Window::new(records.bytes, records.places)))
+    }
+}
+
+/// What blocks of an archive may lack.
+struct Lacks<'a> {
+    manifest: &'a Manifest,
     /// Chain and range of damaged files.
     holes: HashSet<(ChainId, BlockHeight)>,
-    /// The blocks of the last heights that were verified.
-    below: Vec<Header>,
-    report: Report,
 }
 
-/// Why the blocks below a block are not there.
-enum Absent {
-    /// They must be.
-    Wrong,
-    /// The history begins here, or a damaged file has them.
-    Excused,
-}
-
-impl Blocks<'_> {
-    fn run(
-        &mut self,
-        stop: &AtomicBool,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), ArchiveError> {
-        while let Some(records) = self.reader.next_records(CHUNK_RECORDS)? {
-            if stop.load(Ordering::Relaxed) {
-                self.report.stopped = true;
-                break;
-            }
-            self.chunk(&records, observer);
-            observer(Event::Progress(self.report));
-        }
-        // A file that changed since it was checked.
-        for (name, damage) in self.reader.skipped() {
-            self.report.damaged += 1;
-            observer(Event::Damaged(name, &damage));
-        }
-        Ok(())
-    }
-
-    fn chunk(&mut self, records: &Records, observer: &mut dyn FnMut(Event<'_>)) {
-        let headers = records.bytes.chunks_exact(LEN).map(HeaderRef::parse);
-        // Files were checked: every record is a header.
-        let headers: Vec<HeaderRef<'_>> = headers.filter_map(Result::ok).collect();
-        let below = self.below.iter().map(Header::view);
-        let known: HashMap<BlockHash, HeaderRef<'_>> =
-            below.chain(headers.iter().copied()).map(|header| (header.hash(), header)).collect();
-        let verified: Vec<Result<Level, Failures>> =
-            headers.par_iter().map(|header| self.block(*header, &known)).collect();
-        for ((header, place), result) in headers.iter().zip(&records.places).zip(verified) {
-            self.report.height = header.height();
-            match result {
-                Ok(level) => {
-                    if let Some(count) = self.report.passed.get_mut(usize::from(level.code())) {
-                        *count += 1;
-                    }
-                }
-                Err(failures) => {
-                    self.report.broken += 1;
-                    observer(Event::Broken(self.place(*place), *header, &failures));
-                }
-            }
-        }
-        let Some(last) = headers.last().map(|header| header.height()) else { return };
-        let lowest = last.parent().unwrap_or(last);
-        let kept = known.values().filter(|header| header.height() >= lowest);
-        let kept: Vec<Header> = kept.copied().map(HeaderRef::to_owned).collect();
-        drop(known);
-        self.below = kept;
-    }
-
-    fn place(&self, place: Place) -> String {
-        self.reader.name(place)
-    }
-
-    /// Verifies a block against the blocks below it; the level that it reached.
-    fn block(
-        &self,
-        header: HeaderRef<'_>,
-        known: &HashMap<BlockHash, HeaderRef<'_>>,
-    ) -> Result<Level, Failures> {
-        let checked = self.verifier.check(header);
-        let parent = match known.get(&header.parent()) {
-            Some(parent) => Parent::Block(*parent),
-            None => match self.absent(header.chain(), header.height()) {
-                Absent::Wrong => Parent::Missing,
-                Absent::Excused => Parent::Admitted,
-            },
-        };
-        let mut blocks = [header; DEGREE];
-        let mut missing = None;
-        let genesis: [Option<Header>; DEGREE] = self.genesis(header);
-        for ((slot, genesis), (chain, hash)) in
-            blocks.iter_mut().zip(&genesis).zip(header.adjacents().iter())
-        {
-            match known.get(&hash).copied().or(genesis.as_ref().map(Header::view)) {
-                Some(block) => *slot = block,
-                None => missing = missing.or(Some((chain, hash))),
-            }
-        }
-        let adjacents = match missing {
-            None => Adjacents::Blocks(blocks),
-            Some((chain, hash)) => match self.absent(chain, header.height()) {
-                Absent::Wrong => Adjacents::Missing(chain, hash),
-                Absent::Excused => Adjacents::Admitted,
-            },
-        };
-        self.verifier.conclude(checked, parent, adjacents).map(Verified::level)
-    }
-
-    /// The genesis blocks among the adjacent parents: a partial history need not hold them.
-    fn genesis(&self, header: HeaderRef<'_>) -> [Option<Header>; DEGREE] {
-        let mut adjacents = header.adjacents().iter();
-        [(); DEGREE].map(|()| {
-            let (chain, hash) = adjacents.next()?;
-            self.verifier.genesis_block(chain, hash)
-        })
-    }
-
-    /// Why a block of `chain` right below `height` is not there.
-    fn absent(&self, chain: ChainId, height: BlockHeight) -> Absent {
-        let manifest = self.reader.manifest();
-        let range = height.parent().map(|below| (chain, manifest.heights.start(below)));
+impl Rules<Vec<Place>> for Lacks<'_> {
+    /// Whether the history begins here, or a damaged file has what is right below.
+    fn may_lack(&self, window: &Window<Vec<Place>>, number: usize, chain: ChainId) -> bool {
+        let below = window.header(number).and_then(|header| header.height().parent());
+        let range = below.map(|below| (chain, self.manifest.heights.start(below)));
         let is_lost = range.is_some_and(|range| self.holes.contains(&range));
-        if is_lost || manifest.history == History::Partial {
-            Absent::Excused
-        } else {
-            Absent::Wrong
-        }
+        is_lost || self.manifest.history == History::Partial
     }
+}
+
+fn check_blocks(
+    reader: &mut Reader,
+    lacks: &Lacks<'_>,
+    verifier: &Verifier,
+    report: &mut Report,
+    stop: &AtomicBool,
+    observer: &mut dyn FnMut(Event<'_>),
+) -> Result<(), ArchiveError> {
+    let place = |place: &Place| place.name(lacks.manifest);
+    report.stopped = walk(&mut Records(reader), verifier, lacks, stop, &mut |window, outcome| {
+        for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
+            *sum += count;
+        }
+        report.broken += outcome.broken.len() as u64;
+        for (number, failures) in &outcome.broken {
+            let Some(header) = window.header(*number) else { continue };
+            let place = window.note.get(*number).map(place).unwrap_or_default();
+            observer(Event::Broken(place, header, failures));
+        }
+        // Records come by ascending height.
+        let last = window.records().len().checked_sub(1).and_then(|last| window.header(last));
+        report.height = last.map_or(report.height, HeaderRef::height);
+        observer(Event::Progress(*report));
+    })?;
+    // A file that changed since it was checked.
+    for (name, damage) in reader.skipped() {
+        report.damaged += 1;
+        observer(Event::Damaged(name, &damage));
+    }
+    Ok(())
 }

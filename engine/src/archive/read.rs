@@ -23,6 +23,14 @@ pub struct Place {
     pub record: u64,
 }
 
+impl Place {
+    /// The same in words.
+    pub(super) fn name(self, manifest: &Manifest) -> String {
+        let name = manifest.files.get(self.file).map(Entry::name).unwrap_or_default();
+        format!("{name}, record {}", self.record)
+    }
+}
+
 /// Some records of an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
@@ -131,8 +139,7 @@ impl Reader {
     /// A place in words: the name of the file, and the record.
     #[must_use]
     pub fn name(&self, place: Place) -> String {
-        let name = self.manifest.files.get(place.file).map(Entry::name).unwrap_or_default();
-        format!("{name}, record {}", place.record)
+        place.name(&self.manifest)
     }
 
     /// The files that were left out since this was last asked, and why.

@@ -1,24 +1,34 @@
 //! A whole database, verified again.
 //!
-//! Enters: what is stored. Leaves: every block that is not what it should be.
+//! Enters: what is stored. Leaves: every block that is not what it should be, and everything else
+//! that is not.
 //!
 //! - `I-1` A block is checked against blocks as they are stored, at the level that it is said to
 //!   have, or at a lower one if that is asked for.
+//! - `I-2` Every row of every column family is read once, its checksum checked. What cannot be read
+//!   is told of, and the rest is read.
+//! - `I-3` The hash index has exactly the blocks that are held, each where it is, or that is told of.
 
-use std::ops::ControlFlow;
+mod chain;
+mod flaw;
+mod index;
+mod parts;
+mod rest;
+mod rows;
+mod windows;
+
+pub use flaw::Flaw;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::HashMap;
-use rayon::prelude::*;
-
-use crate::header::{DEGREE, Header, HeaderRef};
+use crate::header::{Header, HeaderRef};
 use crate::query::{QueryError, Reader, View};
-use crate::store::From;
 use crate::types::{BlockHash, BlockHeight, ChainId};
-use crate::verify::{Adjacents, Checked, Failures, Level, Parent, Verified, Verifier};
-
-/// Heights that are read and verified together: some 10,000 blocks of twenty chains.
-const WINDOW: u64 = 512;
+use crate::verify::{Failures, Level, Verifier};
+use crate::walk::{Rules, Window, walk};
+use index::Index;
+use parts::Parts;
+use windows::{Note, Windows};
 
 /// What came of the blocks of a database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +37,8 @@ pub struct Report {
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,
+    /// What else is wrong.
+    pub flaws: u64,
     /// The height up to which every chain was verified.
     pub height: BlockHeight,
     /// Whether it was asked to stop before the end.
@@ -40,10 +52,10 @@ impl Report {
         self.passed.iter().sum::<u64>() + self.broken
     }
 
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong, as far as it was looked at: see [`Report::stopped`].
     #[must_use]
     pub const fn is_sound(&self) -> bool {
-        self.broken == 0
+        self.broken == 0 && self.flaws == 0
     }
 }
 
@@ -51,8 +63,7 @@ impl Report {
 pub struct Audit<'a> {
     view: View,
     verifier: &'a Verifier,
-    /// The blocks of this window and of the last one, where nearly all parents are.
-    recent: HashMap<BlockHash, Header>,
+    as_stored: bool,
     report: Report,
 }
 
@@ -63,156 +74,129 @@ pub enum Event<'a> {
     Progress(Report),
     /// A block is not what it should be.
     Broken(HeaderRef<'a>, &'a Failures),
+    /// Something else is not.
+    Flaw(&'a Flaw),
 }
 
 impl<'a> Audit<'a> {
     /// An audit of what `reader` has now, by the rules of `verifier`.
     #[must_use]
     pub fn new(reader: &Reader, verifier: &'a Verifier) -> Self {
-        let (view, recent) = (reader.view(), HashMap::new());
-        Self { view, verifier, recent, report: Report::default() }
+        Self { view: reader.view(), verifier, as_stored: false, report: Report::default() }
     }
 
-    /// Verifies every block, by ascending height, until `stop` is set.
+    /// The same, which asks no more of a block than was asked when it was stored.
+    #[must_use]
+    pub fn as_stored(self) -> Self {
+        Self { as_stored: true, ..self }
+    }
+
+    /// Verifies every block, by ascending height, and then the hash index, until `stop` is set.
+    ///
+    /// What cannot be read is passed over, a run of a chain or more, or the rest of a part of the hash
+    /// index; blocks are not reported for what they lack there.
+    ///
+    /// # Cost
+    ///
+    /// One pass over the files, mostly in their order; blocks are verified on all cores and read ahead
+    /// meanwhile. Memory: some windows of a thousand heights, and 2 bytes for each row of `heights`.
+    /// Where the hash index differs, all blocks are read again to say which.
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`] if the disk cannot be read or holds something else.
+    /// None at present: what cannot be read is a [`Flaw`].
     pub fn run(
         mut self,
         stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Report, QueryError> {
-        let mut next = self.lowest_from(BlockHeight::new(0))?;
-        while let Some(first) = next {
-            if stop.load(Ordering::Relaxed) {
-                self.report.stopped = true;
-                break;
-            }
-            let last = BlockHeight::new(first.get().saturating_add(WINDOW - 1));
-            let blocks = self.read(first, last)?;
-            self.window(&blocks, observer)?;
-            self.report.height = last;
-            observer(Event::Progress(self.report));
-            next = match last.child() {
-                Some(above) => self.lowest_from(above)?,
-                None => None,
-            };
+        let view = self.view.clone();
+        let mut flaws = Vec::new();
+        let numbers_end = rest::read(view.snapshot(), &mut flaws);
+        self.tell(&flaws, observer);
+        let held = self.blocks(stop, observer);
+        if !self.report.stopped {
+            self.index(&Index::new(view.snapshot(), numbers_end), held.as_ref(), stop, observer);
         }
         Ok(self.report)
     }
 
-    /// The lowest height from `from` on that has a block.
-    fn lowest_from(&self, from: BlockHeight) -> Result<Option<BlockHeight>, QueryError> {
-        let mut lowest: Option<BlockHeight> = None;
-        for chain in self.view.version().chain_ids() {
-            let max = lowest.unwrap_or(BlockHeight::new(u64::MAX));
-            let Some(of_chain) = self.view.blocks(chain) else { continue };
-            of_chain.visit(From::Height(from), max, |header| {
-                lowest = Some(header.height());
-                ControlFlow::Break(())
-            })?;
-        }
-        Ok(lowest)
+    /// Verifies all blocks; what is held, if all of it could be read.
+    fn blocks(&mut self, stop: &AtomicBool, observer: &mut dyn FnMut(Event<'_>)) -> Option<Parts> {
+        let view = self.view.clone();
+        let (mut windows, mut whole) = (Windows::new(view.snapshot()), true);
+        let rules = Lacks { view: &view, as_stored: self.as_stored };
+        let walked = walk(&mut windows, self.verifier, &rules, stop, &mut |window, outcome| {
+            self.tell(&window.note.flaws, observer);
+            whole &= window.note.holes.is_empty();
+            let report = &mut self.report;
+            for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
+                *sum += count;
+            }
+            for (number, failures) in &outcome.broken {
+                report.broken += 1;
+                if let Some(header) = window.header(*number) {
+                    observer(Event::Broken(header, failures));
+                }
+            }
+            report.height = window.note.last;
+            observer(Event::Progress(*report));
+        });
+        self.report.stopped = walked.unwrap_or_else(|never| match never {});
+        whole.then_some(windows.parts)
     }
 
-    /// The blocks of all chains from `first` to `last`, by ascending height.
-    fn read(&self, first: BlockHeight, last: BlockHeight) -> Result<Vec<Header>, QueryError> {
-        let mut blocks = Vec::new();
-        for chain in self.view.version().chain_ids() {
-            let Some(of_chain) = self.view.blocks(chain) else { continue };
-            of_chain.visit(From::Height(first), last, |header| {
-                blocks.push(header.to_owned());
-                ControlFlow::Continue(())
-            })?;
-        }
-        blocks.sort_by_key(|block| block.view().rank());
-        Ok(blocks)
-    }
-
-    fn window(
+    /// Reads the hash index and compares it with what is held.
+    fn index(
         &mut self,
-        blocks: &[Header],
+        index: &Index<'_>,
+        held: Option<&Parts>,
+        stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), QueryError> {
-        let verifier = self.verifier;
-        let checked: Vec<Checked<'_>> =
-            blocks.par_iter().map(|block| verifier.check(block.view())).collect();
-        let mut recent = HashMap::with_capacity(blocks.len());
-        recent.extend(blocks.iter().map(|block| (block.view().hash(), *block)));
-        let last = std::mem::take(&mut self.recent);
-        for checked in checked {
-            let header = checked.header();
-            let near = |hash| recent.get(&hash).or_else(|| last.get(&hash)).copied();
-            match self.block(checked, near)? {
-                Ok(level) => {
-                    if let Some(count) = self.report.passed.get_mut(usize::from(level.code())) {
-                        *count += 1;
-                    }
-                }
-                Err(failures) => {
-                    self.report.broken += 1;
-                    observer(Event::Broken(header, &failures));
-                }
-            }
+    ) {
+        let read = index.read(stop);
+        self.tell(&read.flaws, observer);
+        if let Err(error) = self.view.snapshot().read_filters() {
+            let place = "heights, its filters and their index".to_owned();
+            self.tell(&[Flaw::Unreadable { place, error }], observer);
         }
-        self.recent = recent;
-        Ok(())
+        // What is not known cannot be compared.
+        if let Some(held) = held.filter(|_| read.flaws.is_empty() && !stop.load(Ordering::Relaxed))
+        {
+            let differing: Vec<_> = held.differing(&read.parts).collect();
+            index.name(differing, stop, &mut |flaw| self.tell(&[flaw], observer));
+        }
+        self.report.stopped = stop.load(Ordering::Relaxed);
     }
 
-    /// Verifies a block against the blocks below it; the level that it reached.
-    fn block(
-        &self,
-        checked: Checked<'_>,
-        near: impl Fn(BlockHash) -> Option<Header>,
-    ) -> Result<Result<Level, Failures>, QueryError> {
-        let header = checked.header();
-        let claimed = self.view.verified_level(header)?;
-        let parent = self.find(header.parent(), &near)?;
-        let mut blocks = Vec::with_capacity(DEGREE);
-        let mut missing: Option<(ChainId, BlockHash)> = None;
-        for (chain, hash) in header.adjacents().iter() {
-            match self.find(hash, &near)?.or_else(|| self.verifier.genesis_block(chain, hash)) {
-                Some(block) => blocks.push(block),
-                None => missing = missing.or(Some((chain, hash))),
-            }
+    fn tell(&mut self, flaws: &[Flaw], observer: &mut dyn FnMut(Event<'_>)) {
+        for flaw in flaws {
+            self.report.flaws += 1;
+            observer(Event::Flaw(flaw));
         }
-        let below = match &parent {
-            Some(parent) => Parent::Block(parent.view()),
-            // What never claimed to be fully verified may lack what is below it.
-            None if claimed < Level::Full => Parent::Admitted,
-            None => Parent::Missing,
-        };
-        let adjacents = match (<[Header; DEGREE]>::try_from(blocks), missing) {
-            (Ok(blocks), _) => {
-                let blocks = blocks.each_ref().map(Header::view);
-                return Ok(self.conclude(checked, below, Adjacents::Blocks(blocks)));
-            }
-            (Err(_), Some((chain, hash))) if claimed == Level::Full => {
-                Adjacents::Missing(chain, hash)
-            }
-            (Err(_), _) => Adjacents::Admitted,
-        };
-        Ok(self.conclude(checked, below, adjacents))
+    }
+}
+
+/// What blocks of a database may lack, and where the others are.
+struct Lacks<'a> {
+    view: &'a View,
+    as_stored: bool,
+}
+
+impl Rules<Note> for Lacks<'_> {
+    /// Whether it never claimed to be fully verified, or what it lacks may be where nothing could be
+    /// read.
+    fn may_lack(&self, window: &Window<Note>, number: usize, chain: ChainId) -> bool {
+        let is_full = window.note.levels.get(number) == Some(&Level::Full);
+        !is_full || window.note.holes.contains(&chain)
     }
 
-    fn conclude(
-        &self,
-        checked: Checked<'_>,
-        parent: Parent<'_>,
-        adjacents: Adjacents<'_>,
-    ) -> Result<Level, Failures> {
-        self.verifier.conclude(checked, parent, adjacents).map(Verified::level)
+    fn enough(&self, window: &Window<Note>, number: usize) -> Level {
+        let level = window.note.levels.get(number).copied().filter(|_| self.as_stored);
+        level.unwrap_or(Level::Full)
     }
 
-    fn find(
-        &self,
-        hash: BlockHash,
-        near: impl Fn(BlockHash) -> Option<Header>,
-    ) -> Result<Option<Header>, QueryError> {
-        match near(hash) {
-            Some(header) => Ok(Some(header)),
-            None => self.view.find(&hash),
-        }
+    fn find(&self, hash: &BlockHash) -> Option<Header> {
+        self.view.find(hash).ok().flatten()
     }
 }

@@ -35,7 +35,7 @@ pub fn verify(
     match report {
         Report { stopped: true, .. } => Err(BackupError::Stopped),
         report if !report.is_sound() => {
-            Err(BackupError::Unsound { id: id.clone(), findings: report.broken })
+            Err(BackupError::Unsound { id: id.clone(), findings: report.broken + report.flaws })
         }
         report => Ok((contents, report)),
     }
@@ -49,7 +49,7 @@ fn audit(
 ) -> Result<Report, BackupError> {
     let reader = Engine::open_read_only(dir)?;
     let verifier = Verifier::new(reader.version(), Level::Full, now);
-    Ok(Audit::new(&reader, &verifier).run(stop, observer)?)
+    Ok(Audit::new(&reader, &verifier).as_stored().run(stop, observer)?)
 }
 
 /// Ends with an error unless the backup is done.

@@ -5,7 +5,8 @@ use rocksdb::DB;
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Column, StoreError};
+use super::mark::is_mark;
+use super::{Column, MarkedAt, StoreError};
 use crate::types::{ChainwebVersion, RunLength};
 
 /// The layout of keys and values that this release reads and writes.
@@ -88,6 +89,17 @@ impl Meta {
         let Some(value) = value else { return Ok(0) };
         let number = U64::read_from_bytes(&value).map_err(|_| StoreError::meta(UNINDEXED))?;
         Ok(number.get())
+    }
+
+    /// Whether an entry is one that this release knows, or of a name that it does not.
+    pub(crate) fn is_entry(name: &[u8], value: &[u8]) -> bool {
+        match name {
+            b"format" | b"network" | b"run" => value.len() == size_of::<U32>(),
+            b"unindexed" => value.len() == size_of::<U64>(),
+            b"history" => matches!(value, b"full" | b"partial"),
+            name if is_mark(name) => MarkedAt::ref_from_bytes(value).is_ok(),
+            _ => true,
+        }
     }
 
     /// Name and value of each entry that is there from the start.

@@ -53,6 +53,11 @@ impl Snapshot {
     }
 }
 
+/// Whether an entry of `meta` with this name is a mark.
+pub(super) fn is_mark(name: &[u8]) -> bool {
+    name.starts_with(PREFIX)
+}
+
 fn name(input: &[u8; 32]) -> Vec<u8> {
     [PREFIX, input].concat()
 }

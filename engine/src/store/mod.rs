@@ -26,6 +26,7 @@ mod own;
 mod pending;
 mod runs;
 mod snapshot;
+mod sweep;
 
 pub use batch::{Batch, Sealed};
 pub use columns::Column;
@@ -36,8 +37,10 @@ pub use live::{is_table, link};
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
+pub(crate) use runs::is_run;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
+pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

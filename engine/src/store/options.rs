@@ -5,11 +5,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    InfoLogger, LogLevel, Options,
+    BlockBasedIndexType, BlockBasedOptions, BlockBasedTablePinningTier, Cache,
+    ColumnFamilyDescriptor, DBCompressionType, InfoLogger, LogLevel, Options,
 };
 
-use super::Column;
+use super::{CacheSizes, Column};
 
 /// Bytes of a column family's writes that are held before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 64 << 20;
@@ -102,6 +102,17 @@ pub(super) fn columns(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     columns
 }
 
+/// The same to read all of each index and filter when a table is opened.
+pub(super) fn pinned() -> Vec<ColumnFamilyDescriptor> {
+    let cache = cache(CacheSizes::default().block_bytes);
+    let mut columns = columns(&cache);
+    let mut table = heights_table(&cache);
+    table.set_partition_pinning_tier(BlockBasedTablePinningTier::All);
+    columns.retain(|descriptor| descriptor.name() != Column::Heights.name());
+    columns.push(ColumnFamilyDescriptor::new(Column::Heights.name(), column(&table)));
+    columns
+}
+
 fn tuned(column: Column, cache: &Cache) -> Options {
     match column {
         Column::Loose => loose(cache),
@@ -145,6 +156,10 @@ fn with_blob_files(cache: &Cache) -> Options {
 }
 
 pub(super) fn heights(cache: &Cache) -> Options {
+    column(&heights_table(cache))
+}
+
+fn heights_table(cache: &Cache) -> BlockBasedOptions {
     let mut table = table(cache);
     // Point lookups of hashes only, many of them for hashes that are not there.
     table.set_bloom_filter(10.0, false);
@@ -157,7 +172,7 @@ pub(super) fn heights(cache: &Cache) -> Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_top_level_index_and_filter(true);
-    column(&table)
+    table
 }
 
 fn ordered(cache: &Cache) -> Options {

@@ -62,7 +62,8 @@ impl Snapshot {
 }
 
 impl Pending {
-    fn read(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+    /// The block in a row of `pending`.
+    pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
         let read = || {
             let (header, place) = value.split_at_checked(LEN)?;
             let header = HeaderRef::parse(header).ok()?;

@@ -225,7 +225,7 @@ impl Snapshot {
 
 /// Whether these are the headers of `chain` from the height `first` on to where a run ends, each the
 /// parent of the next.
-pub(super) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: RunLength) -> bool {
+pub(crate) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: RunLength) -> bool {
     let count = length.end(first).get() - first.get();
     let whole = run.len() as u64 == count.saturating_mul(LEN as u64);
     let mut next = (Some(first), None);

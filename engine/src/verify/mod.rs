@@ -106,6 +106,12 @@ impl Verifier {
         Self { version, level, now, genesis: version.genesis_headers().collect() }
     }
 
+    /// The same rules at another level.
+    #[must_use]
+    pub fn at(&self, level: Level) -> Self {
+        Self { level, ..self.clone() }
+    }
+
     /// The level.
     #[must_use]
     pub const fn level(&self) -> Level {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use plait_engine::audit::{Event, Report};
 
 use super::progress::{Display, Shown};
@@ -6,17 +8,22 @@ use super::progress::{Display, Shown};
 pub(super) struct Found {
     display: Display,
     broken: Shown,
+    flaws: BTreeMap<&'static str, Shown>,
 }
 
 impl Found {
     pub(super) fn new() -> Self {
-        Self { display: Display::new(), broken: Shown::default() }
+        Self { display: Display::new(), broken: Shown::default(), flaws: BTreeMap::new() }
     }
 
     /// Takes what an audit tells.
     pub(super) fn tell(&mut self, event: Event<'_>) {
         match event {
             Event::Progress(report) => self.display.heights(report.blocks(), report.height),
+            Event::Flaw(flaw) => {
+                let shown = self.flaws.entry(flaw.kind()).or_default();
+                shown.line(&self.display, flaw.kind(), &flaw.to_string());
+            }
             Event::Broken(header, failures) => {
                 let (chain, height, hash) = (header.chain(), header.height(), header.hash());
                 let text = format!("chain {chain}, height {height}, block {hash}: {failures}");
@@ -35,14 +42,23 @@ impl Found {
         self.display.finish();
     }
 
-    /// Says what came of all blocks.
+    /// Says what came of it all.
     pub(super) fn conclude(&self, report: &Report) {
-        let ([none, hash, full], broken) = (report.passed, report.broken);
-        eprintln!(
-            "verified {} blocks in {:.1} s: {full} fully, {hash} at level hash, {none} at level \
-             none, {broken} broken",
-            report.blocks(),
-            self.display.seconds(),
-        );
+        tell_blocks(report.passed, report.broken, self.display.seconds());
+        if report.flaws > 0 {
+            eprintln!("{} flaws beside blocks that are broken", report.flaws);
+        }
+        if report.stopped {
+            eprintln!("stopped by a signal at height {}", report.height);
+        }
     }
+}
+
+/// Says how many blocks passed at each level, and how many did not.
+pub(super) fn tell_blocks([none, hash, full]: [u64; 3], broken: u64, seconds: f64) {
+    eprintln!(
+        "verified {} blocks in {seconds:.1} s: {full} fully, {hash} at level hash, {none} at level \
+         none, {broken} broken",
+        none + hash + full + broken,
+    );
 }
