@@ -26,7 +26,7 @@ pub struct Report {
     pub sound: u64,
     /// Files that are not.
     pub damaged: u64,
-    /// Blocks that passed, by the [`Level`] that they were verified at.
+    /// Blocks that passed, by the [`Level`](crate::verify::Level) that they were verified at.
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,

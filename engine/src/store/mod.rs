@@ -47,7 +47,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
 use runs::Caches;
@@ -107,20 +107,25 @@ impl Store {
         let path = Self::existing(dir)?;
         let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
+        let db = Self::read_only(&path, || options::columns(&blocks))?;
+        let meta = Meta::read(&db, &path)?;
+        Self::new(db, meta, blocks, sizes)
+    }
+
+    fn read_only(
+        path: &Path,
+        columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
+    ) -> Result<DB, StoreError> {
         let mut tries = 0;
         loop {
-            let (options, columns) = (options::database(), options::columns(&blocks));
-            match DB::open_cf_descriptors_read_only(&options, &path, columns, false) {
+            let options = options::database();
+            match DB::open_cf_descriptors_read_only(&options, path, columns(), false) {
                 // The writer has just replaced a file that was to be opened: its list is read anew.
                 Err(error) if tries < OPEN_TRIES && error.to_string().contains("No such file") => {
                     tries += 1;
                     std::thread::sleep(OPEN_PAUSE);
                 }
-                db => {
-                    let db = db.map_err(|e| StoreError::opening(&path, e))?;
-                    let meta = Meta::read(&db, &path)?;
-                    return Self::new(db, meta, blocks, sizes);
-                }
+                db => return db.map_err(|error| StoreError::opening(path, error)),
             }
         }
     }

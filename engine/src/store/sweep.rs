@@ -1,8 +1,6 @@
-use std::path::Path;
+use rocksdb::{DBRawIterator, ReadOptions};
 
-use rocksdb::{DB, DBRawIterator, ReadOptions};
-
-use super::{Column, Snapshot, StoreError, options};
+use super::{Column, Snapshot, Store, StoreError, options};
 
 /// Bytes of a table file that are read at once.
 const READAHEAD_BYTES: usize = 512 << 10;
@@ -55,10 +53,7 @@ impl Snapshot {
     ///
     /// [`StoreError`] that names the table.
     pub fn read_filters(&self) -> Result<(), StoreError> {
-        let path: &Path = self.store().db.path();
-        let columns = options::pinned();
-        DB::open_cf_descriptors_read_only(&options::database(), path, columns, false)?;
-        Ok(())
+        Store::read_only(self.store().db.path(), options::pinned).map(drop)
     }
 }
 

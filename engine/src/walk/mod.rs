@@ -1,7 +1,7 @@
 //! Blocks by ascending height → what each of them is, as fast as they can be hashed.
 //!
-//! Enters: [`Window`]s of a [`Source`], which a thread of its own reads ahead. Leaves: of each window
-//! the blocks that passed, by level, and those that did not.
+//! Enters: windows of blocks from a source, which a thread of its own reads ahead. Leaves: of each
+//! window the blocks that passed, by level, and those that did not.
 //!
 //! - `I-1` A block is checked against blocks as they are stored, never against what another block
 //!   says of them.
