@@ -12,6 +12,7 @@
 )]
 
 mod backup;
+mod crowd;
 mod latency;
 mod memory;
 mod pages;
@@ -37,11 +38,12 @@ struct Bench {
 type Measure = fn(&mut Bench);
 
 /// The parts, memory first: the server holds nothing of what was measured before then.
-const PARTS: [(&str, Measure); 5] = [
+const PARTS: [(&str, Measure); 6] = [
     ("memory", memory::measure),
     ("pages", pages::measure),
     ("streams", streams::measure),
     ("latency", latency::measure),
+    ("crowd", crowd::measure),
     ("backup", backup::measure),
 ];
 

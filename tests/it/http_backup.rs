@@ -164,8 +164,15 @@ fn a_job_that_fails_says_so_and_the_log_says_why() {
     // There is no Pact.
     let id = make(&server, "/make-backup?backupPact");
     assert_eq!(outcome(&server, &id), "backup-failed");
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("backup failed")).unwrap();
+    let start = Instant::now();
+    let line = loop {
+        // The log is a moment behind.
+        let log = server.log();
+        match log.lines().find(|line| line.contains("backup failed")) {
+            Some(line) => break line.to_owned(),
+            None => assert!(start.elapsed() < Duration::from_mins(1), "{log}"),
+        }
+    };
     assert!(line.contains(id.as_str()) && line.contains("no Pact database of chain 0"), "{line}");
     assert_eq!(outcome(&server, &make(&server, "/make-backup?backupPact=false")), "backup-done");
 }
