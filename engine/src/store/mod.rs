@@ -25,6 +25,7 @@ mod own;
 mod pending;
 mod runs;
 mod snapshot;
+mod stats;
 
 pub use batch::{Batch, Sealed};
 pub use columns::Column;
@@ -36,6 +37,7 @@ pub use node::{NodeDatabase, NodeHeaders};
 pub use pending::Pending;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
+pub use stats::{ColumnStats, RunStats, StoreStats};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +66,7 @@ pub struct Store {
     next_unindexed: AtomicU64,
     /// What RocksDB keeps of its tables.
     blocks: Cache,
+    block_bytes: usize,
     caches: Caches,
 }
 
@@ -252,6 +255,7 @@ impl Store {
             unindexed: AtomicBool::new(false),
             next_unindexed,
             blocks,
+            block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
         };
         store.unindexed.store(store.has_unindexed()?, Ordering::Release);
