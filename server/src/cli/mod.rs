@@ -14,6 +14,7 @@ mod progress;
 mod replay;
 mod serve;
 mod settings;
+mod systemd;
 mod verify;
 
 use std::process::ExitCode;

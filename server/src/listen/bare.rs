@@ -9,6 +9,7 @@ use std::io::{IoSlice, Write};
 use http::{Response, StatusCode};
 
 use crate::error::Error;
+use crate::request_id::RequestId;
 use crate::response::{self, Body, Stamp};
 
 /// What every answer of ours has in its head.
@@ -19,7 +20,7 @@ pub(super) fn replaced(bufs: &[IoSlice<'_>], stamp: &Stamp) -> Option<Vec<u8>> {
     let first = bufs.iter().find(|buf| !buf.is_empty())?;
     let status = status(first)?;
     let error = Error::Unread(status);
-    Some(written(&stamp.apply(response::error(&error)), &error.body()))
+    Some(written(&stamp.apply(response::error(&error), &RequestId::unique()), &error.body()))
 }
 
 /// The status of an answer that is not ours.
@@ -70,7 +71,12 @@ mod tests {
         let bare = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
         let answer = replaced(bare).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-        for line in ["X-Peer-Addr: 127.0.0.1:9\r\n", "Connection: close\r\n", "Server: plait/"] {
+        for line in [
+            "X-Peer-Addr: 127.0.0.1:9\r\n",
+            "Connection: close\r\n",
+            "Server: plait/",
+            "X-Request-Id: ",
+        ] {
             assert!(answer.contains(line), "{answer}");
         }
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -89,7 +89,7 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("logging.level"),
         flag: Some("log"),
         about: "What to log on standard error: off, error, warn, info, debug, trace, or \
-                target=level,...",
+                target=level pairs.",
         field: |s| Field::Log(&mut s.log),
     },
     Row {
