@@ -154,13 +154,11 @@ impl Bridge {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
-        match timeout(self.wait_time, self.patient_place()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => {
-                self.metrics.counters().refuse_read();
-                Err(Error::Busy)
-            }
+        if let Ok(Ok(place)) = timeout(self.wait_time, self.patient_place()).await {
+            return Ok(place);
         }
+        self.metrics.counters().refuse_read();
+        Err(Error::Busy)
     }
 
     /// Waits for a place.

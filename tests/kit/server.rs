@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// What the server says on standard error once it listens.
 const LISTENING: &str = "listening on http://";
 
+/// What it says once it answers those who watch it, if it was asked to.
+const WATCHED: &str = "metrics on http://";
+
 /// A database in a folder of its own, which goes with it: what `plait replay` made.
 #[derive(Debug)]
 pub struct Replayed {
@@ -125,6 +128,16 @@ impl Server {
     fn with(flags: &[&str]) -> Self {
         let mut command = plait(["serve", "--listen", "127.0.0.1:0"]);
         command.args(flags).stdout(Stdio::null());
+        Self::of_command(command)
+    }
+
+    /// The server that `command` becomes; its standard error is piped.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not listen.
+    #[must_use]
+    pub fn of_command(mut command: Command) -> Self {
         let mut child = command.spawn().expect("plait runs");
         let stderr = child.stderr.take().expect("standard error is piped");
         let log = Arc::new(Mutex::new(String::new()));
@@ -160,6 +173,28 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers those who watch it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub fn watched(&self) -> SocketAddr {
+        let log = self.log();
+        let line =
+            log.lines().find_map(|line| line.strip_prefix(WATCHED)?.strip_suffix("/metrics"));
+        line.expect("it has a listener for metrics").parse().expect("the server names its address")
+    }
+
+    /// The number of this sample of its metrics, labels included; `None` if it is not there.
+    #[must_use]
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let page = Client::connect(self.watched()).ask(&Request::get("/metrics"));
+        let value =
+            page.text().lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok())
     }
 
     /// A new connection.

@@ -162,16 +162,18 @@ fn caches(text: &mut Text, stats: &StoreStats) {
 }
 
 fn columns(text: &mut Text, stats: &StoreStats) {
-    let gauges: [(&str, &str, fn(&ColumnStats) -> u64); 5] = [
-        ("plait_column_table_bytes", "Tables on disk.", |column| column.table_bytes),
-        ("plait_column_blob_bytes", "Blob files on disk.", |column| column.blob_bytes),
-        ("plait_column_memory_bytes", "Write buffers.", |column| column.memory_bytes),
-        ("plait_column_files", "Tables and blob files.", |column| column.files),
-        ("plait_column_pending_compaction_bytes", "What compaction has yet to write.", |column| {
+    type Value = fn(&ColumnStats) -> u64;
+    let gauges: [(&str, &str, Value); 5] = [
+        ("table_bytes", "Tables on disk.", |column| column.table_bytes),
+        ("blob_bytes", "Blob files on disk.", |column| column.blob_bytes),
+        ("memory_bytes", "Write buffers.", |column| column.memory_bytes),
+        ("files", "Tables and blob files.", |column| column.files),
+        ("pending_compaction_bytes", "What compaction has yet to write.", |column| {
             column.pending_compaction_bytes
         }),
     ];
     for (name, help, value) in gauges {
+        let name = &format!("plait_column_{name}");
         text.family(name, Kind::Gauge, help);
         for (column, stats) in &stats.columns {
             text.sample(name, &[("column", column.name())], value(stats));
