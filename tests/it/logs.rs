@@ -74,6 +74,9 @@ fn requests_are_logged_when_all_are_to_be() {
     assert_eq!(server.get("/nowhere").status, 404);
     let lines = requests(&server, 2);
     assert_eq!(lines.len(), 2, "{}", server.log());
+    for line in server.log().lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
     let one = &lines[0];
     assert_eq!(one["request"], "one");
     assert_eq!(one["method"], "GET");

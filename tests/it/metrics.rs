@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use plait::Metrics;
 use testkit::http::{Client, Request};
 use testkit::server::{Server, Signal};
+use testkit::vectors::workspace;
 
 use crate::http_data::{BASE, OCTETS, database, on, served_with};
 
@@ -41,7 +42,11 @@ fn requests_are_counted_by_endpoint_and_status() {
     await_metric(&server, "plait_response_bytes_total{endpoint=\"header\"}", bytes);
     assert!(hashes.status == 200 && bytes > 0.0);
     await_metric(&server, "plait_streams_open", 0.0);
-    await_metric(&server, "plait_connections_total", 5.0);
+    let mut rude = server.connect();
+    rude.send("NONSENSE\r\n\r\n").unwrap();
+    assert!(rude.drain());
+    await_metric(&server, "plait_requests_total{endpoint=\"other\",status=\"400\"}", 1.0);
+    await_metric(&server, "plait_connections_total", 6.0);
     await_metric(&server, "plait_connections_open", 0.0);
 }
 
@@ -71,6 +76,16 @@ fn page_has_the_form_that_prometheus_reads() {
             assert!(samples.insert(sample.to_owned()), "{sample} is there twice");
             assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
         }
+    }
+    let docs = std::fs::read_to_string(workspace().join("docs/architecture.md")).unwrap();
+    for family in &families {
+        let parts = || family.match_indices('_').map(|(at, _)| family.split_at(at));
+        // As in `plait_x_y`, `_z`.
+        let is_there = |(head, tail): (&str, &str)| {
+            docs.contains(&format!("`{tail}`")) && docs.contains(&format!("`{head}"))
+        };
+        let documented = docs.contains(&format!("`{family}`")) || parts().any(is_there);
+        assert!(documented, "{family} is not documented");
     }
     for family in ["plait_blocks", "plait_cut_height", "plait_column_table_bytes", "plait_ready"] {
         assert!(families.contains(family), "{family}");

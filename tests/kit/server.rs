@@ -83,6 +83,12 @@ impl Replayed {
     }
 }
 
+/// What follows `begin` in a line of the log, be it text or JSON.
+fn said<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(begin)?;
+    rest.split('"').next()
+}
+
 /// A path as an argument.
 ///
 /// # Panics
@@ -145,7 +151,7 @@ impl Server {
         let written = Arc::clone(&log);
         let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix(LISTENING) {
+                if let Some(address) = said(&line, LISTENING) {
                     let _ = sender.send(address.to_owned());
                 }
                 let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,8 +189,7 @@ impl Server {
     #[must_use]
     pub fn watched(&self) -> SocketAddr {
         let log = self.log();
-        let line =
-            log.lines().find_map(|line| line.strip_prefix(WATCHED)?.strip_suffix("/metrics"));
+        let line = log.lines().find_map(|line| said(line, WATCHED)?.strip_suffix("/metrics"));
         line.expect("it has a listener for metrics").parse().expect("the server names its address")
     }
 

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use plait::Requests;
+use serde_json::json;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -37,4 +38,12 @@ pub(super) fn init_from_flags(flags: &LogFlags) {
     let mut settings = Settings::default();
     flags.apply(&mut settings);
     init(&settings);
+}
+
+/// Says on standard error what whoever started the server waits for, whatever else is logged.
+pub(super) fn say(format: LogFormat, text: &str) {
+    match format {
+        LogFormat::Text => eprintln!("{text}"),
+        LogFormat::Json => eprintln!("{}", json!({ "level": "INFO", "message": text })),
+    }
 }

@@ -9,6 +9,8 @@ use plait::{Config, Metrics};
 use plait_engine::archive::Manifest;
 use plait_engine::store::{CacheSizes, History};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
+use signal_hook::consts::SIGTERM;
+use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -90,16 +92,24 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<ExitCode, ExitCode>
     let metrics = Metrics::new();
     // Before the database is open, and until the end.
     let mut others = JoinSet::new();
-    others.spawn(watched(&metrics, sockets.metrics, settings.metrics).await?);
+    others.spawn(watched(&metrics, sockets.metrics, &settings).await?);
     others.spawn(systemd::watchdog());
     systemd::status("Opening the database.");
     let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
     let opening = spawn_blocking(move || Opened::new(db.as_deref(), archive, settings.caches));
     let opened = tokio::select! {
         opened = opening => opened.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))?,
-        () = stop.signal() => return Ok(ExitCode::SUCCESS),
+        () = stop.signal() => {
+            // As if there were no handler: nothing is served yet, and what opens the database is not
+            // to be torn down under its feet.
+            let _ = emulate_default_handler(SIGTERM);
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let listener = listener(sockets.api, settings.listen).await?;
+    let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
+    logs::say(settings.log_format, &format!("listening on http://{address}"));
+    systemd::ready(&format!("Listening on {address}."));
     Ok(serve(opened.reader.clone(), settings.config, metrics, listener, stop).await)
 }
 
@@ -111,9 +121,6 @@ async fn serve(
     listener: TcpListener,
     mut stop: Stop,
 ) -> ExitCode {
-    let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
-    eprintln!("listening on http://{address}");
-    systemd::ready(&format!("Listening on {address}."));
     let (first, asked) = oneshot::channel();
     let asked = async {
         // An error means that the sender is gone, and the server with it.
@@ -169,14 +176,14 @@ impl Opened {
     }
 }
 
-/// What answers those who watch, for ever: on the socket that was given, or on `address` if there is
-/// one.
+/// What answers those who watch, for ever: on the socket that was given, or where `settings` say, if
+/// they do.
 async fn watched(
     metrics: &Metrics,
     given: Option<std::net::TcpListener>,
-    address: Option<SocketAddr>,
+    settings: &Settings,
 ) -> Result<impl Future<Output = ()> + Send + 'static, ExitCode> {
-    let listener = match (given, address) {
+    let listener = match (given, settings.metrics) {
         (None, None) => None,
         (given, address) => {
             let address = address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
@@ -184,7 +191,7 @@ async fn watched(
         }
     };
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
-        eprintln!("metrics on http://{address}/metrics");
+        logs::say(settings.log_format, &format!("metrics on http://{address}/metrics"));
     }
     let metrics = metrics.clone();
     Ok(async move {

@@ -15,12 +15,13 @@ use crate::response::{self, Body, Stamp};
 /// What every answer of ours has in its head.
 const OURS: &[u8] = b"\r\nX-Peer-Addr: ";
 
-/// The bytes to write in place of these, if they are such an answer.
-pub(super) fn replaced(bufs: &[IoSlice<'_>], stamp: &Stamp) -> Option<Vec<u8>> {
+/// The bytes to write in place of these, if they are such an answer, and its status.
+pub(super) fn replaced(bufs: &[IoSlice<'_>], stamp: &Stamp) -> Option<(StatusCode, Vec<u8>)> {
     let first = bufs.iter().find(|buf| !buf.is_empty())?;
     let status = status(first)?;
     let error = Error::Unread(status);
-    Some(written(&stamp.apply(response::error(&error), &RequestId::unique()), &error.body()))
+    let bytes = written(&stamp.apply(response::error(&error), &RequestId::unique()), &error.body());
+    Some((status, bytes))
 }
 
 /// The status of an answer that is not ours.
@@ -63,7 +64,7 @@ mod tests {
     fn replaced(bytes: &str) -> Option<String> {
         let stamp = Stamp::new(&"127.0.0.1:9");
         let bytes = super::replaced(&[IoSlice::new(&[]), IoSlice::new(bytes.as_bytes())], &stamp);
-        bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+        bytes.map(|(_, bytes)| String::from_utf8(bytes).unwrap())
     }
 
     #[test]

@@ -67,7 +67,12 @@ impl Server {
             let record = Record::begin(metrics, config.requests, peer, &request);
             answer(Arc::clone(&self.app), stamp.clone(), request, (turn, record), admitted)
         });
-        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), stamp.clone()));
+        let socket = TokioIo::new(Socket::new(
+            stream,
+            Arc::clone(&activity),
+            stamp.clone(),
+            self.app.metrics.clone(),
+        ));
         let mut connection = pin!(self.builder.serve_connection(socket, service));
         // Dropped before the connection, at the end of this function or of the task.
         let _farewell = Farewell(&activity);

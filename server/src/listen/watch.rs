@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +10,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::select;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::pause_after;
@@ -31,18 +30,17 @@ const TEXT: &str = "text/plain;charset=utf-8";
 
 /// Answers those who watch the server that `metrics` are of, for ever.
 pub(crate) async fn watch(metrics: Metrics, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(WATCHERS_MAX));
+    // Dropped with this future, and the connections with it.
+    let mut watchers = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let metrics = metrics.clone();
-                tokio::spawn(async move {
-                    let _ = timeout(CONNECTION_TIME, serve(metrics, stream)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => pause_after(&error).await,
+        select! {
+            Some(_) = watchers.join_next() => {}
+            accepted = listener.accept(), if watchers.len() < WATCHERS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    watchers.spawn(timeout(CONNECTION_TIME, serve(metrics.clone(), stream)));
+                }
+                Err(error) => pause_after(&error).await,
+            },
         }
     }
 }
