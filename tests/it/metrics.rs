@@ -173,6 +173,38 @@ fn server_that_refuses_connections_is_not_ready() {
 }
 
 #[test]
+fn reads_over_their_limit_are_answered_503_and_counted() {
+    let flags = ["--max-reads", "1", "--read-wait-time", "0"];
+    let server = served_with(&[&ON[..], &flags].concat());
+    let begin = Instant::now();
+    let refused = || {
+        let mut client = server.connect();
+        // A cut is always read where it may take long.
+        while begin.elapsed() < Duration::from_secs(20) && server.metric("plait_ready") == Some(1.0)
+        {
+            for _ in 0..20 {
+                let answer = client.ask(&Request::get(format!("{BASE}/cut")));
+                if answer.status != 200 {
+                    return Some((answer.status, answer.header("Retry-After").map(str::to_owned)));
+                }
+            }
+        }
+        None
+    };
+    let found: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(refused)).collect();
+        clients.into_iter().filter_map(|client| client.join().unwrap()).collect()
+    });
+    assert!(!found.is_empty(), "nobody was refused");
+    assert!(found.iter().all(|answer| *answer == (503, Some("1".to_owned()))), "{found:?}");
+    let label = "plait_requests_total{endpoint=\"cut\",status=\"503\"}";
+    #[expect(clippy::cast_precision_loss, reason = "at most eight")]
+    await_metric(&server, label, found.len() as f64);
+    await_metric(&server, "plait_reads_running", 0.0);
+    await_metric(&server, "plait_reads_waiting", 0.0);
+}
+
+#[test]
 fn metrics_of_a_stopped_server_let_go_of_its_database() {
     let database = database();
     let metrics = Metrics::new();
