@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::bridge::Bridge;
 use crate::error::Error;
+use crate::request_id::RequestId;
 use crate::response::{Cut, Source, Step};
 
 /// Bytes that are read at once, the unit of a stream's memory: as many as a stream of headers reads.
@@ -47,7 +48,8 @@ fn chunk(mut file: File, len: usize) -> Result<(File, Bytes), Error> {
     match file.read_exact(&mut bytes) {
         Ok(()) => Ok((file, bytes.into())),
         Err(error) => {
-            tracing::error!("a file of the archive cannot be read: {error}");
+            let request = RequestId::current();
+            tracing::error!(%request, "a file of the archive cannot be read: {error}");
             Err(Error::Bug)
         }
     }
@@ -61,7 +63,7 @@ impl Source for FileFeed {
                 self.left -= len as u64;
                 let bridge = self.bridge.clone();
                 let job = async move { bridge.chunk_of(move || chunk(file, len)).await? };
-                State::Reading(tokio::spawn(job))
+                State::Reading(tokio::spawn(RequestId::current().scope(job)))
             }
             State::Idle(_) => State::Ended,
             state @ (State::Reading(_) | State::Ended) => state,

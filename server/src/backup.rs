@@ -12,6 +12,7 @@ use plait_engine::backup::{
 };
 
 use crate::config::Backup;
+use crate::metrics::Metrics;
 
 /// How long to wait for a job to end that was asked to stop.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -24,17 +25,18 @@ const STOP_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Jobs {
     backups: Backups,
     keep: Option<usize>,
+    metrics: Metrics,
     stop: Arc<AtomicBool>,
     last: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Jobs {
     /// Those of a server of `reader`.
-    pub(crate) fn new(reader: &Reader, config: &Backup) -> Self {
+    pub(crate) fn new(reader: &Reader, config: &Backup, metrics: Metrics) -> Self {
         let beside = || Backups::default_dir(reader.dir());
         let dir: PathBuf = config.directory.clone().unwrap_or_else(beside);
         let (stop, last) = (Arc::new(AtomicBool::new(false)), Mutex::new(None));
-        Self { backups: Backups::new(&dir), keep: config.keep, stop, last }
+        Self { backups: Backups::new(&dir), keep: config.keep, metrics, stop, last }
     }
 
     /// Begins a job, unless one runs; the name of either. Blocks for a moment.
@@ -45,7 +47,8 @@ impl Jobs {
         };
         let (id, stop) = (job.id().clone(), Arc::clone(&self.stop));
         let request = Request { pact, keep: self.keep };
-        let work = move || run(job, &Origin::Here(reader), request, &stop);
+        let metrics = self.metrics.clone();
+        let work = move || run(job, &Origin::Here(reader), request, &stop, &metrics);
         let thread = thread::Builder::new().name("backup".to_owned()).spawn(work);
         // Where there is no thread the job was dropped with the work, and has failed.
         let thread =
@@ -76,10 +79,12 @@ impl Jobs {
     }
 }
 
-fn run(job: Job, origin: &Origin, request: Request, stop: &AtomicBool) {
+fn run(job: Job, origin: &Origin, request: Request, stop: &AtomicBool, metrics: &Metrics) {
     let (id, begin) = (job.id().clone(), Instant::now());
     tracing::info!(%id, pact = request.pact, "making a backup");
+    metrics.begin_backup();
     let result = job.run(origin, request, stop);
+    metrics.end_backup(result.is_ok(), begin.elapsed());
     let seconds = begin.elapsed().as_secs_f64();
     match result {
         Ok(contents) => {

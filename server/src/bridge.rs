@@ -8,10 +8,12 @@
 //! - `I-2` A job is short: a page, or one chunk of a stream. Between two chunks a stream holds no
 //!   thread, no place and no view of the database, however long its client sleeps.
 
+use std::fmt::Display;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::request_id::RequestId;
 use crate::response::{Cut, Source, Step};
 
 /// How far the server is on its way out.
@@ -46,17 +50,24 @@ pub(crate) struct Bridge {
     wait_time: Duration,
     stream_headers: usize,
     phase: watch::Receiver<Phase>,
+    metrics: Metrics,
 }
 
 impl Bridge {
     /// A bridge with the limits of `config`.
-    pub(crate) fn new(reader: Reader, config: &Config, phase: watch::Receiver<Phase>) -> Self {
+    pub(crate) fn new(
+        reader: Reader,
+        config: &Config,
+        metrics: Metrics,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
         Self {
             reader,
             places: Arc::new(Semaphore::new(config.reads_max)),
             wait_time: config.read_wait_time,
             stream_headers: config.stream_headers,
             phase,
+            metrics,
         }
     }
 
@@ -82,11 +93,11 @@ impl Bridge {
         let view = self.reader.view().cached();
         match catch_unwind(AssertUnwindSafe(|| job(&view))) {
             Ok(Err(QueryError::Cold)) => {}
-            Ok(result) => return told(result),
-            Err(_) => {
-                tracing::error!("a read of the database panicked");
-                return Err(Error::Bug);
+            Ok(result) => {
+                self.metrics.counters().reads_in_memory.fetch_add(1, Relaxed);
+                return told(result);
             }
+            Err(_) => return Err(panicked(&"in place")),
         }
         drop(view);
         self.read_blocking(job).await
@@ -102,10 +113,7 @@ impl Bridge {
         T: Send + 'static,
         F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => self.place().await?,
-        };
+        let place = self.place().await?;
         self.run(place, job).await
     }
 
@@ -120,7 +128,7 @@ impl Bridge {
         F: FnOnce() -> T + Send + 'static,
     {
         let place = self.place().await?;
-        Self::spawn(place, job).await
+        self.spawn(place, job).await
     }
 
     /// The same for a chunk of a stream, whose client has waited too: it waits as long as it takes.
@@ -133,8 +141,8 @@ impl Bridge {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
-        Self::spawn(place, job).await
+        let place = self.patient_place().await?;
+        self.spawn(place, job).await
     }
 
     /// Ends when streams are to end.
@@ -148,10 +156,23 @@ impl Bridge {
 
     /// Waits for a place, but not for ever.
     async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        match timeout(self.wait_time, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(Error::Busy),
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
         }
+        if let Ok(Ok(place)) = timeout(self.wait_time, self.patient_place()).await {
+            return Ok(place);
+        }
+        self.metrics.counters().refuse_read();
+        Err(Error::Busy)
+    }
+
+    /// Waits for a place.
+    async fn patient_place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let _waiting = self.metrics.hold(|counters| &counters.reads_waiting);
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)
     }
 
     async fn run<T, F>(&self, place: OwnedSemaphorePermit, mut job: F) -> Result<T, Error>
@@ -160,26 +181,26 @@ impl Bridge {
         F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
-        told(Self::spawn(place, move || job(&reader.view())).await?)
+        told(self.spawn(place, move || job(&reader.view())).await?)
     }
 
-    async fn spawn<T, F>(place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
+    async fn spawn<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        self.metrics.counters().reads_of_disk.fetch_add(1, Relaxed);
+        let running = self.metrics.hold(|counters| &counters.reads_running);
+        let request = RequestId::current();
         let read = spawn_blocking(move || {
-            let result = job();
-            drop(place);
+            let result = request.run(job);
+            drop((place, running));
             result
         });
         match read.await {
             Ok(result) => Ok(result),
             Err(stopped) if stopped.is_cancelled() => Err(Error::Busy),
-            Err(panicked) => {
-                tracing::error!("a read panicked: {panicked}");
-                Err(Error::Bug)
-            }
+            Err(error) => Err(panicked(&error)),
         }
     }
 
@@ -195,13 +216,11 @@ impl Bridge {
             Ok(Err(QueryError::Cold)) => None,
             Ok(Err(error)) => Some(told(Err(error))),
             Ok(Ok(records)) => {
+                self.metrics.counters().reads_in_memory.fetch_add(1, Relaxed);
                 let slices = records.map(Records::into_slices);
                 Some(Ok(Chunk { scan: None, slices, resume: scan.cursor() }))
             }
-            Err(_) => {
-                tracing::error!("a read of the database panicked");
-                Some(Err(Error::Bug))
-            }
+            Err(_) => Some(Err(panicked(&"in place"))),
         }
     }
 
@@ -210,7 +229,7 @@ impl Bridge {
     where
         F: FnMut(&View) -> Result<Chunk, QueryError> + Send + 'static,
     {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
+        let place = self.patient_place().await?;
         self.run(place, job).await
     }
 }
@@ -220,9 +239,15 @@ fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
     let result = result.map_err(Error::from);
     if let Err(Error::Store(source)) = &result {
         let cause: &dyn std::error::Error = source;
-        tracing::error!(cause, "the database cannot be read");
+        tracing::error!(request = %RequestId::current(), cause, "the database cannot be read");
     }
     result
+}
+
+/// Tells the log of a bug of ours.
+fn panicked(how: &dyn Display) -> Error {
+    tracing::error!(request = %RequestId::current(), "a read panicked: {how}");
+    Error::Bug
 }
 
 /// What one job of a stream read.
@@ -273,7 +298,8 @@ impl Source for Feed {
                     State::Read(chunk.map(|chunk| Chunk { scan: Some(scan), ..chunk }))
                 } else {
                     let job = next_chunk(scan, self.bridge.stream_headers);
-                    State::Reading(tokio::spawn(self.bridge.clone().chunk(job)))
+                    let chunk = self.bridge.clone().chunk(job);
+                    State::Reading(tokio::spawn(RequestId::current().scope(chunk)))
                 }
             }
             state @ (State::Read(_) | State::Reading(_) | State::Ended) => state,

@@ -9,6 +9,10 @@
 
 mod config;
 
+mod request_id;
+
+mod metrics;
+
 mod error;
 
 mod request;
@@ -34,6 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use config::{Backup, Config, Requests};
+pub use metrics::{Metrics, ReplayProgress};
 
 /// Serves the headers that `reader` reads, on a socket that listens already, until `shutdown` ends
 /// and the requests in flight are answered or out of time.
@@ -45,12 +50,31 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
+    run_measured(reader, config, Metrics::new(), listener, shutdown).await;
+}
+
+/// [`run`], counted by `metrics`, which are of this server only.
+pub async fn run_measured(
+    reader: Reader,
+    config: Config,
+    metrics: Metrics,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) {
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
-    let app = Arc::new(endpoint::App::new(reader, config, watcher));
+    let app = Arc::new(endpoint::App::new(reader, config, metrics, watcher));
     let backups = app.backups.clone();
     listen::serve(app, listener, phase, shutdown).await;
     if let Some(backups) = backups {
         // An error means that it panicked; the process ends anyway.
         let _ = tokio::task::spawn_blocking(move || backups.end()).await;
     }
+}
+
+/// Answers `/metrics`, `/ready` and `/health-check` of the server that `metrics` are of, be it
+/// starting, serving or stopping, until the future is dropped.
+///
+/// For those who watch the server: whoever reaches the socket can read all of it.
+pub async fn watch(metrics: Metrics, listener: TcpListener) {
+    listen::watch(metrics, listener).await;
 }

@@ -13,6 +13,7 @@ use plait_engine::{ChainId, ChainwebVersion};
 
 use crate::endpoint::{self, App};
 use crate::error::Error;
+use crate::metrics::Endpoint;
 use crate::response::{self, Body};
 
 /// Segments of the longest path that leads somewhere: `chainweb/0.0/NETWORK/chain/0/hash/branch`.
@@ -22,6 +23,7 @@ const SEGMENTS_MAX: usize = 7;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
     Health,
+    Ready,
     Info,
     Cut,
     Hashes(ChainId),
@@ -69,6 +71,7 @@ impl Route {
     fn find_anywhere(segments: &[&str]) -> Option<Self> {
         match segments {
             ["health-check"] => Some(Self::Health),
+            ["ready"] => Some(Self::Ready),
             ["info"] => Some(Self::Info),
             ["make-backup"] => Some(Self::MakeBackup),
             ["check-backup", id] => Some(Self::CheckBackup((*id).to_owned())),
@@ -97,7 +100,25 @@ impl Route {
 
     /// Whether it asks nothing of the database.
     const fn is_without_database(&self) -> bool {
-        matches!(self, Self::Health | Self::Archive(_) | Self::Server)
+        matches!(self, Self::Health | Self::Ready | Self::Archive(_) | Self::Server)
+    }
+
+    /// What it is counted as.
+    const fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Health => Endpoint::Health,
+            Self::Ready => Endpoint::Ready,
+            Self::Info => Endpoint::Info,
+            Self::Cut => Endpoint::Cut,
+            Self::Hashes(_) => Endpoint::Hashes,
+            Self::HashBranch(_) => Endpoint::HashBranch,
+            Self::Headers(_) => Endpoint::Headers,
+            Self::HeaderBranch(_) => Endpoint::HeaderBranch,
+            Self::Header(..) => Endpoint::Header,
+            Self::MakeBackup | Self::CheckBackup(_) => Endpoint::Backup,
+            Self::Archive(_) => Endpoint::Archive,
+            Self::Server => Endpoint::Other,
+        }
     }
 
     /// Whether it is there only if the configuration says so.
@@ -112,6 +133,7 @@ impl Route {
                 &[Method::POST, Method::OPTIONS]
             }
             Self::Health
+            | Self::Ready
             | Self::Info
             | Self::Cut
             | Self::Hashes(_)
@@ -124,19 +146,28 @@ impl Route {
     }
 }
 
-/// Answers a request, whatever it is.
-pub(crate) async fn answer<B>(app: &App, request: Request<B>) -> Response<Body>
+/// Answers a request, whatever it is. `endpoint` is what it is counted as, once that is known.
+pub(crate) async fn answer<B>(
+    app: &App,
+    request: Request<B>,
+    endpoint: &mut Endpoint,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let (head, body) = request.into_parts();
-    let result = dispatch(app, &head, body).await;
+    let result = dispatch(app, &head, body, endpoint).await;
     let response = result.unwrap_or_else(|error| response::error(&error));
     if head.method == Method::HEAD { response::without_body(response) } else { response }
 }
 
-async fn dispatch<B>(app: &App, head: &Parts, body: B) -> Result<Response<Body>, Error>
+async fn dispatch<B>(
+    app: &App,
+    head: &Parts,
+    body: B,
+    endpoint: &mut Endpoint,
+) -> Result<Response<Body>, Error>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -153,6 +184,7 @@ where
     let route = route.filter(|route| !app.config.archive_only || route.is_without_database());
     let route = route.filter(|route| app.backups.is_some() || !route.is_of_backups());
     let route = route.ok_or(Error::Path)?;
+    *endpoint = route.endpoint();
     if head.method == Method::OPTIONS {
         return Ok(response::preflight(route.methods()));
     }
@@ -161,6 +193,7 @@ where
     }
     match route {
         Route::Health => Ok(endpoint::health(app)),
+        Route::Ready => Ok(endpoint::ready(app)),
         Route::Info => endpoint::info(app, head).await,
         Route::Cut => endpoint::cut(app, head).await,
         Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
@@ -196,6 +229,7 @@ mod tests {
     use super::*;
     use crate::bridge::Phase;
     use crate::config::Config;
+    use crate::metrics::Metrics;
 
     const HASH: &str = "qgsxD1G5m8dGZ4W9nMKBotU2I10ilURkRIE3_UKHlLM";
 
@@ -208,6 +242,7 @@ mod tests {
         let chain = ChainId::new;
         for (path, expected) in [
             ("health-check", Route::Health),
+            ("ready", Route::Ready),
             ("info", Route::Info),
             ("cut", Route::Cut),
             ("cut/", Route::Cut),
@@ -295,7 +330,7 @@ mod tests {
             let version = Some(ChainwebVersion::Development);
             let (_, reader) = Engine::open_or_create(dir.path(), version, History::Full).unwrap();
             let (phase, watcher) = watch::channel(Phase::Serving);
-            Self { app: App::new(reader, config, watcher), phase, _dir: dir }
+            Self { app: App::new(reader, config, Metrics::new(), watcher), phase, _dir: dir }
         }
 
         async fn ask(
@@ -308,7 +343,8 @@ mod tests {
             let path = path.replace('~', "/chainweb/0.0/development");
             let builder = Request::builder().method(method).uri(path);
             let builder = headers.iter().fold(builder, |b, (name, value)| b.header(*name, *value));
-            answer(&self.app, builder.body(Full::new(body.into())).unwrap()).await
+            let request = builder.body(Full::new(body.into())).unwrap();
+            answer(&self.app, request, &mut Endpoint::default()).await
         }
 
         async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
@@ -417,8 +453,12 @@ mod tests {
     async fn leaving_server_is_unhealthy_but_still_answers() {
         let server = Server::new(Config::default());
         server.phase.send_replace(Phase::Leaving);
-        let health = server.get("/health-check", &[]).await;
-        assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(server.get("~/ready", &[]).await.status(), StatusCode::OK);
+        server.app.metrics.leave();
+        for path in ["/health-check", "/ready", "~/ready"] {
+            let health = server.get(path, &[]).await;
+            assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        }
         assert_eq!(server.get("~/cut", &[]).await.status(), StatusCode::OK);
     }
 
@@ -429,6 +469,9 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(server.get("/health-check", &[]).await.status(), StatusCode::OK);
+        let ready = server.get("/ready", &[]).await;
+        assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready.headers()["retry-after"], "5");
     }
 
     #[tokio::test]

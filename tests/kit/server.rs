@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// What the server says on standard error once it listens.
 const LISTENING: &str = "listening on http://";
 
+/// What it says once it answers those who watch it, if it was asked to.
+const WATCHED: &str = "metrics on http://";
+
 /// A database in a folder of its own, which goes with it: what `plait replay` made.
 #[derive(Debug)]
 pub struct Replayed {
@@ -80,6 +83,12 @@ impl Replayed {
     }
 }
 
+/// What follows `begin` in a line of the log, be it text or JSON.
+fn said<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(begin)?;
+    rest.split('"').next()
+}
+
 /// A path as an argument.
 ///
 /// # Panics
@@ -131,6 +140,16 @@ impl Server {
     pub fn with(flags: &[&str]) -> Self {
         let mut command = plait(["serve", "--listen", "127.0.0.1:0"]);
         command.args(flags).stdout(Stdio::null());
+        Self::of_command(command)
+    }
+
+    /// The server that `command` becomes; its standard error is piped.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not listen.
+    #[must_use]
+    pub fn of_command(mut command: Command) -> Self {
         let mut child = command.spawn().expect("plait runs");
         let stderr = child.stderr.take().expect("standard error is piped");
         let log = Arc::new(Mutex::new(String::new()));
@@ -138,7 +157,7 @@ impl Server {
         let written = Arc::clone(&log);
         let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix(LISTENING) {
+                if let Some(address) = said(&line, LISTENING) {
                     let _ = sender.send(address.to_owned());
                 }
                 let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +185,27 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers those who watch it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub fn watched(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log.lines().find_map(|line| said(line, WATCHED)?.strip_suffix("/metrics"));
+        line.expect("it has a listener for metrics").parse().expect("the server names its address")
+    }
+
+    /// The number of this sample of its metrics, labels included; `None` if it is not there.
+    #[must_use]
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let page = Client::connect(self.watched()).ask(&Request::get("/metrics"));
+        let value =
+            page.text().lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok())
     }
 
     /// A new connection.

@@ -71,6 +71,12 @@ impl Reader {
         self.shared.store.meta()
     }
 
+    /// What the database is doing, for those who watch it.
+    #[must_use]
+    pub fn stats(&self) -> crate::store::StoreStats {
+        self.shared.store.stats()
+    }
+
     /// An immutable view of the database as it is now.
     ///
     /// Reads from it block. Made for one page, not to be held: RocksDB keeps what it shows.

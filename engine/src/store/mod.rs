@@ -26,6 +26,7 @@ mod own;
 mod pending;
 mod runs;
 mod snapshot;
+mod stats;
 mod sweep;
 
 pub use batch::{Batch, Sealed};
@@ -40,6 +41,7 @@ pub use pending::Pending;
 pub(crate) use runs::is_run;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
+pub use stats::{ColumnStats, RunStats, StoreStats};
 pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
@@ -69,6 +71,7 @@ pub struct Store {
     next_unindexed: AtomicU64,
     /// What RocksDB keeps of its tables.
     blocks: Cache,
+    block_bytes: usize,
     caches: Caches,
 }
 
@@ -269,6 +272,7 @@ impl Store {
             unindexed: AtomicBool::new(false),
             next_unindexed,
             blocks,
+            block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
         };
         store.unindexed.store(store.has_unindexed()?, Ordering::Release);

@@ -1,8 +1,11 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use zerocopy::IntoBytes;
 
+use super::stats::RunStats;
 use super::{Column, Snapshot, StoreError, TrunkKey};
 use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank, RunLength};
@@ -67,9 +70,30 @@ enum Name {
 /// What queries keep in memory beside the blocks of RocksDB.
 pub(super) struct Caches {
     /// [`Bytes`], so that a page is slices of them.
-    runs: Cache<Name, Bytes, ByLength>,
+    runs: Runs,
     /// Blocks of the trunk. A client that pages asks for the same bounds again and again.
     sealed: Cache<BlockHash, SealedAt>,
+}
+
+/// Runs that were read, and how often they are found.
+struct Runs {
+    cache: Cache<Name, Bytes, ByLength>,
+    bytes_max: usize,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Runs {
+    fn get(&self, name: &Name) -> Option<Bytes> {
+        let found = self.cache.get(name);
+        let count = if found.is_some() { &self.hits } else { &self.misses };
+        count.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    fn insert(&self, name: Name, run: Bytes) {
+        self.cache.insert(name, run);
+    }
 }
 
 #[derive(Clone)]
@@ -84,8 +108,20 @@ impl Weighter<Name, Bytes> for ByLength {
 impl Caches {
     /// Caches with nothing in them, for this many bytes of runs.
     pub(super) fn new(run_bytes: usize) -> Self {
-        let runs = Cache::with_weighter(run_bytes / RUN_BYTES, run_bytes as u64, ByLength);
+        let cache = Cache::with_weighter(run_bytes / RUN_BYTES, run_bytes as u64, ByLength);
+        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
+        let runs = Runs { cache, bytes_max: run_bytes, hits, misses };
         Self { runs, sealed: Cache::new(PLACES) }
+    }
+
+    /// What became of the lookups of runs.
+    pub(super) fn stats(&self) -> RunStats {
+        RunStats {
+            bytes: self.runs.cache.weight(),
+            bytes_max: self.runs.bytes_max as u64,
+            hits: self.runs.hits.load(Ordering::Relaxed),
+            misses: self.runs.misses.load(Ordering::Relaxed),
+        }
     }
 }
 

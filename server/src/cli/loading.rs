@@ -1,6 +1,7 @@
 //! A replay beside the server.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
+use plait::{Metrics, ReplayProgress};
 use plait_engine::replay::source::Source;
+use plait_engine::replay::{Progress, Summary};
 use plait_engine::{OpenError, Writer};
 use rustix::process::nice;
 
@@ -48,8 +51,13 @@ pub(super) struct Ready {
 }
 
 impl Inputs {
+    /// Whether there is something to replay.
+    pub(super) const fn any(&self) -> bool {
+        !self.inputs.is_empty()
+    }
+
     /// Makes sure that there is a database in `db`, if there is something to replay.
-    pub(super) fn prepare(self, db: &std::path::Path) -> Result<Option<Ready>, ExitCode> {
+    pub(super) fn prepare(self, db: &Path) -> Result<Option<Ready>, ExitCode> {
         if self.inputs.is_empty() {
             return Ok(None);
         }
@@ -69,7 +77,7 @@ pub(super) struct Loading {
 
 impl Ready {
     /// Begins the replay; `None` if the system refuses a thread.
-    pub(super) fn begin(self, mut writer: Writer) -> std::io::Result<Loading> {
+    pub(super) fn begin(self, mut writer: Writer, metrics: Metrics) -> io::Result<Loading> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let work = move || {
@@ -77,16 +85,24 @@ impl Ready {
             if let Err(error) = nice(NICENESS) {
                 tracing::debug!("the replay has no lower priority: {error}");
             }
-            self.run(&mut writer, &stopped);
+            self.run(&mut writer, &stopped, &metrics);
         };
         let thread = thread::Builder::new().name("replay".to_owned()).spawn(work)?;
         Ok(Loading { stop, thread })
     }
 
-    fn run(self, writer: &mut Writer, stop: &AtomicBool) {
+    fn run(self, writer: &mut Writer, stop: &AtomicBool, metrics: &Metrics) {
         let Self { inputs: Inputs { inputs, how }, first } = self;
         let work = Work { how: &how, inputs: &inputs, commit: None, show_every: Some(SHOW_EVERY) };
-        match work.run(writer, first, stop, &mut Display::log()) {
+        let counted = metrics.clone();
+        let mut display = Display::log(move |progress: Progress| {
+            let Summary { stored, known, rejected, .. } = progress.summary;
+            counted.replay(Some(ReplayProgress { stored, known, rejected }));
+        });
+        metrics.replay(Some(ReplayProgress::default()));
+        let result = work.run(writer, first, stop, &mut display);
+        metrics.replay(None);
+        match result {
             Ok(summary) if summary.stopped => {
                 tracing::info!("the replay was stopped; the same command goes on with it");
             }

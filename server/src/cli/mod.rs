@@ -18,6 +18,7 @@ mod replay;
 mod restore;
 mod serve;
 mod settings;
+mod systemd;
 mod verify;
 
 use std::process::ExitCode;

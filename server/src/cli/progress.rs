@@ -25,7 +25,11 @@ pub(super) struct Display {
     to: To,
     start: Instant,
     shown: Option<Instant>,
+    observer: Option<Observer>,
 }
+
+/// Is told of every step, shown or not.
+type Observer = Box<dyn FnMut(Progress) + Send>;
 
 enum To {
     Terminal(ProgressBar),
@@ -43,9 +47,9 @@ impl Display {
         })
     }
 
-    /// In the log, wherever that goes.
-    pub(super) fn log() -> Self {
-        Self::to(To::Log)
+    /// In the log, wherever that goes, and to `observer`.
+    pub(super) fn log(observer: impl FnMut(Progress) + Send + 'static) -> Self {
+        Self { observer: Some(Box::new(observer)), ..Self::to(To::Log) }
     }
 
     /// The same for machines.
@@ -54,10 +58,13 @@ impl Display {
     }
 
     fn to(to: To) -> Self {
-        Self { to, start: Instant::now(), shown: None }
+        Self { to, start: Instant::now(), shown: None, observer: None }
     }
 
     pub(super) fn show(&mut self, progress: Progress) {
+        if let Some(observer) = &mut self.observer {
+            observer(progress);
+        }
         if !self.is_due() {
             return;
         }

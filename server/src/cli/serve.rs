@@ -1,21 +1,31 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
+use plait::Metrics;
 use plait_engine::archive::Manifest;
-use plait_engine::store::History;
+use plait_engine::store::{CacheSizes, History};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
+use signal_hook::consts::SIGTERM;
+use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::{JoinSet, spawn_blocking};
 
-use super::loading::Inputs;
+use super::loading::{Inputs, Loading, Ready};
 use super::settings::{Flags, LogFlags, Settings};
+use super::systemd::{self, Sockets};
 use super::{config, fail, logs, open_advice};
+
+/// Threads for what is no read of a request: opening the database, the page of metrics, a backup.
+const OTHER_JOBS: usize = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,9 +54,6 @@ pub(super) struct Args {
     inputs: Inputs,
 }
 
-/// What opening a database gives.
-type Opened = Result<(Writer, Reader), OpenError>;
-
 impl Args {
     /// Runs the command.
     pub(super) fn run(self, log: &LogFlags) -> ExitCode {
@@ -56,29 +63,17 @@ impl Args {
         };
         logs::init(&settings);
         settings.config.archive_only = settings.db.is_none();
-        let ready = match &settings.db {
-            Some(db) => match self.inputs.prepare(db) {
-                Ok(ready) => ready,
-                Err(code) => return code,
-            },
-            None => None,
-        };
-        let (_empty, opened) = match (&settings.db, &settings.config.archive) {
-            (Some(db), _) => (None, Engine::open_with(db, settings.caches)),
-            (None, Some(archive)) => match empty(archive) {
-                Ok((folder, opened)) => (Some(folder), opened),
-                Err(error) => return fail(&error, "Check the folder for temporary files."),
-            },
-            (None, None) => return fail(&Nothing, "Name a database: plait serve --db DIR"),
-        };
-        let (writer, reader) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return fail(&error, open_advice(&error)),
+        if settings.db.is_none() && (settings.config.archive.is_none() || self.inputs.any()) {
+            return fail(&Nothing, "Name a database: plait serve --db DIR");
+        }
+        let sockets = match Sockets::take() {
+            Ok(sockets) => sockets,
+            Err(error) => return fail(&error, "Give sockets that listen for TCP, or none."),
         };
         // A thread that ends a read is idle a little later than its place is free: without a limit
         // there would be many times more threads than places, each with memory of its own.
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .max_blocking_threads(settings.config.reads_max)
+            .max_blocking_threads(settings.config.reads_max.saturating_add(OTHER_JOBS))
             .enable_all()
             .build();
         let runtime = match runtime {
@@ -87,23 +82,81 @@ impl Args {
                 return fail(&error, "The system refuses threads or files to this process.");
             }
         };
-        let (mut loading, mut idle) = (None, None);
-        match ready {
-            Some(ready) => match ready.begin(writer) {
-                Ok(begun) => loading = Some(begun),
-                Err(error) => return fail(&error, "The system refuses threads to this process."),
-            },
-            // It writes nothing, and keeps others from writing.
-            None => idle = Some(writer),
-        }
-        let status = runtime.block_on(serve(reader, settings));
-        if let Some(loading) = loading {
-            loading.end();
-        }
-        drop(idle);
+        let status = runtime.block_on(run(settings, sockets, self.inputs));
         // A read that is under way after the last deadline is not waited for.
         runtime.shutdown_background();
-        status
+        status.unwrap_or_else(|failed| failed)
+    }
+}
+
+/// Runs a server to its end. What fails is reported.
+async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<ExitCode, ExitCode> {
+    let refused =
+        |error: io::Error| fail(&error, "The system refuses signal handlers to this process.");
+    let mut stop = Stop::new().map_err(refused)?;
+    let metrics = Metrics::new();
+    // Before the database is open, and until the end.
+    let mut others = JoinSet::new();
+    others.spawn(watched(&metrics, sockets.metrics, &settings).await?);
+    others.spawn(systemd::watchdog());
+    systemd::status("Opening the database.");
+    let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
+    let opening =
+        spawn_blocking(move || Opened::new(db.as_deref(), archive, settings.caches, inputs));
+    let opened = tokio::select! {
+        opened = opening => opened.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))?,
+        () = stop.signal() => {
+            // As if there were no handler: nothing is served yet, and what opens the database is not
+            // to be torn down under its feet.
+            let _ = emulate_default_handler(SIGTERM);
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let listener = listener(sockets.api, settings.listen).await?;
+    let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
+    logs::say(settings.log_format, &format!("listening on http://{address}"));
+    systemd::ready(&format!("Listening on {address}."));
+    let Opened { reader, writer, ready, folder } = opened;
+    // Without a replay it writes nothing, and keeps others from writing.
+    let (mut loading, mut idle) = (None, None);
+    match ready {
+        Some(ready) => {
+            let begun = ready.begin(writer, metrics.clone());
+            let refused = |error| fail(&error, "The system refuses threads to this process.");
+            loading = Some(begun.map_err(refused)?);
+        }
+        None => idle = Some(writer),
+    }
+    let status = until_stopped(stop, async |asked| {
+        plait::run_measured(reader, settings.config, metrics, listener, asked).await;
+        // Where it has panicked, the server has ended all the same.
+        let _ = spawn_blocking(move || loading.map(Loading::end)).await;
+    });
+    let status = status.await;
+    drop((idle, folder));
+    Ok(status)
+}
+
+/// Runs `server`, which ends some time after the first signal; a second one ends it at once.
+async fn until_stopped(
+    mut stop: Stop,
+    server: impl AsyncFnOnce(Pin<Box<dyn Future<Output = ()> + Send>>),
+) -> ExitCode {
+    let (first, asked) = oneshot::channel();
+    let asked = Box::pin(async {
+        // An error means that the sender is gone, and the server with it.
+        let _ = asked.await;
+    });
+    let signals = async {
+        stop.signal().await;
+        tracing::info!("stopping; a second signal stops at once");
+        systemd::stopping("Answering requests in flight.");
+        let _ = first.send(());
+        stop.signal().await;
+    };
+    tokio::select! {
+        () = server(asked) => ExitCode::SUCCESS,
+        () = signals => ExitCode::FAILURE,
     }
 }
 
@@ -112,53 +165,80 @@ impl Args {
 #[error("there is nothing to serve: neither a database nor an archive is named")]
 struct Nothing;
 
-/// An empty database, which nothing is asked of, in a folder that ends with it.
-fn empty(archive: &Path) -> io::Result<(TempDir, Opened)> {
-    // An archive may come later.
-    let manifest = Manifest::read(archive).ok();
-    let version = manifest.map_or(ChainwebVersion::Mainnet01, |(manifest, _)| manifest.version);
-    let folder = tempfile::tempdir()?;
-    let opened = Engine::open_or_create(folder.path(), Some(version), History::Partial);
-    Ok((folder, opened))
+/// A database, open.
+struct Opened {
+    reader: Reader,
+    writer: Writer,
+    /// What is to be replayed into it.
+    ready: Option<Ready>,
+    /// Of an empty one, which ends with the server.
+    folder: Option<TempDir>,
 }
 
-async fn serve(reader: Reader, settings: Settings) -> ExitCode {
-    let Settings { config, listen, .. } = settings;
-    let mut stop = match Stop::new() {
-        Ok(stop) => stop,
-        Err(error) => {
-            return fail(&error, "The system refuses signal handlers to this process.");
+impl Opened {
+    /// Opens the database in `db`; without one, an empty one for the network of `archive`, which
+    /// nothing is asked of. What fails is reported.
+    fn new(
+        db: Option<&Path>,
+        archive: Option<PathBuf>,
+        caches: CacheSizes,
+        inputs: Inputs,
+    ) -> Result<Self, ExitCode> {
+        let refused = |error: OpenError| fail(&error, open_advice(&error));
+        if let Some(db) = db {
+            let ready = inputs.prepare(db)?;
+            let (writer, reader) = Engine::open_with(db, caches).map_err(refused)?;
+            return Ok(Self { reader, writer, ready, folder: None });
         }
-    };
-    let listener = match listening(listen).await {
-        Ok(listener) => listener,
-        Err(error) => {
-            return fail(&error, "Choose another address or port, as in --listen 127.0.0.1:1849");
-        }
-    };
-    let (first, asked) = oneshot::channel();
-    let asked = async {
-        // An error means that the sender is gone, and the server with it.
-        let _ = asked.await;
-    };
-    let signals = async {
-        stop.signal().await;
-        tracing::info!("stopping; a second signal stops at once");
-        let _ = first.send(());
-        stop.signal().await;
-    };
-    tokio::select! {
-        () = plait::run(reader, config, listener, asked) => ExitCode::SUCCESS,
-        () = signals => ExitCode::FAILURE,
+        let folder = tempfile::tempdir()
+            .map_err(|error| fail(&error, "Check the folder for temporary files."))?;
+        // An archive may come later.
+        let manifest = archive.and_then(|archive| Manifest::read(&archive).ok());
+        let version = manifest.map_or(ChainwebVersion::Mainnet01, |(manifest, _)| manifest.version);
+        let opened = Engine::open_or_create(folder.path(), Some(version), History::Partial);
+        let (writer, reader) = opened.map_err(refused)?;
+        Ok(Self { reader, writer, ready: None, folder: Some(folder) })
     }
 }
 
-/// A socket that listens on `address`, or says why not.
-async fn listening(address: SocketAddr) -> io::Result<TcpListener> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(named)?;
-    eprintln!("listening on http://{}", listener.local_addr()?);
-    Ok(listener)
+/// What answers those who watch, for ever: on the socket that was given, or where `settings` say, if
+/// they do.
+async fn watched(
+    metrics: &Metrics,
+    given: Option<std::net::TcpListener>,
+    settings: &Settings,
+) -> Result<impl Future<Output = ()> + Send + 'static, ExitCode> {
+    let listener = match (given, settings.metrics) {
+        (None, None) => None,
+        (given, address) => {
+            let address = address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+            Some(listener(given, address).await?)
+        }
+    };
+    if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        logs::say(settings.log_format, &format!("metrics on http://{address}/metrics"));
+    }
+    let metrics = metrics.clone();
+    Ok(async move {
+        if let Some(listener) = listener {
+            plait::watch(metrics, listener).await;
+        }
+    })
+}
+
+/// The socket that was given, or one that listens on `address`. What fails is reported.
+async fn listener(
+    given: Option<std::net::TcpListener>,
+    address: SocketAddr,
+) -> Result<TcpListener, ExitCode> {
+    let listener = match given {
+        Some(socket) => systemd::adopted(socket),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|error| {
+        let error = io::Error::new(error.kind(), format!("{address}: {error}"));
+        fail(&error, "Choose another address or port, as in --listen 127.0.0.1:1849")
+    })
 }
 
 /// The signals that ask a server to stop.

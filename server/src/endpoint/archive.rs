@@ -8,6 +8,7 @@ use super::App;
 use crate::archive::FileFeed;
 use crate::error::Error;
 use crate::request::{Wanted, is_known};
+use crate::request_id::RequestId;
 use crate::response::{self, Body, Stream};
 
 /// `GET archive/manifest.json` and `GET archive/{file}`: the manifest of the archive that is offered,
@@ -59,7 +60,8 @@ fn told<T>(result: Result<T, ArchiveError>) -> Result<T, Error> {
     result.map_err(|error| match error {
         ArchiveError::Missing { .. } => Error::Unlisted,
         error => {
-            tracing::error!("the archive cannot be read: {error}");
+            let request = RequestId::current();
+            tracing::error!(%request, "the archive cannot be read: {error}");
             Error::Archive
         }
     })

@@ -24,12 +24,13 @@ pub(crate) use branch::{hash_branch, header_branch};
 pub(crate) use cut::cut;
 pub(crate) use header::header;
 pub(crate) use headers::{hashes, headers};
-pub(crate) use health::health;
+pub(crate) use health::{health, ready};
 pub(crate) use info::info;
 
 use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// What every endpoint works with.
 pub(crate) struct App {
@@ -41,16 +42,30 @@ pub(crate) struct App {
     /// Who makes backups, if clients may ask for them.
     pub(crate) backups: Option<Arc<Jobs>>,
     pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) metrics: Metrics,
 }
 
 impl App {
-    /// An application that reads from `reader`.
-    pub(crate) fn new(reader: Reader, config: Config, phase: watch::Receiver<Phase>) -> Self {
+    /// An application that reads from `reader` and counts in `metrics`.
+    pub(crate) fn new(
+        reader: Reader,
+        config: Config,
+        metrics: Metrics,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        metrics.serve(&reader, config.connections_max, config.reads_max);
         let version = reader.version();
         let may_back_up = config.backup.api && !config.archive_only;
-        let backups = may_back_up.then(|| Arc::new(Jobs::new(&reader, &config.backup)));
-        let bridge = Bridge::new(reader, &config, phase.clone());
+        let jobs = || Arc::new(Jobs::new(&reader, &config.backup, metrics.clone()));
+        let backups = may_back_up.then(jobs);
+        let bridge = Bridge::new(reader, &config, metrics.clone(), phase.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
-        Self { bridge, config, version, archive, backups, phase }
+        Self { bridge, config, version, archive, backups, phase, metrics }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.metrics.close();
     }
 }

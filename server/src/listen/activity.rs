@@ -9,7 +9,9 @@ use http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::record::Record;
 use crate::config::Config;
+use crate::metrics::Held;
 use crate::response::{Body, Cut};
 
 /// Bytes of the longest frame by which HTTP/2 merely keeps a connection alive, a ping.
@@ -205,13 +207,17 @@ impl Drop for Turn {
 pub(super) struct Tracked {
     body: Body,
     turn: Turn,
+    record: Record,
+    /// Where it is a stream: it is counted as one.
+    stream: Option<Held>,
 }
 
 impl Tracked {
-    /// The body of the answer of `turn`.
-    pub(super) fn new(body: Body, mut turn: Turn) -> Self {
+    /// The body of the answer of `turn`, of which `record` tells.
+    pub(super) fn new(body: Body, mut turn: Turn, record: Record) -> Self {
         turn.await_server(false);
-        Self { body, turn }
+        let stream = matches!(body, Body::Stream(_)).then(|| record.hold_stream());
+        Self { body, turn, record, stream }
     }
 }
 
@@ -224,7 +230,18 @@ impl http_body::Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let body = Pin::new(&mut this.body);
+        let polled = match this.stream {
+            Some(_) => this.record.id().clone().run(|| body.poll_frame(cx)),
+            None => body.poll_frame(cx),
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.record.give(frame.data_ref().map_or(0, Bytes::len), this.body.is_end_stream());
+            }
+            Poll::Ready(None) => this.record.give(0, true),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
         this.turn.await_server(polled.is_pending());
         // Before HTTP/1.1 the end of a stream is the end of the connection, cut or not.
         if matches!(polled, Poll::Ready(Some(Err(_)))) && this.turn.version < Version::HTTP_11 {
@@ -260,7 +277,8 @@ mod tests {
     }
 
     fn answer(turn: Turn) -> Tracked {
-        Tracked::new(Bytes::from_static(b"body").into(), turn)
+        let body = Bytes::from_static(b"body").into();
+        Tracked::new(body, turn, Record::of_test())
     }
 
     #[tokio::test(start_paused = true)]

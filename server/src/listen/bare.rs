@@ -9,17 +9,19 @@ use std::io::{IoSlice, Write};
 use http::{Response, StatusCode};
 
 use crate::error::Error;
+use crate::request_id::RequestId;
 use crate::response::{self, Body, Stamp};
 
 /// What every answer of ours has in its head.
 const OURS: &[u8] = b"\r\nX-Peer-Addr: ";
 
-/// The bytes to write in place of these, if they are such an answer.
-pub(super) fn replaced(bufs: &[IoSlice<'_>], stamp: &Stamp) -> Option<Vec<u8>> {
+/// The bytes to write in place of these, if they are such an answer, and its status.
+pub(super) fn replaced(bufs: &[IoSlice<'_>], stamp: &Stamp) -> Option<(StatusCode, Vec<u8>)> {
     let first = bufs.iter().find(|buf| !buf.is_empty())?;
     let status = status(first)?;
     let error = Error::Unread(status);
-    Some(written(&stamp.apply(response::error(&error)), &error.body()))
+    let bytes = written(&stamp.apply(response::error(&error), &RequestId::unique()), &error.body());
+    Some((status, bytes))
 }
 
 /// The status of an answer that is not ours.
@@ -62,7 +64,7 @@ mod tests {
     fn replaced(bytes: &str) -> Option<String> {
         let stamp = Stamp::new(&"127.0.0.1:9");
         let bytes = super::replaced(&[IoSlice::new(&[]), IoSlice::new(bytes.as_bytes())], &stamp);
-        bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+        bytes.map(|(_, bytes)| String::from_utf8(bytes).unwrap())
     }
 
     #[test]
@@ -70,7 +72,12 @@ mod tests {
         let bare = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
         let answer = replaced(bare).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-        for line in ["X-Peer-Addr: 127.0.0.1:9\r\n", "Connection: close\r\n", "Server: plait/"] {
+        for line in [
+            "X-Peer-Addr: 127.0.0.1:9\r\n",
+            "Connection: close\r\n",
+            "Server: plait/",
+            "X-Request-Id: ",
+        ] {
             assert!(answer.contains(line), "{answer}");
         }
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,6 +16,7 @@ use tokio::select;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::activity::{Activity, Tracked, Turn};
+use super::record::Record;
 use super::socket::Socket;
 use crate::bridge::Phase;
 use crate::config::Config;
@@ -57,12 +59,20 @@ impl Server {
             tracing::debug!(%peer, "cannot set TCP_NODELAY: {error}");
         }
         let activity = Activity::new();
-        let stamp = Stamp::new(&SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let stamp = Stamp::new(&peer);
         let service = service_fn(|request| {
             let turn = Turn::begin(&activity, request.version());
-            answer(Arc::clone(&self.app), stamp.clone(), request, turn, admitted)
+            let App { metrics, config, .. } = &*self.app;
+            let record = Record::begin(metrics, config.requests, peer, &request);
+            answer(Arc::clone(&self.app), stamp.clone(), request, (turn, record), admitted)
         });
-        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), stamp.clone()));
+        let socket = TokioIo::new(Socket::new(
+            stream,
+            Arc::clone(&activity),
+            stamp.clone(),
+            self.app.metrics.clone(),
+        ));
         let mut connection = pin!(self.builder.serve_connection(socket, service));
         // Dropped before the connection, at the end of this function or of the task.
         let _farewell = Farewell(&activity);
@@ -105,17 +115,20 @@ async fn answer(
     app: Arc<App>,
     stamp: Stamp,
     request: Request<Incoming>,
-    turn: Turn,
+    (turn, mut record): (Turn, Record),
     admitted: bool,
 ) -> Result<Response<Tracked>, Infallible> {
+    let id = record.id().clone();
     let response = if admitted {
-        route::answer(&app, request).await
+        let answer = pin!(route::answer(&app, request, record.endpoint()));
+        id.clone().scope(answer).await
     } else {
         let mut response = response::error(&Error::Full);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     };
-    Ok(stamp.apply(response).map(|body| Tracked::new(body, turn)))
+    record.answer(response.status(), response.body().is_end_stream());
+    Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
 }
 
 fn builder(config: &Config) -> Builder<TokioExecutor> {

@@ -9,23 +9,29 @@
 mod activity;
 mod bare;
 mod connection;
+mod record;
 mod socket;
+mod watch;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch as phases};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::connection::Server;
 use crate::bridge::Phase;
 use crate::endpoint::App;
+use crate::metrics::Metrics;
+
+pub(crate) use watch::watch;
 
 /// Connections over the cap that are answered 503 at once.
 const REFUSED_MAX: usize = 64;
@@ -37,18 +43,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn serve(
     app: Arc<App>,
     listener: TcpListener,
-    phase: watch::Sender<Phase>,
+    phase: phases::Sender<Phase>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let config = app.config.clone();
+    let (config, metrics) = (app.config.clone(), app.metrics.clone());
     let mut gate = Gate {
         places: Arc::new(Semaphore::new(config.connections_max)),
         refused: Arc::new(Semaphore::new(REFUSED_MAX)),
         server: Arc::new(Server::new(app)),
         tasks: JoinSet::new(),
+        metrics: metrics.clone(),
     };
     let mut leave = pin!(async {
         shutdown.await;
+        metrics.leave();
         phase.send_replace(Phase::Leaving);
         sleep(config.drain_delay).await;
     });
@@ -81,6 +89,7 @@ struct Gate {
     refused: Arc<Semaphore>,
     server: Arc<Server>,
     tasks: JoinSet<()>,
+    metrics: Metrics,
 }
 
 impl Gate {
@@ -88,12 +97,22 @@ impl Gate {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let admitted = place.is_ok();
         let place = place.or_else(|_| Arc::clone(&self.refused).try_acquire_owned());
+        if !admitted {
+            self.metrics.counters().refuse_connection(place.is_ok());
+        }
         let Ok(place) = place else {
             tracing::warn!(%peer, "too many connections, closing one without an answer");
             return;
         };
+        let open = admitted.then(|| {
+            self.metrics.counters().connections.fetch_add(1, Relaxed);
+            self.metrics.hold(|counters| &counters.connections_open)
+        });
         let server = Arc::clone(&self.server);
-        self.tasks.spawn(serve_one(server, stream, peer, admitted, place));
+        self.tasks.spawn(async move {
+            server.serve(stream, peer, admitted).await;
+            drop((open, place));
+        });
     }
 
     /// Waits until every connection has ended.
@@ -102,17 +121,6 @@ impl Gate {
             log_panic(ended);
         }
     }
-}
-
-async fn serve_one(
-    server: Arc<Server>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    admitted: bool,
-    place: OwnedSemaphorePermit,
-) {
-    server.serve(stream, peer, admitted).await;
-    drop(place);
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -2,6 +2,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -9,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use super::bare;
+use crate::metrics::{Endpoint, Metrics};
 use crate::response::Stamp;
 
 /// A socket that reports what happens on it, and that closes without losing the last answer.
@@ -17,6 +19,7 @@ pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     stamp: Stamp,
+    metrics: Metrics,
     /// What is still to be written in place of an answer of hyper's own, and how many bytes that
     /// answer had.
     instead: Option<(Bytes, usize)>,
@@ -26,8 +29,13 @@ pub(super) struct Socket {
 
 impl Socket {
     /// The socket of a connection.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, stamp: Stamp) -> Self {
-        Self { stream, activity, stamp, instead: None, is_shut: false, lingers: false }
+    pub(super) fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        stamp: Stamp,
+        metrics: Metrics,
+    ) -> Self {
+        Self { stream, activity, stamp, metrics, instead: None, is_shut: false, lingers: false }
     }
 
     /// Writes what stands for an answer of hyper's own, if this is one; hyper is told that all of
@@ -38,7 +46,8 @@ impl Socket {
         bufs: &[IoSlice<'_>],
     ) -> Option<Poll<io::Result<usize>>> {
         if self.instead.is_none() && !self.activity.is_answering() {
-            let bytes = bare::replaced(bufs, &self.stamp)?;
+            let (status, bytes) = bare::replaced(bufs, &self.stamp)?;
+            self.metrics.counters().request(Endpoint::Other, status, 0, Duration::ZERO);
             self.instead = Some((bytes.into(), bufs.iter().map(|buf| buf.len()).sum()));
         }
         let (bytes, len) = self.instead.as_mut()?;

@@ -14,6 +14,7 @@ use plait_engine::Cursor;
 use super::octets::{X_NEXT, join};
 use super::{Body, Stream};
 use crate::error::{Error, allowed};
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 const X_PEER_ADDR: HeaderName = HeaderName::from_static("x-peer-addr");
 const X_SERVER_TIMESTAMP: HeaderName = HeaderName::from_static("x-server-timestamp");
@@ -26,12 +27,12 @@ const SERVER_NAME: HeaderValue =
     HeaderValue::from_static(concat!("plait/", env!("CARGO_PKG_VERSION")));
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-peer-addr, x-server-timestamp, x-chainweb-node-version, x-next, link, etag, \
+    "x-peer-addr, x-server-timestamp, x-chainweb-node-version, x-request-id, x-next, link, etag, \
      accept-ranges, content-range",
 );
 
 /// Headers of nearly any answer: its own, those of [`Stamp`], and those that hyper adds.
-const HEADERS_MAX: usize = 12;
+const HEADERS_MAX: usize = 13;
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -50,11 +51,12 @@ impl Stamp {
         Self { peer: peer.unwrap_or(HeaderValue::from_static("unknown")) }
     }
 
-    /// Adds the headers that every answer has.
-    pub(crate) fn apply(&self, mut response: Response<Body>) -> Response<Body> {
+    /// Adds the headers that every answer has, this one to the request of that name.
+    pub(crate) fn apply(&self, mut response: Response<Body>, id: &RequestId) -> Response<Body> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let headers = response.headers_mut();
         headers.insert(X_PEER_ADDR, self.peer.clone());
+        headers.insert(X_REQUEST_ID, id.value());
         headers.insert(X_SERVER_TIMESTAMP, now.as_secs().into());
         headers.insert(X_CHAINWEB_NODE_VERSION, NODE_VERSION);
         headers.insert(SERVER, SERVER_NAME);
@@ -162,7 +164,8 @@ pub(crate) fn preflight(methods: &[Method]) -> Response<Body> {
         headers.insert(ALLOW, list.clone());
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, list);
     }
-    let allowed_headers = HeaderValue::from_static("content-type, if-none-match, if-range, range");
+    let allowed_headers =
+        HeaderValue::from_static("content-type, if-none-match, if-range, range, x-request-id");
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response
@@ -228,9 +231,11 @@ mod tests {
 
     #[test]
     fn every_answer_is_stamped() {
-        let response = Stamp::new(&"1.2.3.4:5").apply(error(&Error::Path));
+        let id = RequestId::unique();
+        let response = Stamp::new(&"1.2.3.4:5").apply(error(&Error::Path), &id);
         let headers = response.headers();
         assert_eq!(headers["x-peer-addr"], "1.2.3.4:5");
+        assert_eq!(headers["x-request-id"], id.to_string());
         assert!(headers["x-server-timestamp"].to_str().unwrap().parse::<u64>().unwrap() > 1 << 30);
         assert_eq!(headers["x-chainweb-node-version"], "2.32");
         assert_eq!(headers["server"], concat!("plait/", env!("CARGO_PKG_VERSION")));

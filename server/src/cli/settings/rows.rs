@@ -89,7 +89,7 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("logging.level"),
         flag: Some("log"),
         about: "What to log on standard error: off, error, warn, info, debug, trace, or \
-                target=level,...",
+                target=level pairs.",
         field: |s| Field::Log(&mut s.log),
     },
     Row {
@@ -235,3 +235,57 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Number(&mut s.caches.run_bytes, 0..=usize::MAX),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that is no default.
+    fn other(field: &Field<'_>) -> &'static str {
+        match field {
+            Field::Folder(_) => "x",
+            Field::Interface(_) => "::1",
+            Field::Port(_) => "7",
+            Field::Address(_) | Field::MaybeAddress(_) => "[::1]:7",
+            Field::Switch(_) => "true",
+            Field::Number(..) | Field::MaybeNumber(_) => "8193",
+            Field::Seconds(_) | Field::SomeSeconds(_) => "7.25",
+            Field::Log(_) => "debug",
+            Field::Format(_) => "json",
+            Field::Requests(_) => "all",
+            Field::Unknown(_) => "ignore",
+        }
+    }
+
+    #[test]
+    fn every_setting_can_be_set() {
+        let mut settings = Settings::default();
+        for row in ROWS {
+            let value = other(&(row.field)(&mut settings));
+            row.set(&mut settings, OsStr::new(value)).unwrap();
+            assert_ne!((row.field)(&mut settings).show(), row.default(), "{}", row.about);
+        }
+        // All fields, those of structs in them too, one a line.
+        let (changed, default) = (format!("{settings:#?}"), format!("{:#?}", Settings::default()));
+        let changed: Vec<&str> = changed.lines().collect();
+        let is_field = |line: &&str| line.contains(": ") && !line.ends_with('{');
+        let left: Vec<&str> = default.lines().filter(is_field).collect();
+        let left: Vec<&str> = left.into_iter().filter(|line| changed.contains(line)).collect();
+        // It follows from whether there is a database.
+        assert_eq!(
+            left.iter().map(|line| line.trim()).collect::<Vec<_>>(),
+            ["archive_only: false,"]
+        );
+    }
+
+    #[test]
+    fn keys_and_flags_are_there_once() {
+        for (at, row) in ROWS.iter().enumerate() {
+            assert!(row.key.is_some() || row.flag.is_some(), "{}", row.about);
+            for other in ROWS.iter().skip(at + 1) {
+                assert!(row.key.is_none() || row.key != other.key, "{:?}", row.key);
+                assert!(row.flag.is_none() || row.flag != other.flag, "{:?}", row.flag);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What the server does, in numbers for Prometheus, and whether it is to be asked at all.
+//!
+//! Enters: what happens, as additions to counters. Leaves: the page that is scraped, and readiness.
+//!
+//! - `I-1` A request costs a few additions to counters that are there from the start: no lock, no
+//!   allocation, no lookup by name.
+//! - `I-2` No label has a value that a client chooses, so the page does not grow.
+//! - `I-3` A page can be had while the database is being opened, and while the server is overloaded.
+
+mod endpoint;
+mod histogram;
+mod page;
+mod process;
+mod ready;
+mod text;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+use plait_engine::Reader;
+
+pub(crate) use endpoint::{Endpoint, GONE};
+pub(crate) use ready::Unready;
+pub(crate) use text::CONTENT_TYPE;
+
+use endpoint::{PerEndpoint, PerStatus};
+use histogram::Histogram;
+use ready::Readiness;
+
+/// Counters of one server, and of what runs beside it. Cheap to clone; every clone counts for the
+/// same server.
+///
+/// Made before the database is opened, so that those who watch see it being opened.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    counters: Arc<Counters>,
+}
+
+/// The counters, and gauges that go up and down.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    requests: PerEndpoint<PerStatus>,
+    durations: PerEndpoint<Histogram>,
+    bytes: PerEndpoint<AtomicU64>,
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_open: AtomicU64,
+    connections_refused: AtomicU64,
+    connections_dropped: AtomicU64,
+    pub(crate) streams_open: AtomicU64,
+    pub(crate) reads_in_memory: AtomicU64,
+    pub(crate) reads_of_disk: AtomicU64,
+    pub(crate) reads_running: AtomicU64,
+    pub(crate) reads_waiting: AtomicU64,
+    reads_refused: AtomicU64,
+    readiness: Readiness,
+    backup: Backup,
+    replay: Replay,
+    /// What is served, while it is open.
+    serving: Mutex<Option<Serving>>,
+}
+
+/// What is served, and its limits.
+#[derive(Clone)]
+struct Serving {
+    reader: Reader,
+    connections_max: usize,
+    reads_max: usize,
+}
+
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
+
+/// Backups of this process.
+#[derive(Debug, Default)]
+struct Backup {
+    running: AtomicU64,
+    done: AtomicU64,
+    failed: AtomicU64,
+    last_success: AtomicU64,
+    last_millis: AtomicU64,
+}
+
+/// A replay of this process.
+#[derive(Debug, Default)]
+struct Replay {
+    running: AtomicU64,
+    stored: AtomicU64,
+    known: AtomicU64,
+    rejected: AtomicU64,
+}
+
+/// How far a replay has come, in headers since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// Headers that were stored.
+    pub stored: u64,
+    /// Headers that were there already.
+    pub known: u64,
+    /// Headers that were rejected.
+    pub rejected: u64,
+}
+
+impl Metrics {
+    /// Counters of a server that is still to open its database.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A backup begins.
+    pub fn begin_backup(&self) {
+        self.counters.backup.running.store(1, Relaxed);
+    }
+
+    /// The backup that began last has ended, and took so long.
+    pub fn end_backup(&self, succeeded: bool, took: Duration) {
+        let Backup { running, done, failed, last_success, last_millis } = &self.counters.backup;
+        running.store(0, Relaxed);
+        last_millis.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        if succeeded {
+            done.fetch_add(1, Relaxed);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            last_success.store(now.as_secs(), Relaxed);
+        } else {
+            failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A replay that runs in this process has come so far; `None` when it has ended.
+    pub fn replay(&self, progress: Option<ReplayProgress>) {
+        let Replay { running, stored, known, rejected } = &self.counters.replay;
+        running.store(progress.is_some().into(), Relaxed);
+        if let Some(progress) = progress {
+            stored.store(progress.stored, Relaxed);
+            known.store(progress.known, Relaxed);
+            rejected.store(progress.rejected, Relaxed);
+        }
+    }
+
+    /// The database is open, and requests are taken.
+    pub(crate) fn serve(&self, reader: &Reader, connections_max: usize, reads_max: usize) {
+        let serving = Serving { reader: reader.clone(), connections_max, reads_max };
+        *self.counters.serving() = Some(serving);
+        self.counters.readiness.serve();
+    }
+
+    /// The database is no longer served, and may be closed.
+    pub(crate) fn close(&self) {
+        self.leave();
+        *self.counters.serving() = None;
+    }
+
+    /// No more requests are to be sent here.
+    pub(crate) fn leave(&self) {
+        self.counters.readiness.leave();
+    }
+
+    /// Why no requests are to be sent here now, if so.
+    pub(crate) fn unready(&self) -> Option<Unready> {
+        self.counters.readiness.unready()
+    }
+
+    /// The counters.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Counts one more until what is returned is dropped.
+    pub(crate) fn hold(&self, gauge: fn(&Counters) -> &AtomicU64) -> Held {
+        gauge(&self.counters).fetch_add(1, Relaxed);
+        Held { counters: Arc::clone(&self.counters), gauge }
+    }
+
+    /// The page that is scraped.
+    ///
+    /// # Cost
+    ///
+    /// About a millisecond; the cut may read the disk.
+    pub(crate) fn page(&self) -> String {
+        page::page(&self.counters)
+    }
+}
+
+impl Counters {
+    /// Nothing that holds this lock panics.
+    fn serving(&self) -> MutexGuard<'_, Option<Serving>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has ended.
+    pub(crate) fn request(
+        &self,
+        endpoint: Endpoint,
+        status: StatusCode,
+        bytes: u64,
+        took: Duration,
+    ) {
+        self.requests.of(endpoint).of(status).fetch_add(1, Relaxed);
+        self.durations.of(endpoint).add(took);
+        self.bytes.of(endpoint).fetch_add(bytes, Relaxed);
+    }
+
+    /// A connection found no place; it is answered 503, or not at all.
+    pub(crate) fn refuse_connection(&self, answered: bool) {
+        let count = if answered { &self.connections_refused } else { &self.connections_dropped };
+        count.fetch_add(1, Relaxed);
+        self.readiness.refuse();
+    }
+
+    /// A request found no place to read.
+    pub(crate) fn refuse_read(&self) {
+        self.reads_refused.fetch_add(1, Relaxed);
+        self.readiness.refuse();
+    }
+}
+
+/// One more, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Held {
+    counters: Arc<Counters>,
+    gauge: fn(&Counters) -> &AtomicU64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        (self.gauge)(&self.counters).fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,111 @@
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long a server that had to refuse someone is not to be sent more.
+const RECOVERY_TIME: Duration = Duration::from_secs(5);
+
+const STARTING: u8 = 0;
+const SERVING: u8 = 1;
+const LEAVING: u8 = 2;
+
+/// Whether requests are to be sent here.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    begin: Instant,
+    state: AtomicU8,
+    /// Milliseconds after `begin` when someone was refused last; 0 for never.
+    refused_at: AtomicU64,
+}
+
+/// Why no requests are to be sent here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unready {
+    /// The database is being opened.
+    Starting,
+    /// The server stops.
+    Leaving,
+    /// Someone was refused just now, for want of a connection or of a place to read.
+    Overloaded,
+}
+
+impl Unready {
+    /// As the body of an answer.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Starting => "Starting.\n",
+            Self::Leaving => "Shutting down.\n",
+            Self::Overloaded => "Overloaded.\n",
+        }
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        let begin = Instant::now();
+        Self { begin, state: AtomicU8::new(STARTING), refused_at: AtomicU64::new(0) }
+    }
+}
+
+impl Readiness {
+    /// Requests are taken from now on.
+    pub(super) fn serve(&self) {
+        self.state.store(SERVING, Relaxed);
+    }
+
+    /// They are to go elsewhere from now on.
+    pub(super) fn leave(&self) {
+        self.state.store(LEAVING, Relaxed);
+    }
+
+    /// Someone is refused.
+    pub(super) fn refuse(&self) {
+        self.refused_at.store(self.now(), Relaxed);
+    }
+
+    /// Why no requests are to be sent here now, if so.
+    pub(super) fn unready(&self) -> Option<Unready> {
+        match self.state.load(Relaxed) {
+            STARTING => Some(Unready::Starting),
+            SERVING => self.is_overloaded(self.now()).then_some(Unready::Overloaded),
+            _ => Some(Unready::Leaving),
+        }
+    }
+
+    fn is_overloaded(&self, now: u64) -> bool {
+        let refused_at = self.refused_at.load(Relaxed);
+        let passed = u128::from(now.saturating_sub(refused_at));
+        refused_at > 0 && passed < RECOVERY_TIME.as_millis()
+    }
+
+    /// Milliseconds since the beginning, at least 1.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_is_ready_between_start_and_stop() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.unready(), Some(Unready::Starting));
+        readiness.refuse();
+        assert_eq!(readiness.unready(), Some(Unready::Starting));
+        readiness.leave();
+        assert_eq!(readiness.unready(), Some(Unready::Leaving));
+    }
+
+    #[test]
+    fn server_that_refused_someone_is_unready_for_a_while() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        assert_eq!(readiness.unready(), None);
+        readiness.refuse();
+        assert_eq!(readiness.unready(), Some(Unready::Overloaded));
+        let refused_at = readiness.refused_at.load(Relaxed);
+        assert!(readiness.is_overloaded(refused_at + 4_999));
+        assert!(!readiness.is_overloaded(refused_at + 5_000));
+    }
+}
