@@ -13,6 +13,7 @@ use plait_engine::backup::{
 
 use crate::config::Backup;
 use crate::metrics::Metrics;
+use crate::request_id::RequestId;
 
 /// How long to wait for a job to end that was asked to stop.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -47,6 +48,7 @@ impl Jobs {
         };
         let (id, stop) = (job.id().clone(), Arc::clone(&self.stop));
         let request = Request { pact, keep: self.keep };
+        tracing::info!(%id, pact, request = %RequestId::current(), "making a backup");
         let metrics = self.metrics.clone();
         let work = move || run(job, &Origin::Here(reader), request, &stop, &metrics);
         let thread = thread::Builder::new().name("backup".to_owned()).spawn(work);
@@ -81,7 +83,6 @@ impl Jobs {
 
 fn run(job: Job, origin: &Origin, request: Request, stop: &AtomicBool, metrics: &Metrics) {
     let (id, begin) = (job.id().clone(), Instant::now());
-    tracing::info!(%id, pact = request.pact, "making a backup");
     metrics.begin_backup();
     let result = job.run(origin, request, stop);
     metrics.end_backup(result.is_ok(), begin.elapsed());

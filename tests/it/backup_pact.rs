@@ -51,7 +51,7 @@ fn create_all(database: &Database) -> Vec<Connection> {
 /// Moves money from account to account, in one transaction after the other.
 fn write(path: &Path, stop: &AtomicBool) -> u64 {
     let mut connection = Connection::open(path).unwrap();
-    connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    connection.busy_timeout(std::time::Duration::from_mins(1)).unwrap();
     let mut round = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         round += 1;

@@ -11,6 +11,7 @@ use plait_engine::backup::{
 };
 use plait_engine::store::Store;
 use plait_engine::{Engine, Micros};
+use testkit::archive::has_extension;
 use testkit::braid::braid_with_orphans;
 use testkit::{Database, stored};
 
@@ -50,7 +51,7 @@ fn a_restored_database_is_the_one_that_was_backed_up_and_lives_on_its_own() {
         let table = Store::path(&to);
         let table = names(&table)
             .into_iter()
-            .find(|name| name.ends_with(".sst"))
+            .find(|name| has_extension(name, "sst"))
             .map(|name| table.join(name));
         let links = table.unwrap().metadata().unwrap().nlink();
         assert_eq!(links > 1, !copy, "{links} names");
@@ -110,13 +111,14 @@ fn only_what_is_whole_is_restored() {
     drop(job);
     // A byte of a block, which neither a length nor a checksum of a file tells.
     let path = Store::path(&backups.path(&id));
-    let blob = names(&path).into_iter().find(|name| name.ends_with(".blob")).unwrap_or_else(|| {
-        names(&path)
-            .into_iter()
-            .filter(|name| name.ends_with(".sst"))
-            .max_by_key(|name| path.join(name).metadata().unwrap().len())
-            .unwrap()
-    });
+    let blob =
+        names(&path).into_iter().find(|name| has_extension(name, "blob")).unwrap_or_else(|| {
+            names(&path)
+                .into_iter()
+                .filter(|name| has_extension(name, "sst"))
+                .max_by_key(|name| path.join(name).metadata().unwrap().len())
+                .unwrap()
+        });
     let blob = path.join(blob);
     let mut bytes = fs::read(&blob).unwrap();
     let middle = bytes.len() / 2;

@@ -49,6 +49,18 @@ fn outcome(server: &Server, id: &BackupId) -> String {
     }
 }
 
+/// The line of the log with this text, which may be a moment behind.
+fn logged(server: &Server, text: &str) -> String {
+    let start = Instant::now();
+    loop {
+        let log = server.log();
+        if let Some(line) = log.lines().find(|line| line.contains(text)) {
+            return line.to_owned();
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "no {text:?} in:\n{log}");
+    }
+}
+
 fn command(words: &[&str], db: &Path, rest: &[&str]) -> Outcome {
     run([words, &["--db", utf8(db)], rest].concat())
 }
@@ -68,7 +80,7 @@ fn a_backup_is_made_and_asked_for_at_the_root_and_in_the_network() {
         let path = Backups::default_dir(&database.path()).join(id.as_str());
         assert_eq!(std::fs::read_to_string(path.join("status")).unwrap(), "backup-done");
         assert_eq!(stored(&path), expected);
-        let head = server.ask(&Request::new("HEAD", &format!("{base}/check-backup/{id}")));
+        let head = server.ask(&Request::new("HEAD", format!("{base}/check-backup/{id}")));
         assert_eq!((head.status, head.header("content-length")), (200, Some("11")));
     }
 }
@@ -164,15 +176,7 @@ fn a_job_that_fails_says_so_and_the_log_says_why() {
     // There is no Pact.
     let id = make(&server, "/make-backup?backupPact");
     assert_eq!(outcome(&server, &id), "backup-failed");
-    let start = Instant::now();
-    let line = loop {
-        // The log is a moment behind.
-        let log = server.log();
-        match log.lines().find(|line| line.contains("backup failed")) {
-            Some(line) => break line.to_owned(),
-            None => assert!(start.elapsed() < Duration::from_mins(1), "{log}"),
-        }
-    };
+    let line = logged(&server, "backup failed");
     assert!(line.contains(id.as_str()) && line.contains("no Pact database of chain 0"), "{line}");
     assert_eq!(outcome(&server, &make(&server, "/make-backup?backupPact=false")), "backup-done");
 }
@@ -186,7 +190,8 @@ fn a_folder_of_backups_that_cannot_be_used_is_an_error_of_the_server() {
     let server = server(&database, &["--backups", utf8(&file)]);
     let response = server.post("/make-backup", "");
     assert_eq!(response.status, 500);
-    assert!(server.log().contains("the folder of backups cannot be used"), "{}", server.log());
+    let line = logged(&server, "the folder of backups cannot be used");
+    assert!(line.contains(response.header("x-request-id").unwrap()), "{line}");
     assert_eq!(server.get(&format!("{BASE}/cut")).status, 200);
 }
 

@@ -4,9 +4,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::http::{Client, Ended, Request};
 use testkit::say;
-use testkit::server::Replayed;
+use testkit::server::{Replayed, Server};
 
 use crate::http_data::{OCTETS, Served, Tree, bounds, on, served_with, world};
 
@@ -241,4 +242,96 @@ fn clients_that_vanish_do_no_harm() {
     }
     assert!(server.is_running());
     assert_eq!(server.get("/health-check").status, 200);
+}
+
+/// Waits until a number of the server is at most what it was.
+fn await_at_most(server: &Server, sample: &str, before: f64) {
+    let begin = Instant::now();
+    loop {
+        let now = server.metric(sample).expect("the system tells");
+        if now <= before {
+            return;
+        }
+        assert!(begin.elapsed() < LONG, "{sample}: {now}, and {before} before");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn clients_that_vanish_in_a_stream_leave_nothing_behind() {
+    let (server, tree) = endless(&["--metrics", "127.0.0.1:0"]);
+    let whole = tree.len() * 318;
+    let list = Request::get(on(2, "header")).accept(OCTETS);
+    let branch = Request::post(on(2, "header/branch"), bounds(&[tree.hash(tree.len() - 1)], &[]));
+    let branch = branch.accept(OCTETS);
+    // As many at once as will vanish, so that all threads there will be are there.
+    thread::scope(|scope| {
+        for i in 0..32 {
+            let request = if i % 2 == 0 { &list } else { &branch };
+            scope.spawn(|| assert_eq!(server.ask(request).body.len(), whole));
+        }
+    });
+    let held = ["process_open_fds", "process_threads", "plait_snapshots_open"];
+    await_at_most(&server, "plait_connections_open", 0.0);
+    let before = held.map(|sample| server.metric(sample).unwrap());
+    for round in 0..96 {
+        let mut client = server.connect();
+        client.send(if round % 2 == 0 { list.to_bytes() } else { branch.to_bytes() }).unwrap();
+        if round % 3 > 0 {
+            assert_eq!(client.read_head().unwrap().status, 200);
+            let some = client.read_some(1 << (round % 20)).unwrap();
+            assert!(!some.is_empty());
+        }
+        if round % 3 == 2 {
+            client.finish();
+        }
+    }
+    for sample in ["plait_streams_open", "plait_connections_open", "plait_reads_running"] {
+        await_at_most(&server, sample, 0.0);
+    }
+    for (sample, before) in held.into_iter().zip(before) {
+        await_at_most(&server, sample, before);
+    }
+}
+
+#[test]
+fn ten_thousand_idle_and_slow_connections_are_borne() {
+    const CROWD: u64 = 10_000;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let crowd = maximum.map_or(CROWD, |most| CROWD.min(most.saturating_sub(1000)));
+    if crowd < CROWD {
+        say(&format!("only {crowd} connections: the system allows {maximum:?} open files"));
+    }
+    let most = (crowd + 100).to_string();
+    let flags = ["--max-connections", &*most, "--head-time", "3600", "--metrics", "127.0.0.1:0"];
+    let server = served_with(&flags);
+    assert_eq!(server.get(&on(0, "hash?limit=10")).status, 200);
+    await_at_most(&server, "plait_connections_open", 0.0);
+    let files = server.metric("process_open_fds").unwrap();
+    let memory = server.resident_bytes();
+    let mut clients: Vec<Client> = (0..crowd).map(|_| server.connect()).collect();
+    let half = clients.len() / 2;
+    for byte in b"GET /info" {
+        for client in &mut clients[..half] {
+            client.send([*byte]).unwrap();
+        }
+        assert_eq!(server.get(&on(0, "hash?limit=10")).status, 200);
+        assert_eq!(server.get("/ready").status, 200);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let open = crowd as f64;
+    assert!(server.metric("plait_connections_open").unwrap() >= open);
+    if let (Some(before), Some(now)) = (memory, server.resident_bytes()) {
+        let each = now.saturating_sub(before) / crowd;
+        say(&format!("{crowd} connections hold {each} bytes each"));
+        assert!(each < 64 << 10, "{each} bytes each");
+    }
+    // One of them goes on, and is answered.
+    clients[0].send(" HTTP/1.1\r\nHost: slow\r\n\r\n").unwrap();
+    assert_eq!(clients[0].read("GET").unwrap().status, 200);
+    drop(clients);
+    await_at_most(&server, "plait_connections_open", 0.0);
+    await_at_most(&server, "process_open_fds", files);
+    assert_eq!(server.get(&on(0, "hash?limit=10")).status, 200);
 }

@@ -74,13 +74,13 @@ pub(super) fn copy(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), Back
     let draft = draft_of(to);
     let mut input = File::open(from).map_err(BackupError::io(from))?;
     let mut output = File::create(&draft).map_err(BackupError::io(&draft))?;
-    let mut step = vec![0; STEP_BYTES];
+    let mut buffer = vec![0; STEP_BYTES];
     loop {
         if stop.load(Ordering::Relaxed) {
             return Err(BackupError::Stopped);
         }
-        let len = input.read(&mut step).map_err(BackupError::io(from))?;
-        let Some(bytes) = step.get(..len).filter(|bytes| !bytes.is_empty()) else { break };
+        let len = input.read(&mut buffer).map_err(BackupError::io(from))?;
+        let Some(bytes) = buffer.get(..len).filter(|bytes| !bytes.is_empty()) else { break };
         output.write_all(bytes).map_err(BackupError::io(&draft))?;
     }
     let named = output.sync_all().and_then(|()| fs::rename(&draft, to));
@@ -90,13 +90,13 @@ pub(super) fn copy(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), Back
 /// The checksum of a file.
 pub(super) fn checksum(path: &Path, stop: &AtomicBool) -> Result<Checksum, BackupError> {
     let mut file = File::open(path).map_err(BackupError::io(path))?;
-    let (mut hasher, mut step) = (Hasher::default(), vec![0; STEP_BYTES]);
+    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; STEP_BYTES]);
     loop {
         if stop.load(Ordering::Relaxed) {
             return Err(BackupError::Stopped);
         }
-        let len = file.read(&mut step).map_err(BackupError::io(path))?;
-        match step.get(..len) {
+        let len = file.read(&mut buffer).map_err(BackupError::io(path))?;
+        match buffer.get(..len) {
             Some(bytes) if !bytes.is_empty() => hasher.update(bytes),
             _ => return Ok(hasher.finish()),
         }

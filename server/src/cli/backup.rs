@@ -229,7 +229,7 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
         }
     }
     let (stop, mut found) = (interrupt::flag(), Found::new());
-    let result = backup::verify(backups, id, stop, now(), &mut |event| found.tell(event));
+    let result = backup::verify(backups, id, stop, now(), &mut |event| found.tell(&event));
     found.finish();
     match result {
         Ok((contents, report)) => {

@@ -17,7 +17,7 @@ impl Found {
     }
 
     /// Takes what an audit tells.
-    pub(super) fn tell(&mut self, event: Event<'_>) {
+    pub(super) fn tell(&mut self, event: &Event<'_>) {
         match event {
             Event::Progress(report) => self.display.heights(report.blocks(), report.height),
             Event::Flaw(flaw) => {

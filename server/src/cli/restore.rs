@@ -56,7 +56,7 @@ impl Args {
         let (stop, start, mut found) = (interrupt::flag(), Instant::now(), Found::new());
         let restore = Restore { id, to: self.to, copy: self.copy };
         let result = restore.run(&backups, stop, now(), &mut |event| match event {
-            RestoreEvent::Verifying(event) => found.tell(event),
+            RestoreEvent::Verifying(event) => found.tell(&event),
             RestoreEvent::Copied(bytes, of) => found.bytes(bytes, of),
         });
         found.finish();

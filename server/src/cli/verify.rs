@@ -75,14 +75,15 @@ fn audit(db: &Path, level: Level) -> ExitCode {
     };
     let verifier = Verifier::new(reader.version(), level, now());
     let mut found = Found::new();
-    let result = Audit::new(&reader, &verifier).run(stop, &mut |event| found.tell(event));
+    let result = Audit::new(&reader, &verifier).run(stop, &mut |event| found.tell(&event));
     found.finish();
     match result {
         Ok(report) => {
             found.conclude(&report);
-            match report.stopped {
-                true => interrupt::exit_code(),
-                false => ExitCode::from(u8::from(!report.is_sound())),
+            if report.stopped {
+                interrupt::exit_code()
+            } else {
+                ExitCode::from(u8::from(!report.is_sound()))
             }
         }
         Err(error) => unreadable(error),

@@ -8,6 +8,7 @@ use plait_engine::backup::{BackupError, BackupId};
 use super::App;
 use crate::backup::Jobs;
 use crate::error::Error;
+use crate::request_id::RequestId;
 use crate::response::{self, Body};
 
 /// `POST make-backup[?backupPact]`: begins a backup, unless one is being made; answers with the name
@@ -47,7 +48,8 @@ fn wants_pact(query: &str) -> bool {
 /// Tells the log what a client is not told.
 fn told<T>(result: Result<T, BackupError>) -> Result<T, Error> {
     result.map_err(|error| {
-        tracing::error!("the folder of backups cannot be used: {error}");
+        let request = RequestId::current();
+        tracing::error!(%request, "the folder of backups cannot be used: {error}");
         Error::Backup
     })
 }
