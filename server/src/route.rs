@@ -258,7 +258,10 @@ mod tests {
             assert_eq!(find(&format!("/chainweb/0.0/mainnet01/{path}")), Some(expected), "{path}");
         }
         assert_eq!(find("/health-check"), Some(Route::Health));
+        assert_eq!(find("/ready"), Some(Route::Ready));
         assert_eq!(find("/info"), Some(Route::Info));
+        assert_eq!(find("/make-backup"), Some(Route::MakeBackup));
+        assert_eq!(find("/check-backup/x%2F"), Some(Route::CheckBackup("x/".to_owned())));
         assert_eq!(find("*"), Some(Route::Server));
     }
 
@@ -298,7 +301,11 @@ mod tests {
             "/chainweb/0.0/mainnet01/chain/0/header/x/y",
             "/chainweb/0.0/mainnet01/chain/0/header/../hash",
             "/chainweb/0.0/mainnet01/header/updates",
-            "/make-backup",
+            "/make-backup/x",
+            "/check-backup",
+            "/check-backup/x/y",
+            "/check-backup/../x",
+            "/check-backup/%FF",
         ] {
             assert_eq!(find(path), None, "{path}");
         }

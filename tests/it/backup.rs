@@ -260,6 +260,33 @@ fn a_job_that_is_dropped_or_stopped_has_failed() {
 }
 
 #[test]
+fn a_job_is_in_progress_until_it_is_done_whenever_one_looks() {
+    let database = database();
+    let dir = folder();
+    let backups = Backups::new(dir.path());
+    for _ in 0..30 {
+        let job = begin(&backups);
+        let id = job.id().clone();
+        let seen = thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut seen = vec![Status::InProgress];
+                while *seen.last().unwrap() != Status::Done {
+                    let status = backups.status(&id).unwrap().unwrap();
+                    if status != *seen.last().unwrap() {
+                        seen.push(status);
+                    }
+                    assert!(seen.len() < 10, "{seen:?}");
+                }
+                seen
+            });
+            job.run(&here(&database), Request::default(), &GO_ON).unwrap();
+            looking.join().unwrap()
+        });
+        assert_eq!(seen, [Status::InProgress, Status::Done]);
+    }
+}
+
+#[test]
 fn what_is_no_backup_has_no_status() {
     let dir = folder();
     let backups = Backups::new(&dir.path().join("backups"));

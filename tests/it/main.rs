@@ -5,6 +5,7 @@ mod archive;
 mod archive_damage;
 mod audit;
 mod backup;
+mod backup_disk;
 mod backup_pact;
 mod backup_restore;
 mod branches;

@@ -189,10 +189,13 @@ impl Backups {
     /// What the folder of a backup says.
     fn status_of(&self, id: &BackupId) -> Option<Status> {
         let path = self.path(id);
-        match fs::read_to_string(path.join(STATUS)) {
-            Ok(text) => Some(Status::from_name(&text)),
-            Err(_) => path.is_dir().then_some(Status::Failed),
-        }
+        let read = || fs::read_to_string(path.join(STATUS)).ok();
+        let text = match read() {
+            // The folder may have got its name since, with the status in it.
+            None if path.is_dir() => read(),
+            text => Some(text?),
+        };
+        Some(text.map_or(Status::Failed, |text| Status::from_name(&text)))
     }
 
     /// Whether a job of this name runs, in whatever process.
