@@ -111,7 +111,7 @@ impl Drop for Record {
             path,
             status = self.status.as_u16(),
             bytes = self.bytes,
-            milliseconds = took.as_secs_f64() * 1e3,
+            milliseconds = (took.as_secs_f64() * 1e6).round() / 1e3,
             whole = self.whole,
         );
     }
