@@ -30,7 +30,7 @@ impl Limit {
 }
 
 /// Ratios: what it is of, what is promised, the name of the row.
-const RATIOS: [(&str, &str, Limit, &str); 14] = [
+const RATIOS: [(&str, &str, Limit, &str); 17] = [
     (
         "branch page of 360 in the engine: chainweb-node's algorithm takes so many times as long",
         "at least 80",
@@ -110,6 +110,25 @@ const RATIOS: [(&str, &str, Limit, &str); 14] = [
         Limit::Least(2.0),
         "bulk/replay/full",
     ),
+    (
+        "p99 of small pages of 16 clients while backups are made and a replay writes: so many times \
+         that of an idle server",
+        "at most 3",
+        Limit::Most(3.0),
+        "backup/p99",
+    ),
+    (
+        "backup of a database that nobody uses: so many times RocksDB's checkpoint",
+        "-",
+        Limit::None,
+        "backup/idle",
+    ),
+    (
+        "p99 of small pages beside 10,000 idle and slow connections: so many times that without them",
+        "at most 3",
+        Limit::Most(3.0),
+        "crowd/p99",
+    ),
     ("the same of nginx, beside the same replay", "-", Limit::None, "http/latency_10/p99/nginx"),
 ];
 
@@ -151,6 +170,15 @@ pub(crate) fn table(found: &Found) -> Vec<Promise> {
         unit: "MiB",
         holds: bulk("memory").map(|memory| memory < 2048.0),
     });
+    for (what, target, name, unit, most) in [
+        ("longest of those backups", "under 2 s", "backup/loaded", "s", 2.0),
+        ("most that one of them adds, of the database", "under 0.01", "backup/added", "", 0.01),
+        ("memory of an idle or slow connection", "at most 64", "crowd/memory", "KiB", 64.0),
+    ] {
+        let measured = found.row(name).and_then(|row| row.value);
+        let holds = measured.map(|value| value < most);
+        table.push(Promise { what, target, measured, unit, holds });
+    }
     let open: Vec<f64> = found.rows_of("open/cold/").filter_map(|row| row.value).collect();
     let largest = open.last().copied();
     table.push(Promise {
