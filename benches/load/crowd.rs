@@ -30,6 +30,9 @@ const LIMIT: &str = "?limit=10";
 /// Time between two bytes of a slow client.
 const SLOWLY: Duration = Duration::from_secs(1);
 
+/// Parts of that time, in each of which some of them send.
+const PARTS: u32 = 100;
+
 /// How long the server may take to let go of connections that are gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -102,15 +105,16 @@ fn gather(address: SocketAddr, count: usize) -> Vec<TcpStream> {
 fn dribble(connections: &mut [TcpStream], stop: &AtomicBool) {
     let request = b"GET /chainweb/0.0/development/cut HTTP/1.1\r\nHost: slow\r\nX-Slow: ";
     for byte in request.iter().chain(std::iter::repeat(&b'x')) {
-        let start = Instant::now();
-        for connection in &mut *connections {
-            connection.write_all(&[*byte]).expect("the server keeps the connection");
+        let parts = connections.len().div_ceil(PARTS as usize);
+        for some in connections.chunks_mut(parts.max(1)) {
+            let start = Instant::now();
+            for connection in some {
+                connection.write_all(&[*byte]).expect("the server keeps the connection");
+            }
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-        }
-        while start.elapsed() < SLOWLY && !stop.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep((SLOWLY / PARTS).saturating_sub(start.elapsed()));
         }
     }
 }

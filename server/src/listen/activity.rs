@@ -1,12 +1,13 @@
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Version;
 use http_body::{Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::record::Record;
@@ -56,6 +57,9 @@ pub(super) struct Activity {
     http11: AtomicBool,
     /// Breaking the connection is the only way to tell the client that the answer is cut.
     must_reset: AtomicBool,
+    /// Why it is to be dropped.
+    reason: OnceLock<&'static str>,
+    told: Notify,
 }
 
 impl Activity {
@@ -74,6 +78,8 @@ impl Activity {
             http2: AtomicBool::new(false),
             http11: AtomicBool::new(true),
             must_reset: AtomicBool::new(false),
+            reason: OnceLock::new(),
+            told: Notify::new(),
         })
     }
 
@@ -122,6 +128,19 @@ impl Activity {
         if self.is_answering() && !self.http11.load(Relaxed) {
             self.must_reset.store(true, Relaxed);
         }
+    }
+
+    /// The connection is to be dropped, for this reason.
+    pub(super) fn drop_for(&self, reason: &'static str) {
+        // The first one counts.
+        let _ = self.reason.set(reason);
+        self.told.notify_one();
+    }
+
+    /// Waits until the connection is to be dropped, and says why.
+    pub(super) async fn dropped(&self) -> &'static str {
+        self.told.notified().await;
+        self.reason.get().copied().unwrap_or_default()
     }
 
     /// Whether to reset the connection rather than to close it.

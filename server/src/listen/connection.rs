@@ -13,9 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::select;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::activity::{Activity, Tracked, Turn};
+use super::patrol::Patrol;
 use super::record::Record;
 use super::socket::Socket;
 use crate::bridge::Phase;
@@ -39,18 +39,15 @@ const PING_TIME: Duration = Duration::from_secs(20);
 pub(super) struct Server {
     app: Arc<App>,
     builder: Builder<TokioExecutor>,
-    /// The time between two looks at what a connection does.
-    tick: Duration,
+    patrol: Arc<Patrol>,
 }
 
 impl Server {
-    /// A server for `app`, with the limits of its configuration.
-    pub(super) fn new(app: Arc<App>) -> Self {
+    /// A server for `app`, with the limits of its configuration; `patrol` looks after its
+    /// connections.
+    pub(super) fn new(app: Arc<App>, patrol: Arc<Patrol>) -> Self {
         let builder = builder(&app.config);
-        let Config { head_time, idle_time, stall_time, .. } = app.config;
-        let tick = head_time.min(idle_time).min(stall_time) / 4;
-        let tick = tick.clamp(Duration::from_millis(10), Duration::from_secs(1));
-        Self { app, builder, tick }
+        Self { app, builder, patrol }
     }
 
     /// Serves one connection to its end; one that is not admitted gets 503 to its first request.
@@ -59,6 +56,7 @@ impl Server {
             tracing::debug!(%peer, "cannot set TCP_NODELAY: {error}");
         }
         let activity = Activity::new();
+        self.patrol.watch(&activity);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let stamp = Stamp::new(&peer);
         let service = service_fn(|request| {
@@ -78,8 +76,6 @@ impl Server {
         let _farewell = Farewell(&activity);
         let mut phase = self.app.phase.clone();
         let mut draining = false;
-        let mut ticks = interval(self.tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             select! {
                 biased;
@@ -93,7 +89,7 @@ impl Server {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = ticks.tick() => if let Some(reason) = activity.overdue(&self.app.config) {
+                reason = activity.dropped() => {
                     tracing::debug!(%peer, "connection dropped: {reason}");
                     return;
                 }

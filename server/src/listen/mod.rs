@@ -9,6 +9,7 @@
 mod activity;
 mod bare;
 mod connection;
+mod patrol;
 mod record;
 mod socket;
 mod watch;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::connection::Server;
+use self::patrol::Patrol;
 use crate::bridge::Phase;
 use crate::endpoint::App;
 use crate::metrics::Metrics;
@@ -47,10 +49,17 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let (config, metrics) = (app.config.clone(), app.metrics.clone());
+    let patrol = Arc::new(Patrol::default());
+    // Ends with this function.
+    let mut others = JoinSet::new();
+    others.spawn({
+        let (patrol, config) = (Arc::clone(&patrol), config.clone());
+        async move { patrol.run(&config).await }
+    });
     let mut gate = Gate {
         places: Arc::new(Semaphore::new(config.connections_max)),
         refused: Arc::new(Semaphore::new(REFUSED_MAX)),
-        server: Arc::new(Server::new(app)),
+        server: Arc::new(Server::new(app, patrol)),
         tasks: JoinSet::new(),
         metrics: metrics.clone(),
     };
