@@ -120,6 +120,27 @@ fn tables_of_a_backup_on_the_same_partition_are_links() {
 }
 
 #[test]
+fn a_table_that_another_process_is_writing_is_no_part_of_a_backup() {
+    let database = database();
+    let backups = Backups::new(&database.path().join("backups"));
+    let growing = ["900001.sst", "900002.blob"].map(|name| Store::path(database.path()).join(name));
+    for path in &growing {
+        fs::write(path, "the first part").unwrap();
+    }
+    let (id, contents) = make(&backups, &Origin::There(database.path().to_owned()));
+    for path in &growing {
+        fs::write(path, "the first part, and the second").unwrap();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let file = contents.files.iter().find(|file| file.path.ends_with(&*name));
+        assert_eq!(file, None);
+        assert_eq!(path.metadata().unwrap().nlink(), 1, "{name} is linked");
+    }
+    assert_sound(&backups, &id);
+    assert_eq!(names(&backups.path(&id).join("0")), ["rocksDb"]);
+    assert_eq!(stored(&backups.path(&id)), stored(database.path()));
+}
+
+#[test]
 fn a_backup_stays_as_it_is_while_the_database_goes_on() {
     let blocks = braid_with_orphans(60, 3);
     let mut database = Database::empty();
