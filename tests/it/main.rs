@@ -34,6 +34,7 @@ mod logs;
 mod metrics;
 mod node;
 mod order;
+mod power;
 mod ranges;
 mod replay;
 mod resume;
