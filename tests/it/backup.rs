@@ -206,6 +206,33 @@ fn a_backup_of_a_database_that_is_open_elsewhere_is_one_moment() {
 }
 
 #[test]
+fn who_opens_it_to_read_beside_a_writer_never_sees_less_than_before() {
+    let plan = Plan { forks: 0.05, fork_depth: 6, ..Plan::new(NETWORK, 400) };
+    let blocks: Vec<Header> = History::new(&plan).unwrap().collect();
+    let mut database = Database::empty();
+    let (path, stop) = (database.path().to_owned(), AtomicBool::new(false));
+    let (dir, mut seen) = (folder(), 0);
+    let backups = Backups::new(dir.path());
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for some in blocks.chunks(50) {
+                database.add(some);
+                // What the log has goes to tables, and the log is deleted.
+                make(&backups, &here(&database));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        while !stop.load(Ordering::Relaxed) && !writer.is_finished() {
+            let view = Engine::open_read_only(&path).unwrap().view();
+            let held = view.version().chain_ids().map(|chain| view.block_count(chain)).sum();
+            assert!(held >= seen, "{held} blocks after {seen}");
+            seen = held;
+        }
+    });
+    assert_eq!(stored(&path).len(), blocks.len());
+}
+
+#[test]
 fn one_job_runs_at_a_time() {
     let database = database();
     let dir = folder();

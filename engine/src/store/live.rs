@@ -198,6 +198,12 @@ fn current(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// The log of the database at `path`, as far as it can be read. The oldest part is deleted first.
+pub(super) fn logs(path: &Path) -> Vec<PathBuf> {
+    let names = listing(path).unwrap_or_default();
+    names.iter().filter(|name| Kind::of(name) == Kind::Log).map(|name| path.join(name)).collect()
+}
+
 fn listing(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in path.read_dir()? {
