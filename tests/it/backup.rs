@@ -207,7 +207,7 @@ fn a_backup_of_a_database_that_is_open_elsewhere_is_one_moment() {
 
 #[test]
 fn who_opens_it_to_read_beside_a_writer_never_sees_less_than_before() {
-    let plan = Plan { forks: 0.05, fork_depth: 6, ..Plan::new(NETWORK, 400) };
+    let plan = Plan { forks: 0.05, fork_depth: 6, ..Plan::new(NETWORK, 150) };
     let blocks: Vec<Header> = History::new(&plan).unwrap().collect();
     let mut database = Database::empty();
     let (path, stop) = (database.path().to_owned(), AtomicBool::new(false));
