@@ -15,7 +15,11 @@ export PATH := /usr/lib/ccache:/usr/lib64/ccache:$(PATH):$(cargo_home)/bin
 FUZZ_SECONDS ?= 5
 export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS BENCH_DATA
 
-.PHONY: help setup run test check fmt bench bench-quick bench-instructions \
+# How many power cuts, and what chooses their moments.
+CUTS ?= 100
+SEED ?=
+
+.PHONY: help setup run test power-cuts check fmt bench bench-quick bench-instructions \
 	bench-instructions-accept clean-run
 
 help: ## this list
@@ -26,6 +30,8 @@ help: ## this list
 	@echo '            REPLAY_FLAGS="..."     more flags for plait replay, such as --allow-partial'
 	@echo '            DB=path                the database, else run/db, or run/dump-db with DUMP'
 	@echo '            LISTEN=127.0.0.1:1848  where to serve'
+	@echo 'make power-cuts CUTS=100           how many'
+	@echo '            SEED=number            the moments of an earlier run'
 	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
 	@echo 'make bench  BENCH=name             only the criterion benches whose name contains this'
 	@echo '            BENCH_SET=quick        with the small data'
@@ -41,6 +47,11 @@ run: ## build, replay the sample or DUMP=path, serve on LISTEN
 test: ## all tests
 	@scripts/setup.sh build
 	cargo test --release --workspace --locked
+
+power-cuts: ## cut the power of a replay, a backup, a restore; as root, about twenty minutes
+	@scripts/setup.sh power
+	cargo build --release --locked --package plait
+	tests/power/cuts.py --plait $(or $(CARGO_TARGET_DIR),target)/release/plait --cuts $(CUTS) $(if $(SEED),--seed $(SEED))
 
 check: ## formatting, lints, docs, dependencies, fuzz targets; warnings are errors
 	@scripts/setup.sh check

@@ -6,6 +6,7 @@
 #   setup.sh run      build, curl
 #   setup.sh bench    build, and where they can be had wrk and nginx
 #   setup.sh count    build, and where it can be had valgrind
+#   setup.sh power    build, and where they can be had xfsprogs and e2fsprogs
 #   setup.sh          everything but what benches want, with ccache
 #
 # Debian packages come from apt-get, as root or through a sudo that asks for no password. Otherwise
@@ -162,7 +163,7 @@ stop_nginx() {
     fi
 }
 
-# Benches do without: what they cannot measure they say.
+# Who asks does without: what cannot be measured or tested is said.
 check_peers() { # check_peers PROGRAM PACKAGE...
     missing=
     while [ $# -gt 0 ]; do
@@ -171,13 +172,13 @@ check_peers() { # check_peers PROGRAM PACKAGE...
     done
     [ -n "$missing" ] || return 0
     if ! have apt-get || ! as_root true; then
-        echo "setup: not installed:$missing. What needs it will not be measured." >&2
+        echo "setup: not installed:$missing. What needs it is left out." >&2
         return 0
     fi
     had_nginx=$(has_nginx && echo yes || echo no)
     echo "setup: installing$missing" >&2
     if ! { update && install "$missing"; }; then
-        echo "setup: that failed. What needs it will not be measured." >&2
+        echo "setup: that failed. What needs it is left out." >&2
     fi
     if [ "$had_nginx" = no ] && has_nginx; then stop_nginx; fi
 }
@@ -214,6 +215,7 @@ case $goal in
 check | all) check_lints ;;
 bench) check_peers wrk wrk nginx nginx-light ;;
 count) check_peers valgrind valgrind ;;
+power) check_peers mkfs.xfs xfsprogs mkfs.ext4 e2fsprogs losetup mount python3 python3 ;;
 esac
 if [ "$goal" = all ]; then
     echo "setup: everything is here" >&2

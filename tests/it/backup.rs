@@ -120,6 +120,27 @@ fn tables_of_a_backup_on_the_same_partition_are_links() {
 }
 
 #[test]
+fn a_table_that_another_process_is_writing_is_no_part_of_a_backup() {
+    let database = database();
+    let backups = Backups::new(&database.path().join("backups"));
+    let growing = ["900001.sst", "900002.blob"].map(|name| Store::path(database.path()).join(name));
+    for path in &growing {
+        fs::write(path, "the first part").unwrap();
+    }
+    let (id, contents) = make(&backups, &Origin::There(database.path().to_owned()));
+    for path in &growing {
+        fs::write(path, "the first part, and the second").unwrap();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let file = contents.files.iter().find(|file| file.path.ends_with(&*name));
+        assert_eq!(file, None);
+        assert_eq!(path.metadata().unwrap().nlink(), 1, "{name} is linked");
+    }
+    assert_sound(&backups, &id);
+    assert_eq!(names(&backups.path(&id).join("0")), ["rocksDb"]);
+    assert_eq!(stored(&backups.path(&id)), stored(database.path()));
+}
+
+#[test]
 fn a_backup_stays_as_it_is_while_the_database_goes_on() {
     let blocks = braid_with_orphans(60, 3);
     let mut database = Database::empty();
@@ -182,6 +203,33 @@ fn a_backup_beside_a_writer_is_one_moment() {
 #[test]
 fn a_backup_of_a_database_that_is_open_elsewhere_is_one_moment() {
     backed_up_while_written(37, |database| Origin::There(database.path().to_owned()));
+}
+
+#[test]
+fn who_opens_it_to_read_beside_a_writer_never_sees_less_than_before() {
+    let plan = Plan { forks: 0.05, fork_depth: 6, ..Plan::new(NETWORK, 150) };
+    let blocks: Vec<Header> = History::new(&plan).unwrap().collect();
+    let mut database = Database::empty();
+    let (path, stop) = (database.path().to_owned(), AtomicBool::new(false));
+    let (dir, mut seen) = (folder(), 0);
+    let backups = Backups::new(dir.path());
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for some in blocks.chunks(50) {
+                database.add(some);
+                // What the log has goes to tables, and the log is deleted.
+                make(&backups, &here(&database));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        while !stop.load(Ordering::Relaxed) && !writer.is_finished() {
+            let view = Engine::open_read_only(&path).unwrap().view();
+            let held = view.version().chain_ids().map(|chain| view.block_count(chain)).sum();
+            assert!(held >= seen, "{held} blocks after {seen}");
+            seen = held;
+        }
+    });
+    assert_eq!(stored(&path).len(), blocks.len());
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod logs;
 mod metrics;
 mod node;
 mod order;
+mod power;
 mod ranges;
 mod replay;
 mod resume;

@@ -32,6 +32,18 @@ pub(super) fn sync(path: &Path) -> Result<(), BackupError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(BackupError::io(path))
 }
 
+/// Makes the names in a folder durable, where it can be written at all.
+pub(super) fn sync_names(dir: &Path) -> Result<(), BackupError> {
+    match sync(dir) {
+        Err(BackupError::Io { source, .. })
+            if matches!(source.kind(), ErrorKind::InvalidInput | ErrorKind::ReadOnlyFilesystem) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 /// What is in a folder, by name.
 pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let entries = dir.read_dir().map_err(BackupError::io(dir))?;

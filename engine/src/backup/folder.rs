@@ -156,12 +156,30 @@ impl Backups {
         if at == &draft { disk::rename(&draft, &path) } else { Ok(()) }
     }
 
-    /// What became of a job; `None` if there was none.
+    /// What became of a job; `None` if there was none. One that is said to be done is so after a
+    /// crash as well.
     ///
     /// # Errors
     ///
     /// [`BackupError::Io`] if the folder cannot be read.
     pub fn status(&self, id: &BackupId) -> Result<Option<Status>, BackupError> {
+        let status = self.visible_status(id)?;
+        if status != Some(Status::Done) {
+            return Ok(status);
+        }
+        // The job gives the file its name, then makes the name durable: it may be between the two,
+        // or its process may have ended there.
+        match disk::sync_names(&self.path(id)) {
+            // Retention has deleted it meanwhile.
+            Err(BackupError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                self.visible_status(id)
+            }
+            synced => synced.map(|()| status),
+        }
+    }
+
+    /// What a job says of itself, durable or not.
+    fn visible_status(&self, id: &BackupId) -> Result<Option<Status>, BackupError> {
         // A job that ends takes away one name and gives the other meanwhile.
         for _ in 0..2 {
             if let Some(status) = self.status_of(id) {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
 
-use super::{Column, Store, StoreError};
+use super::{Column, Store, StoreError, options};
 
 /// How often a database is tried to be linked that another process changes meanwhile. A change of
 /// its list of files is seldom, and linking takes milliseconds.
@@ -14,6 +15,9 @@ const LINK_TRIES: u32 = 200;
 
 /// The time between two tries.
 const LINK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The folder beside a copy that tells for a moment what the list of files names.
+const SCRATCH: &str = "listed";
 
 /// The file that names the current list of files.
 const CURRENT: &str = "CURRENT";
@@ -66,9 +70,14 @@ impl Store {
     /// in the copy.
     ///
     /// The copy is what a crash would have left at one moment, and that is what RocksDB restores
-    /// from: the log is copied first, then the list of files, then what this list names is linked;
-    /// tables never change. If the list has changed meanwhile, files on it may be gone, and all
-    /// begins anew.
+    /// from: the log is copied first, then all tables are linked, then the list of files is copied.
+    /// If the list has changed meanwhile, files on it may be gone, and all begins anew. Tables that
+    /// are on it never change; others are taken away again: the other process may be writing them
+    /// still, and a link would grow with them.
+    ///
+    /// # Cost
+    ///
+    /// Some microseconds a table, and opening the copy once.
     ///
     /// # Errors
     ///
@@ -80,13 +89,30 @@ impl Store {
         for _ in 0..LINK_TRIES {
             fs::create_dir(to).map_err(io)?;
             if try_link(&path, to).map_err(io)? {
-                return Ok(());
+                return Self::drop_unlisted(to);
             }
             fs::remove_dir_all(to).map_err(io)?;
             thread::sleep(LINK_PAUSE);
         }
         let busy = io::Error::new(ErrorKind::ResourceBusy, "the database changes too fast");
         Err(StoreError::Io { path, source: busy })
+    }
+
+    /// Removes tables from the database at `path`, which nobody else has open, that its list of
+    /// files does not name. A copy that RocksDB makes has only those that it names.
+    fn drop_unlisted(path: &Path) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io { path: path.to_owned(), source };
+        let (scratch, blocks) = (path.with_file_name(SCRATCH), options::cache(0));
+        let db = Self::read_only(path, || options::columns(&blocks))?;
+        // Nothing is to be flushed, however long the log is.
+        Checkpoint::new(&db)?.create_checkpoint_with_log_size(&scratch, u64::MAX)?;
+        let listed: HashSet<String> = listing(&scratch).map_err(io)?.into_iter().collect();
+        for name in listing(path).map_err(io)? {
+            if is_table(&name) && !listed.contains(&name) {
+                fs::remove_file(path.join(name)).map_err(io)?;
+            }
+        }
+        fs::remove_dir_all(&scratch).map_err(io)
     }
 }
 
@@ -170,6 +196,12 @@ fn current(path: &Path) -> io::Result<Option<String>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The log of the database at `path`, as far as it can be read. The oldest part is deleted first.
+pub(super) fn logs(path: &Path) -> Vec<PathBuf> {
+    let names = listing(path).unwrap_or_default();
+    names.iter().filter(|name| Kind::of(name) == Kind::Log).map(|name| path.join(name)).collect()
 }
 
 fn listing(path: &Path) -> io::Result<Vec<String>> {

@@ -121,15 +121,20 @@ impl Store {
     ) -> Result<DB, StoreError> {
         let mut tries = 0;
         loop {
-            let options = options::database();
-            match DB::open_cf_descriptors_read_only(&options, path, columns(), false) {
+            let (options, logs) = (options::database(), live::logs(path));
+            let db = DB::open_cf_descriptors_read_only(&options, path, columns(), false);
+            let again = match &db {
                 // The writer has just replaced a file that was to be opened: its list is read anew.
-                Err(error) if tries < OPEN_TRIES && error.to_string().contains("No such file") => {
-                    tries += 1;
-                    std::thread::sleep(OPEN_PAUSE);
-                }
-                db => return db.map_err(|error| StoreError::opening(path, error)),
+                Err(error) => error.to_string().contains("No such file"),
+                // It has moved what a log had to tables that the list did not name yet, and deleted
+                // the log before it was read: what was written last would be missing.
+                Ok(_) => !logs.iter().all(|log| log.exists()),
+            };
+            if !again || tries == OPEN_TRIES {
+                return db.map_err(|error| StoreError::opening(path, error));
             }
+            tries += 1;
+            std::thread::sleep(OPEN_PAUSE);
         }
     }
 
