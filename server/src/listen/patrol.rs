@@ -75,7 +75,7 @@ mod tests {
         drop(gone);
         patrol.look(&config);
         assert_eq!(patrol.watched.lock().unwrap().len(), 2);
-        advance(config.head_time).await;
+        advance(config.head_time + TICK_MAX).await;
         patrol.look(&config);
         for activity in [old, young] {
             assert_eq!(activity.dropped().await, "no request came");
