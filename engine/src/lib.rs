@@ -30,6 +30,9 @@ pub mod query;
 #[cfg(feature = "store")]
 pub mod walk;
 
+#[cfg(feature = "store")]
+mod durable;
+
 // Below `replay`, which reads archives as it reads any other input.
 #[cfg(feature = "store")]
 pub mod archive;

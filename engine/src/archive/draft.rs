@@ -6,11 +6,9 @@ use zerocopy::IntoBytes;
 
 use super::layout::HEADER_LEN;
 use super::{ArchiveError, Checksum, FileHeader, Hasher};
+use crate::durable::draft_name;
 use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHash, Rank};
-
-/// What names of files in the making end with.
-const UNFINISHED: &str = ".tmp";
 
 /// Bytes that are written at once; a run goes out as it is.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -42,7 +40,7 @@ impl Draft {
         label: &str,
         header: &FileHeader,
     ) -> Result<Self, ArchiveError> {
-        let path = dir.join(format!(".{label}{UNFINISHED}"));
+        let path = dir.join(draft_name(label));
         let file = File::create(&path).map_err(|error| ArchiveError::io(&path, error))?;
         let mut draft = Self::checksum_only(header);
         draft.out = Some((path, BufWriter::with_capacity(BUFFER_BYTES, file)));
@@ -109,29 +107,6 @@ impl Drop for Draft {
 
 fn header(record: Option<&[u8]>) -> Option<HeaderRef<'_>> {
     HeaderRef::parse(record?).ok()
-}
-
-/// Writes a file in one step: whoever reads it sees the old bytes or the new ones.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}{UNFINISHED}"));
-    let written = File::create(&draft).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&draft);
-    })
-}
-
-/// Makes names in a folder durable.
-pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Whether a name is that of a file in the making.
-pub(super) fn is_draft(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(UNFINISHED)
 }
 
 /// The length of a file with so many records.

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::draft::{Content, Draft, file_len, replace, sync_folder};
+use super::draft::{Content, Draft, file_len};
 use super::target::Target;
 use super::{ArchiveError, Entry, FileHeader, FileHeights, Kind, MANIFEST, Manifest, Member};
+use crate::durable;
 use crate::query::{Divided, Reader, View};
 use crate::store::StoreError;
 use crate::types::{BlockHeight, ChainId};
@@ -184,10 +185,10 @@ fn publish(
     let (text, path) = (manifest.render(), dir.join(MANIFEST));
     let is_there = std::fs::read(&path).is_ok_and(|there| there == text.as_bytes());
     let error = |error| ArchiveError::io(&path, error);
-    sync_folder(dir).map_err(error)?;
+    durable::sync(dir).map_err(error)?;
     if !is_there {
-        replace(&path, text.as_bytes()).map_err(error)?;
-        sync_folder(dir).map_err(error)?;
+        durable::replace(&path, text.as_bytes()).map_err(error)?;
+        durable::sync(dir).map_err(error)?;
     }
     target.record(&text, is_hashed)
 }

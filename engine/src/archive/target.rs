@@ -5,8 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::draft::is_draft;
 use super::{ArchiveError, Checksum, Entry, FileHeights, Kind, MANIFEST, Manifest};
+use crate::durable::is_draft;
 use crate::types::{BlockHeight, ChainId, ChainwebVersion};
 
 /// A file of the exporter's own, which is no part of the archive: it is locked during an export,

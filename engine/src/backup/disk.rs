@@ -8,12 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::BackupError;
 use crate::archive::{Checksum, Hasher};
+use crate::durable;
 
 /// Bytes that are copied or read between two looks at whether to stop.
 const STEP_BYTES: usize = 4 << 20;
-
-/// What names of files in the making end with.
-const UNFINISHED: &str = ".part";
 
 /// Makes everything below a folder durable, and its own name.
 pub(super) fn sync_tree(dir: &Path) -> Result<(), BackupError> {
@@ -29,7 +27,7 @@ pub(super) fn sync_tree(dir: &Path) -> Result<(), BackupError> {
 
 /// Makes a file, or the names in a folder, durable.
 pub(super) fn sync(path: &Path) -> Result<(), BackupError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(BackupError::io(path))
+    durable::sync(path).map_err(BackupError::io(path))
 }
 
 /// Makes the names in a folder durable, where it can be written at all.
@@ -69,15 +67,7 @@ pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
 /// Writes a small file in one step and makes it durable: whoever reads it sees the old text or the
 /// new one, after a crash as well.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), BackupError> {
-    let draft = draft_of(path);
-    let written = File::create(&draft).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    let written = written.and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&draft);
-    });
-    written.map_err(BackupError::io(path))?;
+    durable::replace(path, text.as_bytes()).map_err(BackupError::io(path))?;
     path.parent().map_or(Ok(()), sync)
 }
 
@@ -155,7 +145,6 @@ pub(super) fn metadata(path: &Path) -> Result<fs::Metadata, BackupError> {
 }
 
 fn draft_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(UNFINISHED);
-    path.with_file_name(name)
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(durable::draft_name(&name))
 }

@@ -1,0 +1,37 @@
+//! Files and names that outlive a crash.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// What names of files in the making end with.
+const UNFINISHED: &str = ".tmp";
+
+/// Writes a file in one step: whoever reads it sees the old bytes or the new ones, after a crash as
+/// well. Its name is durable after [`sync`] of the folder.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(draft_name(&name));
+    let written = File::create(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&draft);
+    })
+}
+
+/// Makes a file, or the names in a folder, durable.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The name of a file in the making that is to have this name.
+pub(crate) fn draft_name(name: &str) -> String {
+    format!(".{name}{UNFINISHED}")
+}
+
+/// Whether a name is that of a file in the making.
+pub(crate) fn is_draft(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
+}
