@@ -132,9 +132,7 @@ impl Backups {
     fn clear(&self) -> Result<(), BackupError> {
         for path in disk::entries(&self.dir)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if named_by(&name, DELETED).is_some() {
-                disk::remove(&path)?;
-            } else if let Some(id) = named_by(&name, UNFINISHED) {
+            if let Some(id) = named_by(&name, UNFINISHED) {
                 self.fail(&id, INTERRUPTED)?;
             } else if let Ok(id) = name.parse::<BackupId>()
                 && self.status_of(&id).is_some_and(|status| status == Status::InProgress)
@@ -281,13 +279,13 @@ impl Backups {
         Ok(listed)
     }
 
-    /// Deletes all backups that this program made but the newest `keep` that are done, and failures
-    /// that are older than those. The newest that is done always stays, and so does one that is
-    /// being restored. Returns what was deleted.
+    /// Takes the names of all backups away that this program made, but of the newest `keep` that are
+    /// done, and of failures that are older than those. The newest that is done always stays, and so
+    /// does one that is being restored. Returns which; [`Backups::sweep`] frees what they took.
     ///
     /// # Errors
     ///
-    /// [`BackupError::Io`] if something cannot be deleted.
+    /// [`BackupError::Io`] if the folder cannot be read or written.
     pub(super) fn retain(&self, keep: usize) -> Result<Vec<BackupId>, BackupError> {
         let mut done = 0;
         let mut deleted = Vec::new();
@@ -308,10 +306,23 @@ impl Backups {
             let (before, behind) = DELETED;
             let old = self.dir.join(format!("{before}{}{behind}", listed.id));
             disk::rename(&path, &old)?;
-            disk::remove(&old)?;
             deleted.push(listed.id);
         }
         Ok(deleted)
+    }
+
+    /// Deletes what has no name any more; another job may do so at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Io`] if something cannot be deleted.
+    pub(super) fn sweep(&self) -> Result<(), BackupError> {
+        let deleted = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            named_by(&name, DELETED).is_some()
+        };
+        let entries = disk::entries(&self.dir)?;
+        entries.iter().filter(|path| deleted(path)).try_for_each(|path| disk::remove(path))
     }
 
     /// The folder of a backup.

@@ -62,13 +62,24 @@ impl Job {
         request: Request,
         stop: &AtomicBool,
     ) -> Result<Contents, BackupError> {
+        // What a crash left takes space that this one may need.
+        self.sweep();
         let result = self.make(origin, request, stop);
         self.is_over = true;
         match &result {
             Ok(_) => self.retain(request.keep),
             Err(error) => self.fail(&told(error)),
         }
+        // Many files take long to delete, and the next job may begin.
+        let _ = self.lock.unlock();
+        self.sweep();
         result
+    }
+
+    fn sweep(&self) {
+        if let Err(error) = self.backups.sweep() {
+            tracing::error!("what an old backup took cannot be freed: {error}");
+        }
     }
 
     fn make(
