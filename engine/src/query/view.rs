@@ -146,10 +146,10 @@ impl View {
     ///
     /// As for [`View::header`].
     pub(crate) fn find(&self, hash: &BlockHash) -> Result<Option<Header>, QueryError> {
-        match self.snapshot().place(hash)? {
-            Some((chain, _)) => self.header(chain, hash),
-            None => Ok(None),
-        }
+        let snapshot = self.snapshot();
+        let found =
+            snapshot.place(hash)?.map_or_else(|| snapshot.moved_place(hash), |at| Ok(Some(at)));
+        found?.map_or(Ok(None), |(chain, _)| self.header(chain, hash))
     }
 
     /// The heaviest block of `chain`, if it has any.
@@ -168,8 +168,12 @@ impl View {
     /// The number of blocks of `chain` that are sealed.
     #[must_use]
     pub fn sealed_count(&self, chain: ChainId) -> u64 {
-        let trunk = self.tree().forest(chain).and_then(|forest| forest.trunk());
-        trunk.map_or(0, Trunk::len)
+        self.trunk(chain).map_or(0, Trunk::len)
+    }
+
+    /// What of `chain` is sealed.
+    pub(crate) fn trunk(&self, chain: ChainId) -> Option<&Trunk> {
+        self.tree().forest(chain)?.trunk()
     }
 
     /// How far a stored block is verified.

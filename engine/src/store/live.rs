@@ -27,6 +27,10 @@ impl Store {
     /// one above it must: by hard links on the same partition, else byte by byte. All that was
     /// written before is in it.
     ///
+    /// RocksDB writes all columns to tables at one moment and takes their list, then the log, which
+    /// may go on meanwhile. The log is left out: it may rest on tables that the list does not have
+    /// yet, since what is written without it, or comes as tables, is in no log.
+    ///
     /// # Cost
     ///
     /// What is in memory only is written to tables first. Links take microseconds each.
@@ -35,7 +39,12 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`], for example when the disk is full.
     pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
-        Ok(Checkpoint::new(&self.db)?.create_checkpoint(to)?)
+        Checkpoint::new(&self.db)?.create_checkpoint(to)?;
+        let io = |source| StoreError::Io { path: to.to_owned(), source };
+        for name in listing(to).map_err(io)?.iter().filter(|name| Kind::of(name) == Kind::Log) {
+            fs::remove_file(to.join(name)).map_err(io)?;
+        }
+        Ok(())
     }
 
     /// Bytes that were written and are in memory only, or in the log: what [`Store::checkpoint`]

@@ -52,6 +52,7 @@ use std::time::Duration;
 use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
+use index::Unindexed;
 use runs::Caches;
 
 /// How often the opening of a database is tried again that another process is writing.
@@ -66,8 +67,7 @@ pub struct Store {
     version: ChainwebVersion,
     partial: AtomicBool,
     run_length: RunLength,
-    /// Whether `unindexed` holds anything.
-    unindexed: AtomicBool,
+    unindexed: Unindexed,
     next_unindexed: AtomicU64,
     /// What RocksDB keeps of its tables.
     blocks: Cache,
@@ -217,7 +217,7 @@ impl Store {
         let Batch { inner, partial, unindexed } = batch;
         if unindexed {
             // Before it is: who looks where nothing is only takes longer.
-            self.unindexed.store(true, Ordering::Release);
+            self.unindexed.set_filled();
         }
         self.db.write_opt(inner, options)?;
         if partial {
@@ -274,13 +274,15 @@ impl Store {
             version,
             partial: AtomicBool::new(history == History::Partial),
             run_length,
-            unindexed: AtomicBool::new(false),
+            unindexed: Unindexed::new(true),
             next_unindexed,
             blocks,
             block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
         };
-        store.unindexed.store(store.has_unindexed()?, Ordering::Release);
+        if store.has_unindexed()? {
+            store.unindexed.set_filled();
+        }
         Ok(store)
     }
 

@@ -44,9 +44,9 @@ pub enum From {
 
 impl Snapshot {
     pub(super) fn of(store: &Arc<Store>) -> Self {
-        let before = store.is_indexed();
+        let before = store.unindexed.number();
         let pinned = Pinned::new(Arc::clone(store), |store| store.db.snapshot());
-        let indexed = before && store.is_indexed();
+        let indexed = store.is_indexed() && store.unindexed.number() == before;
         Self { pinned: Arc::new(pinned), cached_only: false, indexed }
     }
 
@@ -87,6 +87,11 @@ impl Snapshot {
         self.pinned.borrow_dependent().raw_iterator_cf_opt(self.store().column(column), options)
     }
 
+    /// Whether every block of it can be found by one lookup in `heights`.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.indexed
+    }
+
     /// Chain and height of the block with this hash.
     ///
     /// # Errors
@@ -120,7 +125,7 @@ impl Snapshot {
         &self,
         hash: &BlockHash,
     ) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
-        if self.indexed || !self.store().is_indexed() {
+        if self.indexed {
             return Ok(None);
         }
         let column = self.store().column(Column::Heights);

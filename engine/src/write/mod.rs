@@ -180,8 +180,10 @@ impl Writer {
     /// [`WriteError::Store`], for example when the disk is full. What was staged is dropped then,
     /// unless it was the sealing that failed; views show neither until [`Writer::publish`].
     pub fn commit(&mut self) -> Result<usize, WriteError> {
-        // Rows for `heights` are looked up from now on.
-        self.store().index(&|_| ())?;
+        if !self.is_indexed() {
+            // Rows for `heights` are looked up from now on.
+            self.index(&|_| ())?;
+        }
         let (staged, batch) = (mem::take(&mut self.staged), mem::take(&mut self.batch));
         let stored = self.on_trunk(&staged).and_then(|on_trunk| {
             self.store().write(batch)?;
