@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from contextlib import contextmanager
 
 from program import Failure, Server, Stopped
 
@@ -116,15 +117,22 @@ def keeping(stage):
         stage.pause(0.2)
 
 
+@contextmanager
+def noted(stage, *what):
+    """Notes that something begins, and that it is done."""
+    stage.ledger.note(*what, False)
+    yield
+    stage.ledger.note(*what, True)
+
+
 def restoring(stage):
     """One restore after the other, with links and with copies."""
     number = 0
     while True:
         flags = [stage.backup_name, "--db", stage.disk / "db"] + ["--copy"] * (number % 2)
         to = stage.disk / f"restored-{number}"
-        stage.ledger.note("restores", to, flags, False)
-        stage.plait("restore", *flags, "--to", to).expect(0)
-        stage.ledger.note("restores", to, flags, True)
+        with noted(stage, "restores", to, flags):
+            stage.plait("restore", *flags, "--to", to).expect(0)
         number += 1
 
 
@@ -134,9 +142,8 @@ def exporting(stage):
     while True:
         out = stage.disk / f"archive-{number}"
         flags = ["--db", stage.disk / "db", "--file-heights", 1024]
-        stage.ledger.note("exports", out, flags, False)
-        stage.plait("export", *flags, "--out", out).expect(0)
-        stage.ledger.note("exports", out, flags, True)
+        with noted(stage, "exports", out, flags):
+            stage.plait("export", *flags, "--out", out).expect(0)
         number += 1
 
 
