@@ -14,6 +14,8 @@ pub mod types;
 
 pub mod header;
 
+pub mod payload;
+
 pub mod network;
 
 pub mod verify;
@@ -54,10 +56,11 @@ pub mod open;
 pub mod backup;
 
 pub use header::{DecodeError, Header, HeaderRef, RawHeader};
+pub use payload::{Payload, PayloadError, PayloadRef, VerifiedPayload};
 pub use query::{Bounds, BranchQuery, Cursor, Heights, Page, RangeQuery, UnknownLower};
 pub use types::{
-    BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, Micros, PayloadHash, Rank, Target,
-    Weight,
+    BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, Micros, OutputsHash, PayloadHash,
+    Rank, Target, TransactionsHash, Weight,
 };
 
 #[cfg(feature = "store")]
