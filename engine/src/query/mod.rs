@@ -27,6 +27,8 @@ mod load;
 #[cfg(feature = "store")]
 mod near;
 #[cfg(feature = "store")]
+mod payloads;
+#[cfg(feature = "store")]
 mod range;
 #[cfg(feature = "store")]
 mod records;

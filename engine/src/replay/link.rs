@@ -1,8 +1,12 @@
+use rayon::prelude::*;
+
 use super::pipeline::Flow;
 use super::source::Place;
 use super::stage::CHUNK_RECORDS;
-use super::{Admission, Event, Rejection, Replay, ReplayError};
+use super::{Admission, Event, Rejection, Replay, ReplayError, Wrong};
 use crate::header::{DEGREE, Header, HeaderRef};
+use crate::payload::VerifiedPayload;
+use crate::store::Pending;
 use crate::types::{BlockHash, ChainId};
 use crate::verify::{Adjacents, Checked, Failure, Failures, Level, Parent};
 
@@ -124,8 +128,10 @@ impl Replay<'_> {
             let Some(end) = pending.last() else { break };
             last = Some(end.header);
             let mut flow = Flow::On;
-            for block in &pending {
-                flow = self.take_up(block.header.view(), &block.place, observer)?;
+            // What comes from the disk is verified again, the headers one by one below.
+            let payloads = pending.par_iter().map(carried).collect::<Vec<_>>();
+            for (block, payload) in pending.iter().zip(&payloads) {
+                flow = self.take_up(block, payload.as_ref(), observer)?;
                 if flow == Flow::Stop {
                     break;
                 }
@@ -142,20 +148,28 @@ impl Replay<'_> {
         }
         self.writer.sync()?;
         self.writer.flush()?;
+        if last.is_some() && self.summary.waiting == 0 && !self.summary.stopped {
+            self.writer.tidy()?;
+        }
         self.show_now();
         Ok(self.summary)
     }
 
     fn take_up(
         &mut self,
-        header: HeaderRef<'_>,
-        place: &str,
+        block: &Pending,
+        payload: Option<&Result<VerifiedPayload, Wrong>>,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ReplayError> {
-        let place = Place::Aside(place.to_owned());
+        let (header, place) = (block.header.view(), Place::Aside(block.place.clone()));
+        if let Some(Err(wrong)) = payload {
+            self.writer.take_back(block);
+            return Ok(self.reject(&Rejection::new(place, Some(header.raw()), wrong), observer));
+        }
         match self.link(self.verifier.check(header), false)? {
             Link::Done => {
-                self.writer.take_back(header);
+                self.carry(header, payload)?;
+                self.writer.take_back(block);
                 Ok(Flow::On)
             }
             Link::Waits(_, failure) => {
@@ -165,11 +179,20 @@ impl Replay<'_> {
                 Ok(Flow::On)
             }
             Link::Broken(failures) => {
-                self.writer.take_back(header);
+                self.writer.take_back(block);
                 let wrong = failures.into();
                 let rejection = Rejection::new(place, Some(header.raw()), &wrong);
                 Ok(self.reject(&rejection, observer))
             }
         }
     }
+}
+
+/// What a block carries that was put aside.
+fn carried(block: &Pending) -> Option<Result<VerifiedPayload, Wrong>> {
+    let payload = VerifiedPayload::new(block.payload.clone()?).and_then(|payload| {
+        payload.belongs_to(block.header.view())?;
+        Ok(payload)
+    });
+    Some(payload.map_err(Wrong::from))
 }

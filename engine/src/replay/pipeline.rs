@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::source::Source;
-use super::stage::{CheckedChunk, Next, Stage};
+use super::stage::{AHEAD_BYTES, CheckedChunk, Next, Stage};
 use super::{Admission, Event, Progress, ReplayError, Summary};
 use crate::store::{Mark, MarkedAt};
 use crate::types::BlockHeight;
@@ -16,6 +16,10 @@ use crate::write::Writer;
 /// 8,000 blocks of each commit.
 const COMMIT_BLOCKS: usize = 1 << 18;
 
+/// Bytes of payloads from which on a commit ends early: there are as many again while the one before
+/// is written.
+const COMMIT_PAYLOAD_BYTES: usize = 64 << 20;
+
 /// Time between two commits at most, as long as there is something to commit.
 const COMMIT_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,6 +29,9 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Records from which on it is worth taking them in order: below, one log is less work than many
 /// tables.
 const ORDERED_MIN: u64 = 32 << 10;
+
+/// The same in bytes of payloads: no more than this much is read ahead.
+const ORDERED_BYTES_MIN: usize = AHEAD_BYTES / 4;
 
 /// Chunks that are taken one by one before it is tried in order: in the beginning, where the input is
 /// slow, and after blocks did not come in order, then twice as many each time.
@@ -257,8 +264,9 @@ impl<'a> Replay<'a> {
     /// begins then; and what comes behind them.
     fn first_chunks(&mut self, stage: &Stage) -> (Vec<CheckedChunk>, More) {
         let (mut chunks, mut records, start) = (Vec::new(), 0, Instant::now());
+        let (mut bytes, bytes_min) = (0, self.tries_order().then_some(ORDERED_BYTES_MIN));
         loop {
-            if records >= self.ordered_min {
+            if records >= self.ordered_min || bytes_min.is_some_and(|min| bytes >= min) {
                 let begun = self.writer.begin_bulk();
                 return (chunks, begun.map_or_else(|e| More::Failed(e.into()), |_| More::MayCome));
             }
@@ -271,6 +279,7 @@ impl<'a> Replay<'a> {
                 Ok(Next::Waiting) => {}
                 Ok(Next::Chunk(chunk)) => {
                     records += chunk.chunk().len() as u64;
+                    bytes += chunk.payload_bytes();
                     chunks.push(chunk);
                 }
             }
@@ -297,7 +306,8 @@ impl<'a> Replay<'a> {
         if let Some(bulk) = self.writer.bulk() {
             let staged = bulk.staged();
             let due = staged > 0 && self.committed.elapsed() >= COMMIT_EVERY;
-            if staged >= self.commit_blocks || due {
+            let much = bulk.payload_bytes() >= COMMIT_PAYLOAD_BYTES;
+            if staged >= self.commit_blocks || much || due {
                 // Where blocks come slowly, it may be long until there is enough to be flushed.
                 self.summary.stored += bulk.commit(mark, due)? as u64;
                 self.committed = Instant::now();
@@ -312,13 +322,18 @@ impl<'a> Replay<'a> {
 
     /// Takes blocks in order again, once that was not tried for long enough.
     fn try_order(&mut self) -> Result<(), ReplayError> {
-        if self.writer.bulk().is_none() && self.ordered_min < u64::MAX {
+        if self.writer.bulk().is_none() && self.tries_order() {
             self.patience = self.patience.saturating_sub(1);
             if self.patience == 0 && !self.writer.begin_bulk()? {
                 self.wait_for_order();
             }
         }
         Ok(())
+    }
+
+    /// Whether it takes blocks in order at all.
+    const fn tries_order(&self) -> bool {
+        self.ordered_min < u64::MAX
     }
 
     fn wait_for_order(&mut self) {

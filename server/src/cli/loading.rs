@@ -96,8 +96,8 @@ impl Ready {
         let work = Work { how: &how, inputs: &inputs, commit: None, show_every: Some(SHOW_EVERY) };
         let counted = metrics.clone();
         let mut display = Display::log(move |progress: Progress| {
-            let Summary { stored, known, rejected, .. } = progress.summary;
-            counted.replay(Some(ReplayProgress { stored, known, rejected }));
+            let Summary { stored, known, rejected, payloads, .. } = progress.summary;
+            counted.replay(Some(ReplayProgress { stored, known, rejected, payloads }));
         });
         metrics.replay(Some(ReplayProgress::default()));
         let result = work.run(writer, first, stop, &mut display);
@@ -107,8 +107,8 @@ impl Ready {
                 tracing::info!("the replay was stopped; the same command goes on with it");
             }
             Ok(summary) => {
-                let (stored, rejected) = (summary.stored, summary.rejected);
-                tracing::info!(stored, rejected, "the replay has ended");
+                let Summary { stored, rejected, payloads, .. } = summary;
+                tracing::info!(stored, payloads, rejected, "the replay has ended");
             }
             Err(error) => {
                 tracing::error!("the replay has failed: {error}. {}", replay_advice(&error));

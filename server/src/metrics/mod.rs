@@ -92,9 +92,10 @@ struct Replay {
     stored: AtomicU64,
     known: AtomicU64,
     rejected: AtomicU64,
+    payloads: AtomicU64,
 }
 
-/// How far a replay has come, in headers since it began.
+/// How far a replay has come since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
     /// Headers that were stored.
@@ -103,6 +104,8 @@ pub struct ReplayProgress {
     pub known: u64,
     /// Headers that were rejected.
     pub rejected: u64,
+    /// Payloads that were stored.
+    pub payloads: u64,
 }
 
 impl Metrics {
@@ -133,12 +136,13 @@ impl Metrics {
 
     /// A replay that runs in this process has come so far; `None` when it has ended.
     pub fn replay(&self, progress: Option<ReplayProgress>) {
-        let Replay { running, stored, known, rejected } = &self.counters.replay;
+        let Replay { running, stored, known, rejected, payloads } = &self.counters.replay;
         running.store(progress.is_some().into(), Relaxed);
         if let Some(progress) = progress {
             stored.store(progress.stored, Relaxed);
             known.store(progress.known, Relaxed);
             rejected.store(progress.rejected, Relaxed);
+            payloads.store(progress.payloads, Relaxed);
         }
     }
 

@@ -118,6 +118,8 @@ fn jobs(text: &mut Text, counters: &Counters) {
     text.sample(name, &[("outcome", "stored")], now(&replay.stored));
     text.sample(name, &[("outcome", "known")], now(&replay.known));
     text.sample(name, &[("outcome", "rejected")], now(&replay.rejected));
+    let (name, help) = ("plait_replay_payloads_total", "Payloads that the last replay stored.");
+    text.counter(name, help, now(&replay.payloads));
 }
 
 fn blocks(text: &mut Text, reader: &Reader) {
