@@ -11,6 +11,8 @@
 //!
 //! `Chainweb.Payload` of the reference.
 
+#[cfg(test)]
+mod drawn;
 mod error;
 mod layout;
 mod parts;

@@ -111,3 +111,30 @@ fn push_bytes(record: &mut Vec<u8>, items: &[&[u8]]) {
 pub(super) fn length(got: usize) -> Result<U32, RecordError> {
     u32::try_from(got).map(U32::new).map_err(|_| RecordError::TooLarge { got })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_transaction_needs_one_output() {
+        let parts = |outputs: &'static [&'static [u8]]| {
+            Parts::sealed(b"", &[b"a", b"b"], Outputs { coinbase: b"", outputs }).pack()
+        };
+        assert!(parts(&[b"c", b"d"]).is_ok());
+        let wrong: [&[&[u8]]; 3] = [&[], &[b"c"], &[b"c", b"d", b"e"]];
+        for outputs in wrong {
+            let refused = RecordError::Outputs { transactions: 2, outputs: outputs.len() };
+            assert_eq!(parts(outputs), Err(refused));
+        }
+    }
+
+    #[test]
+    fn record_takes_no_more_room_than_it_needs() {
+        let outputs = Outputs { coinbase: b"coinbase", outputs: &[b"", b"output"] };
+        let parts = Parts::sealed(b"miner", &[b"transaction", b""], outputs);
+        for parts in [parts, Parts { outputs: None, ..parts }] {
+            assert_eq!(parts.pack().unwrap().as_bytes().len(), parts.record_len());
+        }
+    }
+}

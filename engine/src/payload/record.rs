@@ -293,3 +293,121 @@ impl<'a> Input<'a> {
 fn sum(lengths: &[U32]) -> u64 {
     lengths.iter().map(|length| u64::from(length.get())).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::drawn::{drawn, payload};
+    use super::super::{LEN_MIN, Outputs, Parts};
+    use super::*;
+
+    /// The payload that is built from what a view says.
+    fn rebuilt(payload: PayloadRef<'_>) -> Payload {
+        let transactions: Vec<&[u8]> = payload.transactions().map(|(bytes, _)| bytes).collect();
+        let outputs: Vec<&[u8]> = payload.transactions().filter_map(|(_, bytes)| bytes).collect();
+        let outputs = payload.coinbase().map(|coinbase| Outputs { coinbase, outputs: &outputs });
+        let parts = Parts {
+            payload_hash: payload.hash(),
+            transactions_hash: payload.transactions_hash(),
+            outputs_hash: payload.outputs_hash(),
+            miner_data: payload.miner_data(),
+            transactions: &transactions,
+            outputs,
+        };
+        parts.pack().unwrap()
+    }
+
+    /// The length that the record is refused for, if it is.
+    fn refused_length(record: &[u8]) -> Option<usize> {
+        match PayloadRef::parse(record) {
+            Err(RecordError::Length { got, .. }) => Some(got),
+            _ => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_found_again(drawn in drawn(), with_outputs: bool) {
+            let payload = drawn.payload(with_outputs);
+            let view = payload.view();
+            prop_assert_eq!(view.miner_data(), &drawn.miner_data);
+            prop_assert_eq!(view.has_outputs(), with_outputs);
+            prop_assert_eq!(view.coinbase(), with_outputs.then_some(&*drawn.coinbase));
+            prop_assert_eq!(view.transaction_count(), drawn.transactions.len());
+            prop_assert_eq!(view.transactions().len(), drawn.transactions.len());
+            let expected = drawn.transactions.iter();
+            let expected = expected.map(|(tx, out)| (&**tx, with_outputs.then_some(&**out)));
+            prop_assert!(view.transactions().eq(expected));
+            prop_assert!(view.inputs().eq(view.transactions().map(|(bytes, _)| bytes)));
+        }
+
+        #[test]
+        fn payload_has_one_record(payload in payload()) {
+            prop_assert_eq!(&rebuilt(payload.view()), &payload);
+            prop_assert_eq!(&payload.view().to_owned(), &payload);
+            prop_assert_eq!(payload.view().as_bytes(), &payload.as_bytes()[..]);
+        }
+
+        #[test]
+        fn record_of_another_length_is_refused(payload in payload(), more in vec(any::<u8>(), 1..9)) {
+            let record = payload.as_bytes();
+            for len in 0..record.len() {
+                prop_assert_eq!(refused_length(&record[..len]), Some(len));
+            }
+            let longer = [record, &more[..]].concat();
+            let (got, expected) = (longer.len(), record.len() as u128);
+            prop_assert_eq!(PayloadRef::parse(&longer), Err(RecordError::Length { got, expected }));
+        }
+
+        #[test]
+        fn altered_record_is_another_one_or_none(
+            payload in payload(),
+            at: prop::sample::Index,
+            byte in 1..=255_u8,
+        ) {
+            let mut record = payload.as_bytes().to_vec();
+            let at = at.index(record.len());
+            record[at] ^= byte;
+            if let Ok(view) = PayloadRef::parse(&record) {
+                let again = rebuilt(view);
+                prop_assert_eq!(again.as_bytes(), &record);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_refused(bytes in vec(any::<u8>(), 0..400)) {
+            if let Ok(view) = PayloadRef::parse(&bytes) {
+                let again = rebuilt(view);
+                prop_assert_eq!(again.as_bytes(), &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_that_nobody_sent_are_not_believed() {
+        for kind in [WITHOUT_OUTPUTS, WITH_OUTPUTS] {
+            let mut record = [0; LEN_MIN + 40];
+            record[96] = kind;
+            record[97..105].fill(0xff);
+            assert_eq!(refused_length(&record), Some(record.len()));
+            // Ten lengths of 4 GB each, or nine and that of the coinbase.
+            record[97..105].fill(0);
+            record[100] = 10 - kind;
+            record[LEN_MIN..].fill(0xff);
+            if kind == WITH_OUTPUTS {
+                record[100] = 4;
+            }
+            assert_eq!(refused_length(&record), Some(record.len()));
+        }
+    }
+
+    #[test]
+    fn record_of_an_unknown_kind_is_refused() {
+        let mut record = [0; LEN_MIN];
+        assert!(PayloadRef::parse(&record).is_ok());
+        record[96] = 2;
+        assert_eq!(PayloadRef::parse(&record), Err(RecordError::Kind { got: 2 }));
+    }
+}

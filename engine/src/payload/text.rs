@@ -17,7 +17,7 @@ use crate::types::{BASE64URL, HashError, OutputsHash, PayloadHash, TransactionsH
 use crate::types::{WORD_LEN, Words, decode_32, push_base64url};
 
 /// Characters of an object beside those of transactions, outputs, miner data and coinbase.
-const FRAME_LEN: usize = 91 + 3 * WORD_LEN;
+const FRAME_LEN: usize = 90 + 3 * WORD_LEN;
 
 /// The same of what coinbase adds to it.
 const COINBASE_LEN: usize = 14;
@@ -273,5 +273,167 @@ impl Draft {
             *first = zerocopy::transmute!(*head);
         }
         Payload::parse(Bytes::from(self.record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::drawn::{DOCUMENTED, payload};
+    use super::*;
+
+    fn written(payload: &Payload) -> String {
+        let mut out = Vec::new();
+        if !push_object_with_outputs(&mut out, payload.view()) {
+            assert!(out.is_empty());
+            push_object(&mut out, payload.view());
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The slow way: each member by itself.
+    fn member_by_member(payload: &Payload) -> Value {
+        let view = payload.view();
+        let text = |bytes: &[u8]| BASE64URL.encode(bytes);
+        let transactions = view.transactions().map(|(transaction, output)| match output {
+            Some(output) => json!([text(transaction), text(output)]),
+            None => json!(text(transaction)),
+        });
+        let mut object = json!({
+            "transactions": transactions.collect::<Vec<_>>(),
+            "minerData": text(view.miner_data()),
+            "transactionsHash": view.transactions_hash().to_string(),
+            "outputsHash": view.outputs_hash().to_string(),
+            "payloadHash": view.hash().to_string(),
+        });
+        if let Some(coinbase) = view.coinbase() {
+            object["coinbase"] = json!(text(coinbase));
+        }
+        object
+    }
+
+    #[test]
+    fn documented_payloads_are_written_as_they_are_read() {
+        for object in DOCUMENTED {
+            let payload = from_object(object.as_bytes()).unwrap();
+            assert_eq!(written(&payload), object);
+            let mut without = Vec::new();
+            push_object(&mut without, payload.view());
+            let (head, _) = object.split_once(",\"coinbase\"").unwrap();
+            assert_eq!(String::from_utf8(without).unwrap(), format!("{head}}}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn object_is_written_as_member_by_member_and_read_back(payload in payload()) {
+            let object = written(&payload);
+            let value: Value = serde_json::from_str(&object).unwrap();
+            prop_assert_eq!(&value, &member_by_member(&payload));
+            prop_assert_eq!(&from_object(object.as_bytes()).unwrap(), &payload);
+            // In another order, with spaces.
+            let sorted = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert_eq!(&from_object(sorted.as_bytes()).unwrap(), &payload);
+        }
+
+        #[test]
+        fn lengths_are_told_before(payload in payload()) {
+            let mut out = Vec::new();
+            push_object(&mut out, payload.view());
+            prop_assert_eq!(out.len(), object_len(payload.view()));
+            out.clear();
+            if push_object_with_outputs(&mut out, payload.view()) {
+                prop_assert_eq!(out.len(), object_with_outputs_len(payload.view()));
+            }
+        }
+
+        #[test]
+        fn any_text_is_an_object_or_refused(text in ".*", at: prop::sample::Index) {
+            drop(from_object(text.as_bytes()));
+            let mut object = DOCUMENTED[0].to_owned();
+            object.insert_str(at.index(object.len()), &text);
+            if let Ok(payload) = from_object(object.as_bytes()) {
+                prop_assert_eq!(from_object(written(&payload).as_bytes()).unwrap(), payload);
+            }
+        }
+    }
+
+    /// The first documented payload, with one transaction, changed as a value.
+    fn changed(change: impl FnOnce(&mut Value)) -> Result<Payload, TextError> {
+        let mut value: Value = serde_json::from_str(DOCUMENTED[0]).unwrap();
+        value["transactions"] = json!([["YQ", "Yg"]]);
+        change(&mut value);
+        from_object(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn unknown_members_escapes_and_padding_are_taken() {
+        let plain = changed(|_| ()).unwrap();
+        assert!(plain.view().transactions().eq([(&b"a"[..], Some(&b"b"[..]))]));
+        for transactions in [json!([["YQ==", "Yg=="]]), json!([["YQ", "Yg=="]])] {
+            assert_eq!(changed(|value| value["transactions"] = transactions).unwrap(), plain);
+        }
+        assert_eq!(changed(|value| value["headers"] = json!([{}, null])).unwrap(), plain);
+        let hash = plain.view().hash().to_string();
+        let padded = changed(|value| value["payloadHash"] = json!(format!("{hash}=")));
+        assert_eq!(padded.unwrap(), plain);
+        let escaped = DOCUMENTED[0].replacen("[]", r#"[["\u0059Q","Yg"]]"#, 1);
+        assert_eq!(from_object(escaped.as_bytes()).unwrap(), plain);
+        let null = changed(|value| {
+            value["coinbase"] = Value::Null;
+            value["transactions"] = json!(["YQ"]);
+        });
+        assert!(!null.unwrap().view().has_outputs());
+    }
+
+    #[test]
+    fn wrong_members_are_named() {
+        for (member, wrong) in [
+            ("minerData", "Y"),
+            ("minerData", "YR"),
+            ("minerData", "Y+"),
+            ("minerData", "Y Q"),
+            ("coinbase", "YQ=\n"),
+            ("transactionsHash", "YQ"),
+            ("outputsHash", ""),
+            ("payloadHash", "/T86RaKJUyCZXKB3gYqX9A9SNway-lUBrHSvNr7_SaM"),
+            ("payloadHash", "cT86RaKJUyCZXKB3gYqX9A9SNway-lUBrHSvNr7_SaN"),
+        ] {
+            let refused = changed(|value| value[member] = json!(wrong)).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("member {member}: ")), "{refused}");
+        }
+        for transactions in [json!([["Y", "Yg"]]), json!([["YQ", "Yh"]])] {
+            let refused = changed(|value| value["transactions"] = transactions);
+            assert!(matches!(refused, Err(TextError::Base64 { member: "transactions", .. })));
+        }
+    }
+
+    #[test]
+    fn outputs_are_all_there_or_none() {
+        for transactions in [json!(["YQ"]), json!([["YQ", "Yg"], "YQ"])] {
+            let refused = changed(|value| value["transactions"] = transactions);
+            assert!(matches!(refused, Err(TextError::Outputs)));
+        }
+        let refused = changed(|value| value["coinbase"] = Value::Null);
+        assert!(matches!(refused, Err(TextError::Outputs)));
+    }
+
+    #[test]
+    fn other_json_is_refused() {
+        for transactions in [json!(1), json!([1]), json!([[]]), json!([["YQ"]])] {
+            let refused = changed(|value| value["transactions"] = transactions);
+            assert!(matches!(refused, Err(TextError::Json(_))));
+        }
+        let refused = changed(|value| value["transactions"] = json!([["YQ", "Yg", "Yw"]]));
+        assert!(matches!(refused, Err(TextError::Json(_))));
+        for member in ["transactions", "minerData", "payloadHash", "outputsHash"] {
+            let without = changed(|value| drop(value.as_object_mut().unwrap().remove(member)));
+            assert!(matches!(without, Err(TextError::Json(_))), "{member}");
+        }
+        for text in ["", "[]", "{}", "null", &DOCUMENTED[0][1..]] {
+            assert!(matches!(from_object(text.as_bytes()), Err(TextError::Json(_))), "{text}");
+        }
     }
 }
