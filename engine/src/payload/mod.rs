@@ -15,6 +15,7 @@
 mod drawn;
 mod error;
 mod layout;
+pub mod octets;
 mod parts;
 mod record;
 mod roots;
