@@ -235,7 +235,7 @@ impl Bridge {
 }
 
 /// Tells the log what a client is not told.
-fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
+pub(crate) fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
     let result = result.map_err(Error::from);
     if let Err(Error::Store(source)) = &result {
         let cause: &dyn std::error::Error = source;

@@ -45,6 +45,13 @@ pub struct Config {
     pub page_hashes_max: usize,
     /// Headers on a page; the default if a request names no `limit`.
     pub page_headers_max: usize,
+    /// Blocks on a page; the default if a request names no `limit`.
+    pub page_blocks_max: usize,
+    /// Bytes of a page of blocks, as far as it can end between two: it has one at least. Of a batch
+    /// of payloads, the bytes that are held for it at once.
+    pub page_bytes_max: usize,
+    /// Payloads that a batch may ask for; further ones are not looked at.
+    pub batch_payloads_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
     /// What a lower bound means that is not stored.
@@ -103,6 +110,9 @@ impl Default for Config {
             bounds_max: 32,
             page_hashes_max: 4096,
             page_headers_max: 360,
+            page_blocks_max: 360,
+            page_bytes_max: 16 << 20,
+            batch_payloads_max: 1000,
             stream_headers: 512,
             unknown_lower: UnknownLower::Refuse,
             drain_delay: Duration::ZERO,

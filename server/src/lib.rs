@@ -21,7 +21,7 @@ mod response;
 
 mod bridge;
 
-mod archive;
+mod chunks;
 
 mod backup;
 

@@ -4,6 +4,8 @@
 
 mod archive;
 mod backup;
+mod batch;
+mod blocks;
 mod branch;
 mod cut;
 mod header;
@@ -11,6 +13,7 @@ mod headers;
 mod health;
 mod info;
 mod page;
+mod payload;
 
 use std::sync::Arc;
 
@@ -20,12 +23,15 @@ use tokio::sync::watch;
 
 pub(crate) use archive::archive;
 pub(crate) use backup::{check_backup, make_backup};
+pub(crate) use batch::{outputs_batch, payload_batch};
+pub(crate) use blocks::{block_branch, blocks};
 pub(crate) use branch::{hash_branch, header_branch};
 pub(crate) use cut::cut;
 pub(crate) use header::header;
 pub(crate) use headers::{hashes, headers};
 pub(crate) use health::{health, ready};
 pub(crate) use info::info;
+pub(crate) use payload::{outputs, payload};
 
 use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};

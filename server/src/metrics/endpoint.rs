@@ -23,6 +23,18 @@ pub(crate) enum Endpoint {
     HeaderBranch,
     /// `header/{hash}`.
     Header,
+    /// `block`.
+    Blocks,
+    /// `block/branch`.
+    BlockBranch,
+    /// `payload/{hash}`.
+    Payload,
+    /// `payload/{hash}/outputs`.
+    Outputs,
+    /// `payload/batch`.
+    PayloadBatch,
+    /// `payload/outputs/batch`.
+    OutputsBatch,
     /// `archive`.
     Archive,
     /// `make-backup` and `check-backup`.
@@ -34,7 +46,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Health,
         Self::Ready,
         Self::Info,
@@ -44,6 +56,12 @@ impl Endpoint {
         Self::Headers,
         Self::HeaderBranch,
         Self::Header,
+        Self::Blocks,
+        Self::BlockBranch,
+        Self::Payload,
+        Self::Outputs,
+        Self::PayloadBatch,
+        Self::OutputsBatch,
         Self::Archive,
         Self::Backup,
         Self::Other,
@@ -61,6 +79,12 @@ impl Endpoint {
             Self::Headers => "header",
             Self::HeaderBranch => "header/branch",
             Self::Header => "header/{hash}",
+            Self::Blocks => "block",
+            Self::BlockBranch => "block/branch",
+            Self::Payload => "payload/{hash}",
+            Self::Outputs => "payload/{hash}/outputs",
+            Self::PayloadBatch => "payload/batch",
+            Self::OutputsBatch => "payload/outputs/batch",
             Self::Archive => "archive",
             Self::Backup => "backup",
             Self::Other => "other",

@@ -4,6 +4,7 @@
 //! [`Error`](crate::error::Error) that says what was wrong.
 
 mod accept;
+mod batch;
 mod body;
 mod bounds;
 mod condition;
@@ -11,6 +12,7 @@ mod params;
 mod range;
 
 pub(crate) use accept::{Media, negotiate};
+pub(crate) use batch::{Asked, parse_batch};
 pub(crate) use body::read_json;
 pub(crate) use bounds::parse_bounds;
 pub(crate) use condition::is_known;

@@ -111,6 +111,11 @@ pub(crate) fn stream(stream: Stream) -> Response<Body> {
     response
 }
 
+/// An answer of this type whose length is not known.
+pub(crate) fn streamed(content_type: &'static str, stream: Stream) -> Response<Body> {
+    typed(content_type, Body::Stream(Box::new(stream)))
+}
+
 /// An answer of a file of known length, or of a part of one: the first byte, the last one, and how
 /// many the whole file has.
 pub(crate) fn file(stream: Stream, part: Option<(u64, u64, u64)>) -> Response<Body> {

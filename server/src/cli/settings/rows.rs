@@ -191,6 +191,25 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Number(&mut s.config.page_headers_max, 1..=usize::MAX),
     },
     Row {
+        key: Some("limits.pageBlocks"),
+        flag: Some("max-page-blocks"),
+        about: "Blocks on a page.",
+        field: |s| Field::Number(&mut s.config.page_blocks_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.pageBytes"),
+        flag: Some("max-page-bytes"),
+        about: "Bytes of a page of blocks, which ends earlier for it but has one block at \
+                least, and of a batch of payloads, which is streamed if it has more.",
+        field: |s| Field::Number(&mut s.config.page_bytes_max, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.batchPayloads"),
+        flag: Some("max-batch-payloads"),
+        about: "Payloads that a batch may ask for; further ones are not looked at.",
+        field: |s| Field::Number(&mut s.config.batch_payloads_max, 0..=usize::MAX),
+    },
+    Row {
         key: Some("limits.streamHeaders"),
         flag: Some("stream-headers"),
         about: "Headers that a stream reads at once.",
