@@ -47,15 +47,26 @@ impl Pieces {
             "%30",
             "4294967296",
         ]);
-        let rest = match chance.below(9) {
+        let rest = match chance.below(11) {
             0 => "hash".to_owned(),
             1 => "header".to_owned(),
             2 => "hash/branch".to_owned(),
             3 => "header/branch".to_owned(),
             4 => format!("header/{}", self.hash(chance)),
             5 => format!("{}/{}", self.hash(chance), self.hash(chance)),
+            6 => format!("payload/{}", self.hash(chance)),
+            7 => format!("payload/{}/outputs", self.hash(chance)),
             _ => chance
-                .one_of(&["hash", "header", "hash/branch", "header/branch", "block"])
+                .one_of(&[
+                    "hash",
+                    "header",
+                    "hash/branch",
+                    "header/branch",
+                    "block",
+                    "block/branch",
+                    "payload/batch",
+                    "payload/outputs/batch",
+                ])
                 .to_owned(),
         };
         match chance.below(12) {

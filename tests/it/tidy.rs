@@ -116,7 +116,8 @@ fn layers() -> (Vec<String>, BTreeMap<String, String>) {
     let root = code(&fs::read_to_string(path).unwrap());
     let modules: Vec<String> = root
         .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .map(|line| line.strip_prefix("pub ").unwrap_or(line))
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
         .map(str::to_owned)
         .collect();
     let mut exports = BTreeMap::new();
