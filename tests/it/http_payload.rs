@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use plait_engine::{ChainwebVersion, Header};
 use serde_json::{Value, json};
 use testkit::http::{Request, Response};
 use testkit::say;
@@ -26,19 +27,18 @@ impl Real {
     fn new(network: &'static str, flags: &[&str]) -> Option<Self> {
         let (vectors, headers) = (payloads()?, headers()?);
         let (mut lines, mut kept, mut places) = (String::new(), Vec::new(), Vec::new());
-        for vector in vectors.into_iter().filter(|vector| vector.is_right) {
+        let is_whole = |vector: &Vector| vector.is_right && vector.text.contains("\"coinbase\"");
+        for vector in vectors.into_iter().filter(is_whole) {
             let mut place = None;
             for (version, chain, hash) in &vector.blocks {
                 let Some(header) = headers.get(&(version.clone(), hash.clone())) else { continue };
                 if version != network {
                     continue;
                 }
-                let header = header.view();
-                place = Some((*chain, header.height().get()));
-                let (header, payload) = (base64url(header.as_bytes()), &vector.text);
-                let member =
-                    if payload.contains("\"coinbase\"") { "payloadWithOutputs" } else { continue };
-                lines.push_str(&format!("{{\"header\":\"{header}\",\"{member}\":{payload}}}\n"));
+                place = Some((*chain, header.view().height().get()));
+                let (header, payload) = (object(header, network), &vector.text);
+                let block = format!(r#"{{"header":{header},"payloadWithOutputs":{payload}}}"#);
+                lines.extend([&*block, "\n"]);
             }
             if let Some(place) = place {
                 places.push(place);
@@ -54,6 +54,14 @@ impl Real {
     fn on(&self, chain: u32, rest: &str) -> String {
         format!("/chainweb/0.0/{}/chain/{chain}/{rest}", self.network)
     }
+}
+
+/// A header as an object.
+fn object(header: &Header, network: &str) -> String {
+    let mut out = Vec::new();
+    let version = ChainwebVersion::from_name(network).unwrap();
+    plait_engine::header::text::push_object(&mut out, header.view(), version);
+    String::from_utf8(out).unwrap()
 }
 
 /// The object of a payload without its outputs.
