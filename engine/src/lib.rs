@@ -57,7 +57,9 @@ pub mod backup;
 
 pub use header::{DecodeError, Header, HeaderRef, RawHeader};
 pub use payload::{Payload, PayloadError, PayloadRef, VerifiedPayload};
-pub use query::{Bounds, BranchQuery, Cursor, Heights, Page, RangeQuery, UnknownLower};
+pub use query::{
+    Bounds, BranchQuery, Cursor, Heights, Page, Past, Position, RangeQuery, UnknownLower,
+};
 pub use types::{
     BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, Micros, OutputsHash, PayloadHash,
     Rank, Target, TransactionsHash, Weight,
@@ -66,6 +68,6 @@ pub use types::{
 #[cfg(feature = "store")]
 pub use {
     open::{Engine, OpenError},
-    query::{Cut, QueryError, Reader, Records, Scan, View},
+    query::{Cut, Joined, QueryError, Reader, Records, Scan, View},
     write::Writer,
 };
