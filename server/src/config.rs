@@ -54,6 +54,14 @@ pub struct Config {
     pub batch_payloads_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
+    /// Event streams at once. Further ones are answered 503.
+    pub subscribers_max: usize,
+    /// Time between two looks for blocks that have joined the cut, at least.
+    pub updates_interval: Duration,
+    /// How long an event stream may have nothing to say before it says that; zero for ever.
+    pub updates_keep_alive: Duration,
+    /// Bytes of events that are kept for subscribers that are slow.
+    pub updates_log_bytes: usize,
     /// What a lower bound means that is not stored.
     pub unknown_lower: UnknownLower,
     /// After the signal to stop: how long new requests are still answered, while `/health-check`
@@ -114,6 +122,10 @@ impl Default for Config {
             page_bytes_max: 16 << 20,
             batch_payloads_max: 1000,
             stream_headers: 512,
+            subscribers_max: 4096,
+            updates_interval: Duration::from_millis(50),
+            updates_keep_alive: Duration::from_secs(20),
+            updates_log_bytes: 8 << 20,
             unknown_lower: UnknownLower::Refuse,
             drain_delay: Duration::ZERO,
             drain_time: Duration::from_secs(10),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use plait_engine::query::{PositionError, UnknownTop};
 use plait_engine::{BlockHash, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
@@ -141,6 +142,18 @@ pub(crate) enum Error {
     /// All places where the database is read are taken, and stayed so.
     #[error("overloaded, try again later")]
     Busy,
+    /// What is to say behind which event a stream begins does not.
+    #[error("last event id: {0}")]
+    Position(PositionError),
+    /// It is behind a block that is not stored.
+    #[error("last event id: the block of chain {} at height {} is not known", .0.chain, .0.height)]
+    Unsure(UnknownTop),
+    /// The same, but no block is stored that is so high.
+    #[error("last event id: chain {} does not yet reach height {}", .0.chain, .0.height)]
+    Ahead(UnknownTop),
+    /// The server takes no more subscribers.
+    #[error("too many event streams, try again later")]
+    Subscribers,
     /// The server takes no more connections.
     #[error("too many connections, try again later")]
     Full,
@@ -168,11 +181,13 @@ impl Error {
             | Self::BatchMissing
             | Self::BatchHash { .. }
             | Self::BodyCut
+            | Self::Position(_)
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
             Self::Unread(status) => *status,
             Self::Path
             | Self::Unknown(_)
             | Self::UnknownPayload(_)
+            | Self::Unsure(_)
             | Self::Unlisted
             | Self::NoBackup => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -182,7 +197,9 @@ impl Error {
             Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Full | Self::Subscribers | Self::Ahead(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Store(_) | Self::Archive | Self::Backup | Self::Bug => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -214,6 +231,12 @@ impl From<QueryError> for Error {
             // Only a view that was made for it says so, and whoever makes one asks again.
             QueryError::Cold => Self::Bug,
         }
+    }
+}
+
+impl From<UnknownTop> for Error {
+    fn from(top: UnknownTop) -> Self {
+        if top.is_ahead { Self::Ahead(top) } else { Self::Unsure(top) }
     }
 }
 

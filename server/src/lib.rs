@@ -25,6 +25,8 @@ mod chunks;
 
 mod backup;
 
+mod updates;
+
 mod endpoint;
 
 mod route;

@@ -15,6 +15,7 @@ use crate::endpoint::{self, App};
 use crate::error::Error;
 use crate::metrics::Endpoint;
 use crate::response::{self, Body};
+use crate::updates::Kind;
 
 /// Segments of the longest path that leads somewhere:
 /// `chainweb/0.0/NETWORK/chain/0/payload/outputs/batch`.
@@ -27,6 +28,7 @@ enum Route {
     Ready,
     Info,
     Cut,
+    Updates(Kind),
     Hashes(ChainId),
     HashBranch(ChainId),
     Headers(ChainId),
@@ -92,6 +94,8 @@ impl Route {
         let ["chain", number, rest @ ..] = segments else {
             return match segments {
                 ["cut"] => Some(Self::Cut),
+                ["header", "updates"] => Some(Self::Updates(Kind::Headers)),
+                ["block", "updates"] => Some(Self::Updates(Kind::Blocks)),
                 segments => Self::find_anywhere(segments),
             };
         };
@@ -125,6 +129,8 @@ impl Route {
             Self::Ready => Endpoint::Ready,
             Self::Info => Endpoint::Info,
             Self::Cut => Endpoint::Cut,
+            Self::Updates(Kind::Headers) => Endpoint::HeaderUpdates,
+            Self::Updates(Kind::Blocks) => Endpoint::BlockUpdates,
             Self::Hashes(_) => Endpoint::Hashes,
             Self::HashBranch(_) => Endpoint::HashBranch,
             Self::Headers(_) => Endpoint::Headers,
@@ -168,7 +174,9 @@ impl Route {
             | Self::Outputs(..)
             | Self::CheckBackup(_)
             | Self::Archive(_) => &[Method::GET, Method::HEAD, Method::OPTIONS],
-            Self::Server => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
+            Self::Updates(_) | Self::Server => {
+                &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS]
+            }
         }
     }
 }
@@ -223,6 +231,7 @@ where
         Route::Ready => Ok(endpoint::ready(app)),
         Route::Info => endpoint::info(app, head).await,
         Route::Cut => endpoint::cut(app, head).await,
+        Route::Updates(kind) => endpoint::updates(app, head, kind).await,
         Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
         Route::HashBranch(chain) => endpoint::hash_branch(app, head, body, chain).await,
         Route::Headers(chain) => endpoint::headers(app, head, chain).await,

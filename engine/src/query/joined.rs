@@ -71,15 +71,13 @@ impl View {
             let found = self.ranks_at(chain, height)?;
             let alike = |rank: &&Rank| rank.hash.as_bytes().starts_with(&top.prefix);
             let mut found = found.iter().filter(alike);
-            match (found.next(), found.next()) {
-                (Some(rank), None) => past.set(chain, *rank),
-                _ => {
-                    let forest = self.tree().forest(chain);
-                    let highest = forest.and_then(|forest| forest.highest());
-                    let is_ahead = forest.is_some() && highest < Some(height);
-                    return Ok(Err(UnknownTop { chain, height, is_ahead }));
-                }
-            }
+            let (Some(rank), None) = (found.next(), found.next()) else {
+                let forest = self.tree().forest(chain);
+                let highest = forest.and_then(|forest| forest.highest());
+                let is_ahead = forest.is_some() && highest < Some(height);
+                return Ok(Err(UnknownTop { chain, height, is_ahead }));
+            };
+            past.set(chain, *rank);
         }
         Ok(Ok(past))
     }

@@ -69,7 +69,10 @@ mod tests {
         let (news, told) = (News::default(), Arc::new(AtomicU64::new(0)));
         let listen = |seen| {
             let told = Arc::clone(&told);
-            news.listen(seen, Box::new(move || drop(told.fetch_add(1, Ordering::SeqCst))));
+            let listener = move || {
+                told.fetch_add(1, Ordering::SeqCst);
+            };
+            news.listen(seen, Box::new(listener));
         };
         listen(0);
         listen(0);
@@ -97,7 +100,7 @@ mod tests {
         let mut seen = 0;
         while seen < SHOWN {
             let sender = sender.clone();
-            news.listen(seen, Box::new(move || drop(sender.send(()))));
+            news.listen(seen, Box::new(move || sender.send(()).unwrap()));
             receiver.recv_timeout(Duration::from_secs(20)).expect("it is told");
             assert!(news.number() > seen);
             seen = news.number();

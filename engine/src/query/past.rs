@@ -24,6 +24,7 @@ impl Past {
     }
 
     /// The highest block of each chain, by ascending chain.
+    #[must_use]
     pub fn tops(&self) -> impl ExactSizeIterator<Item = (ChainId, Rank)> {
         self.tops.iter().copied()
     }

@@ -14,6 +14,7 @@ mod health;
 mod info;
 mod page;
 mod payload;
+mod updates;
 
 use std::sync::Arc;
 
@@ -32,11 +33,13 @@ pub(crate) use headers::{hashes, headers};
 pub(crate) use health::{health, ready};
 pub(crate) use info::info;
 pub(crate) use payload::{outputs, payload};
+pub(crate) use updates::updates;
 
 use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::updates::Updates;
 
 /// What every endpoint works with.
 pub(crate) struct App {
@@ -47,6 +50,8 @@ pub(crate) struct App {
     pub(crate) archive: Option<Arc<Folder>>,
     /// Who makes backups, if clients may ask for them.
     pub(crate) backups: Option<Arc<Jobs>>,
+    /// Event streams.
+    pub(crate) updates: Updates,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) metrics: Metrics,
 }
@@ -65,8 +70,9 @@ impl App {
         let jobs = || Arc::new(Jobs::new(&reader, &config.backup, metrics.clone()));
         let backups = may_back_up.then(jobs);
         let bridge = Bridge::new(reader, &config, metrics.clone(), phase.clone());
+        let updates = Updates::new(bridge.clone(), &config, metrics.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
-        Self { bridge, config, version, archive, backups, phase, metrics }
+        Self { bridge, config, version, archive, backups, updates, phase, metrics }
     }
 }
 

@@ -35,6 +35,10 @@ pub(crate) enum Endpoint {
     PayloadBatch,
     /// `payload/outputs/batch`.
     OutputsBatch,
+    /// `header/updates`.
+    HeaderUpdates,
+    /// `block/updates`.
+    BlockUpdates,
     /// `archive`.
     Archive,
     /// `make-backup` and `check-backup`.
@@ -46,7 +50,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Health,
         Self::Ready,
         Self::Info,
@@ -62,6 +66,8 @@ impl Endpoint {
         Self::Outputs,
         Self::PayloadBatch,
         Self::OutputsBatch,
+        Self::HeaderUpdates,
+        Self::BlockUpdates,
         Self::Archive,
         Self::Backup,
         Self::Other,
@@ -85,6 +91,8 @@ impl Endpoint {
             Self::Outputs => "payload/{hash}/outputs",
             Self::PayloadBatch => "payload/batch",
             Self::OutputsBatch => "payload/outputs/batch",
+            Self::HeaderUpdates => "header/updates",
+            Self::BlockUpdates => "block/updates",
             Self::Archive => "archive",
             Self::Backup => "backup",
             Self::Other => "other",

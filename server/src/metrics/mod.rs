@@ -49,6 +49,10 @@ pub(crate) struct Counters {
     connections_refused: AtomicU64,
     connections_dropped: AtomicU64,
     pub(crate) streams_open: AtomicU64,
+    pub(crate) subscribers_open: AtomicU64,
+    subscribers_refused: AtomicU64,
+    subscribers_lost: AtomicU64,
+    pub(crate) events: AtomicU64,
     pub(crate) reads_in_memory: AtomicU64,
     pub(crate) reads_of_disk: AtomicU64,
     pub(crate) reads_running: AtomicU64,
@@ -214,6 +218,16 @@ impl Counters {
         let count = if answered { &self.connections_refused } else { &self.connections_dropped };
         count.fetch_add(1, Relaxed);
         self.readiness.refuse();
+    }
+
+    /// An event stream found no place; it is answered 503.
+    pub(crate) fn refuse_subscriber(&self) {
+        self.subscribers_refused.fetch_add(1, Relaxed);
+    }
+
+    /// An event stream ended because its client was too slow.
+    pub(crate) fn lose_subscriber(&self) {
+        self.subscribers_lost.fetch_add(1, Relaxed);
     }
 
     /// A request found no place to read.

@@ -82,6 +82,14 @@ fn load(text: &mut Text, counters: &Counters) {
     text.sample(name, &[("answer", "none")], now(&counters.connections_dropped));
     let open = now(&counters.streams_open);
     text.gauge("plait_streams_open", "Answers under way that are streams.", open);
+    let open = now(&counters.subscribers_open);
+    text.gauge("plait_subscribers_open", "Event streams under way.", open);
+    let help = "Event streams over the limit, answered 503.";
+    text.counter("plait_subscribers_refused_total", help, now(&counters.subscribers_refused));
+    let help = "Event streams that fell behind what is kept, and ended.";
+    text.counter("plait_subscribers_lost_total", help, now(&counters.subscribers_lost));
+    let help = "Blocks that joined the cut while somebody listened.";
+    text.counter("plait_events_total", help, now(&counters.events));
     let name = "plait_reads_total";
     text.family(name, Kind::Counter, "Reads, by whether all was in memory.");
     text.sample(name, &[("from", "memory")], now(&counters.reads_in_memory));

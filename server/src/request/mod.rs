@@ -10,6 +10,7 @@ mod bounds;
 mod condition;
 mod params;
 mod range;
+mod resume;
 
 pub(crate) use accept::{Media, negotiate};
 pub(crate) use batch::{Asked, parse_batch};
@@ -18,3 +19,4 @@ pub(crate) use bounds::parse_bounds;
 pub(crate) use condition::is_known;
 pub(crate) use params::Params;
 pub(crate) use range::Wanted;
+pub(crate) use resume::Resume;

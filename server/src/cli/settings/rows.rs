@@ -216,6 +216,31 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Number(&mut s.config.stream_headers, 1..=usize::MAX),
     },
     Row {
+        key: Some("limits.subscribers"),
+        flag: Some("max-subscribers"),
+        about: "Event streams at once; further ones get 503.",
+        field: |s| Field::Number(&mut s.config.subscribers_max, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("updates.interval"),
+        flag: Some("updates-interval"),
+        about: "Time between two looks for blocks that have joined the cut, at least.",
+        field: |s| Field::Seconds(&mut s.config.updates_interval),
+    },
+    Row {
+        key: Some("updates.keepAlive"),
+        flag: Some("updates-keep-alive"),
+        about: "How long an event stream is silent before it gets a comment; 0 for ever.",
+        field: |s| Field::Seconds(&mut s.config.updates_keep_alive),
+    },
+    Row {
+        key: Some("updates.logBytes"),
+        flag: Some("updates-log-bytes"),
+        about: "Bytes of events that are kept for subscribers that are slow; those that fall \
+                behind them are dropped, or read from disk if they resume.",
+        field: |s| Field::Number(&mut s.config.updates_log_bytes, 0..=usize::MAX),
+    },
+    Row {
         key: Some("limits.drainDelay"),
         flag: Some("drain-delay"),
         about: "When stopping: how long to go on while /health-check is 503 already.",
