@@ -327,6 +327,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::response::EventSource;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -417,6 +418,93 @@ mod tests {
         drop(answer(Turn::begin(&activity, Version::HTTP_10)));
         activity.abandon();
         assert!(!activity.must_reset());
+    }
+
+    /// Events that come when there is one, which is when this says so.
+    struct Tap(Arc<AtomicBool>);
+
+    impl EventSource for Tap {
+        fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+            if self.0.swap(false, Relaxed) {
+                return Poll::Ready(Some(Ok(Bytes::from_static(b":\n"))));
+            }
+            Poll::Pending
+        }
+    }
+
+    fn listening(activity: &Arc<Activity>) -> (Tracked, Arc<AtomicBool>) {
+        let tap = Arc::new(AtomicBool::new(false));
+        let body = Body::Events(Box::new(Tap(Arc::clone(&tap))));
+        (Tracked::new(body, Turn::begin(activity, Version::HTTP_2), Record::of_test()), tap)
+    }
+
+    fn poll(body: &mut Tracked) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        http_body::Body::poll_frame(Pin::new(body), &mut cx).is_ready()
+    }
+
+    const STALLED: Option<&str> = Some("the client takes none of its answer");
+
+    #[tokio::test(start_paused = true)]
+    async fn event_stream_may_wait_for_ever_but_not_for_its_client() {
+        let activity = Activity::new();
+        let (mut events, tap) = listening(&activity);
+        for _ in 0..3 {
+            assert!(!poll(&mut events));
+            advance(1000 * SECOND).await;
+            assert_eq!(activity.overdue(&config()), None);
+            tap.store(true, Relaxed);
+            assert!(poll(&mut events));
+            advance(30 * SECOND).await;
+            assert_eq!(activity.overdue(&config()), None);
+        }
+        advance(SECOND).await;
+        assert_eq!(activity.overdue(&config()), STALLED, "it makes no room for the next");
+        drop(events);
+        assert_eq!(activity.overdue(&config()), None);
+        advance(76 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("idle"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn socket_that_takes_nothing_is_noticed_though_no_event_is_ready() {
+        let activity = Activity::new();
+        let (mut events, _tap) = listening(&activity);
+        assert!(!poll(&mut events));
+        advance(100 * SECOND).await;
+        activity.block();
+        advance(20 * SECOND).await;
+        activity.block();
+        assert_eq!(activity.overdue(&config()), None, "it has blocked only now");
+        advance(11 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), STALLED);
+        activity.wrote(1);
+        assert_eq!(activity.overdue(&config()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_event_stream_says_nothing_of_other_answers_on_its_connection() {
+        let activity = Activity::new();
+        let (mut idle, _tap) = listening(&activity);
+        assert!(!poll(&mut idle));
+        let turn = Turn::begin(&activity, Version::HTTP_2);
+        advance(100 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), None, "the server takes its time");
+        let stalled = answer(turn);
+        advance(31 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), STALLED);
+        drop(stalled);
+        assert_eq!(activity.overdue(&config()), None);
+        // Nor does one that gets events of one that takes none.
+        let (mut other, tap) = listening(&activity);
+        tap.store(true, Relaxed);
+        assert!(poll(&mut other));
+        for _ in 0..4 {
+            advance(8 * SECOND).await;
+            activity.wrote(1000);
+            assert!(!poll(&mut idle));
+        }
+        assert_eq!(activity.overdue(&config()), STALLED);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use plait_engine::{HeaderRef, QueryError, Reader, Records};
+use plait_engine::{HeaderRef, Past, QueryError, Reader, Records};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -129,13 +129,13 @@ impl Announcer {
     fn entries(
         &self,
         records: &Records,
-        past: &mut plait_engine::Past,
+        past: &mut Past,
         blocks: bool,
     ) -> Result<Vec<Entry>, QueryError> {
         let view = self.reader.view();
         let entry = |header: HeaderRef<'_>| {
             past.set(header.chain(), header.rank());
-            Entry::new(&view, header, past, blocks)
+            Entry::read(&view, header, past, blocks)
         };
         records.iter().map(entry).collect()
     }

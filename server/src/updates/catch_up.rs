@@ -84,7 +84,7 @@ impl CatchUp {
             };
             let header = header.view();
             self.past.set(header.chain(), header.rank());
-            let entry = Entry::new(&reader.view(), header, &self.past, self.kind == Kind::Blocks)?;
+            let entry = Entry::read(&reader.view(), header, &self.past, self.kind == Kind::Blocks)?;
             if let Some(event) = entry.event(self.kind, true) {
                 bytes += event.len();
                 events.push_back(Given { bytes: event, position: entry.position });

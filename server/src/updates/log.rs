@@ -392,3 +392,168 @@ impl Drop for Place {
         drop(waker);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use plait_engine::{BlockHash, BlockHeight, ChainId, Rank};
+    use tokio::time::advance;
+
+    use super::super::render::tests::entry;
+    use super::*;
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn log(bytes_max: usize) -> Arc<Log> {
+        let config =
+            Config { updates_log_bytes: bytes_max, subscribers_max: 3, ..Config::default() };
+        Arc::new(Log::new(&config))
+    }
+
+    fn past(height: u64) -> Past {
+        let rank = Rank { height: BlockHeight::new(height), hash: BlockHash::new([1; 32]) };
+        Past::new([(ChainId::new(0), rank)])
+    }
+
+    fn append(log: &Log, numbers: std::ops::Range<u64>) {
+        let behind = past(numbers.end);
+        assert!(log.append(numbers.map(entry).collect(), behind, false));
+    }
+
+    fn positions(given: &VecDeque<Given>) -> Vec<Bytes> {
+        given.iter().map(|given| given.position.clone()).collect()
+    }
+
+    fn position(number: u64) -> Bytes {
+        entry(number).position
+    }
+
+    #[test]
+    fn subscribers_get_what_comes_after_them_and_are_woken_for_it() {
+        let (log, woken) = (log(1 << 20), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let (cx, mut out) = (Context::from_waker(&waker), VecDeque::new());
+        let place = log.subscribe(Kind::Headers).unwrap();
+        assert_eq!(place.begin(&cx), Taken::NoneYet);
+        assert!(log.jump_unheard(&past(0)), "nobody has begun");
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert_eq!(log.head(), Some((0, past(0))));
+        assert_eq!(place.take(0, None, &mut out, &cx), Taken::NoneYet);
+        assert_eq!(place.take(0, None, &mut out, &cx), Taken::NoneYet);
+        append(&log, 0..3);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2, "once, however often it asked");
+        assert_eq!(place.take(0, None, &mut out, &cx), Taken::UpTo(3));
+        assert_eq!(positions(&out), [0, 1, 2].map(position));
+        assert_eq!(log.head(), Some((3, past(3))));
+        append(&log, 3..4);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2, "it does not wait");
+        assert!(!log.jump_unheard(&past(9)), "somebody listens");
+    }
+
+    #[test]
+    fn as_much_as_is_taken_at_once_is_bounded() {
+        let log = log(1 << 20);
+        let (cx, mut out) = (Context::from_waker(Waker::noop()), VecDeque::new());
+        let place = log.subscribe(Kind::Headers).unwrap();
+        log.jump_unheard(&past(0));
+        append(&log, 0..100);
+        let mut next = 0;
+        while let Taken::UpTo(upto) = place.take(next, None, &mut out, &cx) {
+            assert!(upto - next <= TAKE_EVENTS as u64);
+            let expected: Vec<Bytes> = (next..upto).map(position).collect();
+            assert_eq!(positions(&out), expected);
+            (next, out) = (upto, VecDeque::new());
+        }
+        assert_eq!(next, 100);
+    }
+
+    #[test]
+    fn log_forgets_what_it_has_no_room_for() {
+        let log = log(entry(0).len() * 5);
+        let (cx, mut out) = (Context::from_waker(Waker::noop()), VecDeque::new());
+        let place = log.subscribe(Kind::Headers).unwrap();
+        log.jump_unheard(&past(0));
+        append(&log, 0..5);
+        assert!(log.holds(0));
+        append(&log, 5..7);
+        assert!(!log.holds(1) && log.holds(2) && log.holds(7));
+        assert_eq!(place.take(1, None, &mut out, &cx), Taken::Lost);
+        assert_eq!(place.take(2, None, &mut out, &cx), Taken::UpTo(7));
+        log.jump(past(90));
+        assert_eq!(place.take(7, None, &mut out, &cx), Taken::Lost, "though it had all");
+        assert_eq!(log.head(), Some((8, past(90))));
+        log.close();
+        assert_eq!(place.take(8, None, &mut out, &cx), Taken::Closed);
+        assert_eq!(place.begin(&cx), Taken::Closed);
+    }
+
+    #[test]
+    fn places_are_limited_and_given_back() {
+        let log = log(1 << 20);
+        let places = [(); 3].map(|()| log.subscribe(Kind::Blocks).unwrap());
+        assert!(log.subscribe(Kind::Headers).is_none());
+        let [first, ..] = places;
+        drop(first);
+        assert_eq!(log.listened(), (true, true));
+        let headers = log.subscribe(Kind::Headers).unwrap();
+        assert!(log.subscribe(Kind::Headers).is_none());
+        drop(headers);
+        assert_eq!(log.state().wakers.len(), 3);
+    }
+
+    #[test]
+    fn payloads_that_are_asked_for_meanwhile_are_not_left_out() {
+        let log = log(1 << 20);
+        let _headers = log.subscribe(Kind::Headers).unwrap();
+        log.jump_unheard(&past(0));
+        let (_, blocks) = log.listened();
+        let _blocks = log.subscribe(Kind::Blocks).unwrap();
+        assert!(!log.append(vec![entry(0)], past(1), blocks));
+        assert_eq!(log.head(), Some((0, past(0))));
+        assert!(log.append(vec![entry(0)], past(1), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn comments_are_for_those_who_were_given_nothing() {
+        let quiet = Duration::from_secs(20);
+        let log = log(1 << 20);
+        let cx = Context::from_waker(Waker::noop());
+        let (headers, blocks) =
+            (log.subscribe(Kind::Headers).unwrap(), log.subscribe(Kind::Blocks).unwrap());
+        log.jump_unheard(&past(0));
+        let begin = Instant::now();
+        assert_eq!(log.quiet_until(quiet), begin + quiet);
+        advance(quiet / 2).await;
+        log.comment(quiet);
+        assert!(log.append(vec![entry(0)], past(1), true));
+        advance(quiet / 2).await;
+        log.comment(quiet);
+        let take = |place: &Place, next| {
+            let mut out = VecDeque::new();
+            let last = Bytes::from_static(b"before");
+            let taken = place.take(next, Some(&last), &mut out, &cx);
+            (taken, out.into_iter().map(|given: Given| given.bytes).collect::<Vec<_>>())
+        };
+        let event = entry(0).event(Kind::Headers, true).unwrap();
+        assert_eq!(take(&headers, 0), (Taken::UpTo(2), vec![event]));
+        // Blocks had no event, but the position has moved.
+        let mark = render::mark(past(1).position().to_string().as_bytes());
+        assert_eq!(take(&blocks, 0), (Taken::UpTo(2), vec![mark]));
+        assert_eq!(log.quiet_until(quiet), begin + quiet + quiet / 2);
+        advance(quiet).await;
+        log.comment(quiet);
+        let mut out = VecDeque::new();
+        assert_eq!(headers.take(2, None, &mut out, &cx), Taken::UpTo(3));
+        assert_eq!(out.pop_front().unwrap().bytes, COMMENT);
+    }
+}
