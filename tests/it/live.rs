@@ -45,7 +45,16 @@ impl Live {
 
     /// Serves `database`.
     pub(crate) fn of(database: Database, config: Config) -> Self {
-        let server = InProcess::start(database.reader().clone(), config);
+        let server = InProcess::start(database.reader().clone(), config, 0);
+        Self { database, server }
+    }
+
+    /// Ends the server, has something done to the database, and serves it again where it was.
+    pub(crate) fn restart(self, config: Config, meanwhile: impl FnOnce(&mut Database)) -> Self {
+        let port = self.address().port();
+        let mut database = self.end();
+        meanwhile(&mut database);
+        let server = InProcess::start(database.reader().clone(), config, port);
         Self { database, server }
     }
 
@@ -104,13 +113,13 @@ impl Live {
 }
 
 impl InProcess {
-    fn start(reader: Reader, config: Config) -> Self {
+    fn start(reader: Reader, config: Config, port: u16) -> Self {
         let (stop, asked) = oneshot::channel();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
                 let watched = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let addresses = [&listener, &watched].map(|at| at.local_addr().unwrap());
                 sender.send(addresses).unwrap();
