@@ -222,6 +222,24 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Number(&mut s.config.subscribers_max, 0..=usize::MAX),
     },
     Row {
+        key: Some("limits.drainDelay"),
+        flag: Some("drain-delay"),
+        about: "When stopping: how long to go on while /health-check is 503 already.",
+        field: |s| Field::Seconds(&mut s.config.drain_delay),
+    },
+    Row {
+        key: Some("limits.drainTime"),
+        flag: Some("drain-time"),
+        about: "After that: how long requests in flight may take before streams are cut.",
+        field: |s| Field::Seconds(&mut s.config.drain_time),
+    },
+    Row {
+        key: Some("limits.cutTime"),
+        flag: Some("cut-time"),
+        about: "After that: how long clients may take to read the rest.",
+        field: |s| Field::Seconds(&mut s.config.cut_time),
+    },
+    Row {
         key: Some("updates.interval"),
         flag: Some("updates-interval"),
         about: "Time between two looks for blocks that have joined the cut, at least.",
@@ -239,24 +257,6 @@ pub(super) static ROWS: &[Row] = &[
         about: "Bytes of events that are kept for subscribers that are slow; those that fall \
                 behind them are dropped, or read from disk if they resume.",
         field: |s| Field::Number(&mut s.config.updates_log_bytes, 0..=usize::MAX),
-    },
-    Row {
-        key: Some("limits.drainDelay"),
-        flag: Some("drain-delay"),
-        about: "When stopping: how long to go on while /health-check is 503 already.",
-        field: |s| Field::Seconds(&mut s.config.drain_delay),
-    },
-    Row {
-        key: Some("limits.drainTime"),
-        flag: Some("drain-time"),
-        about: "After that: how long requests in flight may take before streams are cut.",
-        field: |s| Field::Seconds(&mut s.config.drain_time),
-    },
-    Row {
-        key: Some("limits.cutTime"),
-        flag: Some("cut-time"),
-        about: "After that: how long clients may take to read the rest.",
-        field: |s| Field::Seconds(&mut s.config.cut_time),
     },
     Row {
         key: Some("unknownLowerBound"),
