@@ -147,7 +147,7 @@ pub(crate) enum Error {
     Position(PositionError),
     /// It is behind a block that is not stored.
     #[error("last event id: the block of chain {} at height {} is not known", .0.chain, .0.height)]
-    Unsure(UnknownTop),
+    UnknownEvent(UnknownTop),
     /// The same, but no block is stored that is so high.
     #[error("last event id: chain {} does not yet reach height {}", .0.chain, .0.height)]
     Ahead(UnknownTop),
@@ -187,7 +187,7 @@ impl Error {
             Self::Path
             | Self::Unknown(_)
             | Self::UnknownPayload(_)
-            | Self::Unsure(_)
+            | Self::UnknownEvent(_)
             | Self::Unlisted
             | Self::NoBackup => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -236,7 +236,7 @@ impl From<QueryError> for Error {
 
 impl From<UnknownTop> for Error {
     fn from(top: UnknownTop) -> Self {
-        if top.is_ahead { Self::Ahead(top) } else { Self::Unsure(top) }
+        if top.is_ahead { Self::Ahead(top) } else { Self::UnknownEvent(top) }
     }
 }
 

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use plait::Config;
 use plait_engine::Header;
+use plait_engine::payload::text::push_object_with_outputs;
 use serde_json::Value;
 use testkit::block::genesis;
 use testkit::http::{Client, Ended, Events, Request, Sent};
 
 use crate::http_data::reason;
-use crate::live::{BLOCKS, HEADERS, LONG, Live, fork, hashes, line};
+use crate::live::{BLOCKS, HEADERS, LONG, Live, carrying, fork, hashes, line};
 
 /// A look takes place at once where none was for so long.
 const AFTER_A_LOOK: Duration = Duration::from_millis(120);
@@ -141,6 +142,39 @@ fn blocks_without_a_payload_have_no_event_with_one() {
     let event = without.event().unwrap();
     assert_eq!((&*event.name, event.member("txCount")), ("BlockHeader", "null"));
     with.assert_silent(AFTER_A_LOOK);
+}
+
+#[test]
+fn payload_that_is_held_when_its_block_joins_is_told() {
+    let first = line(0, 2);
+    let (one, payload) = carrying(&first[1], 3);
+    let without = fork(&one, 1, 0);
+    let (three, late) = carrying(&without[0], 0);
+    let (four, last) = carrying(&three, 1);
+    let mut live = Live::new(&first, quick());
+    let mut headers = live.listen(HEADERS);
+    let mut blocks = live.listen(&format!("{BLOCKS}?resume"));
+    let Some(Sent::Mark(begin)) = blocks.next() else { panic!("it begins with a mark") };
+    live.database.add_payload(&one, payload.clone());
+    live.add([&one, &without[0], &three]);
+    // Too late.
+    live.database.add_payload(&three, late);
+    live.database.add_payload(&four, last);
+    live.add([&four]);
+    let events: Vec<_> = (0..4).map(|_| headers.event().unwrap()).collect();
+    let counts: Vec<_> = events.iter().map(|event| event.member("txCount")).collect();
+    assert_eq!(counts, ["3", "null", "null", "1"]);
+    let event = blocks.event().unwrap();
+    let mut object = Vec::new();
+    assert!(push_object_with_outputs(&mut object, payload.view()));
+    let object = String::from_utf8(object).unwrap();
+    let short = events[0].data.strip_suffix('}').unwrap();
+    assert_eq!(event.data, format!("{short},\"payloadWithOutputs\":{object}}}"));
+    assert_eq!(event.name, "BlockHeader");
+    assert_eq!(blocks.hashes(1), hashes([&four]));
+    // Whoever comes later finds what has come meanwhile.
+    let mut again = live.resume(BLOCKS, &begin);
+    assert_eq!(again.hashes(3), hashes([&one, &three, &four]));
 }
 
 #[test]

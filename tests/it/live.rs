@@ -5,9 +5,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use plait::{Config, Metrics};
-use plait_engine::{ChainId, Header, Reader};
+use plait_engine::payload::Outputs;
+use plait_engine::{ChainId, Header, RawHeader, Reader, VerifiedPayload};
 use testkit::Database;
-use testkit::block::{child, genesis};
+use testkit::block::{child, genesis, sealed};
 use testkit::http::{Client, Events, Request};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -160,6 +161,17 @@ pub(crate) fn line(chain: u32, count: usize) -> Vec<Header> {
 pub(crate) fn fork(below: &Header, count: usize, nonce: u64) -> Vec<Header> {
     let above = |block: &Header| Some(child(block.view(), nonce));
     std::iter::successors(above(below), above).take(count).collect()
+}
+
+/// A payload of so many transactions, and a block above one that carries it.
+pub(crate) fn carrying(below: &Header, count: usize) -> (Header, VerifiedPayload) {
+    let texts: Vec<String> = (0..count).map(|number| format!("transaction {number}")).collect();
+    let transactions: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+    let outputs = Outputs { coinbase: b"coinbase", outputs: &transactions };
+    let payload = VerifiedPayload::seal(b"miner", &transactions, outputs).unwrap();
+    let block = child(below.view(), 0);
+    let raw = RawHeader { payload_hash: payload.hash(), ..*block.view().raw() };
+    (sealed(raw), payload)
 }
 
 /// Their hashes.

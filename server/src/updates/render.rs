@@ -4,7 +4,7 @@ use bytes::Bytes;
 use plait_engine::header::text::{OBJECT_LEN_MAX, push_object};
 use plait_engine::payload::text::{object_with_outputs_len, push_object_with_outputs};
 use plait_engine::verify::pow_hash;
-use plait_engine::{ChainwebVersion, HeaderRef, Past, PayloadRef, QueryError, View};
+use plait_engine::{ChainwebVersion, HeaderRef, Past, Payload, PayloadRef, QueryError, View};
 
 use super::Kind;
 
@@ -46,7 +46,9 @@ impl Entry {
         past: &Past,
         blocks: bool,
     ) -> Result<Self, QueryError> {
-        Ok(Self::new(view.version(), header, past, None, blocks))
+        let payload = view.block_payload(header)?;
+        let payload = payload.as_ref().map(Payload::view);
+        Ok(Self::new(view.version(), header, past, payload, blocks))
     }
 
     /// The same of what was read.
@@ -155,7 +157,7 @@ fn push_hex<'a>(out: &mut Vec<u8>, bytes: impl Iterator<Item = &'a u8>) {
 #[cfg(test)]
 pub(super) mod tests {
     use plait_engine::payload::text::from_object;
-    use plait_engine::{ChainId, Header, Payload};
+    use plait_engine::{ChainId, Header};
 
     use super::*;
 
