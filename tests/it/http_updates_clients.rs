@@ -101,10 +101,11 @@ fn assert_goes_on(mut live: Live, listener: &Listener) {
     listener.await_open();
     live.add(&blocks[2..9]);
     listener.assert_hears(&blocks[2..9]);
-    let live_again = live.restart(quick(), |database| database.add(&blocks[9..30]));
+    let mut live = live.restart(quick(), |database| {
+        database.add(&blocks[9..30]);
+    });
     listener.await_open();
     listener.assert_hears(&blocks[9..30]);
-    let mut live = live_again;
     live.add(&blocks[30..]);
     listener.assert_hears(&blocks[30..]);
 }
