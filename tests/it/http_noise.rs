@@ -47,15 +47,15 @@ impl Pieces {
             "%30",
             "4294967296",
         ]);
-        let rest = match chance.below(11) {
-            0 => "hash".to_owned(),
-            1 => "header".to_owned(),
-            2 => "hash/branch".to_owned(),
-            3 => "header/branch".to_owned(),
-            4 => format!("header/{}", self.hash(chance)),
-            5 => format!("{}/{}", self.hash(chance), self.hash(chance)),
-            6 => format!("payload/{}", self.hash(chance)),
-            7 => format!("payload/{}/outputs", self.hash(chance)),
+        let rest = match chance.below(14) {
+            0..2 => "hash".to_owned(),
+            2..4 => "header".to_owned(),
+            4..6 => "hash/branch".to_owned(),
+            6..8 => "header/branch".to_owned(),
+            8 => format!("header/{}", self.hash(chance)),
+            9 => format!("{}/{}", self.hash(chance), self.hash(chance)),
+            10 => format!("payload/{}", self.hash(chance)),
+            11 => format!("payload/{}/outputs", self.hash(chance)),
             _ => chance
                 .one_of(&[
                     "hash",
