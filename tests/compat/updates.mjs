@@ -12,7 +12,9 @@ const [mode, host, network, depth, ...chains] = process.argv.slice(2);
 const hear = ({ header, txCount }) => console.log(`block ${header.hash} ${txCount}`);
 
 if (mode === "stream") {
-    const source = chainweb.header.stream(Number(depth), chains.map(Number), hear, network, host);
+    // It hands on the header alone.
+    const heard = (header) => hear({ header, txCount: null });
+    const source = chainweb.header.stream(Number(depth), chains.map(Number), heard, network, host);
     source.onopen = () => console.log("open");
 } else {
     const source = new EventSource(host);

@@ -58,6 +58,8 @@ pub(crate) async fn serve(
     });
     let mut updates = JoinSet::new();
     if !config.archive_only {
+        // Before anybody can listen.
+        app.updates.begin().await;
         let (app, config) = (Arc::clone(&app), config.clone());
         updates.spawn(async move { app.updates.run(&config).await });
     }

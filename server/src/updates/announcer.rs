@@ -37,6 +37,11 @@ impl Announcer {
         Self { reader, log, metrics: metrics.clone() }
     }
 
+    /// Looks once.
+    pub(super) async fn begin(self) {
+        told(spawn_blocking(move || self.look()).await);
+    }
+
     /// Looks whenever there is something new, but not too often, until `ending` ends, and with it all
     /// streams; nothing reads the database then.
     ///

@@ -85,9 +85,17 @@ impl Updates {
         Ok(Box::new(Subscriber::new(self, place, begin)))
     }
 
+    /// Looks for the first time: what joins from now on is told to whoever listens then.
+    pub(crate) async fn begin(&self) {
+        self.announcer().begin().await;
+    }
+
     /// Looks for blocks that join until streams are to end, and ends them.
     pub(crate) async fn run(&self, config: &Config) {
-        let announcer = Announcer::new(self.bridge.reader(), Arc::clone(&self.log), &self.metrics);
-        announcer.run(config, self.bridge.reached(Phase::Draining)).await;
+        self.announcer().run(config, self.bridge.reached(Phase::Draining)).await;
+    }
+
+    fn announcer(&self) -> Announcer {
+        Announcer::new(self.bridge.reader(), Arc::clone(&self.log), &self.metrics)
     }
 }
