@@ -19,7 +19,7 @@ use testkit::process::{
 use testkit::vectors::{files, user_docs};
 use testkit::{say, sorted, stored};
 
-use crate::rocks::{add_column, columns, node_db, only_some_columns, put_meta};
+use crate::rocks::{add_column, columns, drop_columns, node_db, only_some_columns, put_meta};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -177,12 +177,12 @@ fn a_database_folder_that_cannot_be_made_is_status_2() {
 
 #[test]
 fn a_database_of_another_format_version_is_refused() {
-    for version in [0_u8, 1, 2, 99] {
+    for version in [0_u8, 1, 2, 3, 99] {
         let db = database(&braid(1));
         put_meta(db.path(), "format", &[0, 0, 0, version]);
         let before = columns(db.path());
         for (command, outcome) in open_in_every_way(db.path()) {
-            let said = format!("format version {version}, this release reads 3");
+            let said = format!("format version {version}, this release reads 4");
             outcome.assert_fails(2, &[&said]);
             assert!(!outcome.err.contains("panicked"), "{command}");
         }
@@ -193,11 +193,26 @@ fn a_database_of_another_format_version_is_refused() {
 #[test]
 fn a_database_that_a_later_release_added_to_is_refused_for_its_format() {
     let db = database(&braid(1));
-    put_meta(db.path(), "format", &[0, 0, 0, 4]);
-    add_column(db.path(), "payloads");
+    put_meta(db.path(), "format", &[0, 0, 0, 5]);
+    add_column(db.path(), "signatures");
     let before = files(db.path());
     for (_, outcome) in open_in_every_way(db.path()) {
-        outcome.assert_fails(2, &["format version 4, this release reads 3"]);
+        outcome.assert_fails(2, &["format version 5, this release reads 4"]);
+    }
+    assert!(files(db.path()) == before);
+}
+
+#[test]
+fn a_database_of_an_earlier_release_with_fewer_columns_is_refused_for_its_format() {
+    let db = database(&braid(1));
+    put_meta(db.path(), "format", &[0, 0, 0, 3]);
+    drop_columns(
+        db.path(),
+        &["payloads", "payload_heights", "payload_unindexed", "pending_payloads"],
+    );
+    let before = files(db.path());
+    for (_, outcome) in open_in_every_way(db.path()) {
+        outcome.assert_fails(2, &["format version 3, this release reads 4"]);
     }
     assert!(files(db.path()) == before);
 }

@@ -179,7 +179,7 @@ fn paths_that_lead_nowhere_are_not_found() {
         "/chainweb/0.0/development%00/cut",
         "/chainweb/0.0/development/cut%00",
         "/chainweb/0.0/development/cut/peer",
-        "/chainweb/0.0/development/header/updates",
+        "/chainweb/0.0/development/header/updates/x",
         "/chainweb/0.0/development/../development/cut",
         "/./info",
         "/info/../info",

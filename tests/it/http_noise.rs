@@ -71,7 +71,7 @@ impl Pieces {
         };
         match chance.below(12) {
             0 => chance.one_of(&["/", "*", "/info", "/health-check", "//", "/%2e%2e"]).to_owned(),
-            1 => format!("{BASE}/{}", chance.one_of(&["cut", "info", "cut/", "header/updates"])),
+            1 => format!("{BASE}/{}", chance.one_of(&["cut", "info", "cut/", "header/updates/x"])),
             2 => format!("http://other{}", on(0, &rest)),
             _ => format!("{BASE}/chain/{chain}/{rest}"),
         }

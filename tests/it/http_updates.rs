@@ -154,7 +154,7 @@ fn payload_that_is_held_when_its_block_joins_is_told() {
     let mut live = Live::new(&first, quick());
     let mut headers = live.listen(HEADERS);
     let mut blocks = live.listen(&format!("{BLOCKS}?resume"));
-    let Some(Sent::Mark(begin)) = blocks.next() else { panic!("it begins with a mark") };
+    let Some(Sent::Mark(begin)) = blocks.next_sent() else { panic!("it begins with a mark") };
     live.database.add_payload(&one, payload.clone());
     live.add([&one, &without[0], &three]);
     // Too late.
@@ -230,14 +230,14 @@ fn silent_stream_gets_a_comment_from_time_to_time() {
     let begin = Instant::now();
     for round in 1..4 {
         for events in &mut streams {
-            assert_eq!(events.next(), Some(Sent::Comment));
+            assert_eq!(events.next_sent(), Some(Sent::Comment));
         }
         assert!(begin.elapsed() >= keep_alive * round - Duration::from_millis(50));
         assert!(begin.elapsed() < LONG);
     }
     live.add(&blocks[2..]);
     let [headers, _] = &mut streams;
-    assert!(matches!(headers.next(), Some(Sent::Event(_))));
+    assert!(matches!(headers.next_sent(), Some(Sent::Event(_))));
 
     let never = Config { updates_keep_alive: Duration::ZERO, ..quick() };
     let live = Live::new(&blocks, never);

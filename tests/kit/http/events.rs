@@ -95,13 +95,13 @@ impl Events {
     /// # Panics
     ///
     /// If it broke, nothing came in time, or a chunk is not one whole of something.
-    pub fn next(&mut self) -> Option<Sent> {
+    pub fn next_sent(&mut self) -> Option<Sent> {
         let chunk = self.chunk().expect("the stream goes on, or ends");
         let text = String::from_utf8(chunk?).expect("events are text");
         let sent = sent(&text).unwrap_or_else(|| panic!("no event: {text:?}"));
         match &sent {
             Sent::Event(Event { id: Some(id), .. }) | Sent::Mark(id) => {
-                self.last = Some(id.clone())
+                self.last = Some(id.clone());
             }
             Sent::Event(_) | Sent::Comment => {}
         }
@@ -115,7 +115,7 @@ impl Events {
     /// As for [`Events::next`].
     pub fn event(&mut self) -> Option<Event> {
         loop {
-            match self.next()? {
+            match self.next_sent()? {
                 Sent::Event(event) => return Some(event),
                 Sent::Mark(_) | Sent::Comment => {}
             }

@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::RawPayload;
 use crate::header::RawHeader;
-use crate::payload::{Outputs, Parts, Payload};
+use crate::payload::{Outputs, Parts, Payload, PayloadError, RecordError};
 use crate::replay::Wrong;
 use crate::store::{NodeDatabase, StoreError};
 use crate::types::{BASE64URL, OutputsHash, PayloadHash, TransactionsHash, decode_32};
@@ -150,7 +150,7 @@ impl Rows {
             (outputs.iter().map(Item::bytes).collect::<Vec<&[u8]>>(), coinbase.bytes())
         });
         let outputs = outputs.as_ref();
-        let outputs = outputs.map(|(outputs, coinbase)| Outputs { coinbase: *coinbase, outputs });
+        let outputs = outputs.map(|(outputs, coinbase)| Outputs { coinbase, outputs });
         let parts = Parts {
             payload_hash: self.roots.payload,
             transactions_hash: self.roots.transactions,
@@ -159,7 +159,20 @@ impl Rows {
             transactions: &transactions,
             outputs,
         };
-        Ok(parts.pack()?)
+        let packed = parts.pack();
+        // One output for each transaction there is, if they are those that the hashes name.
+        if let (Err(RecordError::Outputs { .. }), Some(outputs)) = (&packed, parts.outputs) {
+            let sealed = Parts::sealed(parts.miner_data, parts.transactions, outputs);
+            let (got, expected) = (parts.transactions_hash, sealed.transactions_hash);
+            if got != expected {
+                return Err(PayloadError::TransactionsHash { got, expected }.into());
+            }
+            let (got, expected) = (parts.outputs_hash, sealed.outputs_hash);
+            if got != expected {
+                return Err(PayloadError::OutputsHash { got, expected }.into());
+            }
+        }
+        Ok(packed?)
     }
 }
 
@@ -187,6 +200,7 @@ const ODD: &str = "a row of its tables is not what a node writes";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names in the JSON")]
 struct JsonRoots {
     payload_hash: String,
     transactions_hash: String,

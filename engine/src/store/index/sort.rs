@@ -260,6 +260,8 @@ mod tests {
     use std::thread;
 
     use tempfile::TempDir;
+    use zerocopy::IntoBytes;
+    use zerocopy::byteorder::big_endian::U64;
 
     use super::super::visit_unsorted;
     use super::*;
@@ -291,7 +293,7 @@ mod tests {
         let mut bytes = [0; 32];
         for (k, part) in (1_u64..).zip(bytes.chunks_exact_mut(8)) {
             let mixed = (n + k).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            part.copy_from_slice(&mixed.to_le_bytes());
+            part.copy_from_slice(U64::new(mixed).as_bytes());
         }
         bytes
     }
