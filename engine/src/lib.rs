@@ -46,6 +46,9 @@ pub mod write;
 pub mod replay;
 
 #[cfg(feature = "store")]
+pub mod push;
+
+#[cfg(feature = "store")]
 pub mod audit;
 
 #[cfg(feature = "store")]

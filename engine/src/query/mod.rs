@@ -30,6 +30,8 @@ mod joined;
 #[cfg(feature = "store")]
 mod load;
 #[cfg(feature = "store")]
+mod locators;
+#[cfg(feature = "store")]
 mod near;
 #[cfg(feature = "store")]
 mod news;

@@ -12,6 +12,7 @@
 //! - `I-4` Blocks that come in order end up where they do one by one; only faster.
 //! - `I-5` What a block carries is stored with it, or later if it was stored without.
 
+mod aside;
 mod error;
 mod link;
 mod mapped;
@@ -24,5 +25,6 @@ mod stage;
 mod take;
 
 pub use error::{Rejection, ReplayError, Wrong};
+pub(crate) use link::{Link, Linker};
 pub use pipeline::Replay;
 pub use progress::{Admission, Event, Progress, Summary};

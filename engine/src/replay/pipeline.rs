@@ -49,6 +49,8 @@ pub struct Replay<'a> {
     pub(super) verifier: Arc<Verifier>,
     pub(super) admission: Admission,
     pub(super) keep_going: bool,
+    /// Whether a block that waits is as one that is wrong.
+    pub(super) connected: bool,
     pub(super) stop: &'a AtomicBool,
     pub(super) summary: Summary,
     /// Records that are wrong, by what is wrong.
@@ -112,6 +114,7 @@ impl<'a> Replay<'a> {
             verifier: Arc::new(verifier),
             admission,
             keep_going,
+            connected: false,
             stop,
             summary: Summary::default(),
             rejected_by: BTreeMap::new(),
@@ -137,6 +140,13 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn committing(self, blocks: usize) -> Self {
         Self { commit_blocks: blocks, ..self }
+    }
+
+    /// The same, which puts nothing aside: a block whose parents did not come before it is as one
+    /// that is wrong, by [`MissingParent`](crate::verify::Failure::MissingParent) and its like.
+    #[must_use]
+    pub fn connected(self) -> Self {
+        Self { connected: true, ..self }
     }
 
     /// The same, which shows to views what is stored, that often and at the end of every input.

@@ -5,6 +5,7 @@ use super::stage::{CheckedChunk, Stage};
 use super::{Event, Rejection, Replay, ReplayError, Wrong};
 use crate::header::HeaderRef;
 use crate::payload::VerifiedPayload;
+use crate::verify::Failures;
 use crate::write::Held;
 
 impl Replay<'_> {
@@ -49,10 +50,11 @@ impl Replay<'_> {
                 // One that is wrong in itself may well name another payload.
                 (Some(Err(wrong)), true) => wrong,
                 (payload, _) => match self.link_any(checked)? {
-                    Link::Done => {
+                    Link::Staged(..) | Link::Known => {
                         self.carry(checked.header(), payload)?;
                         return Ok(Flow::On);
                     }
+                    Link::Waits(_, failure) if self.connected => &Failures::from(failure).into(),
                     Link::Waits(header, _) => {
                         self.summary.waiting += 1;
                         let place = chunk.chunk().place(number).to_string();

@@ -236,7 +236,12 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`].
     pub fn sync(&self) -> Result<(), StoreError> {
-        Ok(self.db.flush_wal(true)?)
+        // Not by `flush_wal`: after a write that failed, for want of room, that would write to the same
+        // log again, which RocksDB takes for an error that it cannot recover from. A write is refused
+        // until it has recovered.
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.write_with(Batch::default(), &options)
     }
 
     /// Returns when all that was written is in tables, so that opening it need not read the log.

@@ -207,6 +207,14 @@ impl Writer {
         }
     }
 
+    /// Drops what is staged.
+    pub fn discard(&mut self) {
+        self.batch = Batch::default();
+        self.staged.clear();
+        self.recent.clear();
+        self.payloads.clear();
+    }
+
     /// Writes what is staged, whole or not at all, and seals what is buried deep by it; returns how
     /// many blocks were written.
     ///

@@ -137,6 +137,14 @@ struct Outer<'a> {
     payload_with_outputs: Option<&'a RawValue>,
 }
 
+/// Appends what a line has, by ascending height: one header as a string or an object, the block of an
+/// item or of an update event with what it carries, or the items of a page.
+pub fn push_line(records: &mut Vec<Record>, line: u64, text: &str) {
+    let mut lines = Lines { records: std::mem::take(records), payloads: true, payload_bytes: 0 };
+    lines.push(line, text);
+    *records = lines.records;
+}
+
 /// Lines that were read.
 #[derive(Default)]
 struct Lines {
