@@ -30,4 +30,6 @@ pub fn say(text: &str) {
 
 pub mod http;
 
+pub mod node;
+
 pub mod server;

@@ -144,6 +144,11 @@ impl Args {
 }
 
 impl How {
+    /// The network that is named, if one is.
+    pub(super) const fn network(&self) -> Option<ChainwebVersion> {
+        self.network
+    }
+
     /// Opens the first input, where there is no database: one is made only for what can be read.
     pub(super) fn open_first(
         &self,

@@ -8,7 +8,9 @@
 //! - `I-3` A page can be had while the database is being opened, and while the server is overloaded.
 
 mod endpoint;
+mod follow;
 mod histogram;
+mod ingest;
 mod page;
 mod process;
 mod ready;
@@ -20,8 +22,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use plait_engine::Reader;
+use plait_engine::push::Counts;
 
 pub(crate) use endpoint::{Endpoint, GONE};
+pub(crate) use follow::{FollowFailure, FollowPhase};
 pub(crate) use ready::Unready;
 pub(crate) use text::CONTENT_TYPE;
 
@@ -61,6 +65,8 @@ pub(crate) struct Counters {
     readiness: Readiness,
     backup: Backup,
     replay: Replay,
+    follow: follow::Follow,
+    ingest: ingest::Ingest,
     /// What is served, while it is open.
     serving: Mutex<Option<Serving>>,
 }
@@ -148,6 +154,48 @@ impl Metrics {
             rejected.store(progress.rejected, Relaxed);
             payloads.store(progress.payloads, Relaxed);
         }
+    }
+
+    /// Another node is to be followed: the server is not ready while its cut is behind by more than
+    /// this, in its height.
+    pub fn expect_lag(&self, lag_max: u64) {
+        self.counters.readiness.expect_lag(lag_max);
+    }
+
+    /// Following another node is at this.
+    pub(crate) fn follow(&self, phase: FollowPhase) {
+        self.counters.follow.enter(phase);
+    }
+
+    /// Following another node failed.
+    pub(crate) fn fail_follow(&self, failure: FollowFailure) {
+        self.counters.follow.fail(failure);
+    }
+
+    /// Following another node has stored so many blocks more.
+    pub(crate) fn followed(&self, blocks: u64) {
+        self.counters.follow.took(blocks);
+    }
+
+    /// The heights of the cuts, of the node that is followed and of the database.
+    pub(crate) fn follow_heights(&self, theirs: u64, ours: u64) {
+        self.counters.follow.heights(theirs, ours);
+        self.counters.readiness.lag(theirs.saturating_sub(ours));
+    }
+
+    /// Blocks may be pushed.
+    pub(crate) fn ingest(&self) {
+        self.counters.ingest.switch_on();
+    }
+
+    /// Blocks were pushed.
+    pub(crate) fn ingested(&self, counts: Counts) {
+        self.counters.ingest.add(counts);
+    }
+
+    /// Blocks were pushed and could not be stored.
+    pub(crate) fn fail_ingest(&self) {
+        self.counters.ingest.fail();
     }
 
     /// The database is open, and requests are taken.

@@ -16,6 +16,8 @@ pub(super) fn page(counters: &Counters) -> String {
     requests(&mut text, counters);
     load(&mut text, counters);
     jobs(&mut text, counters);
+    counters.follow.write(&mut text);
+    counters.ingest.write(&mut text);
     let serving = counters.serving().clone();
     if let Some(serving) = serving {
         let limits = [
