@@ -228,6 +228,7 @@ async fn subscribe(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads until the stream ends, and notes when each commit was there.
+#[expect(clippy::naive_bytecount, reason = "the compiler makes vectors of it")]
 async fn read(mut stream: TcpStream, heard: Arc<Heard>) {
     let (mut buffer, mut ends, mut done) = (vec![0; READ_BYTES], 0, 0);
     while let Ok(count) = stream.read(&mut buffer).await

@@ -147,20 +147,21 @@ impl std::fmt::Debug for Job {
     }
 }
 
-fn run(pusher: Box<Pusher>, mut queue: mpsc::Receiver<Job>, jobs: &mpsc::WeakSender<Job>) {
-    let mut idle = Some(pusher);
+fn run(owner: Box<Pusher>, mut queue: mpsc::Receiver<Job>, jobs: &mpsc::WeakSender<Job>) {
+    let mut idle = Some(owner);
     while let Some(job) = queue.blocking_recv() {
         match job {
             Job::Push(blocks, reply) => {
-                let pushed = idle.as_mut().map_or(Err(PushError::Busy), |pusher| {
-                    let pushed = pusher.push(&blocks, now());
-                    pushed.map_err(|error| PushError::Failed(described(&error)))
+                let outcome = idle.as_mut().map_or(Err(PushError::Busy), |pusher| {
+                    pusher
+                        .push(&blocks, now())
+                        .map_err(|error| PushError::Failed(described(&error)))
                 });
-                if let Err(error @ PushError::Failed(_)) = &pushed {
+                if let Err(error @ PushError::Failed(_)) = &outcome {
                     tracing::error!("blocks that were pushed are not stored: {error}");
                 }
                 // Who asked may be gone.
-                let _ = reply.send(pushed);
+                let _ = reply.send(outcome);
             }
             Job::Work(work, reply) => {
                 // Where another has it, the reply is dropped, which says so.

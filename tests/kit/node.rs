@@ -381,9 +381,9 @@ impl Shared {
                 };
                 match state.branch(&side("upper"), &side("lower")) {
                     Some(branch) => page(&from_cursor(branch, query, HEADERS_MAX), string),
-                    None => not_found(
-                        &side("upper").first().map_or(String::new(), |hash| hash.to_string()),
-                    ),
+                    None => {
+                        not_found(&side("upper").first().map_or(String::new(), ToString::to_string))
+                    }
                 }
             }
             ["header", hash] => {

@@ -33,7 +33,7 @@ pub(super) struct Answer {
     status: StatusCode,
     media: Media,
     body: Incoming,
-    answer_time: Duration,
+    whole_time: Duration,
     stall_time: Duration,
     /// What is left of the time for the next bytes that are progress.
     left: Duration,
@@ -45,7 +45,7 @@ impl Answer {
     pub(super) fn new(
         path: &str,
         response: Response<Incoming>,
-        answer_time: Duration,
+        whole_time: Duration,
         stall_time: Duration,
     ) -> Self {
         let content_type = response.headers().get(CONTENT_TYPE);
@@ -59,7 +59,7 @@ impl Answer {
         };
         let (path, status) = (path.to_owned(), response.status());
         let body = response.into_body();
-        Self { path, status, media, body, answer_time, stall_time, left: stall_time, came: 0 }
+        Self { path, status, media, body, whole_time, stall_time, left: stall_time, came: 0 }
     }
 
     /// The status.
@@ -108,7 +108,7 @@ impl Answer {
     /// The same.
     pub(super) async fn whole(mut self, bytes_max: usize) -> Result<Bytes, FollowError> {
         let mut whole = BytesMut::new();
-        let (end, time) = (Instant::now() + self.answer_time, self.answer_time);
+        let (end, time) = (Instant::now() + self.whole_time, self.whole_time);
         while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > bytes_max {
                 let wrong = format!("the answer is longer than {bytes_max} bytes");

@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn waits_grow_up_to_a_limit_and_begin_anew() {
-        let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
+        let (least, most) = (Duration::from_secs(1), Duration::from_mins(1));
         let mut backoff = Backoff::new(least, most);
         for round in 0..100_u32 {
             let longest = least.saturating_mul(1 << round.min(20)).min(most);

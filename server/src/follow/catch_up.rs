@@ -59,11 +59,11 @@ pub(super) async fn catch_up(session: &Session, from: u64, to: u64) -> Result<Ca
         readers.spawn(ranges::feed(node, chain, heights, watched, sender));
         feeds.push((chain, feed(receiver)));
     }
-    let watcher = Box::new(move |height: BlockHeight| {
+    let progress = Box::new(move |height: BlockHeight| {
         let _ = reached.send_replace(height.get());
     });
     let name = session.node.name();
-    let source = Merged::new(name, BlockHeight::new(from), feeds, watcher);
+    let source = Merged::new(name, BlockHeight::new(from), feeds, progress);
     let stop = Arc::new(AtomicBool::new(false));
     let _stops = Dropped(Arc::clone(&stop));
     let state = session.state.clone();
@@ -163,7 +163,8 @@ impl Taken {
 /// Our own error, which came through a replay as one of its input.
 fn own(input: String, error: std::io::Error) -> FollowError {
     let text = error.to_string();
-    let inner = error.into_inner().map(|inner| inner.downcast::<FollowError>());
+    let inner =
+        error.into_inner().map(<dyn std::error::Error + Send + Sync>::downcast::<FollowError>);
     match inner {
         Some(Ok(own)) => *own,
         Some(Err(_)) | None => FollowError::Content { path: input, wrong: text },

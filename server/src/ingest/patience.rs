@@ -77,12 +77,11 @@ impl AsyncWrite for Patient {
     /// bytes is reset, and a reset makes the client's system throw away what it has not read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, lingers, .. } = &mut *self;
-        let lingers = match lingers {
-            Some(lingers) => lingers,
-            None => {
-                ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-                lingers.insert(Box::pin(sleep(LINGER_TIME)))
-            }
+        let lingers = if let Some(lingers) = lingers {
+            lingers
+        } else {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            lingers.insert(Box::pin(sleep(LINGER_TIME)))
         };
         let mut sink = [0; 4096];
         loop {
