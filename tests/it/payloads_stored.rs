@@ -436,10 +436,10 @@ fn a_view_that_does_not_wait_has_payloads_that_were_read_before() {
 
 #[test]
 fn a_commit_in_order_ends_early_when_payloads_pile_up() {
-    // Blocks of a megabyte: there would be one commit of all.
+    // In chunks of 8 MB as they stand in the input: there would be one commit of all.
     let (mut blocks, mut below) = (Vec::new(), genesis(ChainId::new(0)));
     for number in 0..100_u8 {
-        let carried = payload("miner", &[&vec![number; 1 << 19]]);
+        let carried = payload("miner", &[&vec![number; 1 << 18]]);
         below = carrying(child(below.view(), 0).view(), &carried);
         blocks.push((below, carried));
     }
@@ -448,8 +448,8 @@ fn a_commit_in_order_ends_early_when_payloads_pile_up() {
     let mut writer = opened.unwrap().0;
     let verifier = Verifier::new(NETWORK, Level::Hash, Micros::new(i64::MAX));
     let stop = AtomicBool::new(false);
-    let mut replay = Replay::new(&mut writer, verifier, Admission::Genesis, false, &stop);
-    replay = replay.ordered_from(0).committing(1 << 18);
+    let replay = Replay::new(&mut writer, verifier, Admission::Genesis, false, &stop);
+    let mut replay = replay.ordered_from(0).committing(1 << 18).committing_bytes(5 << 20);
     let read = Box::new(Cursor::new(lines(&blocks)));
     let source = Jsonl::new("memory".to_owned(), read, None, true);
     let mut stored = Vec::new();

@@ -6,6 +6,14 @@ use crate::verify::{Adjacents, Checked, Level, Parent};
 use crate::write::{Bulk, Held};
 
 impl Replay<'_> {
+    /// The same replay, which ends a commit early, while blocks come in order, once they carry so many
+    /// bytes.
+    #[must_use]
+    pub const fn committing_bytes(mut self, bytes: usize) -> Self {
+        self.commit_bytes = bytes;
+        self
+    }
+
     /// Stages a block if it is right and not stored yet: in order, as long as that goes, and else
     /// one by one.
     pub(super) fn link_any<'h>(&mut self, checked: &Checked<'h>) -> Result<Link<'h>, ReplayError> {

@@ -60,6 +60,8 @@ pub struct Replay<'a> {
     ordered_min: u64,
     /// Blocks of a commit while they come in order.
     commit_blocks: usize,
+    /// Bytes of payloads from which on a commit ends early.
+    pub(super) commit_bytes: usize,
     /// Chunks to take one by one before it is tried again in order.
     patience: u32,
     /// How many that will be the next time.
@@ -121,6 +123,7 @@ impl<'a> Replay<'a> {
             height: BlockHeight::default(),
             ordered_min: ORDERED_MIN,
             commit_blocks: COMMIT_BLOCKS,
+            commit_bytes: COMMIT_PAYLOAD_BYTES,
             patience: PATIENCE,
             patience_next: PATIENCE,
             committed: Instant::now(),
@@ -316,7 +319,7 @@ impl<'a> Replay<'a> {
         if let Some(bulk) = self.writer.bulk() {
             let staged = bulk.staged();
             let due = staged > 0 && self.committed.elapsed() >= COMMIT_EVERY;
-            let much = bulk.payload_bytes() >= COMMIT_PAYLOAD_BYTES;
+            let much = bulk.payload_bytes() >= self.commit_bytes;
             if staged >= self.commit_blocks || much || due {
                 // Where blocks come slowly, it may be long until there is enough to be flushed.
                 self.summary.stored += bulk.commit(mark, due)? as u64;
