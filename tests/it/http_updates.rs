@@ -47,7 +47,7 @@ fn object(header: &Header) -> String {
 }
 
 fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    bytes.into_iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.into_iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn only_what_joins_is_announced_and_each_time_it_does() {
 fn stream_begins_with_what_comes_after_it() {
     let blocks = line(0, 30);
     let mut live = Live::new(&blocks[..1], quick());
-    for height in 1..blocks.len() {
+    for block in &blocks[1..] {
         let mut events = live.listen(HEADERS);
-        live.add([&blocks[height]]);
-        assert_eq!(events.hashes(1), hashes([&blocks[height]]));
+        live.add([block]);
+        assert_eq!(events.hashes(1), hashes([block]));
     }
 }
 
@@ -157,11 +157,12 @@ fn payload_that_is_held_when_its_block_joins_is_told() {
     let Some(Sent::Mark(begin)) = blocks.next_sent() else { panic!("it begins with a mark") };
     live.database.add_payload(&one, payload.clone());
     live.add([&one, &without[0], &three]);
+    let mut events: Vec<_> = (0..3).map(|_| headers.event().unwrap()).collect();
     // Too late.
     live.database.add_payload(&three, late);
     live.database.add_payload(&four, last);
     live.add([&four]);
-    let events: Vec<_> = (0..4).map(|_| headers.event().unwrap()).collect();
+    events.push(headers.event().unwrap());
     let counts: Vec<_> = events.iter().map(|event| event.member("txCount")).collect();
     assert_eq!(counts, ["3", "null", "null", "1"]);
     let event = blocks.event().unwrap();
@@ -232,7 +233,7 @@ fn silent_stream_gets_a_comment_from_time_to_time() {
         for events in &mut streams {
             assert_eq!(events.next_sent(), Some(Sent::Comment));
         }
-        assert!(begin.elapsed() >= keep_alive * round - Duration::from_millis(50));
+        assert!(begin.elapsed() + Duration::from_millis(50) >= keep_alive * round);
         assert!(begin.elapsed() < LONG);
     }
     live.add(&blocks[2..]);

@@ -17,7 +17,7 @@ use crate::http_npm::{SOURCE, installed};
 use crate::live::{HEADERS, Live, fork, hashes, line};
 
 /// A browser takes its time to begin.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn quick() -> Config {
     Config { updates_interval: Duration::from_millis(1), ..Config::default() }
@@ -75,6 +75,8 @@ impl Drop for Listener {
     }
 }
 
+/// All that a script says.
+#[expect(clippy::unnecessary_wraps, reason = "others leave lines out")]
 fn whole(line: &str) -> Option<String> {
     Some(line.to_owned())
 }

@@ -43,10 +43,10 @@ fn two_hundred_subscribers_of_which_twenty_stop_reading_do_not_keep_the_writer()
         for some in readers.chunks_mut(45) {
             let expected = &expected;
             scope.spawn(move || {
-                for at in 0..expected.len() {
+                for hash in expected {
                     for events in &mut *some {
                         let event = events.event().expect("the stream goes on");
-                        assert_eq!(event.member("hash"), expected[at]);
+                        assert_eq!(event.member("hash"), hash);
                     }
                 }
             });

@@ -92,7 +92,7 @@ fn all(
     loop {
         let (chunk, left) = (chunk(), joined.len());
         let Some(records) = joined.next(&view(), chunk).unwrap() else { break };
-        assert!(records.len() <= chunk.max(CHAINS.len()) && records.len() > 0);
+        assert!(records.len() <= chunk.max(CHAINS.len()) && !records.is_empty());
         assert_eq!(joined.len(), left - records.len() as u64);
         found.extend(records.iter().map(|block| (block.height(), block.chain(), block.hash())));
     }

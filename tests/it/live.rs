@@ -166,7 +166,7 @@ pub(crate) fn fork(below: &Header, count: usize, nonce: u64) -> Vec<Header> {
 /// A payload of so many transactions, and a block above one that carries it.
 pub(crate) fn carrying(below: &Header, count: usize) -> (Header, VerifiedPayload) {
     let texts: Vec<String> = (0..count).map(|number| format!("transaction {number}")).collect();
-    let transactions: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+    let transactions: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
     let outputs = Outputs { coinbase: b"coinbase", outputs: &transactions };
     let payload = VerifiedPayload::seal(b"miner", &transactions, outputs).unwrap();
     let block = child(below.view(), 0);

@@ -269,7 +269,7 @@ fn silent_clients_are_given_up_and_hold_nobody_up() {
     let server = taking(db.path(), &["--ingest-idle-time", "0.5", "--ingest-connections", "2"]);
     let head = "POST /push HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n\
                 Content-Length: 31800\r\n\r\n";
-    let begun: Vec<Client> = (0..2)
+    let started: Vec<Client> = (0..2)
         .map(|_| {
             let mut client = client(&server);
             client.send([head.as_bytes(), headers[0].view().as_bytes()].concat()).unwrap();
@@ -281,7 +281,7 @@ fn silent_clients_are_given_up_and_hold_nobody_up() {
     let third = client(&server).ask(&request(OCTETS, dump(&headers)));
     assert_eq!(sum(&third)["done"], true);
     assert!(begin.elapsed() < Duration::from_secs(10));
-    for mut client in begun {
+    for mut client in started {
         let answer = client.read("POST").unwrap();
         let sum = sum(&answer);
         assert_eq!((&sum["done"], &sum["records"]), (&false.into(), &1.into()), "{sum}");
@@ -402,8 +402,8 @@ fn what_was_told_to_be_stored_survives_a_kill() {
             "POST /push HTTP/1.1\r\nHost: x\r\nContent-Type: {OCTETS}\r\nContent-Length: {}\r\n\r\n",
             bytes.len()
         );
-        let part = bytes.len() / 5 * (round + 1);
-        client.send([head.as_bytes(), &bytes[..part]].concat()).unwrap();
+        let length = bytes.len() / 5 * (round + 1);
+        client.send([head.as_bytes(), &bytes[..length]].concat()).unwrap();
         let mut answer = String::new();
         // Killed in the middle of some batch.
         while !answer.contains("\"stored\":64") {
@@ -412,8 +412,8 @@ fn what_was_told_to_be_stored_survives_a_kill() {
         server.kill();
         answer += &String::from_utf8_lossy(&client.read_some(1 << 20).unwrap_or_default());
         let counts = answer.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let held = |line: Value| Some(line["stored"].as_u64()? + line["known"].as_u64()?);
-        told = told.max(counts.filter_map(held).sum::<u64>());
+        let stored = |line: Value| Some(line["stored"].as_u64()? + line["known"].as_u64()?);
+        told = told.max(counts.filter_map(stored).sum::<u64>());
         let reader = plait_engine::Engine::open_read_only(db.path()).unwrap();
         let view = reader.view();
         let count: u64 = reader.version().chain_ids().map(|chain| view.block_count(chain)).sum();

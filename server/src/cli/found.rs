@@ -20,7 +20,7 @@ impl Found {
     pub(super) fn tell(&mut self, event: &Event<'_>) {
         match event {
             Event::Progress(report) if report.payloads > 0 => {
-                self.display.payloads(report.payloads)
+                self.display.payloads(report.payloads);
             }
             Event::Progress(report) => self.display.heights(report.blocks(), report.height),
             Event::Flaw(flaw) => {

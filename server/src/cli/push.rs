@@ -229,7 +229,7 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
         while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=at).collect();
             let Ok(line) = serde_json::from_slice::<Value>(&line) else { return Err(Failed::Cut) };
-            match (line["outcome"].as_str(), line.get("done")) {
+            match (line.get("outcome").and_then(Value::as_str), line.get("done")) {
                 (Some(outcome), _) => shown.line(&display, outcome, &told(&line)),
                 (None, Some(_)) => end = Some(line),
                 (None, None) => {}
@@ -237,20 +237,23 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
         }
     }
     let end = end.ok_or(Failed::Cut)?;
-    if let Some(error) = end["error"].as_str() {
+    if let Some(error) = end.get("error").and_then(Value::as_str) {
         return Err(Failed::Stopped(error.to_owned()));
     }
-    let count = |name: &str| end[name].as_u64().unwrap_or(0);
+    let count = |name: &str| end.get(name).and_then(Value::as_u64).unwrap_or(0);
     let others = count("waiting") + count("refused");
     Ok(Counts { stored: count("stored"), known: count("known"), others })
 }
 
 /// A block that is not stored, and why.
 fn told(line: &Value) -> String {
-    let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-    let mut told = text("place");
-    if let Some(height) = line["height"].as_u64() {
-        told += &format!(": chain {}, height {height}, block {}", line["chain"], text("hash"));
+    let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| line.get(name).and_then(Value::as_u64);
+    let (place, reason) = (text("place"), text("reason"));
+    match (number("chain"), number("height")) {
+        (Some(chain), Some(height)) => {
+            format!("{place}: chain {chain}, height {height}, block {}: {reason}", text("hash"))
+        }
+        _ => format!("{place}: {reason}"),
     }
-    format!("{told}: {}", text("reason"))
 }
