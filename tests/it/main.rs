@@ -4,6 +4,7 @@
 mod archive;
 mod archive_damage;
 mod audit;
+mod audit_payloads;
 mod backup;
 mod backup_disk;
 mod backup_pact;
