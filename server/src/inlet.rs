@@ -67,16 +67,16 @@ enum Job {
 
 impl Inlet {
     /// Starts a thread that writes with `writer`. With `sync` a batch is stored once it outlives a
-    /// crash of the machine.
+    /// crash of the machine; with `gently` work that has the writer for itself has a low priority.
     ///
     /// # Errors
     ///
     /// If the system refuses a thread.
-    pub fn open(writer: Writer, sync: bool) -> io::Result<(Self, InletThread)> {
+    pub fn open(writer: Writer, sync: bool, gently: bool) -> io::Result<(Self, InletThread)> {
         let (jobs, queue) = mpsc::channel(AHEAD);
         let pusher = Box::new(Pusher::new(writer, Level::Full, sync));
         let sender = jobs.downgrade();
-        let run = move || run(pusher, queue, &sender);
+        let run = move || run(pusher, queue, &sender, gently);
         let thread = thread::Builder::new().name("write".to_owned()).spawn(run)?;
         Ok((Self { jobs }, InletThread(thread)))
     }
@@ -102,7 +102,7 @@ impl Inlet {
         self.push(headers.iter().copied().map(Block::from).collect()).await
     }
 
-    /// Runs `work` with the writer for itself, at a low priority, to its end.
+    /// Runs `work` with the writer for itself, to its end.
     ///
     /// # Errors
     ///
@@ -147,7 +147,12 @@ impl std::fmt::Debug for Job {
     }
 }
 
-fn run(owner: Box<Pusher>, mut queue: mpsc::Receiver<Job>, jobs: &mpsc::WeakSender<Job>) {
+fn run(
+    owner: Box<Pusher>,
+    mut queue: mpsc::Receiver<Job>,
+    jobs: &mpsc::WeakSender<Job>,
+    gently: bool,
+) {
     let mut idle = Some(owner);
     while let Some(job) = queue.blocking_recv() {
         match job {
@@ -166,7 +171,12 @@ fn run(owner: Box<Pusher>, mut queue: mpsc::Receiver<Job>, jobs: &mpsc::WeakSend
             Job::Work(work, reply) => {
                 // Where another has it, the reply is dropped, which says so.
                 let (Some(jobs), Some(pusher)) = (jobs.upgrade(), idle.take()) else { continue };
-                let work = move || alone(pusher, work, &jobs, reply);
+                let work = move || {
+                    if gently {
+                        step_back();
+                    }
+                    alone(pusher, work, &jobs, reply);
+                };
                 if let Err(error) = thread::Builder::new().name("replay".to_owned()).spawn(work) {
                     tracing::error!("the system refuses a thread to write with: {error}");
                     return;
@@ -178,6 +188,14 @@ fn run(owner: Box<Pusher>, mut queue: mpsc::Receiver<Job>, jobs: &mpsc::WeakSend
     }
 }
 
+/// Lets this thread, and those that it starts, come behind others. Where that is refused they are as
+/// all others.
+fn step_back() {
+    if let Err(error) = nice(NICENESS) {
+        tracing::debug!("a replay has no lower priority: {error}");
+    }
+}
+
 /// Runs `work` with the writer, and gives that back.
 fn alone(
     mut pusher: Box<Pusher>,
@@ -185,10 +203,6 @@ fn alone(
     jobs: &mpsc::Sender<Job>,
     reply: oneshot::Sender<()>,
 ) {
-    // Of this thread and of those that it starts. Where it is refused they are as all others.
-    if let Err(error) = nice(NICENESS) {
-        tracing::debug!("a replay has no lower priority: {error}");
-    }
     let ended = catch_unwind(AssertUnwindSafe(|| work(pusher.writer())));
     let job = if ended.is_ok() { Job::Back(pusher) } else { Job::Lost };
     // Before the reply: who gets that finds the writer back.

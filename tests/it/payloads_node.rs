@@ -52,7 +52,9 @@ fn payloads_that_are_not_there_are_left_out() {
     let blocks = blocks(8, 22, 0.0, 1);
     let (folder_of_node, node) = node(&blocks);
     let (some, others) = blocks.split_at(50);
-    some.iter().for_each(|(header, payload)| node.put_payload(header.view(), payload.view()));
+    for (header, payload) in some {
+        node.put_payload(header.view(), payload.view());
+    }
     // Of these, not all rows are there.
     let (header, payload) = &others[0];
     let row = roots(payload.view());
@@ -206,7 +208,9 @@ fn a_row_that_no_node_writes_is_refused() {
 fn headers_first_and_payloads_later_of_the_same_database() {
     let blocks = blocks(12, 26, 0.1, 3);
     let (folder_of_node, node) = node(&blocks);
-    blocks.iter().for_each(|(header, payload)| node.put_payload(header.view(), payload.view()));
+    for (header, payload) in &blocks {
+        node.put_payload(header.view(), payload.view());
+    }
     drop(node);
     let db = folder();
     let outcome = replay_node(db.path(), folder_of_node.path(), &["--payloads", "no"]);

@@ -339,7 +339,8 @@ fn pages_and_saved_event_streams_bring_what_blocks_carry() {
         let object = line(block);
         let object = object.trim_end().replacen('{', r#"{"txCount":2,"powHash":"00","#, 1);
         let space = if number % 2 == 0 { " " } else { "" };
-        text += &format!("id:{number}\nevent:BlockHeader\ndata:{space}{object}\n\n:\ndata:\n");
+        let event = format!("id:{number}\nevent:BlockHeader\ndata:{space}{object}\n\n:\ndata:\n");
+        text.push_str(&event);
     }
     let db = folder();
     let outcome = replay(db.path(), text.as_bytes());
@@ -429,7 +430,7 @@ fn a_view_that_does_not_wait_has_payloads_that_were_read_before() {
     let found = reader.view().block_payload(header).unwrap();
     assert_eq!(found.as_ref(), Some(payload.payload()));
     assert_eq!(reader.view().cached().block_payload(header).unwrap(), found);
-    assert_eq!(page(&blocks[50..51]).unwrap(), [found.clone()]);
+    assert_eq!(page(&blocks[50..51]).unwrap(), std::slice::from_ref(&found));
     assert_eq!(reader.view().payload(header.chain(), &payload.hash(), None).unwrap(), found);
     assert_eq!(by_hash().unwrap(), found);
 }

@@ -115,22 +115,23 @@ fn consistent_payloads_are_stored_and_the_others_refused_by_the_right_hash() {
     let with_headers = blocks.values().map(Vec::len).sum::<usize>();
     say(&format!("{} payloads kept, {refused} refused, {with_headers} with headers", kept.len()));
     assert!(with_headers > 20, "{with_headers}");
-    blocks.into_iter().for_each(|(network, blocks)| assert_replayed(network, &blocks));
+    for (network, blocks) in blocks {
+        assert_replayed(network, &blocks);
+    }
 }
 
 /// Replays real blocks, and reads back what they carry.
 fn assert_replayed(network: &str, blocks: &[(Header, String, VerifiedPayload)]) {
     let db = folder();
     let version = ChainwebVersion::from_name(network).unwrap();
-    let lines: String = blocks
-        .iter()
-        .map(|(header, payload, _)| {
-            let mut object = Vec::new();
-            text::push_object(&mut object, header.view(), version);
-            let header = String::from_utf8(object).unwrap();
-            format!("{{\"payloadWithOutputs\":{payload},\"header\":{header}}}\n")
-        })
-        .collect();
+    let mut lines = String::new();
+    for (header, payload, _) in blocks {
+        let mut object = Vec::new();
+        text::push_object(&mut object, header.view(), version);
+        let header = String::from_utf8(object).unwrap();
+        let line = format!("{{\"payloadWithOutputs\":{payload},\"header\":{header}}}\n");
+        lines.push_str(&line);
+    }
     let file = db.path().join("blocks.jsonl");
     fs::write(&file, lines).unwrap();
     let args = ["replay", "--allow-partial", "--verify", "hash", "--network", network, "--db"];

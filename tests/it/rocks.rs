@@ -193,7 +193,9 @@ pub(crate) fn add_column(dir: &Path, name: &str) {
 pub(crate) fn drop_columns(dir: &Path, names: &[&str]) {
     let all = Column::ALL.map(Column::name);
     let mut db = DB::open_cf(&Options::default(), Store::path(dir), all).unwrap();
-    names.iter().for_each(|name| db.drop_cf(name).unwrap());
+    for name in names {
+        db.drop_cf(name).unwrap();
+    }
 }
 
 /// Leaves in `dir` what an interruption leaves of a database that was being made: these column

@@ -1,3 +1,7 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use rayon::prelude::*;
 
 use super::link::Link;
@@ -9,6 +13,9 @@ use crate::header::Header;
 use crate::payload::VerifiedPayload;
 use crate::store::Pending;
 use crate::verify::Failures;
+
+/// How often an observer is told how far the hash index is.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Replay<'_> {
     /// Takes up the blocks that were put aside, by ascending height, now that all inputs are read.
@@ -54,6 +61,35 @@ impl Replay<'_> {
         }
         self.show_now();
         Ok(self.summary)
+    }
+
+    /// Sorts what came in order into the hash index.
+    fn index(&mut self, observer: &mut dyn FnMut(Event<'_>)) -> Result<(), ReplayError> {
+        if self.writer.is_indexed() {
+            return Ok(());
+        }
+        let (writer, blocks) = (&mut *self.writer, AtomicU64::new(0));
+        let result = thread::scope(|scope| {
+            let note = |indexed| blocks.store(indexed, Ordering::Relaxed);
+            let indexing = scope.spawn(move || writer.index(&note));
+            while !indexing.is_finished() {
+                thread::sleep(LOOK_EVERY);
+                observer(Event::Indexed(blocks.load(Ordering::Relaxed)));
+            }
+            indexing.join()
+        });
+        match result {
+            Ok(indexed) => Ok(indexed?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Forgets where inputs were read up to: all of them are stored, to their ends.
+    fn forget_marks(&mut self) -> Result<(), ReplayError> {
+        for input in &self.marked {
+            self.writer.delete_mark(input);
+        }
+        self.commit()
     }
 
     fn take_up(

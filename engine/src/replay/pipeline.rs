@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::source::Source;
@@ -70,7 +69,7 @@ pub struct Replay<'a> {
     /// How often views are to see what is stored, and when they last did.
     shows: Option<(Duration, Instant)>,
     /// Inputs that have a mark.
-    marked: Vec<[u8; 32]>,
+    pub(super) marked: Vec<[u8; 32]>,
 }
 
 /// Whether to read on.
@@ -378,34 +377,5 @@ impl<'a> Replay<'a> {
         self.summary.stored += self.writer.end_bulk(None)? as u64;
         self.wait_for_order();
         Ok(())
-    }
-
-    /// Sorts what came in order into the hash index.
-    pub(super) fn index(&mut self, observer: &mut dyn FnMut(Event<'_>)) -> Result<(), ReplayError> {
-        if self.writer.is_indexed() {
-            return Ok(());
-        }
-        let (writer, blocks) = (&mut *self.writer, AtomicU64::new(0));
-        let result = thread::scope(|scope| {
-            let note = |indexed| blocks.store(indexed, Ordering::Relaxed);
-            let indexing = scope.spawn(move || writer.index(&note));
-            while !indexing.is_finished() {
-                thread::sleep(WAIT / 10);
-                observer(Event::Indexed(blocks.load(Ordering::Relaxed)));
-            }
-            indexing.join()
-        });
-        match result {
-            Ok(indexed) => Ok(indexed?),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
-    /// Forgets where inputs were read up to: all of them are stored, to their ends.
-    pub(super) fn forget_marks(&mut self) -> Result<(), ReplayError> {
-        for input in &self.marked {
-            self.writer.delete_mark(input);
-        }
-        self.commit()
     }
 }

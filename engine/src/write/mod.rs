@@ -12,6 +12,7 @@ mod bulk;
 mod error;
 mod payloads;
 mod seal;
+mod stage;
 
 pub use bulk::{Bulk, Held};
 pub use error::WriteError;
@@ -25,10 +26,9 @@ use hashbrown::{HashMap, HashSet};
 use crate::header::{Header, HeaderRef};
 use crate::payload::VerifiedPayload;
 use crate::query::{Blocks, Reader, load};
-use crate::store::{Batch, History, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
+use crate::store::{Batch, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
-use crate::verify::Verified;
 use payloads::Payloads;
 
 /// Adds blocks to a database. There is one for each open database.
@@ -175,44 +175,6 @@ impl Writer {
         blocks_max: usize,
     ) -> Result<Vec<Pending>, WriteError> {
         Ok(self.snapshot.pending(after, blocks_max)?)
-    }
-
-    /// Takes a block for the next commit. It must not be held.
-    pub fn stage(&mut self, verified: Verified<'_>) {
-        let header = verified.header();
-        self.batch.put_block(self.reader.store(), verified);
-        self.recent.insert(header.hash(), header.to_owned());
-        self.staged.push(header.hash());
-    }
-
-    /// Takes what a block carries for the next commit: a block that is staged or stored. Returns
-    /// whether it is new.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Payload`] if it is not the payload of this block, [`WriteError::Store`].
-    pub fn stage_payload(
-        &mut self,
-        header: HeaderRef<'_>,
-        payload: VerifiedPayload,
-    ) -> Result<bool, WriteError> {
-        self.payloads.stage(header, payload, false)
-    }
-
-    /// Takes a block for the next commit that begins a part of the history.
-    pub fn stage_root(&mut self, verified: Verified<'_>) {
-        self.stage(verified);
-        if self.store().meta().history == History::Full {
-            self.batch.put_partial(self.reader.store());
-        }
-    }
-
-    /// Drops what is staged.
-    pub fn discard(&mut self) {
-        self.batch = Batch::default();
-        self.staged.clear();
-        self.recent.clear();
-        self.payloads.clear();
     }
 
     /// Writes what is staged, whole or not at all, and seals what is buried deep by it; returns how

@@ -116,7 +116,7 @@ async fn follow(
     (writer, reader): (Writer, Reader),
     once: bool,
 ) -> Result<ExitCode, ExitCode> {
-    let opened = Inlet::open(writer, settings.ingest.sync);
+    let opened = Inlet::open(writer, settings.ingest.sync, false);
     let refused = |error| fail(&error, "The system refuses threads to this process.");
     let (inlet, thread) = opened.map_err(refused)?;
     let metrics = Metrics::new();

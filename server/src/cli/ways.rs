@@ -94,7 +94,7 @@ impl Prepared {
         }
         let refused =
             |error: io::Error| fail(&error, "The system refuses threads to this process.");
-        let (inlet, thread) = Inlet::open(writer, settings.ingest.sync).map_err(refused)?;
+        let (inlet, thread) = Inlet::open(writer, settings.ingest.sync, true).map_err(refused)?;
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         if let Some(listener) = listener {
             let config = settings.ingest.clone();

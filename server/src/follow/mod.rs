@@ -28,7 +28,7 @@ mod state;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use plait_engine::{ChainwebVersion, Reader};
 use tokio::time::sleep;
@@ -139,6 +139,7 @@ impl Follower {
             config: Arc::clone(&self.config),
             state: state.clone(),
             looked: AtomicU64::new(siblings::lowest_tip(&reader.view())),
+            without_payloads: AtomicBool::new(false),
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use plait_engine::push::Block;
@@ -43,7 +44,8 @@ struct Named {
 
 /// Blocks with what they carry, as far as the node has it; it may not stop their headers.
 pub(super) async fn with(session: &Session, headers: Vec<RawHeader>) -> Vec<Block> {
-    if session.config.payloads == Payloads::No {
+    let has_none = session.without_payloads.load(Relaxed);
+    if session.config.payloads == Payloads::No || has_none {
         return headers.into_iter().map(Block::from).collect();
     }
     let mut chains: BTreeMap<u32, Vec<PayloadHash>> = BTreeMap::new();
@@ -55,12 +57,17 @@ pub(super) async fn with(session: &Session, headers: Vec<RawHeader>) -> Vec<Bloc
         for (chain, hashes) in chains {
             match fetch(&session.node, ChainId::new(chain), &hashes).await {
                 Ok(payloads) => found.extend(payloads),
-                Err(error) => tracing::debug!("following: payloads: {error}"),
+                Err(error) => {
+                    tracing::debug!("following: payloads: {error}");
+                    session.without_payloads.store(true, Relaxed);
+                    return;
+                }
             }
         }
     };
     if timeout(PATIENCE, all).await.is_err() {
         tracing::debug!("following: payloads do not come with their blocks");
+        session.without_payloads.store(true, Relaxed);
     }
     let block = |header: RawHeader| {
         let payload = found.get(&header.payload_hash).map(|text| RawPayload::Object(text.clone()));
@@ -184,6 +191,7 @@ async fn store(
     if blocks.is_empty() {
         return Ok(false);
     }
+    session.without_payloads.store(false, Relaxed);
     let outcomes = session.inlet.push(blocks).await?;
     raws.iter().zip(&outcomes).try_for_each(|(raw, outcome)| held(raw, outcome))?;
     Ok(true)

@@ -58,6 +58,8 @@ pub(super) async fn feed(
         }
         let to = from.saturating_add(heights.at_once - 1).min(heights.to);
         match lane.window(from, to).await {
+            // Heights have no gaps: where one is missing the chain ends.
+            Ok(Flow::On) if lane.last.is_none_or(|last| last.height.get() < to) => return,
             Ok(Flow::On) => {}
             Ok(Flow::Stop) => return,
             Err(error) => {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use plait_engine::store::History;
@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) state: State,
     /// The height that all chains had reached when siblings were looked for last.
     pub(super) looked: AtomicU64,
+    /// Whether the node seems to have no payloads.
+    pub(super) without_payloads: AtomicBool,
 }
 
 impl Session {

@@ -4,8 +4,11 @@
 //! It has no pages of octets, and answers a whole list with a cursor behind its last block. Lower
 //! bounds that it does not know mean nothing to it.
 
+mod pages;
+mod wire;
+
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,50 +16,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use plait_engine::header::text::{push_object, push_string};
-use plait_engine::{BlockHash, ChainId, ChainwebVersion, Header, HeaderRef};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use plait_engine::{BlockHash, ChainId, ChainwebVersion, Header};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
+pub use wire::{Asked, Reply};
+
+use self::pages::{ascending, event, from_cursor, hash, not_found, page, string};
+use self::wire::{read, tls};
 use crate::vectors::workspace;
 
 /// Headers and hashes on a page.
 const HEADERS_MAX: usize = 360;
 const HASHES_MAX: usize = 4096;
-
-/// How a connection is answered.
-#[derive(Clone, Debug)]
-pub enum Reply {
-    /// With this status and JSON.
-    Json(u16, String),
-    /// With this status, type and body.
-    Body(u16, &'static str, Vec<u8>),
-    /// With the beginning of a longer body, and then the connection is closed.
-    Cut(&'static str, Vec<u8>),
-    /// With these bytes, again and again, for ever.
-    Endless(&'static str, Vec<u8>),
-    /// With one byte now and then.
-    Trickle(&'static str),
-    /// Not at all, while the connection stays.
-    Silence,
-    /// By closing the connection.
-    Close,
-    /// With the events of new blocks, as they come.
-    Updates,
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// The method.
-    pub method: String,
-    /// Path and query.
-    pub target: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
 
 /// What is answered instead of the truth, where it is some.
 pub type Lie = Box<dyn Fn(&Asked) -> Option<Reply> + Send + Sync>;
@@ -209,8 +181,13 @@ impl State {
                 self.blocks.get(&block.view().parent())
             })
         };
-        let below: HashSet<BlockHash> =
-            lower.iter().flat_map(ancestors).map(|block| block.view().hash()).collect();
+        let mut below = HashSet::new();
+        for block in lower.iter().filter_map(|hash| ancestors(hash).next()) {
+            let new = ancestors(&block.view().hash());
+            // What is below one of them is known already.
+            let new = new.map_while(|block| below.insert(block.view().hash()).then_some(()));
+            new.for_each(drop);
+        }
         let mut found = HashMap::new();
         for hash in upper {
             self.blocks.get(hash)?;
@@ -380,7 +357,7 @@ impl Shared {
                     texts.filter_map(|text| text.parse().ok()).collect()
                 };
                 match state.branch(&side("upper"), &side("lower")) {
-                    Some(branch) => page(&from_cursor(branch, query, HEADERS_MAX), string),
+                    Some(branch) => page(&from_cursor(&branch, query, HEADERS_MAX), string),
                     None => {
                         not_found(&side("upper").first().map_or(String::new(), ToString::to_string))
                     }
@@ -394,96 +371,4 @@ impl Shared {
             _ => not_found("path"),
         }
     }
-}
-
-/// What the node shows of itself.
-fn tls() -> ServerConfig {
-    let folder = workspace().join("tests/vectors/tls");
-    let certificates = CertificateDer::pem_file_iter(folder.join("node.pem"));
-    let certificates = certificates.and_then(Iterator::collect).expect("certificates");
-    let key = PrivateKeyDer::from_pem_file(folder.join("node.key")).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().expect("versions of TLS");
-    builder.with_no_client_auth().with_single_cert(certificates, key).expect("a certificate")
-}
-
-/// A page: the items, and the cursor behind them.
-type Page = (Vec<Header>, Option<String>);
-
-fn ascending(blocks: &[Header], query: &HashMap<&str, &str>, most: usize) -> Page {
-    let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
-    let (min, max) = (number("minheight"), number("maxheight"));
-    let within = |block: &&Header| {
-        let height = block.view().height().get();
-        min.is_none_or(|min| height >= min) && max.is_none_or(|max| height <= max)
-    };
-    let within: Vec<Header> = blocks.iter().filter(within).copied().collect();
-    let (items, next) = from_cursor(within, query, most);
-    // The list is taken to grow.
-    let last = items.last().map(|block| format!("exclusive:{}", block.view().hash()));
-    (items, next.or(last))
-}
-
-fn from_cursor(mut blocks: Vec<Header>, query: &HashMap<&str, &str>, most: usize) -> Page {
-    let cursor = query.get("next").map(|next| next.replace("%3A", ":"));
-    if let Some((kind, hash)) = cursor.as_ref().and_then(|cursor| cursor.split_once(':')) {
-        let at = blocks.iter().position(|block| block.view().hash().to_string() == hash);
-        let first = at.map_or(blocks.len(), |at| at + usize::from(kind == "exclusive"));
-        blocks.drain(..first);
-    }
-    let limit = query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(most).min(most);
-    let next = blocks.get(limit).map(|block| format!("inclusive:{}", block.view().hash()));
-    blocks.truncate(limit);
-    (blocks, next)
-}
-
-fn page((items, next): &Page, item: fn(&Header) -> String) -> Reply {
-    let items: Vec<String> = items.iter().map(item).collect();
-    let next = next.as_ref().map_or("null".to_owned(), |next| format!("\"{next}\""));
-    let count = items.len();
-    Reply::Json(
-        200,
-        format!("{{\"limit\":{count},\"items\":[{}],\"next\":{next}}}", items.join(",")),
-    )
-}
-
-fn string(block: &Header) -> String {
-    let mut text = Vec::new();
-    push_string(&mut text, block.view());
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn hash(block: &Header) -> String {
-    format!("\"{}\"", block.view().hash())
-}
-
-fn event(version: ChainwebVersion, header: HeaderRef<'_>) -> String {
-    let mut object = Vec::new();
-    push_object(&mut object, header, version);
-    let object = String::from_utf8_lossy(&object);
-    format!("event:BlockHeader\ndata:{{\"header\":{object},\"txCount\":0}}\n\n")
-}
-
-fn not_found(key: &str) -> Reply {
-    Reply::Json(404, json!({ "key": key, "reason": "key not found" }).to_string())
-}
-
-fn read(reader: &mut impl BufRead) -> Option<Asked> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, target) = (words.next()?, words.next()?);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(Asked { method, target, body })
 }
