@@ -375,6 +375,14 @@ mod tests {
         (0..ENTRIES).map(entry).collect()
     }
 
+    /// Writes the entries of round `number` without the log.
+    fn put_unlogged(store: &Store, number: u64) {
+        let mut batch = Batch::default();
+        batch.put_unindexed(store, &entries(number));
+        store.write_unlogged(batch).unwrap();
+        store.flush().unwrap();
+    }
+
     /// Bytes that differ early.
     fn distinct(n: u64) -> [u8; 32] {
         let mut bytes = [0; 32];
@@ -424,10 +432,7 @@ mod tests {
     #[test]
     fn a_checkpoint_has_every_entry_that_is_being_sorted() {
         let write = |store: &Store, number| {
-            let mut batch = Batch::default();
-            batch.put_unindexed(store, &entries(number));
-            store.write_unlogged(batch).unwrap();
-            store.flush().unwrap();
+            put_unlogged(store, number);
             store.ingest_index(&|_| ()).unwrap();
         };
         beside_checkpoints(100, write, |copy, before| {
@@ -441,10 +446,7 @@ mod tests {
     #[test]
     fn a_checkpoint_has_no_write_of_the_log_without_one_that_was_not_logged_before_it() {
         let write = |store: &Store, number| {
-            let mut batch = Batch::default();
-            batch.put_unindexed(store, &entries(number));
-            store.write_unlogged(batch).unwrap();
-            store.flush().unwrap();
+            put_unlogged(store, number);
             let mut batch = Batch::default();
             for entry in entries(number) {
                 let heights = store.column(Column::Heights);
