@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use fixtures::{Row, Rows, Shape, data, median, plait};
 use plait_engine::header::LEN;
-use plait_engine::replay::{Admission, Replay, source};
+use plait_engine::replay::source::{self, Reading};
+use plait_engine::replay::{Admission, Replay};
 use plait_engine::store::History;
 use plait_engine::verify::{Adjacents, Level, Parent, Verifier};
 use plait_engine::{BlockHash, Engine, Header, HeaderRef, Micros};
@@ -67,7 +68,7 @@ fn replay(dump: &Path, db: &Path, level: Level) -> f64 {
     let (verifier, stop) =
         (Verifier::new(NETWORK, level, Micros::new(i64::MAX)), AtomicBool::new(false));
     let mut replay = Replay::new(&mut writer, verifier, Admission::Genesis, false, &stop);
-    let source = source::open(dump, None, NETWORK, false).expect("the dump opens");
+    let source = source::open(dump, NETWORK, Reading::default()).expect("the dump opens");
     replay.run(source, &mut |_| ()).expect("the dump is replayed");
     let summary = replay.finish(&mut |_| ()).expect("the dump is replayed");
     drop(writer);

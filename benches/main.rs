@@ -12,6 +12,7 @@ mod encode;
 mod hash;
 mod http;
 mod lookup;
+mod payload;
 mod range;
 mod replay;
 mod stream;
@@ -41,6 +42,7 @@ fn main() {
     decode::stage(&mut criterion, &fixtures);
     hash::stage(&mut criterion, &fixtures);
     encode::stage(&mut criterion, &fixtures);
+    payload::stage(&mut criterion);
     ancestors::stage(&mut criterion);
     lookup::stage(&mut criterion, &fixtures);
     branch::stage(&mut criterion, &fixtures);

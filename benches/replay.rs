@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use criterion::{BatchSize, Criterion, SamplingMode};
 use plait_engine::generate::{self, Plan};
-use plait_engine::replay::{Admission, Replay, source};
+use plait_engine::replay::source::{self, Reading};
+use plait_engine::replay::{Admission, Replay};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{Engine, Header, Micros, RangeQuery, Reader, Records, Writer};
@@ -77,7 +78,8 @@ impl Database {
     }
 
     fn replay(mut self, input: &Input, level: Level) -> Self {
-        let source = source::open(&input.file, None, NETWORK, false).expect("the dump opens");
+        let source =
+            source::open(&input.file, NETWORK, Reading::default()).expect("the dump opens");
         let (verifier, stop) =
             (Verifier::new(NETWORK, level, Micros::new(i64::MAX)), AtomicBool::new(false));
         let writer = &mut self.writer;

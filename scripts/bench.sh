@@ -54,4 +54,5 @@ cargo bench --profile release --locked --package benches --bench stages -- --nop
 "$target/release/load"
 "$target/release/open"
 "$target/release/bulk"
+"$target/release/follow"
 "$target/release/report" "$report" "$name" "$command"

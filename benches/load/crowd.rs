@@ -89,7 +89,7 @@ pub(crate) fn measure(bench: &mut Bench) {
 }
 
 /// Whether so many files may be open; takes what the system grants.
-fn has_files(count: u64) -> bool {
+pub(crate) fn has_files(count: u64) -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     maximum.is_none_or(|maximum| maximum >= count)

@@ -17,6 +17,7 @@ mod latency;
 mod memory;
 mod pages;
 mod streams;
+mod updates;
 mod wrk;
 
 use std::env;
@@ -38,12 +39,13 @@ struct Bench {
 type Measure = fn(&mut Bench);
 
 /// The parts, memory first: the server holds nothing of what was measured before then.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("memory", memory::measure),
     ("pages", pages::measure),
     ("streams", streams::measure),
     ("latency", latency::measure),
     ("crowd", crowd::measure),
+    ("updates", updates::measure),
     ("backup", backup::measure),
 ];
 

@@ -52,7 +52,7 @@ impl Found {
         let mut benches = Vec::new();
         collect(&criterion, &mut benches);
         benches.sort_by(|a, b| a.name.cmp(&b.name));
-        let rows = ["pairs", "load", "open", "bulk"].map(|program| {
+        let rows = ["pairs", "load", "open", "bulk", "follow"].map(|program| {
             let text = fs::read_to_string(results().join(format!("{program}.json")));
             text.map_or(Vec::new(), |text| serde_json::from_str(&text).expect("rows are JSON"))
         });

@@ -30,7 +30,7 @@ impl Limit {
 }
 
 /// Ratios: what it is of, what is promised, the name of the row.
-const RATIOS: [(&str, &str, Limit, &str); 17] = [
+const RATIOS: [(&str, &str, Limit, &str); 18] = [
     (
         "branch page of 360 in the engine: chainweb-node's algorithm takes so many times as long",
         "at least 80",
@@ -109,6 +109,13 @@ const RATIOS: [(&str, &str, Limit, &str); 17] = [
         "at least 2, goal 3",
         Limit::Least(2.0),
         "bulk/replay/full",
+    ),
+    (
+        "catching up with a Plait over the loopback: headers a second, of a replay of the same from a \
+         file",
+        "at least 0.3",
+        Limit::Least(0.3),
+        "follow/catch_up",
     ),
     (
         "p99 of small pages of 16 clients while backups are made and a replay writes: so many times \

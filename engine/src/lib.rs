@@ -14,6 +14,8 @@ pub mod types;
 
 pub mod header;
 
+pub mod payload;
+
 pub mod network;
 
 pub mod verify;
@@ -44,6 +46,9 @@ pub mod write;
 pub mod replay;
 
 #[cfg(feature = "store")]
+pub mod push;
+
+#[cfg(feature = "store")]
 pub mod audit;
 
 #[cfg(feature = "store")]
@@ -54,15 +59,18 @@ pub mod open;
 pub mod backup;
 
 pub use header::{DecodeError, Header, HeaderRef, RawHeader};
-pub use query::{Bounds, BranchQuery, Cursor, Heights, Page, RangeQuery, UnknownLower};
+pub use payload::{Payload, PayloadError, PayloadRef, VerifiedPayload};
+pub use query::{
+    Bounds, BranchQuery, Cursor, Heights, Page, Past, Position, RangeQuery, UnknownLower,
+};
 pub use types::{
-    BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, Micros, PayloadHash, Rank, Target,
-    Weight,
+    BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, Micros, OutputsHash, PayloadHash,
+    Rank, Target, TransactionsHash, Weight,
 };
 
 #[cfg(feature = "store")]
 pub use {
     open::{Engine, OpenError},
-    query::{Cut, QueryError, Reader, Records, Scan, View},
+    query::{Cut, Joined, QueryError, Reader, Records, Scan, View},
     write::Writer,
 };

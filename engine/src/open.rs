@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::query::{Reader, load};
-use crate::store::{CacheSizes, History, IndexEntry, Meta, Store, StoreError};
+use crate::store::{CacheSizes, History, IndexEntry, IndexOf, Meta, Store, StoreError};
 use crate::tree::{Sealing, Tree};
 use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
@@ -125,7 +125,7 @@ impl Engine {
                     batch.put_loose(store, block.header(), block.level());
                     entries.push(IndexEntry::of(block.header()));
                 }
-                batch.put_unindexed(store, &entries);
+                batch.put_unindexed(store, IndexOf::Blocks, &entries);
             }
         })
     }

@@ -1,15 +1,16 @@
-//! Text ↔ the small nouns: hashes, 256-bit numbers, cursors.
+//! Text ↔ the small nouns: hashes, 256-bit numbers, cursors, positions.
 #![no_main]
 
 use std::fmt::{Debug, Display};
 
 use libfuzzer_sys::fuzz_target;
-use plait_engine::{BlockHash, Cursor, HashError, PayloadHash, Target, Weight};
+use plait_engine::{BlockHash, Cursor, HashError, PayloadHash, Position, Target, Weight};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         word(text);
         cursor(text);
+        position(text);
     }
     if let Some(bytes) = data.first_chunk() {
         value(*bytes);
@@ -50,6 +51,15 @@ fn cursor(text: &str) {
     if let Some(cursor) = expected {
         same_text(&cursor, text);
         value(*cursor.hash().as_bytes());
+    }
+}
+
+/// A position has one text, but for its padding, and is no longer than it must be.
+fn position(text: &str) {
+    if let Ok(position) = text.parse::<Position>() {
+        let written = position.to_string();
+        assert_eq!(written, text.trim_end_matches('='));
+        assert_eq!(written.parse(), Ok(position));
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum Phase {
     Serving,
     /// It answers as before, but says to load balancers that it leaves.
     Leaving,
-    /// It takes no more connections, and ends those that have nothing in flight.
+    /// It takes no more connections, and ends those that have nothing in flight; events, too.
     Draining,
     /// Streams end now.
     Cutting,
@@ -145,13 +145,32 @@ impl Bridge {
         self.spawn(place, job).await
     }
 
-    /// Ends when streams are to end.
-    pub(crate) fn cutting(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    /// The same for a chunk of what the database has, by a job that takes views as it needs them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bridge::read`].
+    pub(crate) async fn chunk_of_database<T, F>(&self, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    {
+        let reader = self.reader.clone();
+        told(self.chunk_of(move || job(&reader)).await?)
+    }
+
+    /// Ends when the server has come so far on its way out.
+    pub(crate) fn reached(&self, target: Phase) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let mut phase = self.phase.clone();
         Box::pin(async move {
             // An error means that the server is gone, and this with it.
-            let _ = phase.wait_for(|phase| *phase >= Phase::Cutting).await;
+            let _ = phase.wait_for(|phase| *phase >= target).await;
         })
+    }
+
+    /// Ends when streams are to end.
+    pub(crate) fn cutting(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.reached(Phase::Cutting)
     }
 
     /// Waits for a place, but not for ever.
@@ -235,7 +254,7 @@ impl Bridge {
 }
 
 /// Tells the log what a client is not told.
-fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
+pub(crate) fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
     let result = result.map_err(Error::from);
     if let Err(Error::Store(source)) = &result {
         let cause: &dyn std::error::Error = source;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use plait_engine::UnknownLower;
 
+use crate::address::{Listen, Upstream};
+
 /// What the server offers beside the database, what it allows and how long it waits.
 ///
 /// Every limit bounds what one client can hold; the defaults suit a small machine on the internet.
@@ -45,8 +47,23 @@ pub struct Config {
     pub page_hashes_max: usize,
     /// Headers on a page; the default if a request names no `limit`.
     pub page_headers_max: usize,
+    /// Blocks on a page; the default if a request names no `limit`.
+    pub page_blocks_max: usize,
+    /// Bytes of a page of blocks, as far as it can end between two: it has one at least. Of a batch
+    /// of payloads, the bytes that are held for it at once.
+    pub page_bytes_max: usize,
+    /// Payloads that a batch may ask for; further ones are not looked at.
+    pub batch_payloads_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
+    /// Event streams at once. Further ones are answered 503.
+    pub subscribers_max: usize,
+    /// Time between two looks for blocks that have joined the cut, at least.
+    pub updates_interval: Duration,
+    /// How long an event stream may have nothing to say before it says that; zero for ever.
+    pub updates_keep_alive: Duration,
+    /// Bytes of events that are kept for subscribers that are slow.
+    pub updates_log_bytes: usize,
     /// What a lower bound means that is not stored.
     pub unknown_lower: UnknownLower,
     /// After the signal to stop: how long new requests are still answered, while `/health-check`
@@ -56,6 +73,99 @@ pub struct Config {
     pub drain_time: Duration,
     /// After that: how long clients may take to read what is left.
     pub cut_time: Duration,
+}
+
+/// Where blocks may be pushed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// Where it listens; nowhere unless said.
+    pub listen: Option<Listen>,
+    /// Whether that may be where other machines reach it.
+    pub remote: bool,
+    /// Whether what is told to be stored outlives a crash of the machine.
+    pub sync: bool,
+    /// Blocks that are stored at once.
+    pub batch: usize,
+    /// Connections at once; further ones wait.
+    pub connections_max: usize,
+    /// How long a client may send nothing of its body, and take nothing of the answer.
+    pub idle_time: Duration,
+    /// Bytes of a line of JSON.
+    pub line_bytes_max: usize,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            remote: false,
+            sync: true,
+            batch: 1024,
+            connections_max: 8,
+            idle_time: Duration::from_mins(1),
+            line_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// Which payloads a follower takes from its node, as far as that has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payloads {
+    /// Those of new blocks, and of what is missing near the tips.
+    #[default]
+    Auto,
+    /// Those of all blocks.
+    Yes,
+    /// None.
+    No,
+}
+
+/// Which nodes a database is kept in step with, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// The nodes; one at a time is followed, and the next when that fails.
+    pub upstreams: Vec<Upstream>,
+    /// A file of certificates that are trusted beside those of the system.
+    pub ca: Option<PathBuf>,
+    /// Which payloads are taken.
+    pub payloads: Payloads,
+    /// Time for a connection.
+    pub connect_time: Duration,
+    /// Time for the head of an answer, and for a page.
+    pub answer_time: Duration,
+    /// How long an answer may stand still.
+    pub stall_time: Duration,
+    /// The time between two looks at the cut of the node.
+    pub poll_time: Duration,
+    /// The time between two looks for blocks beside the heaviest branches; zero for never.
+    pub siblings_time: Duration,
+    /// How long to wait after a first failure.
+    pub retry_time_min: Duration,
+    /// The same after many.
+    pub retry_time_max: Duration,
+    /// Heights of a chain that are asked for at once.
+    pub range_heights: usize,
+    /// How far the cut may be behind, in its height, for the server to be ready.
+    pub ready_lag: usize,
+}
+
+impl Default for Follow {
+    fn default() -> Self {
+        Self {
+            upstreams: Vec::new(),
+            ca: None,
+            payloads: Payloads::Auto,
+            connect_time: Duration::from_secs(10),
+            answer_time: Duration::from_secs(30),
+            stall_time: Duration::from_secs(30),
+            poll_time: Duration::from_secs(10),
+            siblings_time: Duration::from_mins(1),
+            retry_time_min: Duration::from_secs(1),
+            retry_time_max: Duration::from_mins(1),
+            range_heights: 16_384,
+            ready_lag: 2000,
+        }
+    }
 }
 
 /// Where backups go, and whether they can be asked for over HTTP.
@@ -103,7 +213,14 @@ impl Default for Config {
             bounds_max: 32,
             page_hashes_max: 4096,
             page_headers_max: 360,
+            page_blocks_max: 360,
+            page_bytes_max: 16 << 20,
+            batch_payloads_max: 1000,
             stream_headers: 512,
+            subscribers_max: 4096,
+            updates_interval: Duration::from_millis(50),
+            updates_keep_alive: Duration::from_secs(20),
+            updates_log_bytes: 8 << 20,
             unknown_lower: UnknownLower::Refuse,
             drain_delay: Duration::ZERO,
             drain_time: Duration::from_secs(10),

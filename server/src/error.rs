@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use plait_engine::{BlockHash, HashError, QueryError};
+use plait_engine::query::{PositionError, UnknownTop};
+use plait_engine::{BlockHash, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
 /// Why a request is not answered with what it asks for.
@@ -26,6 +27,14 @@ pub(crate) enum Error {
         /// Why it is none.
         source: HashError,
     },
+    /// The path has something else where a payload hash belongs.
+    #[error("path: {got:?} is not a payload hash: {source}")]
+    PathPayload {
+        /// The segment, decoded; long ones are cut.
+        got: String,
+        /// Why it is none.
+        source: HashError,
+    },
     /// The body is not JSON, or not of the expected form.
     #[error("request body: {0}")]
     Body(serde_json::Error),
@@ -37,6 +46,20 @@ pub(crate) enum Error {
     BodyHash {
         /// `lower` or `upper`.
         side: &'static str,
+        /// What stands there; long ones are cut.
+        got: String,
+        /// Why it is none.
+        source: HashError,
+    },
+    /// There is no body where a batch is expected.
+    #[error(
+        "request body: expected a JSON list of payload hashes, or an object with the members \
+             \"hashes\" and \"heights\""
+    )]
+    BatchMissing,
+    /// A batch names something that is not a payload hash.
+    #[error("request body: {got:?} is not a payload hash: {source}")]
+    BatchHash {
         /// What stands there; long ones are cut.
         got: String,
         /// Why it is none.
@@ -64,6 +87,9 @@ pub(crate) enum Error {
     /// The block is not stored on the chain.
     #[error("key not found")]
     Unknown(BlockHash),
+    /// The payload is not stored, or not with what is asked of it.
+    #[error("key not found")]
+    UnknownPayload(PayloadHash),
     /// The endpoint exists, but not with this method.
     #[error("method not allowed, use {}", allowed(.0))]
     Method(&'static [Method]),
@@ -116,6 +142,18 @@ pub(crate) enum Error {
     /// All places where the database is read are taken, and stayed so.
     #[error("overloaded, try again later")]
     Busy,
+    /// What is to say behind which event a stream begins does not.
+    #[error("last event id: {0}")]
+    Position(PositionError),
+    /// It is behind a block that is not stored.
+    #[error("last event id: the block of chain {} at height {} is not known", .0.chain, .0.height)]
+    UnknownEvent(UnknownTop),
+    /// The same, but no block is stored that is so high.
+    #[error("last event id: chain {} does not yet reach height {}", .0.chain, .0.height)]
+    Ahead(UnknownTop),
+    /// The server takes no more subscribers.
+    #[error("too many event streams, try again later")]
+    Subscribers,
     /// The server takes no more connections.
     #[error("too many connections, try again later")]
     Full,
@@ -136,15 +174,22 @@ impl Error {
         match self {
             Self::Parameter { .. }
             | Self::PathHash { .. }
+            | Self::PathPayload { .. }
             | Self::Body(_)
             | Self::BodyMissing
             | Self::BodyHash { .. }
+            | Self::BatchMissing
+            | Self::BatchHash { .. }
             | Self::BodyCut
+            | Self::Position(_)
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
             Self::Unread(status) => *status,
-            Self::Path | Self::Unknown(_) | Self::Unlisted | Self::NoBackup => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Path
+            | Self::Unknown(_)
+            | Self::UnknownPayload(_)
+            | Self::UnknownEvent(_)
+            | Self::Unlisted
+            | Self::NoBackup => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Accept(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
@@ -152,7 +197,9 @@ impl Error {
             Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Full | Self::Subscribers | Self::Ahead(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Store(_) | Self::Archive | Self::Backup | Self::Bug => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -163,11 +210,14 @@ impl Error {
     /// The body of the answer: JSON with the reason, and with the key if one was not found.
     pub(crate) fn body(&self) -> Bytes {
         let reason = self.to_string();
-        let body = match self {
-            Self::Unknown(hash) => {
-                serde_json::json!({ "key": hash.to_string(), "reason": reason })
-            }
-            _ => serde_json::json!({ "reason": reason }),
+        let key = match self {
+            Self::Unknown(hash) => Some(hash.to_string()),
+            Self::UnknownPayload(hash) => Some(hash.to_string()),
+            _ => None,
+        };
+        let body = match key {
+            Some(key) => serde_json::json!({ "key": key, "reason": reason }),
+            None => serde_json::json!({ "reason": reason }),
         };
         Bytes::from(body.to_string())
     }
@@ -181,6 +231,12 @@ impl From<QueryError> for Error {
             // Only a view that was made for it says so, and whoever makes one asks again.
             QueryError::Cold => Self::Bug,
         }
+    }
+}
+
+impl From<UnknownTop> for Error {
+    fn from(top: UnknownTop) -> Self {
+        if top.is_ahead { Self::Ahead(top) } else { Self::UnknownEvent(top) }
     }
 }
 
@@ -206,6 +262,7 @@ mod tests {
         let hash = BlockHash::new([0; 32]);
         let body = Error::Unknown(hash).body();
         assert_eq!(body, format!(r#"{{"key":"{hash}","reason":"key not found"}}"#));
+        assert_eq!(Error::UnknownPayload(PayloadHash::new([0; 32])).body(), body);
     }
 
     #[test]

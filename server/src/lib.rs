@@ -7,6 +7,8 @@
 //! socket ←listen─ response ←────────────Page, Stream──────────────────┘
 //! ```
 
+mod address;
+
 mod config;
 
 mod request_id;
@@ -21,9 +23,11 @@ mod response;
 
 mod bridge;
 
-mod archive;
+mod chunks;
 
 mod backup;
+
+mod updates;
 
 mod endpoint;
 
@@ -31,13 +35,23 @@ mod route;
 
 mod listen;
 
+mod inlet;
+
+mod ingest;
+
+mod follow;
+
 use std::sync::Arc;
 
 use plait_engine::Reader;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::{Backup, Config, Requests};
+pub use address::{Listen, Upstream};
+pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
+pub use follow::Follower;
+pub use ingest::{Blocks, IngestListener, ingest};
+pub use inlet::{Inlet, InletThread, PushError};
 pub use metrics::{Metrics, ReplayProgress};
 
 /// Serves the headers that `reader` reads, on a socket that listens already, until `shutdown` ends

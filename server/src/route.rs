@@ -15,9 +15,11 @@ use crate::endpoint::{self, App};
 use crate::error::Error;
 use crate::metrics::Endpoint;
 use crate::response::{self, Body};
+use crate::updates::Kind;
 
-/// Segments of the longest path that leads somewhere: `chainweb/0.0/NETWORK/chain/0/hash/branch`.
-const SEGMENTS_MAX: usize = 7;
+/// Segments of the longest path that leads somewhere:
+/// `chainweb/0.0/NETWORK/chain/0/payload/outputs/batch`.
+const SEGMENTS_MAX: usize = 8;
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +28,21 @@ enum Route {
     Ready,
     Info,
     Cut,
+    Updates(Kind),
     Hashes(ChainId),
     HashBranch(ChainId),
     Headers(ChainId),
     HeaderBranch(ChainId),
     /// The hash as it stands in the path, decoded.
     Header(ChainId, String),
+    Blocks(ChainId),
+    BlockBranch(ChainId),
+    /// The hash as it stands in the path, decoded.
+    Payload(ChainId, String),
+    /// The same.
+    Outputs(ChainId, String),
+    PayloadBatch(ChainId),
+    OutputsBatch(ChainId),
     MakeBackup,
     /// The name as it stands in the path, decoded.
     CheckBackup(String),
@@ -83,6 +94,8 @@ impl Route {
         let ["chain", number, rest @ ..] = segments else {
             return match segments {
                 ["cut"] => Some(Self::Cut),
+                ["header", "updates"] => Some(Self::Updates(Kind::Headers)),
+                ["block", "updates"] => Some(Self::Updates(Kind::Blocks)),
                 segments => Self::find_anywhere(segments),
             };
         };
@@ -94,6 +107,12 @@ impl Route {
             ["header"] => Some(Self::Headers(chain)),
             ["header", "branch"] => Some(Self::HeaderBranch(chain)),
             ["header", hash] => Some(Self::Header(chain, (*hash).to_owned())),
+            ["block"] => Some(Self::Blocks(chain)),
+            ["block", "branch"] => Some(Self::BlockBranch(chain)),
+            ["payload", "batch"] => Some(Self::PayloadBatch(chain)),
+            ["payload", "outputs", "batch"] => Some(Self::OutputsBatch(chain)),
+            ["payload", hash] => Some(Self::Payload(chain, (*hash).to_owned())),
+            ["payload", hash, "outputs"] => Some(Self::Outputs(chain, (*hash).to_owned())),
             _ => None,
         }
     }
@@ -110,11 +129,19 @@ impl Route {
             Self::Ready => Endpoint::Ready,
             Self::Info => Endpoint::Info,
             Self::Cut => Endpoint::Cut,
+            Self::Updates(Kind::Headers) => Endpoint::HeaderUpdates,
+            Self::Updates(Kind::Blocks) => Endpoint::BlockUpdates,
             Self::Hashes(_) => Endpoint::Hashes,
             Self::HashBranch(_) => Endpoint::HashBranch,
             Self::Headers(_) => Endpoint::Headers,
             Self::HeaderBranch(_) => Endpoint::HeaderBranch,
             Self::Header(..) => Endpoint::Header,
+            Self::Blocks(_) => Endpoint::Blocks,
+            Self::BlockBranch(_) => Endpoint::BlockBranch,
+            Self::Payload(..) => Endpoint::Payload,
+            Self::Outputs(..) => Endpoint::Outputs,
+            Self::PayloadBatch(_) => Endpoint::PayloadBatch,
+            Self::OutputsBatch(_) => Endpoint::OutputsBatch,
             Self::MakeBackup | Self::CheckBackup(_) => Endpoint::Backup,
             Self::Archive(_) => Endpoint::Archive,
             Self::Server => Endpoint::Other,
@@ -129,9 +156,12 @@ impl Route {
     /// The methods it answers to.
     const fn methods(&self) -> &'static [Method] {
         match self {
-            Self::HashBranch(_) | Self::HeaderBranch(_) | Self::MakeBackup => {
-                &[Method::POST, Method::OPTIONS]
-            }
+            Self::HashBranch(_)
+            | Self::HeaderBranch(_)
+            | Self::BlockBranch(_)
+            | Self::PayloadBatch(_)
+            | Self::OutputsBatch(_)
+            | Self::MakeBackup => &[Method::POST, Method::OPTIONS],
             Self::Health
             | Self::Ready
             | Self::Info
@@ -139,9 +169,14 @@ impl Route {
             | Self::Hashes(_)
             | Self::Headers(_)
             | Self::Header(..)
+            | Self::Blocks(_)
+            | Self::Payload(..)
+            | Self::Outputs(..)
             | Self::CheckBackup(_)
             | Self::Archive(_) => &[Method::GET, Method::HEAD, Method::OPTIONS],
-            Self::Server => &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS],
+            Self::Updates(_) | Self::Server => {
+                &[Method::GET, Method::HEAD, Method::POST, Method::OPTIONS]
+            }
         }
     }
 }
@@ -196,11 +231,18 @@ where
         Route::Ready => Ok(endpoint::ready(app)),
         Route::Info => endpoint::info(app, head).await,
         Route::Cut => endpoint::cut(app, head).await,
+        Route::Updates(kind) => endpoint::updates(app, head, kind).await,
         Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
         Route::HashBranch(chain) => endpoint::hash_branch(app, head, body, chain).await,
         Route::Headers(chain) => endpoint::headers(app, head, chain).await,
         Route::HeaderBranch(chain) => endpoint::header_branch(app, head, body, chain).await,
         Route::Header(chain, hash) => endpoint::header(app, head, chain, &hash).await,
+        Route::Blocks(chain) => endpoint::blocks(app, head, chain).await,
+        Route::BlockBranch(chain) => endpoint::block_branch(app, head, body, chain).await,
+        Route::Payload(chain, hash) => endpoint::payload(app, head, chain, &hash).await,
+        Route::Outputs(chain, hash) => endpoint::outputs(app, head, chain, &hash).await,
+        Route::PayloadBatch(chain) => endpoint::payload_batch(app, head, body, chain).await,
+        Route::OutputsBatch(chain) => endpoint::outputs_batch(app, head, body, chain).await,
         Route::MakeBackup => endpoint::make_backup(app, head).await,
         Route::CheckBackup(id) => endpoint::check_backup(app, &id).await,
         Route::Archive(name) => endpoint::archive(app, head, &name).await,
@@ -246,6 +288,8 @@ mod tests {
             ("info", Route::Info),
             ("cut", Route::Cut),
             ("cut/", Route::Cut),
+            ("header/updates", Route::Updates(Kind::Headers)),
+            ("block/updates/", Route::Updates(Kind::Blocks)),
             ("chain/0/hash", Route::Hashes(chain(0))),
             ("chain/19/hash/branch", Route::HashBranch(chain(19))),
             ("chain/10/header", Route::Headers(chain(10))),
@@ -253,6 +297,14 @@ mod tests {
             ("chain/4/header/branch", Route::HeaderBranch(chain(4))),
             ("chain/4/header/x", Route::Header(chain(4), "x".to_owned())),
             ("chain/4/header/%78%2f", Route::Header(chain(4), "x/".to_owned())),
+            ("chain/4/block", Route::Blocks(chain(4))),
+            ("chain/4/block/branch", Route::BlockBranch(chain(4))),
+            ("chain/4/payload/x", Route::Payload(chain(4), "x".to_owned())),
+            ("chain/4/payload/outputs", Route::Payload(chain(4), "outputs".to_owned())),
+            ("chain/4/payload/x/outputs", Route::Outputs(chain(4), "x".to_owned())),
+            ("chain/4/payload/batch", Route::PayloadBatch(chain(4))),
+            ("chain/4/payload/batch/outputs", Route::Outputs(chain(4), "batch".to_owned())),
+            ("chain/4/payload/outputs/batch", Route::OutputsBatch(chain(4))),
             ("%63ut", Route::Cut),
         ] {
             assert_eq!(find(&format!("/chainweb/0.0/mainnet01/{path}")), Some(expected), "{path}");
@@ -295,12 +347,18 @@ mod tests {
             "/chainweb/0.0/mainnet01/chain//hash",
             "/chainweb/0.0/mainnet01/chain/4294967296/hash",
             "/chainweb/0.0/mainnet01/chain/0",
-            "/chainweb/0.0/mainnet01/chain/0/block",
+            "/chainweb/0.0/mainnet01/chain/0/block/x",
+            "/chainweb/0.0/mainnet01/chain/0/block/branch/x",
             "/chainweb/0.0/mainnet01/chain/0/payload",
+            "/chainweb/0.0/mainnet01/chain/0/payload/x/y",
+            "/chainweb/0.0/mainnet01/chain/0/payload/batch/x",
+            "/chainweb/0.0/mainnet01/chain/0/payload/outputs/batch/x",
             "/chainweb/0.0/mainnet01/chain/0/hash/x",
             "/chainweb/0.0/mainnet01/chain/0/header/x/y",
             "/chainweb/0.0/mainnet01/chain/0/header/../hash",
-            "/chainweb/0.0/mainnet01/header/updates",
+            "/header/updates",
+            "/chainweb/0.0/mainnet01/updates",
+            "/chainweb/0.0/mainnet01/chain/0/block/updates/x",
             "/make-backup/x",
             "/check-backup",
             "/check-backup/x/y",
@@ -315,11 +373,19 @@ mod tests {
     fn branch_queries_are_posted_and_the_rest_is_got() {
         let methods =
             |path: &str| find(&format!("/chainweb/0.0/mainnet01/{path}")).unwrap().methods();
-        for path in ["cut", "info", "health-check", "chain/0/hash", "chain/0/header"] {
+        let of_one = ["header/HASH", "payload/HASH", "payload/HASH/outputs"];
+        let of_one = of_one.map(|path| format!("chain/0/{}", path.replace("HASH", HASH)));
+        let others = ["cut", "info", "health-check", "chain/0/hash", "chain/0/header"];
+        for path in others.into_iter().chain(["chain/0/block"]).chain(of_one.iter().map(|p| &**p)) {
             assert_eq!(methods(path), [Method::GET, Method::HEAD, Method::OPTIONS], "{path}");
         }
-        assert_eq!(methods(&format!("chain/0/header/{HASH}"))[0], Method::GET);
-        for path in ["chain/0/hash/branch", "chain/0/header/branch"] {
+        for path in [
+            "chain/0/hash/branch",
+            "chain/0/header/branch",
+            "chain/0/block/branch",
+            "chain/0/payload/batch",
+            "chain/0/payload/outputs/batch",
+        ] {
             assert_eq!(methods(path), [Method::POST, Method::OPTIONS], "{path}");
         }
     }
@@ -407,6 +473,49 @@ mod tests {
         ] {
             let response = server.ask(method.clone(), path, headers, body.to_owned()).await;
             let path = path.get(..80).unwrap_or(path);
+            assert_eq!(response.status(), status, "{method} {path} {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_for_blocks_and_payloads_get_the_status_they_deserve() {
+        let server = Server::new(Config::default());
+        let unknown = "A".repeat(43);
+        let body = format!(r#"{{"upper":["{}"]}}"#, genesis().view().hash());
+        let text = ("content-type", "text/plain");
+        let html = ("accept", "text/html");
+        let octets = ("accept", "application/octet-stream");
+        for (method, path, headers, body, status) in [
+            (Method::GET, "~/chain/0/block", &[][..], "", 404),
+            (Method::GET, "~/chain/0/block?limit=0", &[], "", 200),
+            (Method::GET, "~/chain/0/block?minheight=1", &[], "", 200),
+            (Method::GET, "~/chain/0/block", &[octets], "", 406),
+            (Method::GET, "~/chain/0/block?limit=x", &[], "", 400),
+            (Method::POST, "~/chain/0/block", &[], "{}", 405),
+            (Method::GET, "~/chain/0/block/branch", &[], "", 405),
+            (Method::POST, "~/chain/0/block/branch", &[], "{}", 200),
+            (Method::POST, "~/chain/0/block/branch", &[], "[]", 400),
+            (Method::POST, "~/chain/0/block/branch", &[text], "{}", 415),
+            (Method::POST, "~/chain/0/block/branch", &[], body.as_str(), 404),
+            (Method::GET, &format!("~/chain/0/payload/{unknown}"), &[], "", 404),
+            (Method::GET, &format!("~/chain/0/payload/{unknown}?height=7"), &[octets], "", 404),
+            (Method::GET, &format!("~/chain/0/payload/{unknown}?height=x"), &[], "", 400),
+            (Method::GET, &format!("~/chain/0/payload/{unknown}"), &[html], "", 406),
+            (Method::POST, &format!("~/chain/0/payload/{unknown}"), &[], "", 405),
+            (Method::GET, &format!("~/chain/0/payload/{unknown}/outputs"), &[], "", 404),
+            (Method::GET, "~/chain/0/payload/short", &[], "", 400),
+            (Method::GET, "~/chain/0/payload/short/outputs", &[], "", 400),
+            (Method::GET, "~/chain/0/payload/batch", &[], "", 405),
+            (Method::POST, "~/chain/0/payload/batch", &[], "[]", 200),
+            (Method::POST, "~/chain/0/payload/batch", &[octets], "[]", 200),
+            (Method::POST, "~/chain/0/payload/batch", &[html], "[]", 406),
+            (Method::POST, "~/chain/0/payload/batch", &[text], "[]", 415),
+            (Method::POST, "~/chain/0/payload/batch", &[], "", 400),
+            (Method::POST, "~/chain/0/payload/batch", &[], r#"["short"]"#, 400),
+            (Method::POST, "~/chain/0/payload/outputs/batch", &[], "[]", 200),
+            (Method::POST, "~/chain/0/payload/outputs/batch", &[], "{}", 400),
+        ] {
+            let response = server.ask(method.clone(), path, headers, body.to_owned()).await;
             assert_eq!(response.status(), status, "{method} {path} {body}");
         }
     }

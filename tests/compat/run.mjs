@@ -4,7 +4,8 @@
 //     node run.mjs http://127.0.0.1:1848 mainnet01 CHAIN
 //
 // What of the library cannot work: cut.peers asks for the peers of a network that Plait is no part
-// of; header.stream, and all of block, transaction and event, need endpoints that it does not have.
+// of; all of block, transaction and event need endpoints that it does not have. For header.stream
+// there is updates.mjs.
 
 import assert from "node:assert/strict";
 import chainweb from "chainweb";
@@ -161,5 +162,54 @@ await check("an unknown block is a response error", async () => {
         (error) => error instanceof chainweb.ResponseError && error.response.status === 404,
     );
 });
+
+// Blocks and what they carry, where that is stored.
+const decoded = (string) => JSON.parse(Buffer.from(string, "base64url").toString());
+
+const blocks = async () => {
+    const page = await json(`chain/${chain}/block?minheight=${low}&maxheight=${tip.height}`);
+    const canonical = new Set(objects.map((object) => object.hash));
+    return page.items.filter((item) => canonical.has(item.header.hash)).map((item) => {
+        const payload = { ...item.payloadWithOutputs };
+        payload.minerData = decoded(payload.minerData);
+        payload.coinbase = decoded(payload.coinbase);
+        payload.transactions = payload.transactions.map(([transaction, output]) => {
+            const inner = decoded(transaction);
+            inner.cmd = JSON.parse(inner.cmd);
+            return { transaction: inner, output: decoded(output) };
+        });
+        return { header: item.header, payload };
+    });
+};
+
+const first = await fetch(`${base}/chain/${chain}/block?minheight=${tip.height}&limit=1`);
+if (first.status === 200) {
+    const expected = await blocks();
+
+    await check("block.range", async () => {
+        const got = await chainweb.block.range(chain, low + 3, low + 17, network, host);
+        assert.deepEqual(got, expected.slice(3, 18));
+    });
+
+    await check("block.height", async () => {
+        const got = await chainweb.block.height(chain, low + 9, network, host);
+        assert.deepEqual(got, expected[9]);
+    });
+
+    await check("block.blockHash", async () => {
+        for (const block of [expected[0], expected[7], expected.at(-1)]) {
+            const got = await chainweb.block.blockHash(chain, block.header.hash, network, host);
+            assert.deepEqual(got, block);
+        }
+    });
+
+    await check("payloads in a batch", async () => {
+        const hashes = expected.map((block) => block.payload.payloadHash);
+        const got = await chainweb.internal.payloads(chain, hashes, "json", network, host);
+        assert.deepEqual(got, expected.map((block) => block.payload));
+    });
+} else {
+    assert.equal(first.status, 404, "a block without its payload");
+}
 
 console.log(`${done} checks of chainweb on chain ${chain} of ${network}, ${all.length} blocks`);

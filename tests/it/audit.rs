@@ -26,10 +26,10 @@ fn verifier(level: Level) -> Verifier {
 }
 
 /// What is said of blocks: the hash of each that is broken, with why.
-type Broken = BTreeMap<BlockHash, String>;
+pub(crate) type Broken = BTreeMap<BlockHash, String>;
 
 /// What an audit says: broken blocks, flaws, and the counts.
-fn audit(dir: &Path, level: Level) -> Result<(Broken, Vec<String>, Report), OpenError> {
+pub(crate) fn audit(dir: &Path, level: Level) -> Result<(Broken, Vec<String>, Report), OpenError> {
     let (mut broken, mut flaws) = (Broken::new(), Vec::new());
     let (reader, verifier) = (Engine::open_read_only(dir)?, verifier(level));
     let report =
@@ -104,7 +104,7 @@ fn assert_like_one_by_one(dir: &Path) {
 }
 
 /// The value in `heights`, which keys of `trunk` look like too.
-fn place(chain: u32, height: u64) -> Vec<u8> {
+pub(crate) fn place(chain: u32, height: u64) -> Vec<u8> {
     [&big_endian(chain.into())[4..], &big_endian(height)].concat()
 }
 
@@ -303,13 +303,13 @@ fn rows_that_no_block_has_are_named() {
 }
 
 /// The next of a row of numbers that look random.
-fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
 /// The table and blob files of a database.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(Store::path(dir)).unwrap().map(|entry| entry.unwrap().path());
     let is_data = |path: &PathBuf| {
         has_extension(&path.to_string_lossy(), "sst")
@@ -323,7 +323,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// Whether nobody reads a bit: the flags in the header of a blob file, of which only the first says
 /// something. Of that header alone there is no checksum; its other fields are compared with what
 /// RocksDB knows.
-fn is_unread(file: &Path, at: usize, bit: u8) -> bool {
+pub(crate) fn is_unread(file: &Path, at: usize, bit: u8) -> bool {
     has_extension(&file.to_string_lossy(), "blob") && at == 12 && bit > 1
 }
 

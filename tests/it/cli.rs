@@ -19,7 +19,7 @@ use testkit::process::{
 use testkit::vectors::{files, user_docs};
 use testkit::{say, sorted, stored};
 
-use crate::rocks::{add_column, columns, node_db, only_some_columns, put_meta};
+use crate::rocks::{add_column, columns, drop_columns, node_db, only_some_columns, put_meta};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -95,16 +95,17 @@ fn info_tells_what_a_database_holds() {
     assert_eq!((outcome.status, &*outcome.err), (Some(0), ""));
     let lines: Vec<&str> = outcome.out.lines().collect();
     assert_eq!(lines[0], "network  development (full history)");
-    assert_eq!(lines[1], "format   3");
+    assert_eq!(lines[1], "format   4");
     assert_eq!(lines[2], format!("blocks   {}, 0 of them sealed", headers.len()));
     // Drawn blocks are replayed at level `hash`; genesis blocks hold by definition.
     let drawn = headers.len() - 20;
     let levels = format!("verified 20 fully, {drawn} at level hash, 0 at level none");
     assert_eq!(lines[3], levels);
-    assert_eq!(lines[4], "waiting  0 for a parent or an adjacent parent");
-    assert!(lines[5].starts_with("cut      height 1"), "{}", outcome.out);
-    assert_eq!(lines.len(), 7 + 20);
-    let words: Vec<&str> = lines[7].split_whitespace().collect();
+    assert_eq!(lines[4], "payloads about 0, by estimate");
+    assert_eq!(lines[5], "waiting  0 for a parent or an adjacent parent");
+    assert!(lines[6].starts_with("cut      height 1"), "{}", outcome.out);
+    assert_eq!(lines.len(), 8 + 20);
+    let words: Vec<&str> = lines[8].split_whitespace().collect();
     assert_eq!(words[..4], ["0", "9", "0", "6"], "chain, blocks, lowest and highest height");
 }
 
@@ -117,7 +118,8 @@ fn info_as_json_is_one_object_with_the_same_facts() {
     let info: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
     assert_eq!(info["network"], "development");
     assert_eq!(info["history"], "full");
-    assert_eq!(info["formatVersion"], 3);
+    assert_eq!(info["formatVersion"], 4);
+    assert_eq!(info["payloadsEstimate"], 0);
     assert_eq!((&info["blocks"], &info["sealed"]), (&100.into(), &0.into()));
     assert_eq!(info["verified"], serde_json::json!({ "full": 20, "hash": 80, "none": 0 }));
     assert_eq!(info["waiting"], 0);
@@ -177,12 +179,12 @@ fn a_database_folder_that_cannot_be_made_is_status_2() {
 
 #[test]
 fn a_database_of_another_format_version_is_refused() {
-    for version in [0_u8, 1, 2, 99] {
+    for version in [0_u8, 1, 2, 3, 99] {
         let db = database(&braid(1));
         put_meta(db.path(), "format", &[0, 0, 0, version]);
         let before = columns(db.path());
         for (command, outcome) in open_in_every_way(db.path()) {
-            let said = format!("format version {version}, this release reads 3");
+            let said = format!("format version {version}, this release reads 4");
             outcome.assert_fails(2, &[&said]);
             assert!(!outcome.err.contains("panicked"), "{command}");
         }
@@ -193,11 +195,26 @@ fn a_database_of_another_format_version_is_refused() {
 #[test]
 fn a_database_that_a_later_release_added_to_is_refused_for_its_format() {
     let db = database(&braid(1));
-    put_meta(db.path(), "format", &[0, 0, 0, 4]);
-    add_column(db.path(), "payloads");
+    put_meta(db.path(), "format", &[0, 0, 0, 5]);
+    add_column(db.path(), "signatures");
     let before = files(db.path());
     for (_, outcome) in open_in_every_way(db.path()) {
-        outcome.assert_fails(2, &["format version 4, this release reads 3"]);
+        outcome.assert_fails(2, &["format version 5, this release reads 4"]);
+    }
+    assert!(files(db.path()) == before);
+}
+
+#[test]
+fn a_database_of_an_earlier_release_with_fewer_columns_is_refused_for_its_format() {
+    let db = database(&braid(1));
+    put_meta(db.path(), "format", &[0, 0, 0, 3]);
+    drop_columns(
+        db.path(),
+        &["payloads", "payload_heights", "payload_unindexed", "pending_payloads"],
+    );
+    let before = files(db.path());
+    for (_, outcome) in open_in_every_way(db.path()) {
+        outcome.assert_fails(2, &["format version 3, this release reads 4"]);
     }
     assert!(files(db.path()) == before);
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use plait_engine::header::text;
-use plait_engine::replay::{Admission, Replay, source};
+use plait_engine::replay::source::{self, Reading};
+use plait_engine::replay::{Admission, Replay};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{
@@ -87,7 +88,7 @@ fn the_cut_of_the_nodes_database_is_at_least_as_heavy_as_each_that_it_recorded()
     let verifier = Verifier::new(version, Level::Full, Micros::new(i64::MAX));
     let stop = AtomicBool::new(false);
     let mut replay = Replay::new(&mut writer, verifier, Admission::Any, false, &stop);
-    let source = source::open(&folder.join("node-db"), None, version, false).unwrap();
+    let source = source::open(&folder.join("node-db"), version, Reading::default()).unwrap();
     replay.run(source, &mut |_| ()).unwrap();
     assert!(replay.finish(&mut |_| ()).unwrap().stored >= 1000);
     writer.publish();

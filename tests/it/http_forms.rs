@@ -326,6 +326,12 @@ fn browsers_may_ask_from_anywhere() {
         (header_path(), get),
         (on(0, "hash/branch"), post),
         (on(0, "header/branch"), post),
+        (on(0, "block"), get),
+        (on(0, "block/branch"), post),
+        (on(0, "payload/x"), get),
+        (on(0, "payload/x/outputs"), get),
+        (on(0, "payload/batch"), post),
+        (on(0, "payload/outputs/batch"), post),
     ] {
         let preflight = Request::new("OPTIONS", &path)
             .header("Origin", "https://example.com")
@@ -358,6 +364,12 @@ fn wrong_methods_are_told_the_right_ones() {
             (header_path(), "GET, HEAD, OPTIONS"),
             (on(0, "hash/branch"), "POST, OPTIONS"),
             (on(0, "header/branch"), "POST, OPTIONS"),
+            (on(0, "block"), "GET, HEAD, OPTIONS"),
+            (on(0, "block/branch"), "POST, OPTIONS"),
+            (on(0, "payload/x"), "GET, HEAD, OPTIONS"),
+            (on(0, "payload/x/outputs"), "GET, HEAD, OPTIONS"),
+            (on(0, "payload/batch"), "POST, OPTIONS"),
+            (on(0, "payload/outputs/batch"), "POST, OPTIONS"),
         ] {
             if allowed.split(", ").any(|right| right == method) {
                 continue;

@@ -47,20 +47,31 @@ impl Pieces {
             "%30",
             "4294967296",
         ]);
-        let rest = match chance.below(9) {
-            0 => "hash".to_owned(),
-            1 => "header".to_owned(),
-            2 => "hash/branch".to_owned(),
-            3 => "header/branch".to_owned(),
-            4 => format!("header/{}", self.hash(chance)),
-            5 => format!("{}/{}", self.hash(chance), self.hash(chance)),
+        let rest = match chance.below(14) {
+            0..2 => "hash".to_owned(),
+            2..4 => "header".to_owned(),
+            4..6 => "hash/branch".to_owned(),
+            6..8 => "header/branch".to_owned(),
+            8 => format!("header/{}", self.hash(chance)),
+            9 => format!("{}/{}", self.hash(chance), self.hash(chance)),
+            10 => format!("payload/{}", self.hash(chance)),
+            11 => format!("payload/{}/outputs", self.hash(chance)),
             _ => chance
-                .one_of(&["hash", "header", "hash/branch", "header/branch", "block"])
+                .one_of(&[
+                    "hash",
+                    "header",
+                    "hash/branch",
+                    "header/branch",
+                    "block",
+                    "block/branch",
+                    "payload/batch",
+                    "payload/outputs/batch",
+                ])
                 .to_owned(),
         };
         match chance.below(12) {
             0 => chance.one_of(&["/", "*", "/info", "/health-check", "//", "/%2e%2e"]).to_owned(),
-            1 => format!("{BASE}/{}", chance.one_of(&["cut", "info", "cut/", "header/updates"])),
+            1 => format!("{BASE}/{}", chance.one_of(&["cut", "info", "cut/", "header/updates/x"])),
             2 => format!("http://other{}", on(0, &rest)),
             _ => format!("{BASE}/chain/{chain}/{rest}"),
         }

@@ -10,10 +10,10 @@ use testkit::server::{Replayed, Server};
 
 use crate::http_data::{vectors, world};
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compat");
+pub(crate) const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compat");
 
-/// A folder with the script and the library, or the reason why there is none.
-fn installed() -> Result<TempDir, String> {
+/// A folder with these scripts and the library, or the reason why there is none.
+pub(crate) fn installed(scripts: &[&str]) -> Result<TempDir, String> {
     for tool in ["node", "npm"] {
         let version = Command::new(tool).arg("--version").stdin(Stdio::null()).output();
         if !version.is_ok_and(|output| output.status.success()) {
@@ -21,7 +21,7 @@ fn installed() -> Result<TempDir, String> {
         }
     }
     let folder = TempDir::new().unwrap();
-    for name in ["package.json", "package-lock.json", "run.mjs"] {
+    for name in [&["package.json", "package-lock.json"], scripts].concat() {
         std::fs::copy(Path::new(SOURCE).join(name), folder.path().join(name)).unwrap();
     }
     let mut install = Command::new("npm");
@@ -58,7 +58,7 @@ fn run(folder: &TempDir, server: &Server, network: &str, chain: &str) {
 
 #[test]
 fn published_library_works_unchanged() {
-    let folder = match installed() {
+    let folder = match installed(&["run.mjs"]) {
         Ok(folder) => folder,
         Err(reason) => {
             say(&format!("skipped: {reason}"));

@@ -435,11 +435,11 @@ fn a_bad_item_of_a_page_is_named_by_its_number() {
 fn an_overlong_line_is_refused_and_the_lines_behind_it_are_read() {
     let mut drawing = Drawing::default();
     let chain = drawing.draw("0-1-2");
-    let long = "A".repeat((16 << 20) + 5);
+    let long = "A".repeat((64 << 20) + 5);
     let text = [string(chain[1].view()), long, string(chain[2].view())].join("\n");
     let db = folder();
     let outcome = replay_file(db.path(), &[], "dump", text.as_bytes());
-    outcome.assert_fails(1, &["line 2: ", "longer than 16 MiB"]);
+    outcome.assert_fails(1, &["line 2: ", "longer than 64 MiB"]);
     assert_eq!(stored(db.path()).len(), 21);
     let db = folder();
     let outcome = replay_file(db.path(), &[KEEP_GOING], "dump", text.as_bytes());

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use plait_engine::payload::PayloadRef;
 use plait_engine::store::{Column, Store};
 use plait_engine::{Header, HeaderRef};
 use rocksdb::{DB, IteratorMode, Options};
+use serde_json::{Value, json};
+use testkit::carried;
 
 /// A database in the layout of a chainweb-node.
 pub(crate) struct NodeDb(DB);
@@ -45,6 +48,65 @@ impl NodeDb {
         self.0.put(key, value).unwrap();
     }
 
+    /// Adds what a block carries, as nodes of today do: in binary, by height.
+    pub(crate) fn put_payload(&self, header: HeaderRef<'_>, payload: PayloadRef<'_>) {
+        self.put_by_height("BlockPayload2", header, payload.hash().as_bytes(), &roots(payload));
+        let hash = payload.transactions_hash();
+        let row = binary_row(hash.as_bytes(), payload.inputs(), payload.miner_data());
+        self.put_by_height("BlockTransactions2", header, hash.as_bytes(), &row);
+        if let (Some(outputs), Some(coinbase)) = (payload.outputs(), payload.coinbase()) {
+            let hash = payload.outputs_hash();
+            let row = binary_row(hash.as_bytes(), outputs, coinbase);
+            self.put_by_height("BlockOutputs2", header, hash.as_bytes(), &row);
+        }
+    }
+
+    /// Adds a row of a table whose keys begin with the height, least significant byte first.
+    pub(crate) fn put_by_height(
+        &self,
+        table: &str,
+        header: HeaderRef<'_>,
+        hash: &[u8],
+        value: &[u8],
+    ) {
+        let mut key = big_endian(header.height().get()).to_vec();
+        key.reverse();
+        key.extend_from_slice(hash);
+        self.put_key(table, &key, value);
+    }
+
+    /// Adds a payload as nodes did before: as JSON, by hash.
+    pub(crate) fn put_old_payload(&self, payload: PayloadRef<'_>) {
+        let object: Value = serde_json::from_str(&carried::object(payload)).unwrap();
+        let (transactions, outputs): (Vec<&Value>, Vec<&Value>) = object["transactions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| (&pair[0], &pair[1]))
+            .unzip();
+        let (of_transactions, of_outputs) = (&object["transactionsHash"], &object["outputsHash"]);
+        let row = json!({
+            "transactionsHash": of_transactions,
+            "outputsHash": of_outputs,
+            "payloadHash": object["payloadHash"],
+        });
+        self.put_key("BlockPayload", payload.hash().as_bytes(), row.to_string().as_bytes());
+        let row = json!({
+            "transactionHash": of_transactions,
+            "transaction": transactions,
+            "minerData": object["minerData"],
+        });
+        let key = payload.transactions_hash();
+        self.put_key("BlockTransactions", key.as_bytes(), row.to_string().as_bytes());
+        let row = json!({
+            "outputsHash": of_outputs,
+            "outputs": outputs,
+            "coinbaseOutput": object["coinbase"],
+        });
+        let key = payload.outputs_hash();
+        self.put_key("BlockOutputs", key.as_bytes(), row.to_string().as_bytes());
+    }
+
     /// Adds the last key of every node's database.
     pub(crate) fn put_end(&self) {
         self.0.put(".", "").unwrap();
@@ -54,6 +116,29 @@ impl NodeDb {
     pub(crate) fn flush(&self) {
         self.0.flush().unwrap();
     }
+}
+
+/// The three hashes of a payload, as a node keeps them.
+pub(crate) fn roots(payload: PayloadRef<'_>) -> Vec<u8> {
+    let (payload, transactions, outputs) =
+        (payload.hash(), payload.transactions_hash(), payload.outputs_hash());
+    let hashes = [payload.as_bytes(), transactions.as_bytes(), outputs.as_bytes()];
+    hashes.into_iter().flatten().copied().collect()
+}
+
+/// A hash, the number of items, each item behind its length, and one more.
+fn binary_row<'a>(
+    hash: &[u8],
+    items: impl ExactSizeIterator<Item = &'a [u8]>,
+    last: &'a [u8],
+) -> Vec<u8> {
+    let mut row = hash.to_vec();
+    row.extend(big_endian(items.len() as u64));
+    for item in items.chain([last]) {
+        row.extend(big_endian(item.len() as u64));
+        row.extend(item);
+    }
+    row
 }
 
 /// The bytes of a number, most significant first.
@@ -102,6 +187,15 @@ pub(crate) fn add_column(dir: &Path, name: &str) {
     let names = Column::ALL.map(Column::name);
     let mut db = DB::open_cf(&Options::default(), Store::path(dir), names).unwrap();
     db.create_cf(name, &Options::default()).unwrap();
+}
+
+/// Drops column families of the database in `dir`.
+pub(crate) fn drop_columns(dir: &Path, names: &[&str]) {
+    let all = Column::ALL.map(Column::name);
+    let mut db = DB::open_cf(&Options::default(), Store::path(dir), all).unwrap();
+    for name in names {
+        db.drop_cf(name).unwrap();
+    }
 }
 
 /// Leaves in `dir` what an interruption leaves of a database that was being made: these column

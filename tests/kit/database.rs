@@ -9,7 +9,9 @@ use plait_engine::store::History;
 use plait_engine::tree::Sealing;
 use plait_engine::types::RunLength;
 use plait_engine::verify::{Level, Verifier};
-use plait_engine::{Engine, Header, HeaderRef, Micros, RangeQuery, Reader, Writer};
+use plait_engine::{
+    Engine, Header, HeaderRef, Micros, RangeQuery, Reader, VerifiedPayload, Writer,
+};
 use tempfile::TempDir;
 
 use crate::block::{NETWORK, dump};
@@ -69,6 +71,12 @@ impl Database {
         });
         self.writer.publish();
         summary.expect("the database takes it")
+    }
+
+    /// Stores what a block carries, without showing it.
+    pub fn add_payload(&mut self, header: &Header, payload: VerifiedPayload) {
+        let staged = self.writer.stage_payload(header.view(), payload);
+        staged.and_then(|_| self.writer.commit()).expect("the database takes it");
     }
 
     /// Closes the database and opens it again.

@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod block;
 pub mod braid;
+pub mod carried;
 mod database;
 pub mod drawing;
 pub mod forest;
@@ -28,5 +29,7 @@ pub fn say(text: &str) {
 }
 
 pub mod http;
+
+pub mod node;
 
 pub mod server;

@@ -29,6 +29,9 @@ const LISTENING: &str = "listening on http://";
 /// What it says once it answers those who watch it, if it was asked to.
 const WATCHED: &str = "metrics on http://";
 
+/// What it says once it takes blocks, if it was asked to.
+const TAKING: &str = "taking blocks on ";
+
 /// A database in a folder of its own, which goes with it: what `plait replay` made.
 #[derive(Debug)]
 pub struct Replayed {
@@ -197,6 +200,35 @@ impl Server {
         let log = self.log();
         let line = log.lines().find_map(|line| said(line, WATCHED)?.strip_suffix("/metrics"));
         line.expect("it has a listener for metrics").parse().expect("the server names its address")
+    }
+
+    /// Where it takes blocks: an address, or the path of a socket.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub fn takes(&self) -> String {
+        let log = self.log();
+        let place = log.lines().find_map(|line| said(line, TAKING)).expect("it takes blocks");
+        place.trim_start_matches("http://").to_owned()
+    }
+
+    /// The address of its API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Kills the process at once, as a crash would, and waits until it is gone.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not tell.
+    pub fn kill(&mut self) {
+        // The process is our own.
+        let _ = self.child.kill();
+        self.status = Some(self.child.wait().expect("a child has a status"));
     }
 
     /// The number of this sample of its metrics, labels included; `None` if it is not there.

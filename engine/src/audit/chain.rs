@@ -52,6 +52,20 @@ impl<'a> Chain<'a> {
         [&self.trunk, &self.loose, &self.levels].into_iter().filter_map(Rows::next_height).min()
     }
 
+    /// Adds the blocks at heights from `first`, where a run begins, to `last`, without those below that
+    /// were not asked for. Returns whether all could be read; the draft's notes say nothing of worth.
+    pub(super) fn read_blocks(
+        &mut self,
+        first: BlockHeight,
+        last: BlockHeight,
+        draft: &mut Draft,
+    ) -> bool {
+        self.trunk.skip_to(first);
+        self.loose.skip_to(first);
+        let (trunk_is_whole, runs) = self.read_trunk(first, last, draft);
+        self.read_loose(first, last, &runs, draft) && trunk_is_whole
+    }
+
     /// Adds all that is at heights from `first` to `last`.
     pub(super) fn read(&mut self, first: BlockHeight, last: BlockHeight, draft: &mut Draft) {
         let start = draft.blocks();

@@ -1,7 +1,8 @@
 use thiserror::Error;
 
-use crate::store::StoreError;
-use crate::types::{BlockHash, BlockHeight, ChainId};
+use crate::payload::PayloadError;
+use crate::store::{IndexOf, StoreError};
+use crate::types::{BlockHash, BlockHeight, ChainId, PayloadHash};
 
 /// What is wrong with a database, beside blocks that break rules.
 #[derive(Debug, Error)]
@@ -44,9 +45,33 @@ pub enum Flaw {
         /// The block.
         hash: BlockHash,
     },
-    /// Parts of the hash index differ from what is held, beside those that blocks were named of.
-    #[error("{parts} more parts of the hash index, of 4096, differ from the blocks that are held")]
+    /// A payload is not in the index of payloads, or is there with another place.
+    #[error("chain {chain}, height {height}, payload {hash} is not in the index of payloads")]
+    PayloadNotIndexed {
+        /// The chain.
+        chain: ChainId,
+        /// The height.
+        height: BlockHeight,
+        /// The payload.
+        hash: PayloadHash,
+    },
+    /// The index of payloads says where one is, and it is not held there.
+    #[error(
+        "the index of payloads has {hash} on chain {chain} at height {height}, where it is not"
+    )]
+    PayloadNotHeld {
+        /// The chain.
+        chain: ChainId,
+        /// The height.
+        height: BlockHeight,
+        /// The payload.
+        hash: PayloadHash,
+    },
+    /// Parts of an index differ from what is held, beside those that rows were named of.
+    #[error("{parts} more parts of the index of {}, of 4096, differ from what is held", of.name())]
     Parts {
+        /// Which index.
+        of: IndexOf,
         /// How many.
         parts: usize,
     },
@@ -59,6 +84,38 @@ pub enum Flaw {
         height: BlockHeight,
         /// The block, if it has a row of its own.
         hash: Option<BlockHash>,
+    },
+    /// A payload is not what its hashes say.
+    #[error("chain {chain}, height {height}, payload {hash}: {error}")]
+    Payload {
+        /// The chain.
+        chain: ChainId,
+        /// The height.
+        height: BlockHeight,
+        /// The payload.
+        hash: PayloadHash,
+        /// Which hash is wrong.
+        error: PayloadError,
+    },
+    /// There is a payload, and no block there has it.
+    #[error("chain {chain}, height {height}: no block has the payload {hash}")]
+    NoBlock {
+        /// The chain.
+        chain: ChainId,
+        /// The height.
+        height: BlockHeight,
+        /// The payload.
+        hash: PayloadHash,
+    },
+    /// There is what a block carries that waits for its parents, and no such block.
+    #[error("chain {chain}, height {height}: what the waiting block {hash} carries, without it")]
+    NotPending {
+        /// The chain.
+        chain: ChainId,
+        /// The height.
+        height: BlockHeight,
+        /// The block.
+        hash: BlockHash,
     },
     /// There are rows that are in none of the column families that a database has.
     #[error("{rows} rows in the column family default, which should have none")]
@@ -75,7 +132,12 @@ impl Flaw {
         match self {
             Self::Unreadable { .. } | Self::Foreign { .. } => "damaged",
             Self::Twice { .. } => "twice",
-            Self::NotIndexed { .. } | Self::NotHeld { .. } | Self::Parts { .. } => "index",
+            Self::NotIndexed { .. }
+            | Self::NotHeld { .. }
+            | Self::PayloadNotIndexed { .. }
+            | Self::PayloadNotHeld { .. }
+            | Self::Parts { .. } => "index",
+            Self::Payload { .. } | Self::NoBlock { .. } | Self::NotPending { .. } => "payload",
             Self::Level { .. } => "levels",
         }
     }

@@ -5,10 +5,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::Flaw;
 use super::parts::{PARTS, Parts, part};
-use super::windows::Windows;
-use crate::header::{HeaderRef, LEN};
-use crate::store::{Column, HeightValue, IndexEntry, Snapshot, StoreError, Sweep, UnindexedKey};
-use crate::types::BlockHash;
+use crate::store::{Column, IndexEntry, IndexOf, Snapshot, StoreError, Sweep, UnindexedKey};
+use crate::types::{BlockHash, PayloadHash};
 
 /// Slices of all hashes that are read side by side, in order of hashes.
 const SLICES: usize = 64;
@@ -20,12 +18,16 @@ const ENTRIES_MAX: u64 = 2 << 20;
 /// Blocks that are named, from which on no more parts are compared.
 const NAMED_MAX: u64 = 1000;
 
-/// The hash index of a database: `heights`, and `unindexed` that is to go there.
+/// An index of a database: its sorted rows, and those that are on their way there.
 pub(super) struct Index<'a> {
     snapshot: &'a Snapshot,
-    /// Above the numbers of rows of `unindexed`.
+    of: IndexOf,
+    /// Above the numbers of rows that are not sorted.
     numbers_end: u64,
 }
+
+/// Lends every entry that should be in an index.
+pub(super) type Held<'a> = &'a dyn Fn(&mut dyn FnMut(&IndexEntry));
 
 /// What was read of the index.
 #[derive(Default)]
@@ -35,8 +37,8 @@ pub(super) struct Read {
 }
 
 impl<'a> Index<'a> {
-    pub(super) const fn new(snapshot: &'a Snapshot, numbers_end: u64) -> Self {
-        Self { snapshot, numbers_end }
+    pub(super) const fn new(snapshot: &'a Snapshot, of: IndexOf, numbers_end: u64) -> Self {
+        Self { snapshot, of, numbers_end }
     }
 
     /// Reads all of it once, unless `stop` is set.
@@ -69,28 +71,29 @@ impl<'a> Index<'a> {
                 flaws.push(Flaw::Unreadable { place, error });
             }
         };
-        rows(Column::Heights, &mut |key, value| {
-            let entry = (BlockHash::read_from_bytes(key), HeightValue::read_from_bytes(value));
-            let (Ok(hash), Ok(place)) = entry else { return false };
-            visit(&IndexEntry { hash, place });
+        rows(self.of.sorted(), &mut |key, value| {
+            let Some(entry) = self.of.entry(key, value) else { return false };
+            visit(&entry);
             true
         });
-        rows(Column::Unindexed, &mut |key, value| {
+        rows(self.of.unsorted(), &mut |key, value| {
             let row = (UnindexedKey::ref_from_bytes(key), <[IndexEntry]>::ref_from_bytes(value));
             let (Ok(key), Ok(entries)) = row else { return false };
             entries.iter().for_each(&mut *visit);
-            let fits = |entry: &IndexEntry| entry.hash.as_bytes().first() == key.as_bytes().first();
+            let fits = |entry: &IndexEntry| entry.hash.first() == key.as_bytes().first();
             key.number() < self.numbers_end && entries.iter().all(fits)
         });
     }
 
-    /// Tells of blocks in which these parts of the index and of what is held differ.
+    /// Tells of what these parts of the index and of what is held differ in.
     ///
     /// # Cost
     ///
-    /// All blocks are read once more, and once more for every two million entries of these parts.
+    /// All that is held is read once more, and once more for every two million entries of these
+    /// parts.
     pub(super) fn name(
         &self,
+        held: Held<'_>,
         mut differing: Vec<(usize, u64)>,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Flaw),
@@ -109,26 +112,21 @@ impl<'a> Index<'a> {
                 parts.get_mut(*part).into_iter().for_each(|wanted| *wanted = true);
                 differing.pop();
             }
-            self.compare(&parts, &mut |flaw| {
+            self.compare(held, &parts, &mut |flaw| {
                 named += 1;
                 tell(flaw);
             });
             if named >= NAMED_MAX && !differing.is_empty() {
-                return tell(Flaw::Parts { parts: differing.len() });
+                return tell(Flaw::Parts { of: self.of, parts: differing.len() });
             }
         }
     }
 
-    fn compare(&self, wanted: &[bool], tell: &mut dyn FnMut(Flaw)) {
+    fn compare(&self, lend: Held<'_>, wanted: &[bool], tell: &mut dyn FnMut(Flaw)) {
         let is_wanted =
             |entry: &IndexEntry| wanted.get(part(&entry.hash)).copied().unwrap_or_default();
         let (mut held, mut indexed) = (Vec::new(), Vec::new());
-        let mut windows = Windows::new(self.snapshot);
-        while let Some(draft) = windows.read() {
-            let headers = draft.bytes.chunks_exact(LEN).map(HeaderRef::parse);
-            let entries = headers.flatten().map(IndexEntry::of);
-            held.extend(entries.filter(is_wanted));
-        }
+        lend(&mut |entry| held.extend(is_wanted(entry).then_some(*entry)));
         for slice in 0..SLICES {
             let of_slice = slice * PARTS / SLICES..(slice + 1) * PARTS / SLICES;
             if wanted.get(of_slice).is_some_and(|parts| parts.contains(&true)) {
@@ -141,12 +139,17 @@ impl<'a> Index<'a> {
             entries.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
             entries.dedup();
         }
-        differences(&held, &indexed, tell);
+        differences(self.of, &held, &indexed, tell);
     }
 }
 
 /// Tells of the entries that only one of two has, which are in order.
-fn differences(held: &[IndexEntry], indexed: &[IndexEntry], tell: &mut dyn FnMut(Flaw)) {
+fn differences(
+    of: IndexOf,
+    held: &[IndexEntry],
+    indexed: &[IndexEntry],
+    tell: &mut dyn FnMut(Flaw),
+) {
     let only = |these: &[IndexEntry], those: &[IndexEntry]| -> Vec<IndexEntry> {
         let is_there = |entry: &&IndexEntry| {
             those.binary_search_by(|other| other.as_bytes().cmp(entry.as_bytes())).is_ok()
@@ -154,10 +157,22 @@ fn differences(held: &[IndexEntry], indexed: &[IndexEntry], tell: &mut dyn FnMut
         these.iter().filter(|entry| !is_there(entry)).copied().collect()
     };
     for IndexEntry { hash, place } in only(held, indexed) {
-        tell(Flaw::NotIndexed { chain: place.chain(), height: place.height(), hash });
+        let (chain, height) = (place.chain(), place.height());
+        tell(match of {
+            IndexOf::Blocks => Flaw::NotIndexed { chain, height, hash: BlockHash::new(hash) },
+            IndexOf::Payloads => {
+                Flaw::PayloadNotIndexed { chain, height, hash: PayloadHash::new(hash) }
+            }
+        });
     }
     for IndexEntry { hash, place } in only(indexed, held) {
-        tell(Flaw::NotHeld { chain: place.chain(), height: place.height(), hash });
+        let (chain, height) = (place.chain(), place.height());
+        tell(match of {
+            IndexOf::Blocks => Flaw::NotHeld { chain, height, hash: BlockHash::new(hash) },
+            IndexOf::Payloads => {
+                Flaw::PayloadNotHeld { chain, height, hash: PayloadHash::new(hash) }
+            }
+        });
     }
 }
 

@@ -7,12 +7,16 @@
 //!   have, or at a lower one if that is asked for.
 //! - `I-2` Every row of every column family is read once, its checksum checked. What cannot be read
 //!   is told of, and the rest is read.
-//! - `I-3` The hash index has exactly the blocks that are held, each where it is, or that is told of.
+//! - `I-3` The index of blocks has exactly the blocks that are held, each where it is, and that of
+//!   payloads the payloads, or that is told of.
+//! - `I-4` Every payload has the hashes that it says, and a block that is held has it, or that is told
+//!   of. A block may have none that is held.
 
 mod chain;
 mod flaw;
 mod index;
 mod parts;
+mod payloads;
 mod rest;
 mod rows;
 mod windows;
@@ -23,11 +27,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::header::{Header, HeaderRef};
 use crate::query::{QueryError, Reader, View};
+use crate::store::{IndexEntry, IndexOf};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 use crate::verify::{Failures, Level, Verifier};
 use crate::walk::{Rules, Window, walk};
-use index::Index;
+use index::{Held, Index};
 use parts::Parts;
+use payloads::Found;
 use windows::{Note, Windows};
 
 /// What came of the blocks of a database.
@@ -37,6 +43,8 @@ pub struct Report {
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,
+    /// Payloads whose hashes are right.
+    pub payloads: u64,
     /// What else is wrong.
     pub flaws: u64,
     /// The height up to which every chain was verified.
@@ -70,7 +78,7 @@ pub struct Audit<'a> {
 /// What an observer of an audit is told.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A window of heights is done.
+    /// A window of heights is done, or some payloads more.
     Progress(Report),
     /// A block is not what it should be.
     Broken(HeaderRef<'a>, &'a Failures),
@@ -91,7 +99,8 @@ impl<'a> Audit<'a> {
         Self { as_stored: true, ..self }
     }
 
-    /// Verifies every block, by ascending height, and then the hash index, until `stop` is set.
+    /// Verifies every block, by ascending height, then every payload, and then both indexes, until
+    /// `stop` is set.
     ///
     /// What cannot be read is passed over, a run of a chain or more, or the rest of a part of the hash
     /// index; blocks are not reported for what they lack there.
@@ -112,12 +121,28 @@ impl<'a> Audit<'a> {
     ) -> Result<Report, QueryError> {
         let view = self.view.clone();
         let mut flaws = Vec::new();
-        let numbers_end = rest::read(view.snapshot(), &mut flaws);
+        let snapshot = view.snapshot();
+        let [blocks_end, payloads_end] = rest::read(snapshot, &mut flaws);
         self.tell(&flaws, observer);
         let held = self.blocks(stop, observer);
-        if !self.report.stopped {
-            self.index(&Index::new(view.snapshot(), numbers_end), held.as_ref(), stop, observer);
+        if self.report.stopped {
+            return Ok(self.report);
         }
+        let payloads = self.payloads(stop, observer);
+        if self.report.stopped {
+            return Ok(self.report);
+        }
+        let index = Index::new(snapshot, IndexOf::Blocks, blocks_end);
+        let lend = |visit: &mut dyn FnMut(&IndexEntry)| windows::lend(snapshot, visit);
+        self.index(&index, &lend, held.as_ref(), stop, observer);
+        let index = Index::new(snapshot, IndexOf::Payloads, payloads_end);
+        let lend = |visit: &mut dyn FnMut(&IndexEntry)| payloads::lend(snapshot, visit);
+        self.index(&index, &lend, payloads.as_ref(), stop, observer);
+        if let Err(error) = snapshot.read_filters() {
+            let place = "heights and payload_heights, their filters and their indexes".to_owned();
+            self.tell(&[Flaw::Unreadable { place, error }], observer);
+        }
+        self.report.stopped = stop.load(Ordering::Relaxed);
         Ok(self.report)
     }
 
@@ -146,27 +171,41 @@ impl<'a> Audit<'a> {
         whole.then_some(windows.parts)
     }
 
-    /// Reads the hash index and compares it with what is held.
+    /// Verifies all payloads; what is held, if all of it could be read.
+    fn payloads(
+        &mut self,
+        stop: &AtomicBool,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Option<Parts> {
+        let view = self.view.clone();
+        let read = payloads::read(view.snapshot(), stop, &mut |found| match found {
+            Found::Flaw(flaw) => self.tell(&[flaw], observer),
+            Found::Verified(payloads) => {
+                self.report.payloads += payloads;
+                observer(Event::Progress(self.report));
+            }
+        });
+        self.report.stopped = stop.load(Ordering::Relaxed);
+        read.whole.then_some(read.parts)
+    }
+
+    /// Reads an index and compares it with what is held, all of which `lend` lends.
     fn index(
         &mut self,
         index: &Index<'_>,
+        lend: Held<'_>,
         held: Option<&Parts>,
         stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
     ) {
         let read = index.read(stop);
         self.tell(&read.flaws, observer);
-        if let Err(error) = self.view.snapshot().read_filters() {
-            let place = "heights, its filters and their index".to_owned();
-            self.tell(&[Flaw::Unreadable { place, error }], observer);
-        }
         // What is not known cannot be compared.
         if let Some(held) = held.filter(|_| read.flaws.is_empty() && !stop.load(Ordering::Relaxed))
         {
             let differing: Vec<_> = held.differing(&read.parts).collect();
-            index.name(differing, stop, &mut |flaw| self.tell(&[flaw], observer));
+            index.name(lend, differing, stop, &mut |flaw| self.tell(&[flaw], observer));
         }
-        self.report.stopped = stop.load(Ordering::Relaxed);
     }
 
     fn tell(&mut self, flaws: &[Flaw], observer: &mut dyn FnMut(Event<'_>)) {

@@ -2,7 +2,6 @@ use zerocopy::FromBytes;
 use zerocopy::byteorder::big_endian::U64;
 
 use crate::store::IndexEntry;
-use crate::types::BlockHash;
 
 /// Parts of all hashes, by their first bits.
 pub(super) const PARTS: usize = 1 << BITS;
@@ -55,7 +54,7 @@ impl Parts {
 }
 
 /// The part of this hash.
-pub(super) fn part(hash: &BlockHash) -> usize {
+pub(super) fn part(hash: &[u8; 32]) -> usize {
     let [first, ..] = words(hash);
     usize::try_from(first >> (u64::BITS - BITS)).unwrap_or(0)
 }
@@ -71,8 +70,8 @@ fn mixed(entry: &IndexEntry) -> u128 {
     low ^ high.rotate_left(64)
 }
 
-fn words(hash: &BlockHash) -> [u64; 4] {
-    <[U64; 4]>::read_from_bytes(hash.as_bytes()).map_or([0; 4], |words| words.map(U64::get))
+fn words(hash: &[u8; 32]) -> [u64; 4] {
+    <[U64; 4]>::read_from_bytes(hash).map_or([0; 4], |words| words.map(U64::get))
 }
 
 #[cfg(test)]
@@ -85,7 +84,7 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = IndexEntry> {
         (any::<[u8; 32]>(), 0..20_u32, 0..1000_u64).prop_map(|(hash, chain, height)| IndexEntry {
-            hash: BlockHash::new(hash),
+            hash,
             place: HeightValue::new(ChainId::new(chain), BlockHeight::new(height)),
         })
     }

@@ -56,6 +56,13 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Passes over rows below `height`, where a run of the trunk begins.
+    pub(super) fn skip_to(&mut self, height: BlockHeight) {
+        if self.next_height().is_some_and(|next| next < height) {
+            self.resume(height);
+        }
+    }
+
     /// Lends the rows at heights from `first` to `last` to `visit`. Returns whether all could be read
     /// and were what they should be; `draft` has been told of the others.
     pub(super) fn read(

@@ -155,3 +155,12 @@ impl Source for Windows<'_> {
         Ok(Some(window))
     }
 }
+
+/// Lends where every block is to `visit`, as far as it can be read.
+pub(super) fn lend(snapshot: &Snapshot, visit: &mut dyn FnMut(&IndexEntry)) {
+    let mut windows = Windows::new(snapshot);
+    while let Some(draft) = windows.read() {
+        let headers = draft.bytes.chunks_exact(LEN).map(HeaderRef::parse);
+        headers.flatten().map(IndexEntry::of).for_each(|entry| visit(&entry));
+    }
+}

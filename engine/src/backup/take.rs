@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::contents::Contents;
 use super::job::Origin;
 use super::{BackupError, disk, pact};
+use crate::header::HeaderRef;
 use crate::open::Engine;
 use crate::query::{Reader, View};
 use crate::store::{Store, is_table};
@@ -130,6 +131,9 @@ fn compare(before: &View, copy: &View) -> Result<(), BackupError> {
         if got.is_none() || got != expected {
             return differs(format!("chain {chain} does not have block {}", tip.hash));
         }
+        if let Some(header) = got {
+            compare_payload(header.view(), before, copy)?;
+        }
         compare_index(chain, before, copy)?;
     }
     let (expected, got) = (before.cut(None)?, copy.cut(None)?);
@@ -152,11 +156,28 @@ fn compare_index(chain: ChainId, before: &View, copy: &View) -> Result<(), Backu
     let (first, end) = (trunk.first().get(), trunk.end().get());
     let heights = [first.midpoint(end), end.saturating_sub(1)].map(BlockHeight::new);
     for height in heights.into_iter().filter(|height| trunk.contains(*height)) {
-        let hash = blocks.rank(Place::Trunk(height))?.hash;
+        let block = blocks.header(Place::Trunk(height))?;
+        let hash = block.view().hash();
         if copy.header(chain, &hash)?.is_none() {
             let what = format!("block {hash} of chain {chain} is not in its hash index");
             return Err(BackupError::Differs { what });
         }
+        compare_payload(block.view(), before, copy)?;
+    }
+    Ok(())
+}
+
+/// A block of the copy carries what it carried before, which is found by its hash, too.
+fn compare_payload(header: HeaderRef<'_>, before: &View, copy: &View) -> Result<(), BackupError> {
+    let Some(payload) = before.block_payload(header)? else { return Ok(()) };
+    let (chain, hash) = (header.chain(), header.payload_hash());
+    // As for blocks: each look-up would read much while the index is not sorted.
+    let by_hash = copy.snapshot().is_indexed();
+    if copy.block_payload(header)?.is_none_or(|found| found.view().hash() != payload.view().hash())
+        || (by_hash && copy.payload(chain, &hash, None)?.is_none())
+    {
+        let what = format!("chain {chain} does not have payload {hash}");
+        return Err(BackupError::Differs { what });
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 use zerocopy::byteorder::little_endian::U64;
 
 use super::block::{self, Choice};
+use super::carry;
 use super::forks::{Forks, of_2_32};
 use super::pace::Pace;
 use super::random::{Random, Use};
 use super::seal::seal_all;
 use super::{Plan, PlanError};
 use crate::header::{DEGREE, Header, HeaderRef, RawHeader};
+use crate::payload::VerifiedPayload;
 use crate::types::{BlockHeight, ChainId, ChainwebVersion, Micros, PayloadHash};
 use crate::verify::Hasher;
 
@@ -30,6 +32,7 @@ pub struct History {
     heights: u64,
     /// How many of 2^32 blocks vote.
     votes: u64,
+    payloads: bool,
     mine: bool,
     hasher: Hasher,
     pace: Pace,
@@ -38,6 +41,8 @@ pub struct History {
     below: Vec<Header>,
     /// Blocks of the height that is given out, and how many were.
     layer: Vec<RawHeader>,
+    /// What they carry, if blocks carry something.
+    carried: Vec<VerifiedPayload>,
     given: usize,
     height: BlockHeight,
 }
@@ -56,15 +61,31 @@ impl History {
             seed: plan.seed,
             heights: plan.heights,
             votes: of_2_32(plan.votes),
+            payloads: plan.payloads,
             mine: plan.version.checks_pow(),
             hasher: Hasher::default(),
             pace: Pace::new(plan.version, plan.seed, &below),
             forks: Forks::new(plan),
             below,
             layer: Vec::new(),
+            carried: Vec::new(),
             given: 0,
             height: BlockHeight::new(0),
         })
+    }
+
+    /// The blocks with what they carry: nothing, if the plan does not ask for it.
+    pub fn blocks(mut self) -> impl Iterator<Item = (Header, Option<VerifiedPayload>)> {
+        std::iter::from_fn(move || self.next_block())
+    }
+
+    fn next_block(&mut self) -> Option<(Header, Option<VerifiedPayload>)> {
+        while self.given >= self.layer.len() {
+            self.climb()?;
+        }
+        let (raw, payload) = (self.layer.get(self.given)?, self.carried.get(self.given));
+        self.given += 1;
+        Some((header(raw), payload.cloned()))
     }
 
     /// Makes all blocks of the next height; `None` at the end.
@@ -72,6 +93,7 @@ impl History {
         let height = self.height.child().filter(|height| height.get() <= self.heights)?;
         self.height = height;
         self.layer.clear();
+        self.carried.clear();
         self.given = 0;
         self.pace.tick(height);
         for chain in self.mined_chains() {
@@ -102,19 +124,22 @@ impl History {
     #[expect(clippy::expect_used, reason = "no choice of a later time leaves the rules")]
     fn extend(&mut self, chain: ChainId) {
         const RULED: &str = "time passes in every epoch, and no target is 0";
-        let Self { version, height, votes, .. } = *self;
+        let Self { version, height, votes, payloads, .. } = *self;
         let parent = highest(&self.below, chain);
         let adjacents = adjacents(version, &self.below, chain, height);
         let mut random = Random::new(self.seed, Use::Canonical, chain, height);
         let time = self.pace.time(parent.view(), &adjacents, height, &mut random);
-        let choice = choose(time, votes, &mut random);
+        let (choice, payload) = choose(time, votes, payloads, &mut random);
         let raw = block::above(version, parent.view(), &adjacents, choice);
         self.layer.push(raw.expect(RULED));
+        self.carried.extend(payload);
         let mut random = Random::new(self.seed, Use::Forks, chain, height);
         for branch in self.forks.at(chain, height, parent, &mut random) {
-            let choice = choose(branch.time(time, &mut random), votes, &mut random);
+            let time = branch.time(time, &mut random);
+            let (choice, payload) = choose(time, votes, payloads, &mut random);
             let raw = block::above(version, branch.tip.view(), &adjacents, choice);
             self.layer.push(raw.expect(RULED));
+            self.carried.extend(payload);
         }
     }
 }
@@ -123,12 +148,7 @@ impl Iterator for History {
     type Item = Header;
 
     fn next(&mut self) -> Option<Header> {
-        while self.given >= self.layer.len() {
-            self.climb()?;
-        }
-        let raw = self.layer.get(self.given)?;
-        self.given += 1;
-        Some(header(raw))
+        self.next_block().map(|(header, _)| header)
     }
 }
 
@@ -156,15 +176,25 @@ fn header(raw: &RawHeader) -> Header {
     Header::new(*raw).expect("adjacent parents are in ascending order")
 }
 
-/// What a miner chooses besides the time.
-fn choose(time: Micros, votes: u64, random: &mut Random) -> Choice {
+/// What a miner chooses besides the time, and what the block carries, if anything.
+#[expect(clippy::expect_used, reason = "payloads here are some kilobytes")]
+fn choose(
+    time: Micros,
+    votes: u64,
+    payloads: bool,
+    random: &mut Random,
+) -> (Choice, Option<VerifiedPayload>) {
     let words = [(); 4].map(|()| U64::new(random.next()));
-    Choice {
-        time,
-        payload: PayloadHash::new(zerocopy::transmute!(words)),
-        nonce: random.next(),
-        vote: random.happens(votes),
-    }
+    let (nonce, vote) = (random.next(), random.happens(votes));
+    let [first, ..] = words;
+    let payload = payloads.then(|| {
+        // A stream of its own: what is carried changes no other choice.
+        let payload = carry::payload(&mut Random::from(first.get()));
+        payload.expect("a small payload has a record")
+    });
+    let drawn = PayloadHash::new(zerocopy::transmute!(words));
+    let hash = payload.as_ref().map_or(drawn, VerifiedPayload::hash);
+    (Choice { time, payload: hash, nonce, vote }, payload)
 }
 
 #[cfg(test)]
@@ -470,5 +500,31 @@ mod tests {
             assert!(known.contains(&header.view().parent()));
             known.insert(header.view().hash());
         }
+    }
+
+    #[test]
+    fn blocks_carry_what_their_headers_name_and_follow_every_rule() {
+        let plan = Plan { forks: 0.3, fork_depth: 5, payloads: true, ..Plan::new(MAIN, 60) };
+        let blocks: Vec<_> = History::new(&plan).unwrap().blocks().collect();
+        let (mut headers, mut transactions) = (Vec::new(), 0);
+        for (header, payload) in &blocks {
+            let payload = payload.as_ref().unwrap();
+            payload.view().check().unwrap();
+            payload.belongs_to(header.view()).unwrap();
+            assert!(payload.view().has_outputs());
+            transactions += payload.view().transaction_count();
+            headers.push(*header);
+        }
+        assert!(transactions > headers.len(), "some carry several transactions");
+        assert_valid(MAIN, &headers);
+        assert_eq!(headers, generate(&plan), "payloads or not, these are its headers");
+        let without = generate(&Plan { payloads: false, ..plan.clone() });
+        let same = |(header, bare): (&Header, &Header)| {
+            (header.view().rank().height, header.view().chain())
+                == (bare.view().rank().height, bare.view().chain())
+        };
+        assert!(headers.len() == without.len() && headers.iter().zip(&without).all(same));
+        let bare = History::new(&Plan { payloads: false, ..plan }).unwrap().blocks();
+        assert!(bare.into_iter().all(|(_, payload)| payload.is_none()));
     }
 }

@@ -1,7 +1,7 @@
 //! [`Plan`] → [`History`]: valid blocks of any number, for tests and benches.
 //!
 //! Enters: a plan. Leaves: headers that pass [`Level::Full`](crate::verify::Level::Full), parents
-//! first. Pure: nothing here reads a store or a clock.
+//! first, and what their blocks carry, if that was asked for. Pure: nothing here reads a store or a clock.
 //!
 //! - `I-1` Equal plans make equal bytes, on every machine and in every release.
 //! - `I-2` Every block follows every rule of its network at its height; what the rules fix is
@@ -21,6 +21,7 @@
 //! ```
 
 mod block;
+mod carry;
 mod error;
 mod forks;
 mod history;

@@ -9,7 +9,7 @@ const HEIGHTS_IN_TIME: u64 = 6_000_000;
 
 /// What a history is made of. Equal plans make equal bytes, on every machine.
 ///
-/// The canonical blocks depend on network, seed and votes alone: more heights add blocks above, and
+/// The canonical blocks depend on network, seed, votes and payloads alone: more heights add blocks above, and
 /// forks add blocks beside them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -28,6 +28,9 @@ pub struct Plan {
     pub branches: Vec<Branch>,
     /// The share of the blocks that vote for the next fork, where blocks may.
     pub votes: f64,
+    /// Whether blocks carry something: else the payload hashes in their headers are random, and
+    /// those of nothing.
+    pub payloads: bool,
 }
 
 /// Branches beside the canonical chain that leave it at one place.
@@ -44,11 +47,19 @@ pub struct Branch {
 }
 
 impl Plan {
-    /// A plan without forks and votes, with seed 0.
+    /// A plan without forks, votes and payloads, with seed 0.
     #[must_use]
     pub const fn new(version: ChainwebVersion, heights: u64) -> Self {
-        let branches = Vec::new();
-        Self { version, heights, seed: 0, forks: 0.0, fork_depth: 1, branches, votes: 0.0 }
+        Self {
+            version,
+            heights,
+            seed: 0,
+            forks: 0.0,
+            fork_depth: 1,
+            branches: Vec::new(),
+            votes: 0.0,
+            payloads: false,
+        }
     }
 
     /// The number of canonical blocks, without the genesis blocks.

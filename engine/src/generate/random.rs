@@ -27,6 +27,11 @@ impl Random {
         Self(words.into_iter().fold(seed, |state, word| mix(state.wrapping_add(GAMMA) ^ word)))
     }
 
+    /// The stream of one number.
+    pub(super) const fn from(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The next 64 bits.
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);

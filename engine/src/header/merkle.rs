@@ -1,4 +1,4 @@
-//! The Merkle log: block hashes and the parent hash of genesis blocks.
+//! The Merkle log: roots, block hashes and the parent hash of genesis blocks.
 //!
 //! SHA-512/256 over a binary tree shaped as in RFC 6962. A leaf is `H(0x00 ‖ tag ‖ bytes)`, an
 //! inner node `H(0x01 ‖ left ‖ right)`; an entry that is a root itself goes in as it is.
@@ -15,7 +15,7 @@ use crate::types::{BlockHash, ChainId, ChainwebVersion};
 /// Entries of a header's log.
 const ENTRIES: usize = 11 + DEGREE;
 
-type Node = [u8; 32];
+pub(crate) type Node = [u8; 32];
 
 /// The block hash that belongs to the fields of `header`, whatever hash it states.
 #[must_use]
@@ -56,20 +56,64 @@ pub fn genesis_parent_hash(version: ChainwebVersion, chain: ChainId) -> BlockHas
     ]))
 }
 
-/// The root over `entries`: split at the largest power of two below their number.
-fn root(entries: &[Node]) -> Node {
-    match entries {
-        [] => digest(&[]),
-        [entry] => *entry,
-        _ => {
-            let (left, right) = entries.split_at(entries.len().next_power_of_two() / 2);
-            digest(&[&[1], &root(left), &root(right)])
+/// Makes the root over entries that come one by one, however many.
+///
+/// Two subtrees of equal height are joined as soon as they exist, and what is left over at the end
+/// from the right. That splits every tree at the largest power of two below its number of entries.
+pub(crate) struct Log {
+    /// The subtree of each height that waits for its right-hand neighbour, the lowest first.
+    waiting: [Option<Node>; usize::BITS as usize],
+}
+
+impl Log {
+    /// A log without entries.
+    pub(crate) const fn new() -> Self {
+        Self { waiting: [None; usize::BITS as usize] }
+    }
+
+    /// Appends an entry: a leaf, or a root as it is.
+    pub(crate) fn push(&mut self, entry: Node) {
+        let mut node = entry;
+        for slot in &mut self.waiting {
+            match slot.take() {
+                Some(left) => node = join(&left, &node),
+                None => return *slot = Some(node),
+            }
         }
+    }
+
+    /// The root; of no entries, the hash of nothing.
+    pub(crate) fn root(self) -> Node {
+        let subtrees = self.waiting.into_iter().flatten();
+        subtrees.reduce(|right, left| join(&left, &right)).unwrap_or_else(|| digest(&[]))
     }
 }
 
+impl Extend<Node> for Log {
+    fn extend<I: IntoIterator<Item = Node>>(&mut self, entries: I) {
+        entries.into_iter().for_each(|entry| self.push(entry));
+    }
+}
+
+/// The root over `entries`.
+fn root(entries: &[Node]) -> Node {
+    let mut log = Log::new();
+    log.extend(entries.iter().copied());
+    log.root()
+}
+
+/// The hash of an inner node.
+pub(crate) fn join(left: &Node, right: &Node) -> Node {
+    digest(&[&[1], left, right])
+}
+
+/// The hash of a leaf that holds these bytes.
+pub(crate) fn leaf_of(tag: u16, bytes: &[u8]) -> Node {
+    digest(&[&[0], U16::new(tag).as_bytes(), bytes])
+}
+
 fn leaf<T: IntoBytes + Immutable>(tag: u16, field: &T) -> Node {
-    digest(&[&[0], U16::new(tag).as_bytes(), field.as_bytes()])
+    leaf_of(tag, field.as_bytes())
 }
 
 fn digest(parts: &[&[u8]]) -> Node {
@@ -82,28 +126,36 @@ fn digest(parts: &[&[u8]]) -> Node {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
-    /// The reference's way: join equal-height subtrees at once, the leftovers from the right.
-    fn root_by_stack(entries: &[Node]) -> Node {
-        let mut stack: Vec<(u32, Node)> = Vec::new();
-        for entry in entries {
-            let (mut height, mut node) = (0, *entry);
-            while stack.last().is_some_and(|(other, _)| *other == height) {
-                node = digest(&[&[1], &stack.pop().unwrap().1, &node]);
-                height += 1;
+    /// The tree as RFC 6962 defines it: split at the largest power of two below the number.
+    fn root_by_splitting(entries: &[Node]) -> Node {
+        match entries {
+            [] => digest(&[]),
+            [entry] => *entry,
+            _ => {
+                let (left, right) = entries.split_at(entries.len().next_power_of_two() / 2);
+                digest(&[&[1], &root_by_splitting(left), &root_by_splitting(right)])
             }
-            stack.push((height, node));
         }
-        let last = stack.pop().map_or_else(|| digest(&[]), |(_, node)| node);
-        stack.iter().rev().fold(last, |right, (_, left)| digest(&[&[1], left, &right]))
     }
 
     #[test]
-    fn tree_has_the_shape_that_the_stack_machine_makes() {
-        let entries: Vec<Node> = (0..40).map(|i| [i; 32]).collect();
+    fn tree_of_every_small_size_has_the_shape_of_the_definition() {
+        let entries: Vec<Node> = (0..=255).map(|i| [i; 32]).collect();
         for count in 0..entries.len() {
-            assert_eq!(root(&entries[..count]), root_by_stack(&entries[..count]), "{count}");
+            let entries = &entries[..count];
+            assert_eq!(root(entries), root_by_splitting(entries), "{count}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn root_is_that_of_the_definition(entries in vec(any::<Node>(), 0..600)) {
+            prop_assert_eq!(root(&entries), root_by_splitting(&entries));
         }
     }
 

@@ -5,10 +5,13 @@
 //!
 //! - `I-1` A page is read from one immutable [`View`]: a concurrent write never tears it.
 //! - `I-2` Pages joined by their cursors are the whole result, without gap or repetition.
+//! - `I-3` Two pasts and the blocks that join between them: each once, none before its parents.
 
 mod bounds;
 mod cursor;
 mod page;
+mod past;
+mod position;
 
 #[cfg(feature = "store")]
 mod ascent;
@@ -23,9 +26,17 @@ mod divided;
 #[cfg(feature = "store")]
 mod error;
 #[cfg(feature = "store")]
+mod joined;
+#[cfg(feature = "store")]
 mod load;
 #[cfg(feature = "store")]
+mod locators;
+#[cfg(feature = "store")]
 mod near;
+#[cfg(feature = "store")]
+mod news;
+#[cfg(feature = "store")]
+mod payloads;
 #[cfg(feature = "store")]
 mod range;
 #[cfg(feature = "store")]
@@ -38,6 +49,8 @@ mod view;
 pub use bounds::{Bounds, BranchQuery, Heights, RangeQuery, UnknownLower};
 pub use cursor::{Cursor, CursorError};
 pub use page::Page;
+pub use past::Past;
+pub use position::{Position, PositionError};
 
 #[cfg(feature = "store")]
 pub(crate) use {blocks::Blocks, divided::Divided, load::load};
@@ -46,6 +59,7 @@ pub(crate) use {blocks::Blocks, divided::Divided, load::load};
 pub use {
     cut::Cut,
     error::QueryError,
+    joined::{Joined, UnknownTop},
     records::Records,
     scan::Scan,
     view::{Reader, View},

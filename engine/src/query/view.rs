@@ -4,6 +4,7 @@ use arc_swap::ArcSwap;
 
 use super::QueryError;
 use super::blocks::Blocks;
+use super::news::News;
 use crate::header::{Header, HeaderRef};
 use crate::store::{Snapshot, Store, StoreError};
 use crate::tree::{Tree, Trunk};
@@ -19,6 +20,7 @@ pub struct Reader {
 struct Shared {
     store: Arc<Store>,
     state: ArcSwap<State>,
+    news: News,
 }
 
 /// What is shown: a tree, and the snapshot of the moment that it is of.
@@ -31,7 +33,8 @@ impl Reader {
     pub(crate) fn new(store: Arc<Store>, tree: Tree) -> Self {
         let snapshot = store.snapshot();
         let state = ArcSwap::from_pointee(State { tree, snapshot });
-        Self { shared: Arc::new(Shared { store, state }) }
+        let news = News::default();
+        Self { shared: Arc::new(Shared { store, state, news }) }
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -41,6 +44,24 @@ impl Reader {
     /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has.
     pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot) {
         self.shared.state.store(Arc::new(State { tree, snapshot }));
+        self.shared.news.tell();
+    }
+
+    /// How often views were given something new to see. What is seen by now is in every view that is
+    /// made from now on.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.shared.news.number()
+    }
+
+    /// Calls `listener` once: when something new is to be seen after [`Reader::shown`] was `seen`, be
+    /// it at once.
+    ///
+    /// # Cost
+    ///
+    /// The writer waits for it, so it should do no more than wake somebody.
+    pub fn on_shown(&self, seen: u64, listener: impl FnOnce() + Send + 'static) {
+        self.shared.news.listen(seen, Box::new(listener));
     }
 
     /// The network of the database.

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::source::Place;
 use crate::archive::{ArchiveError, Damage};
 use crate::header::{DecodeError, LEN, RawHeader, TextError};
+use crate::payload::{self, PayloadError, RecordError};
 use crate::store::StoreError;
 use crate::types::ChainwebVersion;
 use crate::verify::{Failure, Failures};
@@ -94,6 +95,18 @@ pub enum Wrong {
     /// Its key in the database is that of another block.
     #[error("the key is not that of the header under it")]
     Key,
+    /// What it carries is not what its hashes, or its header, say.
+    #[error("payload: {0}")]
+    Payload(#[from] PayloadError),
+    /// The text of what it carries is no payload.
+    #[error("payload: {0}")]
+    PayloadText(#[from] payload::TextError),
+    /// The parts of what it carries make no payload.
+    #[error("payload: {0}")]
+    PayloadParts(#[from] RecordError),
+    /// A row of what it carries is not what a node writes.
+    #[error("payload: {0}")]
+    Row(&'static str),
     /// A file of an archive is not what was written.
     #[error(transparent)]
     File(Damage),
@@ -111,11 +124,22 @@ impl Wrong {
             Self::Text(_) => (Some("Text"), None),
             Self::Line(_) => (Some("Line"), None),
             Self::Key => (Some("Key"), None),
+            Self::Payload(error) => (Some(hash_name(error)), None),
+            Self::PayloadText(_) | Self::PayloadParts(_) | Self::Row(_) => (Some("Payload"), None),
             Self::File(_) => (Some("File"), None),
             Self::Rules(failures) => (None, Some(failures)),
         };
         let rules = failures.into_iter().flat_map(Failures::iter).map(Failure::name);
         name.into_iter().chain(rules)
+    }
+}
+
+/// The hash of a payload that is wrong.
+const fn hash_name(error: &PayloadError) -> &'static str {
+    match error {
+        PayloadError::TransactionsHash { .. } => "TransactionsHash",
+        PayloadError::OutputsHash { .. } => "OutputsHash",
+        PayloadError::PayloadHash { .. } | PayloadError::OtherBlock { .. } => "PayloadHash",
     }
 }
 

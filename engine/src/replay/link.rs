@@ -1,15 +1,15 @@
-use super::pipeline::Flow;
-use super::source::Place;
-use super::stage::CHUNK_RECORDS;
-use super::{Admission, Event, Rejection, Replay, ReplayError};
+use super::Admission;
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::types::{BlockHash, ChainId};
-use crate::verify::{Adjacents, Checked, Failure, Failures, Level, Parent};
+use crate::verify::{Adjacents, Checked, Failure, Failures, Level, Parent, Verifier};
+use crate::write::{WriteError, Writer};
 
 /// What comes of a header when it meets the blocks below it.
-pub(super) enum Link<'a> {
-    /// It is staged, or it was there before.
-    Done,
+pub(crate) enum Link<'a> {
+    /// It is staged, at this level.
+    Staged(HeaderRef<'a>, Level),
+    /// It was there before.
+    Known,
     /// A block below it is not there, which is the failure.
     Waits(HeaderRef<'a>, Failure),
     /// It breaks these rules.
@@ -19,29 +19,35 @@ pub(super) enum Link<'a> {
 /// The blocks below a header on the neighbouring chains, or the first that is not there.
 type Neighbours = Result<[Header; DEGREE], (ChainId, BlockHash)>;
 
-impl Replay<'_> {
+/// Stages blocks one by one: of a replay, and those that are pushed.
+pub(crate) struct Linker<'a> {
+    pub(crate) writer: &'a mut Writer,
+    pub(crate) verifier: &'a Verifier,
+    pub(crate) admission: &'a Admission,
+}
+
+impl Linker<'_> {
     /// Stages a block if it is right and not stored yet.
     ///
     /// `more` says whether blocks that it needs may still come: where any block is admitted, one
     /// is admitted without them only if not.
-    pub(super) fn link<'h>(
+    pub(crate) fn link<'h>(
         &mut self,
         checked: Checked<'h>,
         more: bool,
-    ) -> Result<Link<'h>, ReplayError> {
+    ) -> Result<Link<'h>, WriteError> {
         let header = checked.header();
         // A block that is wrong in itself may have the hash of another.
         let sound = checked.failures().is_empty();
         if sound && self.writer.holds(header)? {
-            self.summary.known += 1;
-            return Ok(Link::Done);
+            return Ok(Link::Known);
         }
         let genesis = self.verifier.is_genesis(header);
         let full = self.verifier.level() == Level::Full && !genesis;
         let parent = self.writer.find(header.parent())?;
         let neighbours = if full { Some(self.neighbours(header)?) } else { None };
         let admitted = self.admission.admits(header.hash())
-            && !(full && more && self.admission == Admission::Any);
+            && !(full && more && *self.admission == Admission::Any);
         let missing = match (&parent, &neighbours) {
             (_, Some(Err((chain, hash)))) => {
                 Some(Failure::MissingAdjacentParent { chain: *chain, hash: *hash })
@@ -65,7 +71,6 @@ impl Replay<'_> {
         neighbours: Option<&Neighbours>,
         admitted: bool,
     ) -> Link<'h> {
-        let header = checked.header();
         let below = match parent {
             Some(parent) => Parent::Block(parent.view()),
             None if admitted => Parent::Admitted,
@@ -80,18 +85,16 @@ impl Replay<'_> {
             Ok(verified) => verified,
             Err(failures) => return Link::Broken(failures),
         };
-        self.height = header.height();
-        self.summary.partial += u64::from(verified.level() < self.verifier.level());
         if matches!(below, Parent::Admitted) {
             self.writer.stage_root(verified);
         } else {
             self.writer.stage(verified);
         }
-        Link::Done
+        Link::Staged(verified.header(), verified.level())
     }
 
     /// The adjacent parents of a header, from wherever they are: staged, stored, or genesis blocks.
-    fn neighbours(&self, header: HeaderRef<'_>) -> Result<Neighbours, ReplayError> {
+    fn neighbours(&self, header: HeaderRef<'_>) -> Result<Neighbours, WriteError> {
         let mut blocks = Vec::with_capacity(DEGREE);
         for (chain, hash) in header.adjacents().iter() {
             let found = match self.writer.find(hash)? {
@@ -104,72 +107,5 @@ impl Replay<'_> {
             }
         }
         Ok(blocks.try_into().map_err(|_| (header.chain(), header.hash())))
-    }
-
-    /// Takes up the blocks that were put aside, by ascending height, now that all inputs are read.
-    /// Those whose parents did not come stay aside, unless they are admitted without.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Replay::run`].
-    pub fn finish(
-        &mut self,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<super::Summary, ReplayError> {
-        self.summary.waiting = 0;
-        let mut last: Option<Header> = None;
-        while !self.is_stopped() {
-            let after = last.as_ref().map(Header::view);
-            let pending = self.writer.pending(after, CHUNK_RECORDS)?;
-            let Some(end) = pending.last() else { break };
-            last = Some(end.header);
-            let mut flow = Flow::On;
-            for block in &pending {
-                flow = self.take_up(block.header.view(), &block.place, observer)?;
-                if flow == Flow::Stop {
-                    break;
-                }
-            }
-            self.commit()?;
-            observer(Event::Progress(self.progress(0, None)));
-            if flow == Flow::Stop {
-                break;
-            }
-        }
-        if !self.is_stopped() {
-            self.index(observer)?;
-            self.forget_marks()?;
-        }
-        self.writer.sync()?;
-        self.writer.flush()?;
-        self.show_now();
-        Ok(self.summary)
-    }
-
-    fn take_up(
-        &mut self,
-        header: HeaderRef<'_>,
-        place: &str,
-        observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Flow, ReplayError> {
-        let place = Place::Aside(place.to_owned());
-        match self.link(self.verifier.check(header), false)? {
-            Link::Done => {
-                self.writer.take_back(header);
-                Ok(Flow::On)
-            }
-            Link::Waits(_, failure) => {
-                self.summary.waiting += 1;
-                let wrong = Failures::from(failure).into();
-                observer(Event::Waiting(&Rejection::new(place, Some(header.raw()), &wrong)));
-                Ok(Flow::On)
-            }
-            Link::Broken(failures) => {
-                self.writer.take_back(header);
-                let wrong = failures.into();
-                let rejection = Rejection::new(place, Some(header.raw()), &wrong);
-                Ok(self.reject(&rejection, observer))
-            }
-        }
     }
 }

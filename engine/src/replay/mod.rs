@@ -1,24 +1,30 @@
 //! A dump → [`write`](crate::write): every header of it, in order, until one is wrong.
 //!
-//! Enters: files, standard input, a node's database. Leaves: stored blocks, and a [`Summary`].
+//! Enters: files, standard input, a node's database. Leaves: stored blocks, what they carry as far as
+//! the dump has it, and a [`Summary`].
 //!
-//! - `I-1` What came before a bad record is stored; of the record itself nothing is.
+//! - `I-1` What came before a bad record is stored; of the record itself nothing is: a block whose
+//!   payload is wrong is a bad record.
 //! - `I-2` A dump that is replayed again stores nothing twice. A replay that was interrupted, at any
 //!   moment and by anything, goes on where it was when it is run again: from a mark that is written
 //!   together with the blocks before it.
-//! - `I-3` Memory is bounded, whatever the length of the dump.
+//! - `I-3` Memory is bounded, whatever the length of the dump, and whatever its blocks carry.
 //! - `I-4` Blocks that come in order end up where they do one by one; only faster.
+//! - `I-5` What a block carries is stored with it, or later if it was stored without.
 
+mod aside;
 mod error;
 mod link;
 mod mapped;
 mod order;
 mod pipeline;
 mod progress;
+mod room;
 pub mod source;
 mod stage;
 mod take;
 
 pub use error::{Rejection, ReplayError, Wrong};
+pub(crate) use link::{Link, Linker};
 pub use pipeline::Replay;
 pub use progress::{Admission, Event, Progress, Summary};

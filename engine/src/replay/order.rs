@@ -1,4 +1,4 @@
-use super::link::Link;
+use super::link::{Link, Linker};
 use super::{Replay, ReplayError};
 use crate::header::{DEGREE, HeaderRef};
 use crate::types::BlockHeight;
@@ -6,16 +6,48 @@ use crate::verify::{Adjacents, Checked, Level, Parent};
 use crate::write::{Bulk, Held};
 
 impl Replay<'_> {
+    /// The same replay, which ends a commit early, while blocks come in order, once they carry so many
+    /// bytes.
+    #[must_use]
+    pub const fn committing_bytes(mut self, bytes: usize) -> Self {
+        self.commit_bytes = bytes;
+        self
+    }
+
     /// Stages a block if it is right and not stored yet: in order, as long as that goes, and else
     /// one by one.
     pub(super) fn link_any<'h>(&mut self, checked: &Checked<'h>) -> Result<Link<'h>, ReplayError> {
         if self.writer.bulk().is_some() {
             if let Some(link) = self.link_in_order(checked)? {
+                self.count(&link);
                 return Ok(link);
             }
             self.leave_order()?;
         }
         self.link(checked.clone(), true)
+    }
+
+    /// The same one by one; `more` is that of [`Linker::link`].
+    pub(super) fn link<'h>(
+        &mut self,
+        checked: Checked<'h>,
+        more: bool,
+    ) -> Result<Link<'h>, ReplayError> {
+        let (writer, verifier) = (&mut *self.writer, &*self.verifier);
+        let link = Linker { writer, verifier, admission: &self.admission }.link(checked, more)?;
+        self.count(&link);
+        Ok(link)
+    }
+
+    fn count(&mut self, link: &Link<'_>) {
+        match link {
+            Link::Staged(header, level) => {
+                self.height = header.height();
+                self.summary.partial += u64::from(*level < self.verifier.level());
+            }
+            Link::Known => self.summary.known += 1,
+            Link::Waits(..) | Link::Broken(_) => {}
+        }
     }
 
     /// The same in order; `None` if it cannot be told that way what comes of the block.
@@ -28,10 +60,7 @@ impl Replay<'_> {
         match bulk.holds(header)? {
             Held::No => {}
             Held::Unknown => return Ok(None),
-            Held::Yes => {
-                self.summary.known += 1;
-                return Ok(Some(Link::Done));
-            }
+            Held::Yes => return Ok(Some(Link::Known)),
         }
         let Some(below) = header.height().parent() else { return Ok(None) };
         let Some(parent) = bulk.find(header.chain(), below, header.parent()) else {
@@ -51,9 +80,7 @@ impl Replay<'_> {
         if !bulk.stage(verified) {
             return Ok(None);
         }
-        self.height = header.height();
-        self.summary.partial += u64::from(verified.level() < self.verifier.level());
-        Ok(Some(Link::Done))
+        Ok(Some(Link::Staged(header, verified.level())))
     }
 }
 

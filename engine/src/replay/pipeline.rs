@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::source::Source;
-use super::stage::{CheckedChunk, Next, Stage};
+use super::stage::{AHEAD_BYTES, CheckedChunk, Next, Stage};
 use super::{Admission, Event, Progress, ReplayError, Summary};
 use crate::store::{Mark, MarkedAt};
 use crate::types::BlockHeight;
@@ -16,6 +15,10 @@ use crate::write::Writer;
 /// 8,000 blocks of each commit.
 const COMMIT_BLOCKS: usize = 1 << 18;
 
+/// Bytes of payloads from which on a commit ends early: there are as many again while the one before
+/// is written.
+const COMMIT_PAYLOAD_BYTES: usize = 64 << 20;
+
 /// Time between two commits at most, as long as there is something to commit.
 const COMMIT_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,6 +28,9 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Records from which on it is worth taking them in order: below, one log is less work than many
 /// tables.
 const ORDERED_MIN: u64 = 32 << 10;
+
+/// The same in bytes of payloads: no more than this much is read ahead.
+const ORDERED_BYTES_MIN: usize = AHEAD_BYTES / 4;
 
 /// Chunks that are taken one by one before it is tried in order: in the beginning, where the input is
 /// slow, and after blocks did not come in order, then twice as many each time.
@@ -42,6 +48,8 @@ pub struct Replay<'a> {
     pub(super) verifier: Arc<Verifier>,
     pub(super) admission: Admission,
     pub(super) keep_going: bool,
+    /// Whether a block that waits is as one that is wrong.
+    pub(super) connected: bool,
     pub(super) stop: &'a AtomicBool,
     pub(super) summary: Summary,
     /// Records that are wrong, by what is wrong.
@@ -51,6 +59,8 @@ pub struct Replay<'a> {
     ordered_min: u64,
     /// Blocks of a commit while they come in order.
     commit_blocks: usize,
+    /// Bytes of payloads from which on a commit ends early.
+    pub(super) commit_bytes: usize,
     /// Chunks to take one by one before it is tried again in order.
     patience: u32,
     /// How many that will be the next time.
@@ -59,7 +69,7 @@ pub struct Replay<'a> {
     /// How often views are to see what is stored, and when they last did.
     shows: Option<(Duration, Instant)>,
     /// Inputs that have a mark.
-    marked: Vec<[u8; 32]>,
+    pub(super) marked: Vec<[u8; 32]>,
 }
 
 /// Whether to read on.
@@ -105,12 +115,14 @@ impl<'a> Replay<'a> {
             verifier: Arc::new(verifier),
             admission,
             keep_going,
+            connected: false,
             stop,
             summary: Summary::default(),
             rejected_by: BTreeMap::new(),
             height: BlockHeight::default(),
             ordered_min: ORDERED_MIN,
             commit_blocks: COMMIT_BLOCKS,
+            commit_bytes: COMMIT_PAYLOAD_BYTES,
             patience: PATIENCE,
             patience_next: PATIENCE,
             committed: Instant::now(),
@@ -130,6 +142,13 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn committing(self, blocks: usize) -> Self {
         Self { commit_blocks: blocks, ..self }
+    }
+
+    /// The same, which puts nothing aside: a block whose parents did not come before it is as one
+    /// that is wrong, by [`MissingParent`](crate::verify::Failure::MissingParent) and its like.
+    #[must_use]
+    pub fn connected(self) -> Self {
+        Self { connected: true, ..self }
     }
 
     /// The same, which shows to views what is stored, that often and at the end of every input.
@@ -257,8 +276,9 @@ impl<'a> Replay<'a> {
     /// begins then; and what comes behind them.
     fn first_chunks(&mut self, stage: &Stage) -> (Vec<CheckedChunk>, More) {
         let (mut chunks, mut records, start) = (Vec::new(), 0, Instant::now());
+        let (mut bytes, bytes_min) = (0, self.tries_order().then_some(ORDERED_BYTES_MIN));
         loop {
-            if records >= self.ordered_min {
+            if records >= self.ordered_min || bytes_min.is_some_and(|min| bytes >= min) {
                 let begun = self.writer.begin_bulk();
                 return (chunks, begun.map_or_else(|e| More::Failed(e.into()), |_| More::MayCome));
             }
@@ -271,6 +291,7 @@ impl<'a> Replay<'a> {
                 Ok(Next::Waiting) => {}
                 Ok(Next::Chunk(chunk)) => {
                     records += chunk.chunk().len() as u64;
+                    bytes += chunk.payload_bytes();
                     chunks.push(chunk);
                 }
             }
@@ -297,7 +318,8 @@ impl<'a> Replay<'a> {
         if let Some(bulk) = self.writer.bulk() {
             let staged = bulk.staged();
             let due = staged > 0 && self.committed.elapsed() >= COMMIT_EVERY;
-            if staged >= self.commit_blocks || due {
+            let much = bulk.payload_bytes() >= self.commit_bytes;
+            if staged >= self.commit_blocks || much || due {
                 // Where blocks come slowly, it may be long until there is enough to be flushed.
                 self.summary.stored += bulk.commit(mark, due)? as u64;
                 self.committed = Instant::now();
@@ -312,13 +334,18 @@ impl<'a> Replay<'a> {
 
     /// Takes blocks in order again, once that was not tried for long enough.
     fn try_order(&mut self) -> Result<(), ReplayError> {
-        if self.writer.bulk().is_none() && self.ordered_min < u64::MAX {
+        if self.writer.bulk().is_none() && self.tries_order() {
             self.patience = self.patience.saturating_sub(1);
             if self.patience == 0 && !self.writer.begin_bulk()? {
                 self.wait_for_order();
             }
         }
         Ok(())
+    }
+
+    /// Whether it takes blocks in order at all.
+    const fn tries_order(&self) -> bool {
+        self.ordered_min < u64::MAX
     }
 
     fn wait_for_order(&mut self) {
@@ -350,34 +377,5 @@ impl<'a> Replay<'a> {
         self.summary.stored += self.writer.end_bulk(None)? as u64;
         self.wait_for_order();
         Ok(())
-    }
-
-    /// Sorts what came in order into the hash index.
-    pub(super) fn index(&mut self, observer: &mut dyn FnMut(Event<'_>)) -> Result<(), ReplayError> {
-        if self.writer.is_indexed() {
-            return Ok(());
-        }
-        let (writer, blocks) = (&mut *self.writer, AtomicU64::new(0));
-        let result = thread::scope(|scope| {
-            let note = |indexed| blocks.store(indexed, Ordering::Relaxed);
-            let indexing = scope.spawn(move || writer.index(&note));
-            while !indexing.is_finished() {
-                thread::sleep(WAIT / 10);
-                observer(Event::Indexed(blocks.load(Ordering::Relaxed)));
-            }
-            indexing.join()
-        });
-        match result {
-            Ok(indexed) => Ok(indexed?),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
-    /// Forgets where inputs were read up to: all of them are stored, to their ends.
-    pub(super) fn forget_marks(&mut self) -> Result<(), ReplayError> {
-        for input in &self.marked {
-            self.writer.delete_mark(input);
-        }
-        self.commit()
     }
 }

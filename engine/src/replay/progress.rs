@@ -54,6 +54,8 @@ pub struct Summary {
     pub waiting: u64,
     /// Records that are wrong.
     pub rejected: u64,
+    /// Payloads that were stored, of blocks that were too or had been before.
+    pub payloads: u64,
     /// Whether it was asked to stop before the end.
     pub stopped: bool,
 }

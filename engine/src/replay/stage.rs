@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use self_cell::self_cell;
 
-use super::ReplayError;
+use super::room::{Room, Taken};
 use super::source::{Chunk, Source};
+use super::{ReplayError, Wrong};
 use crate::header::DecodeError;
+use crate::payload::VerifiedPayload;
 use crate::verify::{Checked, Hasher, Verifier};
 
 /// Records that are read and verified together: 1.3 MB, which the cache of a core holds.
@@ -21,19 +23,22 @@ pub(super) const CHUNK_RECORDS: usize = 4096;
 /// Chunks that are read ahead: 10 MB.
 const AHEAD: usize = 8;
 
+/// Bytes of payloads, as they stand in the input, that are read ahead.
+pub(super) const AHEAD_BYTES: usize = 64 << 20;
+
 /// What each record of a chunk shows by itself.
 type Outcomes<'a> = Vec<Result<Checked<'a>, DecodeError>>;
 
 self_cell! {
     /// A chunk, and what its records show by themselves; nothing, if that was not looked at.
-    pub(super) struct CheckedChunk {
+    struct Headers {
         owner: Chunk,
         #[covariant]
         dependent: Outcomes,
     }
 }
 
-impl CheckedChunk {
+impl Headers {
     fn of(chunk: Chunk, verifier: &Verifier, hasher: &mut Hasher) -> Self {
         Self::new(chunk, |chunk| {
             let mut outcomes = Vec::with_capacity(chunk.records().len());
@@ -41,32 +46,63 @@ impl CheckedChunk {
             outcomes
         })
     }
+}
 
-    fn unchecked(chunk: Chunk) -> Self {
-        Self::new(chunk, |_| Vec::new())
+/// A chunk, its headers checked as far as that was asked for, and what its blocks carry.
+pub(super) struct CheckedChunk {
+    headers: Headers,
+    /// By numbers of records.
+    payloads: Vec<(usize, Result<VerifiedPayload, Wrong>)>,
+    /// Given back with it.
+    _room: Taken,
+}
+
+impl CheckedChunk {
+    /// Payloads are verified in any case: those that are held are not compared with.
+    fn of(mut chunk: Chunk, room: Taken, headers: impl FnOnce(Chunk) -> Headers) -> Self {
+        let raw = chunk.take_payloads();
+        let payloads = raw.into_iter().filter_map(|(number, payload)| {
+            let header = chunk.records().get(number)?;
+            Some((number, payload.verify(header)))
+        });
+        let payloads = payloads.collect();
+        Self { headers: headers(chunk), payloads, _room: room }
     }
 
-    /// The same, checked.
+    /// The same, its headers checked.
     pub(super) fn checked(self, verifier: &Verifier) -> Self {
         if self.is_checked() {
-            self
-        } else {
-            Self::of(self.into_owner(), verifier, &mut Hasher::default())
+            return self;
         }
+        let chunk = self.headers.into_owner();
+        Self { headers: Headers::of(chunk, verifier, &mut Hasher::default()), ..self }
     }
 
-    /// Whether its records were looked at.
+    /// Whether its headers were looked at.
     pub(super) fn is_checked(&self) -> bool {
-        self.borrow_dependent().len() == self.chunk().records().len()
+        self.headers.borrow_dependent().len() == self.chunk().records().len()
     }
 
     pub(super) fn chunk(&self) -> &Chunk {
-        self.borrow_owner()
+        self.headers.borrow_owner()
     }
 
-    /// What the record with this number shows.
+    /// What the header with this number shows.
     pub(super) fn outcome(&self, record: usize) -> Option<&Result<Checked<'_>, DecodeError>> {
-        self.borrow_dependent().get(record)
+        self.headers.borrow_dependent().get(record)
+    }
+
+    /// What the block of the record with this number carries, if the input has that.
+    pub(super) fn payload(&self, record: usize) -> Option<&Result<VerifiedPayload, Wrong>> {
+        // In most inputs there is none.
+        let at = self.payloads.binary_search_by_key(&record, |(number, _)| *number).ok()?;
+        self.payloads.get(at).map(|(_, payload)| payload)
+    }
+
+    /// Bytes of what its blocks carry.
+    pub(super) fn payload_bytes(&self) -> usize {
+        let of = |payload: &VerifiedPayload| payload.payload().as_bytes().len();
+        self.payloads.iter().filter_map(|(_, payload)| payload.as_ref().ok()).map(of).sum()
     }
 }
 
@@ -102,7 +138,8 @@ impl Stage {
         verifier: &Arc<Verifier>,
     ) -> Result<Self, ReplayError> {
         let (sender, queue) = sync_channel::<Ahead>(AHEAD);
-        let (jobs, todo) = sync_channel::<(Chunk, SyncSender<CheckedChunk>)>(AHEAD);
+        let (jobs, todo) = sync_channel::<Job>(AHEAD);
+        let room = Arc::new(Room::new(AHEAD_BYTES));
         let (todo, unchecked) = (Arc::new(Mutex::new(todo)), Arc::new(AtomicBool::new(false)));
         for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
             let (todo, verifier) = (Arc::clone(&todo), Arc::clone(verifier));
@@ -116,7 +153,8 @@ impl Stage {
                     Err(error) => Err(error),
                     Ok(Some(chunk)) => {
                         let (done, checked) = sync_channel(1);
-                        if jobs.send((chunk, done)).is_err() {
+                        let room = Room::take(&room, chunk.payload_bytes());
+                        if jobs.send(Job { chunk, room, done }).is_err() {
                             return;
                         }
                         Ok(Some(checked))
@@ -165,21 +203,26 @@ fn lost() -> ReplayError {
     ReplayError::Io { input: "threads".to_owned(), source }
 }
 
+/// A chunk to check, and where it goes then.
+struct Job {
+    chunk: Chunk,
+    room: Taken,
+    done: SyncSender<CheckedChunk>,
+}
+
 /// Checks chunks until there are no more.
-fn check(
-    todo: &Mutex<Receiver<(Chunk, SyncSender<CheckedChunk>)>>,
-    verifier: &Verifier,
-    unchecked: &AtomicBool,
-) {
+fn check(todo: &Mutex<Receiver<Job>>, verifier: &Verifier, unchecked: &AtomicBool) {
     let mut hasher = Hasher::default();
     loop {
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((chunk, done)) = job else { return };
-        let chunk = if unchecked.load(Ordering::Relaxed) {
-            CheckedChunk::unchecked(chunk)
-        } else {
-            CheckedChunk::of(chunk, verifier, &mut hasher)
-        };
+        let Ok(Job { chunk, room, done }) = job else { return };
+        let chunk = CheckedChunk::of(chunk, room, |chunk| {
+            if unchecked.load(Ordering::Relaxed) {
+                Headers::new(chunk, |_| Vec::new())
+            } else {
+                Headers::of(chunk, verifier, &mut hasher)
+            }
+        });
         // Nobody waits for it if the replay has ended early.
         let _ = done.send(chunk);
     }

@@ -2,9 +2,11 @@ use rocksdb::WriteBatch;
 use zerocopy::IntoBytes;
 
 use super::{
-    Column, HeightValue, History, LooseKey, Meta, PendingKey, Snapshot, Store, StoreError, TrunkKey,
+    Column, History, IndexEntry, IndexOf, LooseKey, Meta, PayloadKey, PendingKey, Snapshot, Store,
+    StoreError, TrunkKey,
 };
 use crate::header::{HeaderRef, LEN};
+use crate::payload::Payload;
 use crate::types::{BlockHeight, ChainId, Rank};
 use crate::verify::{Level, Verified};
 
@@ -26,7 +28,8 @@ pub struct Sealed<'a> {
 pub struct Batch {
     pub(super) inner: WriteBatch,
     pub(super) partial: bool,
-    pub(super) unindexed: bool,
+    /// The indexes that it adds rows to which are not sorted.
+    pub(super) unindexed: Vec<IndexOf>,
 }
 
 impl Batch {
@@ -40,9 +43,7 @@ impl Batch {
     /// is not fully verified.
     pub fn put_block(&mut self, store: &Store, verified: Verified<'_>) {
         let header = verified.header();
-        let place = HeightValue::new(header.chain(), header.height());
-        let heights = store.column(Column::Heights);
-        self.inner.put_cf(heights, header.hash().as_bytes(), place.as_bytes());
+        self.put_indexed(store, IndexOf::Blocks, &IndexEntry::of(header));
         self.put_loose(store, header, verified.level());
     }
 
@@ -95,17 +96,42 @@ impl Batch {
         self.divide_levels(snapshot, chain, first, headers)
     }
 
-    /// Puts a block aside until its parents are there. `place` says where in its input it stood.
-    pub fn put_pending(&mut self, store: &Store, header: HeaderRef<'_>, place: &str) {
+    /// Adds a payload to `payloads`, and where it is to `payload_heights`.
+    pub fn put_payload(&mut self, store: &Store, key: &PayloadKey, payload: &Payload) {
+        self.put_indexed(store, IndexOf::Payloads, &IndexEntry::of_payload(key));
+        self.put_payload_row(store, key, payload);
+    }
+
+    /// Adds a payload to `payloads`. Where it is, is left to [`Batch::put_unindexed`].
+    pub fn put_payload_row(&mut self, store: &Store, key: &PayloadKey, payload: &Payload) {
+        self.inner.put_cf(store.column(Column::Payloads), key.as_bytes(), payload.as_bytes());
+    }
+
+    /// Puts a block aside until its parents are there, and its payload, if that came with it: one
+    /// that was put aside before stays. `place` says where in its input it stood.
+    pub fn put_pending(
+        &mut self,
+        store: &Store,
+        header: HeaderRef<'_>,
+        place: &str,
+        payload: Option<&Payload>,
+    ) {
         let key = PendingKey::new(header.chain(), header.rank());
         let value = [header.as_bytes().as_slice(), place.as_bytes()].concat();
         self.inner.put_cf(store.column(Column::Pending), key.as_bytes(), value);
+        if let Some(payload) = payload {
+            let column = store.column(Column::PendingPayloads);
+            self.inner.put_cf(column, key.as_bytes(), payload.as_bytes());
+        }
     }
 
-    /// Takes a block back that was put aside.
-    pub fn delete_pending(&mut self, store: &Store, header: HeaderRef<'_>) {
+    /// Takes a block back that was put aside, with its payload if it has one.
+    pub fn delete_pending(&mut self, store: &Store, header: HeaderRef<'_>, has_payload: bool) {
         let key = PendingKey::new(header.chain(), header.rank());
         self.inner.delete_cf(store.column(Column::Pending), key.as_bytes());
+        if has_payload {
+            self.inner.delete_cf(store.column(Column::PendingPayloads), key.as_bytes());
+        }
     }
 
     /// Notes that the history of `store` no longer begins at genesis alone.

@@ -10,13 +10,14 @@ use super::{Column, MarkedAt, StoreError};
 use crate::types::{ChainwebVersion, RunLength};
 
 /// The layout of keys and values that this release reads and writes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const NETWORK: &str = "network";
 pub(super) const HISTORY: &str = "history";
 pub(super) const RUN_LENGTH: &str = "run";
 pub(super) const UNINDEXED: &str = "unindexed";
+pub(super) const PAYLOAD_UNINDEXED: &str = "payload_unindexed";
 
 /// Where a history begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,20 +83,11 @@ impl Meta {
         })
     }
 
-    /// The number of the next rows of `unindexed`.
-    pub(super) fn next_unindexed(db: &DB) -> Result<u64, StoreError> {
-        let column = db.cf_handle(Column::Meta.name());
-        let value = column.map(|column| db.get_cf(column, UNINDEXED)).transpose()?.flatten();
-        let Some(value) = value else { return Ok(0) };
-        let number = U64::read_from_bytes(&value).map_err(|_| StoreError::meta(UNINDEXED))?;
-        Ok(number.get())
-    }
-
     /// Whether an entry is one that this release knows, or of a name that it does not.
     pub(crate) fn is_entry(name: &[u8], value: &[u8]) -> bool {
         match name {
             b"format" | b"network" | b"run" => value.len() == size_of::<U32>(),
-            b"unindexed" => value.len() == size_of::<U64>(),
+            b"unindexed" | b"payload_unindexed" => value.len() == size_of::<U64>(),
             b"history" => matches!(value, b"full" | b"partial"),
             name if is_mark(name) => MarkedAt::ref_from_bytes(value).is_ok(),
             _ => true,

@@ -2,7 +2,7 @@ use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::header::HeaderRef;
-use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+use crate::types::{BlockHash, BlockHeight, ChainId, PayloadHash, Rank};
 
 /// Key of one block in `loose`: chain, then [`Rank`], big endian, so that byte order is rank order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,84 +79,6 @@ impl TrunkKey {
     }
 }
 
-/// Value in `heights`: chain and height of a block, big endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct HeightValue {
-    chain: U32,
-    height: U64,
-}
-
-const _: () = assert!(size_of::<HeightValue>() == 12);
-
-impl HeightValue {
-    /// The place of a block.
-    #[must_use]
-    pub fn new(chain: ChainId, height: BlockHeight) -> Self {
-        Self { chain: chain.get().into(), height: height.get().into() }
-    }
-
-    /// The chain.
-    #[must_use]
-    pub fn chain(&self) -> ChainId {
-        ChainId::new(self.chain.get())
-    }
-
-    /// The height.
-    #[must_use]
-    pub fn height(&self) -> BlockHeight {
-        BlockHeight::new(self.height.get())
-    }
-}
-
-/// Key in `unindexed`: which part of all hashes, then a number that no other row has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct UnindexedKey {
-    first_byte: u8,
-    number: U64,
-}
-
-const _: () = assert!(size_of::<UnindexedKey>() == 9);
-
-impl UnindexedKey {
-    /// The key of entries whose hashes begin with `first_byte`.
-    #[must_use]
-    pub fn new(first_byte: u8, number: u64) -> Self {
-        Self { first_byte, number: number.into() }
-    }
-
-    /// The number.
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        self.number.get()
-    }
-}
-
-/// Key and value of a row of `heights`, together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct IndexEntry {
-    /// The key.
-    pub hash: BlockHash,
-    /// The value.
-    pub place: HeightValue,
-}
-
-const _: () = assert!(size_of::<IndexEntry>() == 44);
-
-impl IndexEntry {
-    /// The entry of a block.
-    #[must_use]
-    pub fn of(header: HeaderRef<'_>) -> Self {
-        let place = HeightValue::new(header.chain(), header.height());
-        Self { hash: header.hash(), place }
-    }
-}
-
 /// Key in `pending`: height first, so that a scan meets every block after its parents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -174,6 +96,69 @@ impl PendingKey {
     #[must_use]
     pub fn new(chain: ChainId, rank: Rank) -> Self {
         Self { height: rank.height.get().into(), chain: chain.get().into(), hash: rank.hash }
+    }
+
+    /// The height.
+    #[must_use]
+    pub fn height(&self) -> BlockHeight {
+        BlockHeight::new(self.height.get())
+    }
+
+    /// The chain.
+    #[must_use]
+    pub fn chain(&self) -> ChainId {
+        ChainId::new(self.chain.get())
+    }
+
+    /// The block.
+    #[must_use]
+    pub const fn hash(&self) -> BlockHash {
+        self.hash
+    }
+}
+
+/// Key of a payload in `payloads`: where its blocks are, so that the payloads of a page lie side by
+/// side, then its hash. Blocks of one chain and height with equal payloads share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct PayloadKey {
+    chain: U32,
+    height: U64,
+    hash: PayloadHash,
+}
+
+const _: () = assert!(size_of::<PayloadKey>() == 44);
+
+impl PayloadKey {
+    /// The key of this payload of a block of `chain` at `height`.
+    #[must_use]
+    pub fn new(chain: ChainId, height: BlockHeight, hash: PayloadHash) -> Self {
+        Self { chain: chain.get().into(), height: height.get().into(), hash }
+    }
+
+    /// The key of the payload of this block.
+    #[must_use]
+    pub fn of(header: HeaderRef<'_>) -> Self {
+        Self::new(header.chain(), header.height(), header.payload_hash())
+    }
+
+    /// The chain.
+    #[must_use]
+    pub fn chain(&self) -> ChainId {
+        ChainId::new(self.chain.get())
+    }
+
+    /// The height.
+    #[must_use]
+    pub fn height(&self) -> BlockHeight {
+        BlockHeight::new(self.height.get())
+    }
+
+    /// The hash.
+    #[must_use]
+    pub const fn hash(&self) -> PayloadHash {
+        self.hash
     }
 }
 

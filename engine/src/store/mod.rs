@@ -9,6 +9,8 @@
 //!   [`StoreError::Damaged`], never an answer.
 //! - `I-4` What is cached is named by what it holds: a run that is cut anew has another name.
 //! - `I-5` A store of an unknown format version is not opened.
+//! - `I-6` A payload is stored where a block is that names it, in the batch of that block or in a
+//!   later one, and found by its hash from then on. What waits with a block goes with it.
 #![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;
@@ -23,6 +25,7 @@ mod mark;
 mod node;
 mod options;
 mod own;
+mod payloads;
 mod pending;
 mod runs;
 mod snapshot;
@@ -33,7 +36,8 @@ pub use batch::{Batch, Sealed};
 pub use columns::Column;
 pub use error::StoreError;
 pub use format::{FORMAT_VERSION, History, Meta};
-pub use key::{HeightValue, IndexEntry, LooseKey, PendingKey, TrunkKey, UnindexedKey};
+pub use index::{HeightValue, IndexEntry, IndexOf, UnindexedKey};
+pub use key::{LooseKey, PayloadKey, PendingKey, TrunkKey};
 pub use live::{is_table, link};
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders};
@@ -46,13 +50,13 @@ pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteOptions};
 
 use crate::types::{ChainwebVersion, RunLength};
-use index::Unindexed;
+use index::Index;
 use runs::Caches;
 
 /// How often the opening of a database is tried again that another process is writing.
@@ -67,8 +71,8 @@ pub struct Store {
     version: ChainwebVersion,
     partial: AtomicBool,
     run_length: RunLength,
-    unindexed: Unindexed,
-    next_unindexed: AtomicU64,
+    /// Of blocks, and of payloads.
+    indexes: [Index; 2],
     /// What RocksDB keeps of its tables.
     blocks: Cache,
     block_bytes: usize,
@@ -215,9 +219,9 @@ impl Store {
 
     fn write_with(&self, batch: Batch, options: &WriteOptions) -> Result<(), StoreError> {
         let Batch { inner, partial, unindexed } = batch;
-        if unindexed {
+        for of in unindexed {
             // Before it is: who looks where nothing is only takes longer.
-            self.unindexed.set_filled();
+            self.index_of(of).set_unsorted();
         }
         self.db.write_opt(inner, options)?;
         if partial {
@@ -232,7 +236,12 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`].
     pub fn sync(&self) -> Result<(), StoreError> {
-        Ok(self.db.flush_wal(true)?)
+        // Not by `flush_wal`: after a write that failed, for want of room, that would write to the same
+        // log again, which RocksDB takes for an error that it cannot recover from. A write is refused
+        // until it has recovered.
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.write_with(Batch::default(), &options)
     }
 
     /// Returns when all that was written is in tables, so that opening it need not read the log.
@@ -268,22 +277,30 @@ impl Store {
 
     fn new(db: DB, meta: Meta, blocks: Cache, sizes: CacheSizes) -> Result<Self, StoreError> {
         let Meta { version, history, run_length } = meta;
-        let next_unindexed = AtomicU64::new(Meta::next_unindexed(&db)?);
+        let index = |of| Index::open(&db, of);
+        let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
         let store = Self {
             db,
             version,
             partial: AtomicBool::new(history == History::Partial),
             run_length,
-            unindexed: Unindexed::new(true),
-            next_unindexed,
+            indexes,
             blocks,
             block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
         };
-        if store.has_unindexed()? {
-            store.unindexed.set_filled();
+        for of in IndexOf::ALL {
+            store.index_of(of).look(&store, of)?;
         }
         Ok(store)
+    }
+
+    const fn index_of(&self, of: IndexOf) -> &Index {
+        let [blocks, payloads] = &self.indexes;
+        match of {
+            IndexOf::Blocks => blocks,
+            IndexOf::Payloads => payloads,
+        }
     }
 
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]

@@ -34,10 +34,35 @@ impl NodeDatabase {
         self.0.latest_sequence_number()
     }
 
+    /// Whether the table with this name has a row.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`] if it cannot be read.
+    pub fn has_table(&self, name: &str) -> Result<bool, StoreError> {
+        let prefix = prefix(name);
+        let mut iterator = self.0.raw_iterator_opt(ReadOptions::default());
+        iterator.seek(&prefix);
+        let has = iterator.key().is_some_and(|key| key.starts_with(&prefix));
+        iterator.status()?;
+        Ok(has)
+    }
+
+    /// The value under a key of the table with this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`] if it cannot be read.
+    pub fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        Ok(self.0.get_opt([&prefix(table), key].concat(), &options)?)
+    }
+
     /// The headers of `chain`, by ascending height and hash, from the key `from` on, or all.
     #[must_use]
     pub fn headers(&self, chain: ChainId, from: Option<&[u8]>) -> NodeHeaders<'_> {
-        let prefix = format!("-BlockHeader/{chain}/header$").into_bytes();
+        let prefix = prefix(&format!("BlockHeader/{chain}/header"));
         let mut end = prefix.clone();
         if let Some(last) = end.last_mut() {
             *last += 1;
@@ -51,6 +76,11 @@ impl NodeDatabase {
         iterator.seek(start);
         NodeHeaders { iterator, prefix_len: prefix.len() }
     }
+}
+
+/// What the keys of a table begin with.
+fn prefix(table: &str) -> Vec<u8> {
+    format!("-{table}$").into_bytes()
 }
 
 /// Key in a table, and value.

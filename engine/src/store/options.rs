@@ -23,8 +23,22 @@ const WRITE_BUFFERS: i32 = 3;
 /// Bytes of a table file. Of a whole mainnet's there are some two hundred, all of them open.
 const FILE_BYTES: u64 = 256 << 20;
 
-/// Bytes of a value from which on it goes to a file of its own kind: all runs but those of tests.
+/// Bytes of a value from which on it goes to a file of its own kind: all runs but those of tests,
+/// and payloads of any length.
 const BLOB_BYTES_MIN: u64 = 4 << 10;
+
+/// Bytes of a table file of keys of payloads: some half a million. The keys of a replay come as one
+/// ascending sequence a chain, and tables that hold little of one chain are moved down a level where
+/// those that hold all chains would be merged.
+const PAYLOAD_FILE_BYTES: u64 = 16 << 20;
+
+/// Tables of keys of payloads, one a flush, from which on they are merged into the next level: each
+/// merge reads what that has at the end of each chain.
+const PAYLOAD_TABLES: i32 = 8;
+
+/// Bytes of payloads and keys that go to one file of each kind: of a whole mainnet's 150 GB there are
+/// some 1,200.
+const PAYLOAD_WRITE_BUFFER_BYTES: usize = 128 << 20;
 
 /// Bytes of a part of an index or a filter.
 const METADATA_BYTES: usize = 4 << 10;
@@ -106,19 +120,26 @@ pub(super) fn columns(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
 pub(super) fn pinned() -> Vec<ColumnFamilyDescriptor> {
     let cache = cache(CacheSizes::default().block_bytes);
     let mut columns = columns(&cache);
-    let mut table = heights_table(&cache);
-    table.set_partition_pinning_tier(BlockBasedTablePinningTier::All);
-    columns.retain(|descriptor| descriptor.name() != Column::Heights.name());
-    columns.push(ColumnFamilyDescriptor::new(Column::Heights.name(), column(&table)));
+    for (column, mut table) in [
+        (Column::Heights, heights_table(&cache)),
+        (Column::PayloadHeights, payload_heights_table(&cache)),
+    ] {
+        table.set_partition_pinning_tier(BlockBasedTablePinningTier::All);
+        columns.retain(|descriptor| descriptor.name() != column.name());
+        columns.push(ColumnFamilyDescriptor::new(column.name(), column_of(&table)));
+    }
     columns
 }
 
-fn tuned(column: Column, cache: &Cache) -> Options {
+pub(super) fn tuned(column: Column, cache: &Cache) -> Options {
     match column {
         Column::Loose => loose(cache),
         Column::Trunk => trunk(cache),
-        Column::Unindexed => unindexed(cache),
-        Column::Heights => heights(cache),
+        Column::Unindexed | Column::PayloadUnindexed => unindexed(cache),
+        Column::Heights => column_of(&heights_table(cache)),
+        Column::Payloads => payloads(cache),
+        Column::PayloadHeights => column_of(&payload_heights_table(cache)),
+        Column::PendingPayloads => pending_payloads(cache),
         // Written and read in order, and empty most of the time.
         Column::Levels | Column::Pending => ordered(cache),
         Column::Meta => Options::default(),
@@ -129,25 +150,64 @@ fn loose(cache: &Cache) -> Options {
     let mut table = table(cache);
     // About 50 headers a block: what is read here is read in order, or kept as a line afterwards.
     table.set_block_size(16 << 10);
-    column(&table)
+    column_of(&table)
 }
 
 fn trunk(cache: &Cache) -> Options {
     // A run is written once and never again.
-    let mut options = with_blob_files(cache);
+    let mut options = with_blob_files(&table(cache));
     options.set_write_buffer_size(TRUNK_WRITE_BUFFER_BYTES);
     options
 }
 
 fn unindexed(cache: &Cache) -> Options {
     // A row is written once, read once, and dropped with all others.
-    with_blob_files(cache)
+    with_blob_files(&table(cache))
+}
+
+fn payloads(cache: &Cache) -> Options {
+    let mut table = table(cache);
+    // Some 250 keys a block; a page of 360 heights reads two or three of them.
+    table.set_block_size(16 << 10);
+    // Not all of them in memory, which is what opening would read: see `heights_table`. There is no
+    // filter: whoever asks for a payload knows from a header that it should be there.
+    in_parts(&mut table);
+    let mut options = with_blob_files(&table);
+    // Keys only in the tables, however small a payload is: these are merged, and hold 60 bytes of
+    // each 1,300. Payloads are written once, in the order of their keys, so that those of a page lie
+    // side by side.
+    options.set_min_blob_size(0);
+    options.set_write_buffer_size(PAYLOAD_WRITE_BUFFER_BYTES);
+    options.set_target_file_size_base(PAYLOAD_FILE_BYTES);
+    options.set_level_zero_file_num_compaction_trigger(PAYLOAD_TABLES);
+    // What a payload has is text, and keys and signatures in it: of 1,000 blocks of mainnet01 a third
+    // goes, at 3 us each; with zstd it would be two fifths at 90 us.
+    options.set_blob_compression_type(DBCompressionType::Lz4);
+    // What was read once is asked for again: by all who follow the tip, for example.
+    options.set_blob_cache(cache);
+    options
+}
+
+fn pending_payloads(cache: &Cache) -> Options {
+    // As small ones would be merged several times on their way out again.
+    let mut options = with_blob_files(&table(cache));
+    options.set_min_blob_size(0);
+    options.set_blob_compression_type(DBCompressionType::Lz4);
+    options
+}
+
+fn payload_heights_table(cache: &Cache) -> BlockBasedOptions {
+    let mut table = table(cache);
+    // No filter: nobody asks often for a payload that is not there, and the row of a hash is found by
+    // what it begins with.
+    in_parts(&mut table);
+    table
 }
 
 /// Values go to files of their own: compaction leaves them alone there, which in a tree of levels
 /// it would write some ten times.
-fn with_blob_files(cache: &Cache) -> Options {
-    let mut options = column(&table(cache));
+fn with_blob_files(table: &BlockBasedOptions) -> Options {
+    let mut options = column_of(table);
     options.set_enable_blob_files(true);
     options.set_min_blob_size(BLOB_BYTES_MIN);
     options.set_blob_file_size(FILE_BYTES);
@@ -155,28 +215,28 @@ fn with_blob_files(cache: &Cache) -> Options {
     options
 }
 
-pub(super) fn heights(cache: &Cache) -> Options {
-    column(&heights_table(cache))
-}
-
 fn heights_table(cache: &Cache) -> BlockBasedOptions {
     let mut table = table(cache);
     // Point lookups of hashes only, many of them for hashes that are not there.
     table.set_bloom_filter(10.0, false);
     table.set_whole_key_filtering(true);
-    // Index and filter are read in parts, when they are needed. Whole ones are read when a file is
-    // opened, and all files are opened with the database: of a whole mainnet's 250 MB.
-    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);
+    in_parts(&mut table);
+    table
+}
+
+/// Index and filter are read in parts, when they are needed. Whole ones are read when a file is
+/// opened, and all files are opened with the database: of a whole mainnet's `heights` 250 MB.
+fn in_parts(table: &mut BlockBasedOptions) {
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_metadata_block_size(METADATA_BYTES);
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_top_level_index_and_filter(true);
-    table
 }
 
 fn ordered(cache: &Cache) -> Options {
-    column(&table(cache))
+    column_of(&table(cache))
 }
 
 fn table(cache: &Cache) -> BlockBasedOptions {
@@ -186,7 +246,7 @@ fn table(cache: &Cache) -> BlockBasedOptions {
     table
 }
 
-fn column(table: &BlockBasedOptions) -> Options {
+fn column_of(table: &BlockBasedOptions) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(table);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);

@@ -13,26 +13,26 @@ const DEFAULT: &str = "default";
 /// # Errors
 ///
 /// [`StoreError::Foreign`] if it is that of another program, [`StoreError::Unfinished`] if its
-/// making was interrupted, [`StoreError::Format`] if a later release added to it.
+/// making was interrupted, [`StoreError::Format`] if it is of another release.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let columns = DB::list_cf(&options::foreign(), path)?;
     let has = |name: &str| columns.iter().any(|column| column == name);
     let is_ours = |name: &str| Column::ALL.iter().any(|column| column.name() == name);
     let complete = Column::ALL.iter().all(|column| has(column.name()));
     let others = columns.iter().any(|name| name != DEFAULT && !is_ours(name));
-    match (complete, others) {
-        (true, false) => return Ok(()),
-        (false, false) if is_empty(path)? => {
-            return Err(StoreError::Unfinished { path: path.to_owned() });
+    if complete && !others {
+        return Ok(());
+    }
+    if has(Column::Meta.name()) {
+        // One of another release, which had others.
+        let meta = [Column::Meta.name()];
+        let db = DB::open_cf_for_read_only(&options::foreign(), path, meta, false)?;
+        if let Err(error @ StoreError::Format { .. }) = Meta::read(&db, path) {
+            return Err(error);
         }
-        (_, true) if has(Column::Meta.name()) => {
-            let meta = [Column::Meta.name()];
-            let db = DB::open_cf_for_read_only(&options::foreign(), path, meta, false)?;
-            if let Err(error @ StoreError::Format { .. }) = Meta::read(&db, path) {
-                return Err(error);
-            }
-        }
-        _ => {}
+    }
+    if !complete && !others && is_empty(path)? {
+        return Err(StoreError::Unfinished { path: path.to_owned() });
     }
     Err(StoreError::Foreign { path: path.to_owned() })
 }

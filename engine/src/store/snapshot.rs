@@ -5,9 +5,9 @@ use rocksdb::{DBPinnableSlice, DBRawIterator, ReadOptions, ReadTier};
 use self_cell::self_cell;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::index::find_unindexed;
+use super::index::visit_unsorted;
 use super::runs::is_run;
-use super::{Column, HeightValue, LooseKey, Meta, Store, StoreError, TrunkKey};
+use super::{Column, HeightValue, IndexOf, LooseKey, Meta, Store, StoreError, TrunkKey};
 use crate::header::{Header, HeaderRef, LEN};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
 
@@ -27,8 +27,8 @@ self_cell! {
 pub struct Snapshot {
     pinned: Arc<Pinned>,
     cached_only: bool,
-    /// Whether every block of it is in `heights`.
-    indexed: bool,
+    /// Whether every row of the indexes of blocks and of payloads is where it belongs.
+    indexed: [bool; 2],
 }
 
 /// Where an ascending scan begins.
@@ -44,9 +44,14 @@ pub enum From {
 
 impl Snapshot {
     pub(super) fn of(store: &Arc<Store>) -> Self {
-        let before = store.unindexed.number();
+        let numbers = || IndexOf::ALL.map(|of| store.index_of(of).number());
+        let before = numbers();
         let pinned = Pinned::new(Arc::clone(store), |store| store.db.snapshot());
-        let indexed = store.is_indexed() && store.unindexed.number() == before;
+        let mut indexed = IndexOf::ALL.map(|of| store.index_of(of).is_sorted());
+        for (indexed, (before, after)) in indexed.iter_mut().zip(before.into_iter().zip(numbers()))
+        {
+            *indexed &= before == after;
+        }
         Self { pinned: Arc::new(pinned), cached_only: false, indexed }
     }
 
@@ -65,7 +70,7 @@ impl Snapshot {
         self.pinned.borrow_owner()
     }
 
-    fn options(&self) -> ReadOptions {
+    pub(super) fn options(&self) -> ReadOptions {
         let mut options = ReadOptions::default();
         if self.cached_only {
             options.set_read_tier(ReadTier::BlockCache);
@@ -87,9 +92,33 @@ impl Snapshot {
         self.pinned.borrow_dependent().raw_iterator_cf_opt(self.store().column(column), options)
     }
 
-    /// Whether every block of it can be found by one lookup in `heights`.
+    /// Whether every block of it can be found by one lookup in `heights`, and every payload by one in
+    /// `payload_heights`.
     pub(crate) fn is_indexed(&self) -> bool {
-        self.indexed
+        self.indexed == [true; 2]
+    }
+
+    /// Whether every row of this index is where it belongs.
+    pub(super) const fn is_sorted(&self, of: IndexOf) -> bool {
+        let [blocks, payloads] = self.indexed;
+        match of {
+            IndexOf::Blocks => blocks,
+            IndexOf::Payloads => payloads,
+        }
+    }
+
+    /// Keys together, in their order, at this moment.
+    pub(super) fn get_many<'a>(
+        &self,
+        column: Column,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<Result<Option<DBPinnableSlice<'_>>, StoreError>> {
+        let mut options = self.options();
+        options.set_snapshot(self.pinned.borrow_dependent());
+        let store = self.store();
+        let column = store.column(column);
+        let values = store.db.batched_multi_get_cf_opt(column, keys, false, &options);
+        values.into_iter().map(|value| Ok(value?)).collect()
     }
 
     /// Chain and height of the block with this hash.
@@ -109,10 +138,15 @@ impl Snapshot {
         &self,
         hash: &BlockHash,
     ) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
-        if self.indexed {
+        if self.is_sorted(IndexOf::Blocks) {
             return Ok(None);
         }
-        find_unindexed(self.iterator(Column::Unindexed, self.options()), hash)
+        let (rows, mut place) = (self.iterator(Column::Unindexed, self.options()), None);
+        visit_unsorted(IndexOf::Blocks, rows, hash.as_bytes(), |entry| {
+            place = Some((entry.place.chain(), entry.place.height()));
+            ControlFlow::Break(())
+        })?;
+        Ok(place)
     }
 
     /// What [`Snapshot::place`] does not find any more because it was moved to `heights` since, and
@@ -125,7 +159,7 @@ impl Snapshot {
         &self,
         hash: &BlockHash,
     ) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
-        if self.indexed {
+        if self.is_sorted(IndexOf::Blocks) {
             return Ok(None);
         }
         let column = self.store().column(Column::Heights);
@@ -204,11 +238,7 @@ impl Snapshot {
         out: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         let keys: Vec<LooseKey> = ranks.iter().map(|rank| LooseKey::new(chain, *rank)).collect();
-        let mut options = self.options();
-        options.set_snapshot(self.pinned.borrow_dependent());
-        let column = self.store().column(Column::Loose);
-        let bytes = keys.iter().map(IntoBytes::as_bytes);
-        let values = self.store().db.batched_multi_get_cf_opt(column, bytes, false, &options);
+        let values = self.get_many(Column::Loose, keys.iter().map(IntoBytes::as_bytes));
         out.reserve(ranks.len() * LEN);
         for (key, value) in keys.iter().zip(values) {
             let value = value?.ok_or_else(|| StoreError::damaged(Column::Loose, key.as_bytes()))?;

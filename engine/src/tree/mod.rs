@@ -15,6 +15,7 @@ pub mod cut;
 #[cfg(test)]
 mod drawn;
 mod forest;
+mod meet;
 mod seal;
 mod trunk;
 

@@ -132,6 +132,16 @@ hash! {
     PayloadHash
 }
 
+hash! {
+    /// The Merkle root of a payload's miner data and transactions.
+    TransactionsHash
+}
+
+hash! {
+    /// The Merkle root of a payload's coinbase and the outputs of its transactions.
+    OutputsHash
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

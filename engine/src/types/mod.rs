@@ -13,7 +13,7 @@ mod version;
 mod work;
 
 pub use chain::ChainId;
-pub use hash::{BlockHash, HashError, PayloadHash};
+pub use hash::{BlockHash, HashError, OutputsHash, PayloadHash, TransactionsHash};
 pub use height::BlockHeight;
 pub use rank::Rank;
 pub use run::RunLength;

@@ -135,6 +135,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it is no more than that a block below is not there, and may come.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::MissingParent { .. } | Self::MissingAdjacentParent { .. })
+    }
+
     /// The name of the rule.
     #[must_use]
     pub const fn name(&self) -> &'static str {

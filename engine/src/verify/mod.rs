@@ -112,6 +112,11 @@ impl Verifier {
         Self { level, ..self.clone() }
     }
 
+    /// Takes another time for the present one.
+    pub const fn set_now(&mut self, now: Micros) {
+        self.now = now;
+    }
+
     /// The level.
     #[must_use]
     pub const fn level(&self) -> Level {

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use crate::payload::PayloadError;
 use crate::store::StoreError;
 
 /// Blocks cannot be written.
@@ -8,4 +9,7 @@ pub enum WriteError {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A payload is not that of the block that it is to be stored with.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
 }

@@ -1,14 +1,18 @@
 //! [`Verified`] → disk: the one way in.
 //!
-//! Enters: verified headers. Leaves: a committed batch, then a tree that has its blocks.
+//! Enters: verified headers, and what their blocks carry. Leaves: a committed batch, then a tree that
+//! has its blocks.
 //!
 //! - `I-1` A commit is one batch; memory changes after disk.
 //! - `I-2` A block is stored once: what is held already is not written again.
-//! - `I-3` Between two batches a block is in `loose` or in `trunk`, never in neither or in both.
+//! - `I-3` The payload of a block is in its batch, or in a later one. It is stored once, too.
+//! - `I-4` Between two batches a block is in `loose` or in `trunk`, never in neither or in both.
 
 mod bulk;
 mod error;
+mod payloads;
 mod seal;
+mod stage;
 
 pub use bulk::{Bulk, Held};
 pub use error::WriteError;
@@ -20,11 +24,12 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::header::{Header, HeaderRef};
+use crate::payload::VerifiedPayload;
 use crate::query::{Blocks, Reader, load};
-use crate::store::{Batch, History, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
+use crate::store::{Batch, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
-use crate::verify::Verified;
+use payloads::Payloads;
 
 /// Adds blocks to a database. There is one for each open database.
 pub struct Writer {
@@ -40,6 +45,8 @@ pub struct Writer {
     staged: Vec<BlockHash>,
     /// The blocks of this batch and of the last one, by hash: where most parents are.
     recent: HashMap<BlockHash, Header>,
+    /// What comes with the next commit beside blocks.
+    payloads: Payloads,
     /// While blocks come in order. What is above is as it was when that began.
     bulk: Option<Bulk>,
 }
@@ -48,7 +55,8 @@ impl Writer {
     pub(crate) fn new(reader: Reader, tree: Tree, window: u64) -> Self {
         let (batch, staged, recent) = (Batch::default(), Vec::new(), HashMap::new());
         let snapshot = reader.store().snapshot();
-        Self { reader, tree, snapshot, window, batch, staged, recent, bulk: None }
+        let payloads = Payloads::new(Arc::clone(reader.store()));
+        Self { reader, tree, snapshot, window, batch, staged, recent, payloads, bulk: None }
     }
 
     /// The network of the database.
@@ -129,18 +137,34 @@ impl Writer {
         Ok(place.map(|place| blocks.header(place)).transpose()?)
     }
 
-    /// Puts a block aside until its parents are there, with the next commit. `place` says where in
-    /// its input it stood.
-    pub fn defer(&mut self, header: HeaderRef<'_>, place: &str) {
-        self.batch.put_pending(self.reader.store(), header, place);
+    /// Puts a block aside until its parents are there, with the next commit, and what it carries if
+    /// that is at hand. `place` says where in its input it stood.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Payload`] if it is not the payload of this block.
+    pub fn defer(
+        &mut self,
+        header: HeaderRef<'_>,
+        place: &str,
+        payload: Option<&VerifiedPayload>,
+    ) -> Result<(), WriteError> {
+        if let Some(payload) = payload {
+            payload.belongs_to(header)?;
+        }
+        let payload = payload.map(VerifiedPayload::payload);
+        self.batch.put_pending(self.reader.store(), header, place, payload);
+        Ok(())
     }
 
     /// Takes a block back that was put aside, with the next commit.
-    pub fn take_back(&mut self, header: HeaderRef<'_>) {
-        self.batch.delete_pending(self.reader.store(), header);
+    pub fn take_back(&mut self, block: &Pending) {
+        let has_payload = block.payload.is_some();
+        self.batch.delete_pending(self.reader.store(), block.header.view(), has_payload);
     }
 
-    /// Some of the blocks that are put aside, by ascending height, from behind `after` on.
+    /// Some of the blocks that are put aside, by ascending height, from behind `after` on: so many at
+    /// most, and fewer if they carry much.
     ///
     /// # Errors
     ///
@@ -151,22 +175,6 @@ impl Writer {
         blocks_max: usize,
     ) -> Result<Vec<Pending>, WriteError> {
         Ok(self.snapshot.pending(after, blocks_max)?)
-    }
-
-    /// Takes a block for the next commit. It must not be held.
-    pub fn stage(&mut self, verified: Verified<'_>) {
-        let header = verified.header();
-        self.batch.put_block(self.reader.store(), verified);
-        self.recent.insert(header.hash(), header.to_owned());
-        self.staged.push(header.hash());
-    }
-
-    /// Takes a block for the next commit that begins a part of the history.
-    pub fn stage_root(&mut self, verified: Verified<'_>) {
-        self.stage(verified);
-        if self.store().meta().history == History::Full {
-            self.batch.put_partial(self.reader.store());
-        }
     }
 
     /// Writes what is staged, whole or not at all, and seals what is buried deep by it; returns how
@@ -181,15 +189,21 @@ impl Writer {
     /// unless it was the sealing that failed; views show neither until [`Writer::publish`].
     pub fn commit(&mut self) -> Result<usize, WriteError> {
         if !self.is_indexed() {
-            // Rows for `heights` are looked up from now on.
+            // Rows of the indexes are looked up from now on.
             self.index(&|_| ())?;
         }
-        let (staged, batch) = (mem::take(&mut self.staged), mem::take(&mut self.batch));
+        let (staged, mut batch) = (mem::take(&mut self.staged), mem::take(&mut self.batch));
+        for (key, payload) in self.payloads.take() {
+            batch.put_payload(self.store(), &key, &payload);
+        }
         let stored = self.on_trunk(&staged).and_then(|on_trunk| {
             self.store().write(batch)?;
             Ok(on_trunk)
         });
-        let on_trunk = stored.inspect_err(|_| self.recent.clear())?;
+        let on_trunk = stored.inspect_err(|_| {
+            self.recent.clear();
+            self.payloads.clear();
+        })?;
         self.snapshot = self.store().snapshot();
         // From here on the tree has what the disk has, whatever else goes wrong.
         let mut recent = HashMap::with_capacity(staged.len());
@@ -292,6 +306,15 @@ impl Writer {
     /// [`WriteError::Store`].
     pub fn flush(&self) -> Result<(), WriteError> {
         Ok(self.store().flush()?)
+    }
+
+    /// Gives back the room of blocks that waited with what they carry, if none does any more.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn tidy(&self) -> Result<(), WriteError> {
+        Ok(self.store().tidy_pending()?)
     }
 
     /// Shows what was committed to views that are made from now on.

@@ -19,6 +19,9 @@ impl Found {
     /// Takes what an audit tells.
     pub(super) fn tell(&mut self, event: &Event<'_>) {
         match event {
+            Event::Progress(report) if report.payloads > 0 => {
+                self.display.payloads(report.payloads);
+            }
             Event::Progress(report) => self.display.heights(report.blocks(), report.height),
             Event::Flaw(flaw) => {
                 let shown = self.flaws.entry(flaw.kind()).or_default();
@@ -45,6 +48,9 @@ impl Found {
     /// Says what came of it all.
     pub(super) fn conclude(&self, report: &Report) {
         tell_blocks(report.passed, report.broken, self.display.seconds());
+        if report.payloads > 0 {
+            eprintln!("verified {} payloads", report.payloads);
+        }
         if report.flaws > 0 {
             eprintln!("{} flaws beside blocks that are broken", report.flaws);
         }

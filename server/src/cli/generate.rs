@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use plait_engine::generate::{Branch, History, Plan, PlanError};
 use plait_engine::header::text;
+use plait_engine::payload::{VerifiedPayload, text as payload_text};
 use plait_engine::{BlockHeight, ChainId, ChainwebVersion, Header};
 use thiserror::Error;
 
@@ -20,6 +21,7 @@ Examples:
     --branch 3:100:4000 --branch 0:250:1:500 --out forked.bin
   plait generate --network testnet04 --heights 100 --format jsonl --out - |
     plait replay --db ./db --network testnet04 -
+  plait generate --network development --heights 1000 --payloads --format jsonl --out blocks.jsonl
 
 Equal arguments make equal bytes, on every machine. A history has no genesis blocks: every database
 begins with them. Blocks of all networks but development are mined for real, which limits mainnet01
@@ -72,6 +74,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     votes: f64,
 
+    /// Make what blocks carry, too: some random transactions each. Lines are blocks then; the format
+    /// must be jsonl. Other headers come of it, as they name it.
+    #[arg(long)]
+    payloads: bool,
+
     /// Format of the output.
     #[arg(long, value_name = "FORMAT", default_value = "binary")]
     format: Format,
@@ -89,7 +96,7 @@ pub(super) struct Args {
 enum Format {
     /// Concatenated 318-byte headers.
     Binary,
-    /// One header a line, as JSON object.
+    /// One header a line, as JSON object; or one block, with --payloads.
     Jsonl,
 }
 
@@ -106,6 +113,8 @@ enum Order {
 enum Error {
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error("--payloads needs --format jsonl: a binary dump has headers only")]
+    Binary,
     #[error("cannot write {out}")]
     Write { out: String, source: io::Error },
 }
@@ -123,12 +132,17 @@ impl Args {
             Err(Error::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
                 ExitCode::SUCCESS
             }
-            Err(Error::Plan(error)) => fail(&error, "See plait generate --help."),
+            Err(error @ (Error::Plan(_) | Error::Binary)) => {
+                fail(&error, "See plait generate --help.")
+            }
             Err(error) => fail(&error, "Check that the folder exists and that there is space."),
         }
     }
 
     fn generate(&self) -> Result<u64, Error> {
+        if self.payloads && self.format == Format::Binary {
+            return Err(Error::Binary);
+        }
         let history = History::new(&self.plan())?;
         self.write(history).map_err(|source| {
             let out = self.out.display().to_string();
@@ -145,6 +159,7 @@ impl Args {
             fork_depth: self.fork_depth,
             branches: self.branch.clone(),
             votes: self.votes,
+            payloads: self.payloads,
         }
     }
 
@@ -155,15 +170,15 @@ impl Args {
         };
         let bar = bar(self.heights);
         let mut written = 0;
-        let headers = history.inspect(|header| {
+        let blocks = history.blocks().inspect(|(header, _)| {
             written += 1;
             if written % SHOW_EVERY == 0 {
                 bar.set_position(header.view().height().get());
             }
         });
         let result = match self.order {
-            Order::Height => self.write_by_height(headers, &mut out),
-            Order::Chain => self.write_by_chain(headers, &mut out),
+            Order::Height => self.write_by_height(blocks, &mut out),
+            Order::Chain => self.write_by_chain(blocks, &mut out),
         };
         bar.finish_and_clear();
         result.map(|()| written)
@@ -175,13 +190,13 @@ impl Args {
 
     fn write_by_height(
         &self,
-        headers: impl Iterator<Item = Header>,
+        blocks: impl Iterator<Item = Block>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
         let mut line = Vec::with_capacity(text::OBJECT_LEN_MAX);
-        for header in headers {
-            out.write_all(self.render(&header, &mut line))?;
+        for block in blocks {
+            out.write_all(self.render(&block, &mut line))?;
         }
         out.flush()
     }
@@ -189,7 +204,7 @@ impl Args {
     /// Writes each chain to a file of its own first, which ends with this process.
     fn write_by_chain(
         &self,
-        headers: impl Iterator<Item = Header>,
+        blocks: impl Iterator<Item = Block>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let folder = self.file().and_then(Path::parent).filter(|path| path.is_dir());
@@ -198,9 +213,9 @@ impl Args {
         let mut chains: Vec<BufWriter<File>> =
             files.map(|file| file.map(BufWriter::new)).collect::<io::Result<_>>()?;
         let mut line = Vec::with_capacity(text::OBJECT_LEN_MAX);
-        for header in headers {
-            if let Some(chain) = chains.get_mut(header.view().chain().index()) {
-                chain.write_all(self.render(&header, &mut line))?;
+        for block in blocks {
+            if let Some(chain) = chains.get_mut(block.0.view().chain().index()) {
+                chain.write_all(self.render(&block, &mut line))?;
             }
         }
         for chain in chains {
@@ -211,19 +226,31 @@ impl Args {
         out.flush()
     }
 
-    /// The bytes of a header in the format.
-    fn render<'a>(&self, header: &'a Header, line: &'a mut Vec<u8>) -> &'a [u8] {
-        match self.format {
-            Format::Binary => header.view().as_bytes(),
-            Format::Jsonl => {
-                line.clear();
+    /// The bytes of a block in the format.
+    fn render<'a>(&self, (header, payload): &'a Block, line: &'a mut Vec<u8>) -> &'a [u8] {
+        if self.format == Format::Binary {
+            return header.view().as_bytes();
+        }
+        line.clear();
+        match payload {
+            None => text::push_object(line, header.view(), self.network),
+            Some(payload) => {
+                line.extend_from_slice(b"{\"header\":");
                 text::push_object(line, header.view(), self.network);
-                line.push(b'\n');
-                line
+                line.extend_from_slice(b",\"payloadWithOutputs\":");
+                if !payload_text::push_object_with_outputs(line, payload.view()) {
+                    line.extend_from_slice(b"null");
+                }
+                line.push(b'}');
             }
         }
+        line.push(b'\n');
+        line
     }
 }
+
+/// A block, and what it carries.
+type Block = (Header, Option<VerifiedPayload>);
 
 /// How far a history is, where somebody watches.
 fn bar(heights: u64) -> ProgressBar {
@@ -306,6 +333,29 @@ mod tests {
         let read: Vec<Header> =
             lines.lines().map(|line| text::from_object(line).unwrap()).collect();
         assert_eq!(read, headers(&written(&[])));
+    }
+
+    #[test]
+    fn lines_are_blocks_whose_headers_name_what_they_carry() {
+        let flags = ["--format", "jsonl", "--payloads", "--forks", "0.1"];
+        let lines = String::from_utf8(written(&flags)).unwrap();
+        for line in lines.lines() {
+            let block: serde_json::Value = serde_json::from_str(line).unwrap();
+            let header = text::from_object(&block["header"].to_string()).unwrap();
+            let payload = block["payloadWithOutputs"].to_string();
+            let payload = payload_text::from_object(payload.as_bytes()).unwrap();
+            let payload = VerifiedPayload::new(payload).unwrap();
+            payload.belongs_to(header.view()).unwrap();
+        }
+        assert!(lines.lines().count() > 30 * 20);
+        let chain = written(&[flags.as_slice(), &["--order", "chain"]].concat());
+        assert_eq!(chain.len(), lines.len());
+    }
+
+    #[test]
+    fn binary_has_no_payloads() {
+        let words = "generate --network development --heights 3 --payloads --out -".split(' ');
+        assert!(matches!(Command::parse_from(words).args.generate(), Err(Error::Binary)));
     }
 
     #[test]

@@ -51,6 +51,8 @@ struct Info {
     /// Blocks that are in runs.
     sealed: u64,
     verified: Levels,
+    /// RocksDB's estimate: they are not counted.
+    payloads_estimate: u64,
     waiting: u64,
     cut: CutInfo,
     chains: Vec<ChainInfo>,
@@ -129,6 +131,7 @@ impl Info {
             blocks,
             sealed,
             verified: Levels { full, hash, none },
+            payloads_estimate: view.payload_count_estimate()?,
             waiting: view.count_pending()?,
             cut: CutInfo {
                 height: cut.height(),
@@ -145,6 +148,7 @@ impl Info {
         writeln!(out, "blocks   {}, {} of them sealed", self.blocks, self.sealed)?;
         let Levels { full, hash, none } = self.verified;
         writeln!(out, "verified {full} fully, {hash} at level hash, {none} at level none")?;
+        writeln!(out, "payloads about {}, by estimate", self.payloads_estimate)?;
         writeln!(out, "waiting  {} for a parent or an adjacent parent", self.waiting)?;
         writeln!(out, "cut      height {}, id {}", self.cut.height, self.cut.id)?;
         writeln!(out, "{:>5} {:>10} {:>10} {:>10}  tip", "chain", "blocks", "from", "to")?;

@@ -6,6 +6,7 @@
 mod backup;
 mod config;
 mod export;
+mod follow;
 mod found;
 mod generate;
 mod info;
@@ -14,12 +15,14 @@ mod level;
 mod loading;
 mod logs;
 mod progress;
+mod push;
 mod replay;
 mod restore;
 mod serve;
 mod settings;
 mod systemd;
 mod verify;
+mod ways;
 
 use std::process::ExitCode;
 
@@ -48,6 +51,8 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Replay(replay::Args),
+    Follow(follow::Args),
+    Push(push::Args),
     Generate(generate::Args),
     Export(export::Args),
     Verify(verify::Args),
@@ -61,12 +66,14 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let Cli { log, command } = cli;
-    if !matches!(command, Command::Serve(_)) {
+    if !matches!(command, Command::Serve(_) | Command::Follow(_)) {
         logs::init_from_flags(&log);
     }
     match command {
         Command::Serve(args) => args.run(&log),
         Command::Replay(args) => args.run(),
+        Command::Follow(args) => args.run(&log),
+        Command::Push(args) => args.run(),
         Command::Generate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Verify(args) => args.run(),

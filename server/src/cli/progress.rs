@@ -70,12 +70,17 @@ impl Display {
         }
         let records = progress.summary.records();
         let rate = self.rate(records - progress.summary.skipped);
-        let text = format!("{records} headers, {rate:.0}/s, height {}", progress.height);
+        let payloads = match progress.summary.payloads {
+            0 => String::new(),
+            payloads => format!(", {payloads} payloads"),
+        };
+        let text = format!("{records} headers{payloads}, {rate:.0}/s, height {}", progress.height);
         match &self.to {
             To::Log => tracing::info!("{text}"),
             To::Machine => object(&json!({
                 "event": "progress",
                 "headers": records,
+                "payloads": progress.summary.payloads,
                 "headersPerSecond": rate.round(),
                 "height": progress.height.get(),
                 "bytes": progress.position,
@@ -116,6 +121,13 @@ impl Display {
         if self.is_due() {
             let rate = self.rate(blocks);
             self.spin(&format!("{blocks} headers, {rate:.0}/s, height {height}"));
+        }
+    }
+
+    /// Shows how many payloads were verified.
+    pub(super) fn payloads(&mut self, payloads: u64) {
+        if self.is_due() {
+            self.spin(&format!("{payloads} payloads"));
         }
     }
 

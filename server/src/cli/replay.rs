@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use plait_engine::replay::source::{self, Format, Source};
+use plait_engine::replay::source::{self, Format, Reading, Source};
 use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
@@ -26,7 +26,7 @@ Examples:
 Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
 130 or 143 stopped by a signal. Running the same command again goes on.";
 
-/// Verify the headers of a dump and store them.
+/// Verify the headers of a dump, and what their blocks carry, and store them.
 ///
 /// A record that is wrong ends the replay: what came before it stays. The database is made if there
 /// is none; it is a full history, which begins with the network's genesis blocks, unless --root or
@@ -80,13 +80,27 @@ pub(super) struct How {
     /// Skip records that are wrong, and count them.
     #[arg(long)]
     keep_going: bool,
+
+    /// Whether to store what blocks carry, where the input has it. What blocks that are stored
+    /// already carry is added.
+    #[arg(long, value_name = "yes|no", default_value = "yes")]
+    payloads: Payloads,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Payloads {
+    /// A block whose payload is wrong is rejected.
+    Yes,
+    /// Headers only.
+    No,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum InputFormat {
     /// Concatenated 318-byte headers.
     Binary,
-    /// One header a line, as JSON object or base64url string, or one page of the API a line.
+    /// One header or block a line, as JSON object or base64url string; or one page of the API, or one
+    /// event of a saved stream.
     Jsonl,
     /// The RocksDB directory of a chainweb-node.
     Node,
@@ -130,6 +144,11 @@ impl Args {
 }
 
 impl How {
+    /// The network that is named, if one is.
+    pub(super) const fn network(&self) -> Option<ChainwebVersion> {
+        self.network
+    }
+
     /// Opens the first input, where there is no database: one is made only for what can be read.
     pub(super) fn open_first(
         &self,
@@ -142,7 +161,9 @@ impl How {
     }
 
     fn open(&self, input: &Path, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
-        source::open(input, self.format.map(Format::from), version, self.keep_going)
+        let (format, keep_going) = (self.format.map(Format::from), self.keep_going);
+        let reading = Reading { format, keep_going, payloads: self.payloads == Payloads::Yes };
+        source::open(input, version, reading)
     }
 
     /// Opens the database in `db`, or makes it.
@@ -262,10 +283,12 @@ struct Report {
 
 impl Report {
     fn object(&self, display: &Display) -> Value {
-        let Summary { stored, partial, known, skipped, waiting, rejected, stopped } = self.summary;
+        let Summary { stored, partial, known, skipped, waiting, rejected, payloads, stopped } =
+            self.summary;
         json!({
             "event": "summary",
             "stored": stored,
+            "payloads": payloads,
             "partial": partial,
             "alreadyThere": known,
             "skipped": skipped,
@@ -281,7 +304,8 @@ impl Report {
     }
 
     fn print(&self, display: &Display) {
-        let Summary { stored, partial, known, skipped, waiting, rejected, .. } = self.summary;
+        let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
+            self.summary;
         let records = self.summary.records() - skipped;
         eprintln!(
             "stored {stored}, already there {known}, rejected {rejected}: {records} headers in \
@@ -290,6 +314,9 @@ impl Report {
             display.rate(records),
             self.level,
         );
+        if payloads > 0 {
+            eprintln!("stored {payloads} payloads");
+        }
         let rules: Vec<String> =
             self.rejected_by.iter().map(|(name, count)| format!("{name} {count}")).collect();
         if !rules.is_empty() {

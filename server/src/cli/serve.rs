@@ -19,9 +19,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::loading::{Inputs, Loading, Ready};
+use super::loading::{Inputs, Ready};
 use super::settings::{Flags, LogFlags, Settings};
 use super::systemd::{self, Sockets};
+use super::ways::{self, Prepared};
 use super::{config, fail, logs, open_advice};
 
 /// Threads for what is no read of a request: opening the database, the page of metrics, a backup.
@@ -63,7 +64,8 @@ impl Args {
         };
         logs::init(&settings);
         settings.config.archive_only = settings.db.is_none();
-        if settings.db.is_none() && (settings.config.archive.is_none() || self.inputs.any()) {
+        let needs_db = self.inputs.any() || ways::are_in(&settings);
+        if settings.db.is_none() && (settings.config.archive.is_none() || needs_db) {
             return fail(&Nothing, "Name a database: plait serve --db DIR");
         }
         let sockets = match Sockets::take() {
@@ -100,11 +102,8 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
     others.spawn(watched(&metrics, sockets.metrics, &settings).await?);
     others.spawn(systemd::watchdog());
     systemd::status("Opening the database.");
-    let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
-    let opening =
-        spawn_blocking(move || Opened::new(db.as_deref(), archive, settings.caches, inputs));
     let opened = tokio::select! {
-        opened = opening => opened.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))?,
+        opened = open(&settings, inputs) => opened?,
         () = stop.signal() => {
             // As if there were no handler: nothing is served yet, and what opens the database is not
             // to be torn down under its feet.
@@ -112,29 +111,35 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
             return Ok(ExitCode::SUCCESS);
         }
     };
+    let prepared = Prepared::new(&settings).await?;
     let listener = listener(sockets.api, settings.listen).await?;
     let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
     logs::say(settings.log_format, &format!("listening on http://{address}"));
     systemd::ready(&format!("Listening on {address}."));
     let Opened { reader, writer, ready, folder } = opened;
-    // Without a replay it writes nothing, and keeps others from writing.
-    let (mut loading, mut idle) = (None, None);
-    match ready {
-        Some(ready) => {
-            let begun = ready.begin(writer, metrics.clone());
-            let refused = |error| fail(&error, "The system refuses threads to this process.");
-            loading = Some(begun.map_err(refused)?);
-        }
-        None => idle = Some(writer),
-    }
+    let ways = prepared.begin((writer, reader.clone()), ready, &settings, &metrics)?;
+    // With nothing to write it keeps others from writing.
+    let (ways, idle) = ways.map_or_else(|idle| (None, Some(idle)), |ways| (Some(ways), None));
     let status = until_stopped(stop, async |asked| {
         plait::run_measured(reader, settings.config, metrics, listener, asked).await;
-        // Where it has panicked, the server has ended all the same.
-        let _ = spawn_blocking(move || loading.map(Loading::end)).await;
+        if let Some(ways) = ways {
+            ways.end().await;
+        }
     });
     let status = status.await;
     drop((idle, folder));
     Ok(status)
+}
+
+/// Opens what `settings` name. What fails is reported.
+async fn open(settings: &Settings, inputs: Inputs) -> Result<Opened, ExitCode> {
+    if let Some(db) = settings.db.as_deref().filter(|_| !inputs.any()) {
+        ways::make_database(settings, db, inputs.network()).await?;
+    }
+    let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
+    let caches = settings.caches;
+    let opening = spawn_blocking(move || Opened::new(db.as_deref(), archive, caches, inputs));
+    opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
 }
 
 /// Runs `server`, which ends some time after the first signal; a second one ends it at once.

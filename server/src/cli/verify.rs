@@ -24,8 +24,8 @@ cannot be read, 130 or 143 stopped by a signal.";
 
 /// Verify again everything that a database or an archive holds.
 ///
-/// Of a database every row is read once and its checksum checked, every block is verified, and the
-/// hash index is compared with the blocks that are held. What is wrong is named, of each kind the
+/// Of a database every row is read once and its checksum checked, every block and every payload is
+/// verified, and the indexes are compared with what is held. What is wrong is named, of each kind the
 /// first twenty. Not covered are the log, of which RocksDB takes what is whole, and what is still in
 /// its files though it is deleted.
 ///

@@ -5,7 +5,7 @@ use http::{Method, Response};
 use plait_engine::archive::{ArchiveError, Listed, MANIFEST};
 
 use super::App;
-use crate::archive::FileFeed;
+use crate::chunks::{ChunkFeed, FileChunks};
 use crate::error::Error;
 use crate::request::{Wanted, is_known};
 use crate::request_id::RequestId;
@@ -42,7 +42,8 @@ pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Respo
     let open = move || told(folder.open(&entry, first));
     let file = app.bridge.read_file(open).await??;
     let count = last - first + 1;
-    let stream = Stream::sized(Box::new(FileFeed::new(&app.bridge, file, count)), count);
+    let chunks = FileChunks { file, left: count };
+    let stream = Stream::sized(Box::new(ChunkFeed::new(&app.bridge, chunks)), count);
     let part = matches!(wanted, Wanted::Part { .. }).then_some((first, last, len));
     Ok(response::immutable(response::file(stream, part), &tag))
 }

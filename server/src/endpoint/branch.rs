@@ -44,7 +44,8 @@ where
     answer_headers(app, head, chain, query, media, params.limit.is_none()).await
 }
 
-async fn branch<B>(
+/// What `params` and the body ask for of some branches, with pages of at most `page_max`.
+pub(super) async fn branch<B>(
     app: &App,
     head: &Parts,
     body: B,

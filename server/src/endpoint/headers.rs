@@ -32,7 +32,8 @@ pub(crate) async fn headers(
     answer_headers(app, head, chain, query, media, params.limit.is_none()).await
 }
 
-fn range(params: Params, page_max: usize) -> Query {
+/// What `params` ask for of all blocks, with pages of at most `page_max`.
+pub(super) fn range(params: Params, page_max: usize) -> Query {
     Query::Range(RangeQuery {
         heights: params.heights,
         cursor: params.next,

@@ -4,6 +4,8 @@
 
 mod archive;
 mod backup;
+mod batch;
+mod blocks;
 mod branch;
 mod cut;
 mod header;
@@ -11,6 +13,8 @@ mod headers;
 mod health;
 mod info;
 mod page;
+mod payload;
+mod updates;
 
 use std::sync::Arc;
 
@@ -20,17 +24,22 @@ use tokio::sync::watch;
 
 pub(crate) use archive::archive;
 pub(crate) use backup::{check_backup, make_backup};
+pub(crate) use batch::{outputs_batch, payload_batch};
+pub(crate) use blocks::{block_branch, blocks};
 pub(crate) use branch::{hash_branch, header_branch};
 pub(crate) use cut::cut;
 pub(crate) use header::header;
 pub(crate) use headers::{hashes, headers};
 pub(crate) use health::{health, ready};
 pub(crate) use info::info;
+pub(crate) use payload::{outputs, payload};
+pub(crate) use updates::updates;
 
 use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::updates::Updates;
 
 /// What every endpoint works with.
 pub(crate) struct App {
@@ -41,6 +50,8 @@ pub(crate) struct App {
     pub(crate) archive: Option<Arc<Folder>>,
     /// Who makes backups, if clients may ask for them.
     pub(crate) backups: Option<Arc<Jobs>>,
+    /// Event streams.
+    pub(crate) updates: Updates,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) metrics: Metrics,
 }
@@ -59,8 +70,9 @@ impl App {
         let jobs = || Arc::new(Jobs::new(&reader, &config.backup, metrics.clone()));
         let backups = may_back_up.then(jobs);
         let bridge = Bridge::new(reader, &config, metrics.clone(), phase.clone());
+        let updates = Updates::new(bridge.clone(), &config, metrics.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
-        Self { bridge, config, version, archive, backups, phase, metrics }
+        Self { bridge, config, version, archive, backups, updates, phase, metrics }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) enum Query {
 impl Query {
     /// Whether a thread that serves sockets can make a page of it, if nothing is on disk: up to so
     /// many blocks.
-    fn is_small(&self, limit_max: usize) -> bool {
+    pub(super) fn is_small(&self, limit_max: usize) -> bool {
         match self {
             Self::Range(query) => query.limit <= limit_max,
             Self::Branch(query) => {
@@ -48,7 +48,7 @@ impl Query {
         }
     }
 
-    fn headers(&self, view: &View, on: ChainId) -> Result<Page<Records>, QueryError> {
+    pub(super) fn headers(&self, view: &View, on: ChainId) -> Result<Page<Records>, QueryError> {
         match self {
             Self::Range(query) => view.range_headers(on, query),
             Self::Branch(query) => view.branch_headers(on, query),

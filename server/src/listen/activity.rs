@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,17 +40,19 @@ pub(super) struct Activity {
     /// Requests whose head is read, and those of them that are answered to the end.
     begun: AtomicU64,
     ended: AtomicU64,
-    /// Requests for which the client waits, not the server.
+    /// Requests for which the client waits, not the server; those for events do not count.
     awaited: AtomicU64,
+    /// Of every request for events: when the client was given one that it has not made room behind
+    /// since, 0 while it is the server that has none.
+    listening: Mutex<Vec<Arc<AtomicU64>>>,
     /// Milliseconds after `begin`: when the last request or write was over, when the first byte
-    /// of a head came (0 for no), when the last bytes came, when the socket was shut down (0 for
-    /// no).
+    /// of a head came (0 for no), when the last bytes came, since when the socket takes no more
+    /// bytes (0 for no), when it was shut down (0 for no).
     quiet_since: AtomicU64,
     last_read: AtomicU64,
     head_since: AtomicU64,
+    blocked_since: AtomicU64,
     closed_at: AtomicU64,
-    /// The socket takes no more bytes.
-    blocked: AtomicBool,
     http2: AtomicBool,
     /// HTTP/1.1 frames its bodies: a body that ends with the connection is seen to be cut. Before
     /// that a cut body looks whole, and clients of HTTP/2 are known to take it for whole, too.
@@ -70,11 +72,12 @@ impl Activity {
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             awaited: AtomicU64::new(0),
+            listening: Mutex::new(Vec::new()),
             quiet_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
             closed_at: AtomicU64::new(0),
-            blocked: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             http11: AtomicBool::new(true),
             must_reset: AtomicBool::new(false),
@@ -104,7 +107,7 @@ impl Activity {
 
     /// Bytes went out.
     pub(super) fn wrote(&self, bytes: usize) {
-        self.blocked.store(false, Relaxed);
+        self.blocked_since.store(0, Relaxed);
         if bytes > PING_BYTES || !self.http2.load(Relaxed) {
             self.quiet_since.store(self.now(), Relaxed);
         }
@@ -112,7 +115,7 @@ impl Activity {
 
     /// The socket takes no bytes for now.
     pub(super) fn block(&self) {
-        self.blocked.store(true, Relaxed);
+        let _ = self.blocked_since.compare_exchange(0, self.now(), Relaxed, Relaxed);
     }
 
     /// The socket was shut down for writing. Returns whether something may be on its way.
@@ -160,8 +163,10 @@ impl Activity {
             let is_over = over(last_read, LINGER_TIME) || over(closed_at, LINGER_TIME_MAX);
             return is_over.then_some("the client does not close");
         }
-        if self.is_answering() || self.blocked.load(Relaxed) {
-            let stalled = self.awaited.load(Relaxed) == 0 && over(quiet_since, config.stall_time);
+        let blocked_since = self.blocked_since.load(Relaxed);
+        if blocked_since > 0 || self.is_answering() {
+            let is_blocked = blocked_since > 0 && over(blocked_since, config.stall_time);
+            let stalled = is_blocked || self.is_stalled(|since| over(since, config.stall_time));
             return stalled.then_some("the client takes none of its answer");
         }
         if self.begun.load(Relaxed) == 0 {
@@ -171,6 +176,25 @@ impl Activity {
             return Some("the head of a request came too slowly");
         }
         over(quiet_since, config.idle_time).then_some("idle")
+    }
+}
+
+impl Activity {
+    /// Whether an answer is ready that the client does not take, though its socket may.
+    ///
+    /// While a request for events waits for one, nothing is: that says nothing of the others.
+    fn is_stalled(&self, over: impl Fn(u64) -> bool) -> bool {
+        let listening = self.listening();
+        let given = |since: &Arc<AtomicU64>| Some(since.load(Relaxed)).filter(|since| *since > 0);
+        let open = self.begun.load(Relaxed).saturating_sub(self.ended.load(Relaxed));
+        let others = open > listening.len() as u64 && self.awaited.load(Relaxed) == 0;
+        listening.iter().filter_map(given).any(&over)
+            || (others && over(self.quiet_since.load(Relaxed)))
+    }
+
+    /// Nothing that holds this lock panics.
+    fn listening(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,6 +209,8 @@ pub(super) struct Turn {
     activity: Arc<Activity>,
     version: Version,
     awaited: bool,
+    /// Its place in `listening`, if it is for events.
+    given_since: Option<Arc<AtomicU64>>,
 }
 
 impl Turn {
@@ -195,11 +221,22 @@ impl Turn {
         activity.head_since.store(0, Relaxed);
         activity.http2.store(version == Version::HTTP_2, Relaxed);
         activity.http11.store(version == Version::HTTP_11, Relaxed);
-        Self { activity: Arc::clone(activity), version, awaited: true }
+        Self { activity: Arc::clone(activity), version, awaited: true, given_since: None }
+    }
+
+    /// It is for events, of which the first is to come.
+    fn listen(&mut self) {
+        self.await_server(false);
+        let since = self.given_since.insert(Arc::new(AtomicU64::new(self.activity.now())));
+        self.activity.listening().push(Arc::clone(since));
     }
 
     /// Says whether the client waits for the server now, or the other way round.
     fn await_server(&mut self, awaited: bool) {
+        if let Some(since) = &self.given_since {
+            since.store(if awaited { 0 } else { self.activity.now() }, Relaxed);
+            return;
+        }
         if awaited == self.awaited {
             return;
         }
@@ -215,7 +252,10 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.await_server(false);
+        match self.given_since.take() {
+            Some(since) => self.activity.listening().retain(|other| !Arc::ptr_eq(other, &since)),
+            None => self.await_server(false),
+        }
         self.activity.quiet_since.store(self.activity.now(), Relaxed);
         self.activity.ended.fetch_add(1, Relaxed);
     }
@@ -234,8 +274,12 @@ pub(super) struct Tracked {
 impl Tracked {
     /// The body of the answer of `turn`, of which `record` tells.
     pub(super) fn new(body: Body, mut turn: Turn, record: Record) -> Self {
-        turn.await_server(false);
-        let stream = matches!(body, Body::Stream(_)).then(|| record.hold_stream());
+        if let Body::Events(_) = body {
+            turn.listen();
+        } else {
+            turn.await_server(false);
+        }
+        let stream = body.is_stream().then(|| record.hold_stream());
         Self { body, turn, record, stream }
     }
 }
@@ -283,6 +327,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::response::EventSource;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -373,6 +418,93 @@ mod tests {
         drop(answer(Turn::begin(&activity, Version::HTTP_10)));
         activity.abandon();
         assert!(!activity.must_reset());
+    }
+
+    /// Events that come when there is one, which is when this says so.
+    struct Tap(Arc<AtomicBool>);
+
+    impl EventSource for Tap {
+        fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+            if self.0.swap(false, Relaxed) {
+                return Poll::Ready(Some(Ok(Bytes::from_static(b":\n"))));
+            }
+            Poll::Pending
+        }
+    }
+
+    fn listening(activity: &Arc<Activity>) -> (Tracked, Arc<AtomicBool>) {
+        let tap = Arc::new(AtomicBool::new(false));
+        let body = Body::Events(Box::new(Tap(Arc::clone(&tap))));
+        (Tracked::new(body, Turn::begin(activity, Version::HTTP_2), Record::of_test()), tap)
+    }
+
+    fn poll(body: &mut Tracked) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        http_body::Body::poll_frame(Pin::new(body), &mut cx).is_ready()
+    }
+
+    const STALLED: Option<&str> = Some("the client takes none of its answer");
+
+    #[tokio::test(start_paused = true)]
+    async fn event_stream_may_wait_for_ever_but_not_for_its_client() {
+        let activity = Activity::new();
+        let (mut events, tap) = listening(&activity);
+        for _ in 0..3 {
+            assert!(!poll(&mut events));
+            advance(1000 * SECOND).await;
+            assert_eq!(activity.overdue(&config()), None);
+            tap.store(true, Relaxed);
+            assert!(poll(&mut events));
+            advance(30 * SECOND).await;
+            assert_eq!(activity.overdue(&config()), None);
+        }
+        advance(SECOND).await;
+        assert_eq!(activity.overdue(&config()), STALLED, "it makes no room for the next");
+        drop(events);
+        assert_eq!(activity.overdue(&config()), None);
+        advance(76 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), Some("idle"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn socket_that_takes_nothing_is_noticed_though_no_event_is_ready() {
+        let activity = Activity::new();
+        let (mut events, _tap) = listening(&activity);
+        assert!(!poll(&mut events));
+        advance(100 * SECOND).await;
+        activity.block();
+        advance(20 * SECOND).await;
+        activity.block();
+        assert_eq!(activity.overdue(&config()), None, "it has blocked only now");
+        advance(11 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), STALLED);
+        activity.wrote(1);
+        assert_eq!(activity.overdue(&config()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_event_stream_says_nothing_of_other_answers_on_its_connection() {
+        let activity = Activity::new();
+        let (mut idle, _tap) = listening(&activity);
+        assert!(!poll(&mut idle));
+        let turn = Turn::begin(&activity, Version::HTTP_2);
+        advance(100 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), None, "the server takes its time");
+        let stalled = answer(turn);
+        advance(31 * SECOND).await;
+        assert_eq!(activity.overdue(&config()), STALLED);
+        drop(stalled);
+        assert_eq!(activity.overdue(&config()), None);
+        // Nor does one that gets events of one that takes none.
+        let (mut other, tap) = listening(&activity);
+        tap.store(true, Relaxed);
+        assert!(poll(&mut other));
+        for _ in 0..4 {
+            advance(8 * SECOND).await;
+            activity.wrote(1000);
+            assert!(!poll(&mut idle));
+        }
+        assert_eq!(activity.overdue(&config()), STALLED);
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,6 +56,13 @@ pub(crate) async fn serve(
         let (patrol, config) = (Arc::clone(&patrol), config.clone());
         async move { patrol.run(&config).await }
     });
+    let mut updates = JoinSet::new();
+    if !config.archive_only {
+        // Before anybody can listen.
+        app.updates.begin().await;
+        let (app, config) = (Arc::clone(&app), config.clone());
+        updates.spawn(async move { app.updates.run(&config).await });
+    }
     let mut gate = Gate {
         places: Arc::new(Semaphore::new(config.connections_max)),
         refused: Arc::new(Semaphore::new(REFUSED_MAX)),
@@ -82,13 +89,17 @@ pub(crate) async fn serve(
     }
     drop(listener);
     phase.send_replace(Phase::Draining);
-    if timeout(config.drain_time, gate.emptied()).await.is_ok() {
-        return;
+    if timeout(config.drain_time, gate.emptied()).await.is_err() {
+        phase.send_replace(Phase::Cutting);
+        if timeout(config.cut_time, gate.emptied()).await.is_err() {
+            let connections = gate.tasks.len();
+            tracing::warn!(connections, "closing connections that are still busy");
+            gate.tasks.shutdown().await;
+        }
     }
-    phase.send_replace(Phase::Cutting);
-    if timeout(config.cut_time, gate.emptied()).await.is_err() {
-        tracing::warn!(connections = gate.tasks.len(), "closing connections that are still busy");
-        gate.tasks.shutdown().await;
+    // It has ended when that began, but may still be reading the database.
+    while let Some(ended) = updates.join_next().await {
+        log_panic(ended);
     }
 }
 
@@ -136,7 +147,7 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!("a connection ended with a panic: {error}");
+        tracing::error!("a task ended with a panic: {error}");
     }
 }
 

@@ -23,6 +23,22 @@ pub(crate) enum Endpoint {
     HeaderBranch,
     /// `header/{hash}`.
     Header,
+    /// `block`.
+    Blocks,
+    /// `block/branch`.
+    BlockBranch,
+    /// `payload/{hash}`.
+    Payload,
+    /// `payload/{hash}/outputs`.
+    Outputs,
+    /// `payload/batch`.
+    PayloadBatch,
+    /// `payload/outputs/batch`.
+    OutputsBatch,
+    /// `header/updates`.
+    HeaderUpdates,
+    /// `block/updates`.
+    BlockUpdates,
     /// `archive`.
     Archive,
     /// `make-backup` and `check-backup`.
@@ -34,7 +50,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Health,
         Self::Ready,
         Self::Info,
@@ -44,6 +60,14 @@ impl Endpoint {
         Self::Headers,
         Self::HeaderBranch,
         Self::Header,
+        Self::Blocks,
+        Self::BlockBranch,
+        Self::Payload,
+        Self::Outputs,
+        Self::PayloadBatch,
+        Self::OutputsBatch,
+        Self::HeaderUpdates,
+        Self::BlockUpdates,
         Self::Archive,
         Self::Backup,
         Self::Other,
@@ -61,6 +85,14 @@ impl Endpoint {
             Self::Headers => "header",
             Self::HeaderBranch => "header/branch",
             Self::Header => "header/{hash}",
+            Self::Blocks => "block",
+            Self::BlockBranch => "block/branch",
+            Self::Payload => "payload/{hash}",
+            Self::Outputs => "payload/{hash}/outputs",
+            Self::PayloadBatch => "payload/batch",
+            Self::OutputsBatch => "payload/outputs/batch",
+            Self::HeaderUpdates => "header/updates",
+            Self::BlockUpdates => "block/updates",
             Self::Archive => "archive",
             Self::Backup => "backup",
             Self::Other => "other",

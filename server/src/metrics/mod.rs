@@ -8,7 +8,9 @@
 //! - `I-3` A page can be had while the database is being opened, and while the server is overloaded.
 
 mod endpoint;
+mod follow;
 mod histogram;
+mod ingest;
 mod page;
 mod process;
 mod ready;
@@ -20,8 +22,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use plait_engine::Reader;
+use plait_engine::push::Counts;
 
 pub(crate) use endpoint::{Endpoint, GONE};
+pub(crate) use follow::{FollowFailure, FollowPhase};
 pub(crate) use ready::Unready;
 pub(crate) use text::CONTENT_TYPE;
 
@@ -49,6 +53,10 @@ pub(crate) struct Counters {
     connections_refused: AtomicU64,
     connections_dropped: AtomicU64,
     pub(crate) streams_open: AtomicU64,
+    pub(crate) subscribers_open: AtomicU64,
+    subscribers_refused: AtomicU64,
+    subscribers_lost: AtomicU64,
+    pub(crate) events: AtomicU64,
     pub(crate) reads_in_memory: AtomicU64,
     pub(crate) reads_of_disk: AtomicU64,
     pub(crate) reads_running: AtomicU64,
@@ -57,6 +65,8 @@ pub(crate) struct Counters {
     readiness: Readiness,
     backup: Backup,
     replay: Replay,
+    follow: follow::Follow,
+    ingest: ingest::Ingest,
     /// What is served, while it is open.
     serving: Mutex<Option<Serving>>,
 }
@@ -92,9 +102,10 @@ struct Replay {
     stored: AtomicU64,
     known: AtomicU64,
     rejected: AtomicU64,
+    payloads: AtomicU64,
 }
 
-/// How far a replay has come, in headers since it began.
+/// How far a replay has come since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
     /// Headers that were stored.
@@ -103,6 +114,8 @@ pub struct ReplayProgress {
     pub known: u64,
     /// Headers that were rejected.
     pub rejected: u64,
+    /// Payloads that were stored.
+    pub payloads: u64,
 }
 
 impl Metrics {
@@ -133,13 +146,56 @@ impl Metrics {
 
     /// A replay that runs in this process has come so far; `None` when it has ended.
     pub fn replay(&self, progress: Option<ReplayProgress>) {
-        let Replay { running, stored, known, rejected } = &self.counters.replay;
+        let Replay { running, stored, known, rejected, payloads } = &self.counters.replay;
         running.store(progress.is_some().into(), Relaxed);
         if let Some(progress) = progress {
             stored.store(progress.stored, Relaxed);
             known.store(progress.known, Relaxed);
             rejected.store(progress.rejected, Relaxed);
+            payloads.store(progress.payloads, Relaxed);
         }
+    }
+
+    /// Another node is to be followed: the server is not ready while its cut is behind by more than
+    /// this, in its height.
+    pub fn expect_lag(&self, lag_max: u64) {
+        self.counters.readiness.expect_lag(lag_max);
+    }
+
+    /// Following another node is at this.
+    pub(crate) fn follow(&self, phase: FollowPhase) {
+        self.counters.follow.enter(phase);
+    }
+
+    /// Following another node failed.
+    pub(crate) fn fail_follow(&self, failure: FollowFailure) {
+        self.counters.follow.fail(failure);
+    }
+
+    /// Following another node has stored so many blocks more.
+    pub(crate) fn followed(&self, blocks: u64) {
+        self.counters.follow.took(blocks);
+    }
+
+    /// The heights of the cuts, of the node that is followed and of the database.
+    pub(crate) fn follow_heights(&self, theirs: u64, ours: u64) {
+        self.counters.follow.heights(theirs, ours);
+        self.counters.readiness.lag(theirs.saturating_sub(ours));
+    }
+
+    /// Blocks may be pushed.
+    pub(crate) fn ingest(&self) {
+        self.counters.ingest.switch_on();
+    }
+
+    /// Blocks were pushed.
+    pub(crate) fn ingested(&self, counts: Counts) {
+        self.counters.ingest.add(counts);
+    }
+
+    /// Blocks were pushed and could not be stored.
+    pub(crate) fn fail_ingest(&self) {
+        self.counters.ingest.fail();
     }
 
     /// The database is open, and requests are taken.
@@ -210,6 +266,16 @@ impl Counters {
         let count = if answered { &self.connections_refused } else { &self.connections_dropped };
         count.fetch_add(1, Relaxed);
         self.readiness.refuse();
+    }
+
+    /// An event stream found no place; it is answered 503.
+    pub(crate) fn refuse_subscriber(&self) {
+        self.subscribers_refused.fetch_add(1, Relaxed);
+    }
+
+    /// An event stream ended because its client was too slow.
+    pub(crate) fn lose_subscriber(&self) {
+        self.subscribers_lost.fetch_add(1, Relaxed);
     }
 
     /// A request found no place to read.

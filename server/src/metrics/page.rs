@@ -16,6 +16,8 @@ pub(super) fn page(counters: &Counters) -> String {
     requests(&mut text, counters);
     load(&mut text, counters);
     jobs(&mut text, counters);
+    counters.follow.write(&mut text);
+    counters.ingest.write(&mut text);
     let serving = counters.serving().clone();
     if let Some(serving) = serving {
         let limits = [
@@ -82,6 +84,14 @@ fn load(text: &mut Text, counters: &Counters) {
     text.sample(name, &[("answer", "none")], now(&counters.connections_dropped));
     let open = now(&counters.streams_open);
     text.gauge("plait_streams_open", "Answers under way that are streams.", open);
+    let open = now(&counters.subscribers_open);
+    text.gauge("plait_subscribers_open", "Event streams under way.", open);
+    let help = "Event streams over the limit, answered 503.";
+    text.counter("plait_subscribers_refused_total", help, now(&counters.subscribers_refused));
+    let help = "Event streams that fell behind what is kept, and ended.";
+    text.counter("plait_subscribers_lost_total", help, now(&counters.subscribers_lost));
+    let help = "Blocks that joined the cut while somebody listened.";
+    text.counter("plait_events_total", help, now(&counters.events));
     let name = "plait_reads_total";
     text.family(name, Kind::Counter, "Reads, by whether all was in memory.");
     text.sample(name, &[("from", "memory")], now(&counters.reads_in_memory));
@@ -118,6 +128,8 @@ fn jobs(text: &mut Text, counters: &Counters) {
     text.sample(name, &[("outcome", "stored")], now(&replay.stored));
     text.sample(name, &[("outcome", "known")], now(&replay.known));
     text.sample(name, &[("outcome", "rejected")], now(&replay.rejected));
+    let (name, help) = ("plait_replay_payloads_total", "Payloads that the last replay stored.");
+    text.counter(name, help, now(&replay.payloads));
 }
 
 fn blocks(text: &mut Text, reader: &Reader) {

@@ -4,6 +4,13 @@ use std::time::{Duration, Instant};
 /// How long a server that had to refuse someone is not to be sent more.
 const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
+/// How long a server that follows another node may go without having heard of it, from its start on:
+/// what it has is better than nothing then.
+const CONTACT_TIME: Duration = Duration::from_secs(30);
+
+/// No lag is expected, or none is known.
+const NO_LAG: u64 = u64::MAX;
+
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const LEAVING: u8 = 2;
@@ -15,6 +22,10 @@ pub(super) struct Readiness {
     state: AtomicU8,
     /// Milliseconds after `begin` when someone was refused last; 0 for never.
     refused_at: AtomicU64,
+    /// How far behind another node the server may be.
+    lag_max: AtomicU64,
+    /// How far it is, as that told last.
+    lag: AtomicU64,
 }
 
 /// Why no requests are to be sent here.
@@ -26,6 +37,8 @@ pub(crate) enum Unready {
     Leaving,
     /// Someone was refused just now, for want of a connection or of a place to read.
     Overloaded,
+    /// It follows another node, and is far behind, or has not heard of it yet.
+    Behind,
 }
 
 impl Unready {
@@ -35,6 +48,7 @@ impl Unready {
             Self::Starting => "Starting.\n",
             Self::Leaving => "Shutting down.\n",
             Self::Overloaded => "Overloaded.\n",
+            Self::Behind => "Behind.\n",
         }
     }
 }
@@ -42,7 +56,13 @@ impl Unready {
 impl Default for Readiness {
     fn default() -> Self {
         let begin = Instant::now();
-        Self { begin, state: AtomicU8::new(STARTING), refused_at: AtomicU64::new(0) }
+        Self {
+            begin,
+            state: AtomicU8::new(STARTING),
+            refused_at: AtomicU64::new(0),
+            lag_max: AtomicU64::new(NO_LAG),
+            lag: AtomicU64::new(NO_LAG),
+        }
     }
 }
 
@@ -66,8 +86,27 @@ impl Readiness {
     pub(super) fn unready(&self) -> Option<Unready> {
         match self.state.load(Relaxed) {
             STARTING => Some(Unready::Starting),
-            SERVING => self.is_overloaded(self.now()).then_some(Unready::Overloaded),
+            SERVING if self.is_overloaded(self.now()) => Some(Unready::Overloaded),
+            SERVING => self.is_behind(self.now()).then_some(Unready::Behind),
             _ => Some(Unready::Leaving),
+        }
+    }
+
+    /// It is not to be further behind another node than this.
+    pub(super) fn expect_lag(&self, lag_max: u64) {
+        self.lag_max.store(lag_max.min(NO_LAG - 1), Relaxed);
+    }
+
+    /// It is so far behind.
+    pub(super) fn lag(&self, lag: u64) {
+        self.lag.store(lag.min(NO_LAG - 1), Relaxed);
+    }
+
+    fn is_behind(&self, now: u64) -> bool {
+        match (self.lag_max.load(Relaxed), self.lag.load(Relaxed)) {
+            (NO_LAG, _) => false,
+            (_, NO_LAG) => u128::from(now) < CONTACT_TIME.as_millis(),
+            (most, lag) => lag > most,
         }
     }
 
@@ -95,6 +134,20 @@ mod tests {
         assert_eq!(readiness.unready(), Some(Unready::Starting));
         readiness.leave();
         assert_eq!(readiness.unready(), Some(Unready::Leaving));
+    }
+
+    #[test]
+    fn server_that_follows_another_is_ready_once_it_is_near() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        readiness.expect_lag(10);
+        assert_eq!(readiness.unready(), Some(Unready::Behind), "nothing is known yet");
+        assert!(readiness.is_behind(29_999) && !readiness.is_behind(30_000), "nor for long");
+        readiness.lag(11);
+        assert_eq!(readiness.unready(), Some(Unready::Behind));
+        assert!(readiness.is_behind(u64::MAX));
+        readiness.lag(10);
+        assert_eq!(readiness.unready(), None);
     }
 
     #[test]

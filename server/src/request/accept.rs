@@ -10,13 +10,16 @@ pub(crate) enum Media {
     Json,
     /// JSON; headers as objects.
     Object,
-    /// The 318 bytes of each header, one after another.
+    /// The 318 bytes of each header, one after another; of payloads the bytes that nodes send.
     Octets,
 }
 
 impl Media {
     /// What the endpoints of headers offer, the preferred first.
     pub(crate) const HEADERS: &'static [Self] = &[Self::Json, Self::Object, Self::Octets];
+
+    /// What the endpoints of payloads offer.
+    pub(crate) const PAYLOADS: &'static [Self] = &[Self::Json, Self::Octets];
 
     /// What the other endpoints offer.
     pub(crate) const JSON: &'static [Self] = &[Self::Json];

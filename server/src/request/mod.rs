@@ -4,15 +4,19 @@
 //! [`Error`](crate::error::Error) that says what was wrong.
 
 mod accept;
+mod batch;
 mod body;
 mod bounds;
 mod condition;
 mod params;
 mod range;
+mod resume;
 
 pub(crate) use accept::{Media, negotiate};
+pub(crate) use batch::{Asked, parse_batch};
 pub(crate) use body::read_json;
 pub(crate) use bounds::parse_bounds;
 pub(crate) use condition::is_known;
 pub(crate) use params::Params;
 pub(crate) use range::Wanted;
+pub(crate) use resume::Resume;

@@ -41,6 +41,15 @@ impl Params {
         })
     }
 
+    /// Reads `height` from the query of a URI: of a block that has what is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if its value does not parse.
+    pub(crate) fn height(query: Option<&str>) -> Result<Option<BlockHeight>, Error> {
+        find(query, "height", "a block height", height)
+    }
+
     /// Items to put on a page of at most `max`.
     pub(crate) fn limit_of(&self, max: usize) -> usize {
         self.limit.map_or(max, |limit| limit.min(max))

@@ -5,15 +5,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::EventSource;
 use super::octets::{Cut, Stream};
 
-/// The body of an answer: of known length, or a stream.
+/// The body of an answer: of known length, a stream, or events.
 #[derive(Debug)]
 pub(crate) enum Body {
     /// Slices, sent as they are.
     Whole(VecDeque<Bytes>),
     /// As much as its source gives.
     Stream(Box<Stream>),
+    /// Events, each a frame of its own, for as long as the client listens.
+    Events(Box<dyn EventSource>),
 }
 
 impl Body {
@@ -26,7 +29,13 @@ impl Body {
         match self {
             Self::Whole(slices) => Some(slices.iter().map(|slice| slice.len() as u64).sum()),
             Self::Stream(stream) => stream.left(),
+            Self::Events(_) => None,
         }
+    }
+
+    /// Whether it is read while it is sent.
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Events(_))
     }
 }
 
@@ -49,6 +58,9 @@ impl http_body::Body for Body {
                 Poll::Ready(slices.pop_front().map(|data| Ok(Frame::data(data))))
             }
             Self::Stream(stream) => stream.poll_frame(cx),
+            Self::Events(events) => {
+                events.poll_event(cx).map(|event| event.map(|event| event.map(Frame::data)))
+            }
         }
     }
 
@@ -56,6 +68,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(slices) => slices.is_empty(),
             Self::Stream(stream) => stream.left() == Some(0),
+            Self::Events(_) => false,
         }
     }
 

@@ -11,14 +11,17 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use plait_engine::Cursor;
 
+use super::events::NoEvents;
 use super::octets::{X_NEXT, join};
-use super::{Body, Stream};
+use super::{Body, EventSource, Stream};
 use crate::error::{Error, allowed};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
 const X_PEER_ADDR: HeaderName = HeaderName::from_static("x-peer-addr");
 const X_SERVER_TIMESTAMP: HeaderName = HeaderName::from_static("x-server-timestamp");
 const X_CHAINWEB_NODE_VERSION: HeaderName = HeaderName::from_static("x-chainweb-node-version");
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The release of chainweb-node whose API this is.
 const NODE_VERSION: HeaderValue = HeaderValue::from_static("2.32");
@@ -35,6 +38,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 const HEADERS_MAX: usize = 13;
 
 const OCTETS: &str = "application/octet-stream";
+
+const EVENTS: &str = "text/event-stream";
 
 const TEXT: &str = "text/plain;charset=utf-8";
 
@@ -111,6 +116,24 @@ pub(crate) fn stream(stream: Stream) -> Response<Body> {
     response
 }
 
+/// An answer of this type whose length is not known.
+pub(crate) fn streamed(content_type: &'static str, stream: Stream) -> Response<Body> {
+    typed(content_type, Body::Stream(Box::new(stream)))
+}
+
+/// An answer of events, which are of no use to who asks later; `None` for the head alone.
+///
+/// `X-Accel-Buffering` is for nginx, which would collect them; `no-transform` for those that compress
+/// what they pass on, which is to collect it as well.
+pub(crate) fn events(source: Option<Box<dyn EventSource>>) -> Response<Body> {
+    let source = source.unwrap_or_else(|| Box::new(NoEvents));
+    let mut response = typed(EVENTS, Body::Events(source));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
 /// An answer of a file of known length, or of a part of one: the first byte, the last one, and how
 /// many the whole file has.
 pub(crate) fn file(stream: Stream, part: Option<(u64, u64, u64)>) -> Response<Body> {
@@ -140,7 +163,7 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Method(methods) => {
             headers.extend(HeaderValue::try_from(allowed(methods)).ok().map(|list| (ALLOW, list)));
         }
-        Error::Busy | Error::Full => {
+        Error::Busy | Error::Full | Error::Subscribers | Error::Ahead(_) => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Error::Range { len } => {
@@ -164,8 +187,9 @@ pub(crate) fn preflight(methods: &[Method]) -> Response<Body> {
         headers.insert(ALLOW, list.clone());
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, list);
     }
-    let allowed_headers =
-        HeaderValue::from_static("content-type, if-none-match, if-range, range, x-request-id");
+    let allowed_headers = HeaderValue::from_static(
+        "content-type, if-none-match, if-range, range, x-request-id, last-event-id, cache-control",
+    );
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response

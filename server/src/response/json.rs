@@ -22,12 +22,15 @@ pub(crate) type Objects = Option<ChainwebVersion>;
 
 /// A page of hashes.
 pub(crate) fn hashes(page: &Page<Vec<BlockHash>>) -> Bytes {
-    frame(page.items.len(), HASH_LEN, page.next, |out| push_hashes(out, &page.items))
+    let bytes = page.items.len() * (HASH_LEN + ITEM_LEN);
+    frame(page.items.len(), bytes, page.next, |out| push_hashes(out, &page.items))
 }
 
 /// A page of headers.
 pub(crate) fn headers(page: &Page<Records>, objects: Objects) -> Bytes {
-    frame(page.items.len(), header_len(objects), page.next, |out| {
+    let count = page.items.len();
+    let bytes = count * (header_len(objects) + ITEM_LEN);
+    frame(count, bytes, page.next, |out| {
         for (i, item) in page.items.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
@@ -67,14 +70,15 @@ pub(crate) fn cut(cut: &Cut, version: ChainwebVersion) -> Bytes {
     out.into()
 }
 
-/// A page around its items; `limit` is their number, and null is written out.
-fn frame(
+/// A page around its items, which have so many bytes at most with what is between them; `limit` is
+/// their number, and null is written out.
+pub(super) fn frame(
     count: usize,
-    item_len: usize,
+    bytes: usize,
     next: Option<Cursor>,
     push_items: impl FnOnce(&mut Vec<u8>),
 ) -> Bytes {
-    let mut out = Vec::with_capacity(count * (item_len + ITEM_LEN) + FRAME_LEN);
+    let mut out = Vec::with_capacity(bytes + FRAME_LEN);
     out.extend_from_slice(b"{\"limit\":");
     push_number(&mut out, count as u64);
     out.extend_from_slice(b",\"items\":[");
@@ -125,13 +129,14 @@ mod tests {
         let version = ChainwebVersion::RecapDevelopment;
         for objects in [None, Some(version)] {
             let items: Vec<_> = version.genesis_headers().collect();
-            let page = frame(items.len(), header_len(objects), page.next, |out| {
+            let bytes = items.len() * (header_len(objects) + ITEM_LEN);
+            let page = frame(items.len(), bytes, page.next, |out| {
                 for (i, item) in items.iter().enumerate() {
                     out.extend_from_slice(if i > 0 { b"," } else { b"" });
                     push_header(out, item.view(), objects);
                 }
             });
-            assert_eq!(capacity(page), items.len() * (header_len(objects) + ITEM_LEN) + FRAME_LEN);
+            assert_eq!(capacity(page), bytes + FRAME_LEN);
         }
         let mut longest = Vec::with_capacity(FRAME_LEN);
         let written = write!(longest, "{{\"limit\":{},\"items\":[],\"next\":\"", u64::MAX);

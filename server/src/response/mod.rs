@@ -7,14 +7,18 @@
 //! - `I-3` Every answer, of whatever status, has the headers that [`Stamp`] adds.
 
 mod body;
+mod events;
 mod head;
 mod json;
 mod octets;
+mod payload;
 
 pub(crate) use body::Body;
+pub(crate) use events::EventSource;
 pub(crate) use head::{
-    Stamp, current_text, error, file, immutable, json, link_next, not_modified, octets, preflight,
-    revalidated, stream, text, without_body,
+    Stamp, current_text, error, events, file, immutable, json, link_next, not_modified, octets,
+    preflight, revalidated, stream, streamed, text, without_body,
 };
 pub(crate) use json::{cut, hashes, header, headers};
 pub(crate) use octets::{Cut, Source, Step, Stream};
+pub(crate) use payload::{Blocks, Form, List, block_len, blocks, payload, payloads};

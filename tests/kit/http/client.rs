@@ -174,26 +174,46 @@ impl Client {
         }
     }
 
+    /// Reads the next chunk of a body that comes in chunks, without trailers; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] if no whole chunk came. If nothing came at all, it may be asked for again.
+    pub fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, Ended> {
+        let chunk = self.take_chunk().and_then(|chunk| match chunk {
+            Some(chunk) => Ok(Some(chunk)),
+            None => self.take(2).map(|_| None).map_err(Trouble::Stop),
+        });
+        chunk.map_err(|trouble| match trouble {
+            Trouble::Stop(Stop::Silent) => Ended::Silent(Vec::new()),
+            Trouble::Stop(Stop::End | Stop::Broken) => Ended::Cut(Vec::new()),
+            Trouble::Malformed(line) => malformed(&line),
+        })
+    }
+
+    /// The next chunk; `None` at the last one, which is empty.
+    fn take_chunk(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        let line = self.take_through(b"\r\n").map_err(Trouble::Stop)?;
+        let text = String::from_utf8_lossy(&line);
+        let size = text.trim_end_matches("\r\n").split(';').next().unwrap_or_default();
+        let Ok(size) = usize::from_str_radix(size, 16) else {
+            return Err(Trouble::Malformed(line));
+        };
+        if size == 0 {
+            return Ok(None);
+        }
+        let chunk = self.take(size).map_err(Trouble::Stop)?;
+        let end = self.take(2).map_err(Trouble::Stop)?;
+        if end == b"\r\n" { Ok(Some(chunk)) } else { Err(Trouble::Malformed(end)) }
+    }
+
     fn read_chunks(
         &mut self,
         body: &mut Vec<u8>,
         trailers: &mut Vec<(String, String)>,
     ) -> Result<(), Trouble> {
-        loop {
-            let line = self.take_through(b"\r\n").map_err(Trouble::Stop)?;
-            let text = String::from_utf8_lossy(&line);
-            let size = text.trim_end_matches("\r\n").split(';').next().unwrap_or_default();
-            let Ok(size) = usize::from_str_radix(size, 16) else {
-                return Err(Trouble::Malformed(line));
-            };
-            if size == 0 {
-                break;
-            }
-            body.extend(self.take(size).map_err(Trouble::Stop)?);
-            let end = self.take(2).map_err(Trouble::Stop)?;
-            if end != b"\r\n" {
-                return Err(Trouble::Malformed(end));
-            }
+        while let Some(chunk) = self.take_chunk()? {
+            body.extend(chunk);
         }
         loop {
             let line = self.take_through(b"\r\n").map_err(Trouble::Stop)?;

@@ -2,7 +2,9 @@
 //! it stood on the wire: the case of header names, chunks, trailers, how the connection ended.
 
 mod client;
+mod events;
 mod message;
 
 pub use client::{Client, Ended};
+pub use events::{Event, Events, Sent};
 pub use message::{Request, Response};

@@ -2,8 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
+use super::RawPayload;
 use crate::archive::{self, Entry, Manifest, Records};
 use crate::header::{LEN, RawHeader};
 use crate::replay::Wrong;
@@ -68,8 +69,21 @@ pub struct Chunk {
     places: Places,
     /// Places that hold no header, and how many records come before each.
     wrong: Vec<(usize, Place, Wrong)>,
+    /// What records carry, by their numbers, which ascend.
+    payloads: Vec<(usize, RawPayload)>,
     /// The place in the input behind them.
     end: MarkedAt,
+}
+
+/// A record, as it stands in an input.
+#[derive(Debug)]
+pub struct Record {
+    /// Where.
+    pub place: Place,
+    /// The header, or why there is none.
+    pub header: Result<RawHeader, Wrong>,
+    /// What its block carries, if the input has that.
+    pub payload: Option<RawPayload>,
 }
 
 #[derive(Debug)]
@@ -100,26 +114,26 @@ impl Chunk {
     /// Records as they lie in a file or stream, the first behind `offset` bytes.
     #[must_use]
     pub const fn whole(offset: u64, bytes: Bytes, end: MarkedAt) -> Self {
-        Self { bytes, places: Places::From(offset), wrong: Vec::new(), end }
+        let places = Places::From(offset);
+        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), end }
     }
 
     /// Records that each have a place of their own.
     #[must_use]
-    pub fn each(
-        records: impl IntoIterator<Item = (Place, Result<RawHeader, Wrong>)>,
-        end: MarkedAt,
-    ) -> Self {
-        let (mut bytes, mut places, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, record) in records {
-            match record {
+    pub fn each(records: impl IntoIterator<Item = Record>, end: MarkedAt) -> Self {
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        let (mut wrong, mut payloads) = (Vec::new(), Vec::new());
+        for Record { place, header, payload } in records {
+            match header {
                 Ok(raw) => {
-                    bytes.extend_from_slice(zerocopy::IntoBytes::as_bytes(&raw));
+                    bytes.extend_from_slice(raw.as_bytes());
+                    payloads.extend(payload.map(|payload| (places.len(), payload)));
                     places.push(place);
                 }
                 Err(error) => wrong.push((places.len(), place, error)),
             }
         }
-        Self { bytes: bytes.into(), places: Places::Each(places), wrong, end }
+        Self { bytes: bytes.into(), places: Places::Each(places), wrong, payloads, end }
     }
 
     /// Records of an archive.
@@ -127,7 +141,18 @@ impl Chunk {
     pub fn archived(manifest: Arc<Manifest>, records: Records, end: MarkedAt) -> Self {
         let Records { bytes, places } = records;
         let (bytes, places) = (bytes.into(), Places::Archived(manifest, places));
-        Self { bytes, places, wrong: Vec::new(), end }
+        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), end }
+    }
+
+    /// What records carry, by their numbers: taken out, so that it is held once.
+    pub fn take_payloads(&mut self) -> Vec<(usize, RawPayload)> {
+        std::mem::take(&mut self.payloads)
+    }
+
+    /// Bytes of what records carry.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.payloads.iter().map(|(_, payload)| payload.len()).sum()
     }
 
     /// The same with a place behind all records that holds none.

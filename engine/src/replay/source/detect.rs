@@ -26,7 +26,11 @@ const COMPRESSED: [(&[u8], &str); 4] = [
 ];
 
 /// Tells the format of the file or stream that begins with `head`.
-pub(super) fn detect(name: &str, head: &[u8]) -> Result<Format, ReplayError> {
+///
+/// # Errors
+///
+/// [`ReplayError::Format`] if it is compressed.
+pub fn detect(name: &str, head: &[u8]) -> Result<Format, ReplayError> {
     let begins_with_header = RawHeader::ref_from_prefix(head).is_ok_and(|(raw, _)| {
         HeaderRef::new(raw)
             .is_ok_and(|header| ChainwebVersion::from_code(header.version_code()).is_some())

@@ -4,19 +4,21 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Chunk, Place, Source};
+use super::payload::PAYLOAD_BYTES_MAX;
+use super::{Chunk, Place, RawPayload, Record, Source, with_payloads};
 use crate::header::{Header, RawHeader, TextError, merkle, text};
 use crate::replay::{ReplayError, Wrong};
 use crate::store::MarkedAt;
 use crate::types::{BlockHeight, ChainwebVersion};
 
-/// Bytes of a line at most: a page of 360 headers as objects has about 300 kB.
-const LINE_LEN_MAX: u64 = 16 << 20;
+/// Bytes of a line at most: a page of 360 headers as objects has about 300 kB, and one of blocks what
+/// these carry, which is some kilobytes each for the most part, and sometimes a megabyte.
+const LINE_LEN_MAX: u64 = 64 << 20;
 
 /// Bytes that are read from a file at once.
 const BUFFER_LEN: usize = 1 << 20;
 
-/// One header a line, or one page of the API a line.
+/// One header or block a line, or one page of the API, or one event of a stream that was saved.
 pub struct Jsonl {
     name: String,
     read: Box<dyn BufRead + Send>,
@@ -28,22 +30,31 @@ pub struct Jsonl {
     size: Option<u64>,
     /// Whether the last line was too long and its rest is still to be skipped.
     within_line: bool,
+    /// Whether what blocks carry is read, too.
+    payloads: bool,
 }
 
 impl Jsonl {
-    /// The headers of a stream; `size` is its length in bytes, if known.
+    /// The headers of a stream, and with `payloads` what their blocks carry; `size` is its length in
+    /// bytes, if known.
     #[must_use]
-    pub fn new(name: String, read: Box<dyn BufRead + Send>, size: Option<u64>) -> Self {
-        let (line, position, records) = (0, 0, 0);
-        Self { name, read, file: None, line, position, records, size, within_line: false }
+    pub fn new(
+        name: String,
+        read: Box<dyn BufRead + Send>,
+        size: Option<u64>,
+        payloads: bool,
+    ) -> Self {
+        let (line, position, records, within_line) = (0, 0, 0, false);
+        Self { name, read, file: None, line, position, records, size, within_line, payloads }
     }
 
-    /// The headers of a file of `size` bytes; `id` tells it from others.
+    /// The same of a file of `size` bytes; `id` tells it from others.
     #[must_use]
-    pub fn file(name: String, file: File, size: u64, id: [u8; 32]) -> Self {
+    pub fn file(name: String, file: File, size: u64, id: [u8; 32], payloads: bool) -> Self {
+        let id = if payloads { with_payloads(id) } else { id };
         let again = file.try_clone().ok().map(|again| (again, id));
         let read = Box::new(BufReader::with_capacity(BUFFER_LEN, file));
-        Self { file: again, ..Self::new(name, read, Some(size)) }
+        Self { file: again, ..Self::new(name, read, Some(size), payloads) }
     }
 
     /// The next line into `line`; `false` at the end.
@@ -63,25 +74,25 @@ impl Jsonl {
 
 impl Source for Jsonl {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
-        let mut records = Vec::with_capacity(records_max);
+        let mut lines = Lines { payloads: self.payloads, ..Lines::default() };
         let mut line = Vec::new();
-        while records.len() < records_max && self.read_line(&mut line)? {
+        while lines.records.len() < records_max
+            && lines.payload_bytes < PAYLOAD_BYTES_MAX
+            && self.read_line(&mut line)?
+        {
             if line.len() as u64 == LINE_LEN_MAX && !line.ends_with(b"\n") {
-                let wrong = Wrong::Line("the line is longer than 16 MiB");
-                records.push((Place::Line(self.line), Err(wrong)));
+                lines.push_wrong(self.line, "the line is longer than 64 MiB");
                 // Its rest may have no end, so this record goes out first.
                 self.within_line = true;
                 break;
             }
             match std::str::from_utf8(&line).map(str::trim) {
                 Ok("") => {}
-                Ok(text) => push_line(&mut records, self.line, text),
-                Err(_) => {
-                    let wrong = Wrong::Line("the line is not UTF-8 text");
-                    records.push((Place::Line(self.line), Err(wrong)));
-                }
+                Ok(text) => lines.push(self.line, text),
+                Err(_) => lines.push_wrong(self.line, "the line is not UTF-8 text"),
             }
         }
+        let records = lines.records;
         self.records += records.len() as u64;
         let end = MarkedAt {
             position: self.position.into(),
@@ -112,7 +123,8 @@ impl Source for Jsonl {
 }
 
 /// What a line or an item may be besides a header's object.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Outer<'a> {
     /// A page of the API.
     #[serde(borrow)]
@@ -120,39 +132,87 @@ struct Outer<'a> {
     /// A block of the API, or an update event.
     #[serde(borrow)]
     header: Option<&'a RawValue>,
+    /// What it carries.
+    #[serde(borrow)]
+    payload_with_outputs: Option<&'a RawValue>,
 }
 
-type Record = (Place, Result<RawHeader, Wrong>);
-
-fn push_line(records: &mut Vec<Record>, line: u64, text: &str) {
-    let outer =
-        if text.starts_with('{') { serde_json::from_str::<Outer<'_>>(text).ok() } else { None };
-    let Some(items) = outer.and_then(|outer| outer.items) else {
-        let record = item(text).map(|header| *header.view().raw());
-        return records.push((Place::Line(line), record.map_err(Wrong::from)));
-    };
-    let mut page: Vec<Record> = (1..)
-        .zip(items)
-        .map(|(number, value)| {
-            let record = item(value.get()).map(|header| *header.view().raw());
-            (Place::Item { line, item: number }, record.map_err(Wrong::from))
-        })
-        .collect();
-    // Branch pages descend, and parents come first here.
-    page.sort_by_key(|(_, record)| record.as_ref().map_or(u64::MAX, |raw| raw.height.get()));
-    records.append(&mut page);
+/// Appends what a line has, by ascending height: one header as a string or an object, the block of an
+/// item or of an update event with what it carries, or the items of a page.
+pub fn push_line(records: &mut Vec<Record>, line: u64, text: &str) {
+    let mut lines = Lines { records: std::mem::take(records), payloads: true, payload_bytes: 0 };
+    lines.push(line, text);
+    *records = lines.records;
 }
 
-/// A header as a string, bare or in quotes, as an object, or within the object of its block.
-fn item(text: &str) -> Result<Header, TextError> {
+/// Lines that were read.
+#[derive(Default)]
+struct Lines {
+    records: Vec<Record>,
+    payloads: bool,
+    payload_bytes: usize,
+}
+
+impl Lines {
+    fn push_wrong(&mut self, line: u64, wrong: &'static str) {
+        let header = Err(Wrong::Line(wrong));
+        self.records.push(Record { place: Place::Line(line), header, payload: None });
+    }
+
+    fn push(&mut self, line: u64, text: &str) {
+        let Some(text) = event_data(text) else { return };
+        let outer = Outer::of(text);
+        let Some(items) = outer.items else {
+            let record = self.record(Place::Line(line), text, &outer);
+            return self.records.push(record);
+        };
+        let first = self.records.len();
+        for (item, value) in (1..).zip(items) {
+            let text = value.get();
+            let record = self.record(Place::Item { line, item }, text, &Outer::of(text));
+            self.records.push(record);
+        }
+        // Branch pages descend, and parents come first here.
+        let page = self.records.get_mut(first..).unwrap_or_default();
+        page.sort_by_key(|record| record.header.as_ref().map_or(u64::MAX, |raw| raw.height.get()));
+    }
+
+    /// A header as a string, bare or in quotes, as an object, or within the object of its block.
+    fn record(&mut self, place: Place, text: &str, outer: &Outer<'_>) -> Record {
+        let payload = outer.payload_with_outputs.filter(|_| self.payloads);
+        let payload = payload.map(|payload| RawPayload::Object(payload.get().into()));
+        self.payload_bytes += payload.as_ref().map_or(0, RawPayload::len);
+        let header = header(text, outer).map(|header| *header.view().raw());
+        Record { place, header: header.map_err(Wrong::from), payload }
+    }
+}
+
+impl<'a> Outer<'a> {
+    /// Of a line or an item; with nothing, if it is no object.
+    fn of(text: &'a str) -> Self {
+        let is_object = text.starts_with('{');
+        is_object.then(|| serde_json::from_str(text).ok()).flatten().unwrap_or_default()
+    }
+}
+
+/// What there is to read on a line: of an event stream the data of its events.
+fn event_data(text: &str) -> Option<&str> {
+    // No header has a colon as text, and objects do not begin with a name.
+    match text.split_once(':') {
+        Some(("data", data)) => Some(data.trim_start()).filter(|data| !data.is_empty()),
+        Some(("" | "event" | "id" | "retry", _)) => None,
+        _ => Some(text),
+    }
+}
+
+fn header(text: &str, outer: &Outer<'_>) -> Result<Header, TextError> {
     if text.starts_with('"') {
         return text::from_string(&serde_json::from_str::<String>(text)?);
     }
     if !text.starts_with('{') {
         return text::from_string(text);
     }
-    let block = serde_json::from_str::<Outer<'_>>(text)?;
-    let header = text::from_object(block.header.map_or(text, RawValue::get))?;
+    let header = text::from_object(outer.header.map_or(text, RawValue::get))?;
     Ok(exchanged(&header).unwrap_or(header))
 }
 

@@ -5,7 +5,10 @@ mod binary;
 mod chunk;
 mod detect;
 mod jsonl;
+mod merged;
 mod node;
+mod payload;
+mod rows;
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
@@ -14,10 +17,13 @@ use std::time::UNIX_EPOCH;
 
 pub use archive::Archive;
 pub use binary::Binary;
-pub use chunk::{Chunk, Item, Place};
-pub use detect::Format;
-pub use jsonl::Jsonl;
+pub use chunk::{Chunk, Item, Place, Record};
+pub use detect::{Format, detect};
+pub use jsonl::{Jsonl, push_line};
+pub use merged::{Feed, Merged, Watcher};
 pub use node::Node;
+pub use payload::RawPayload;
+pub use rows::Rows;
 
 use super::ReplayError;
 use crate::archive::MANIFEST;
@@ -50,20 +56,37 @@ pub trait Source: Send {
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError>;
 }
 
-/// Opens an input: `-` is standard input. Damaged files of an archive are wrong records, if the replay
-/// is to `keep_going`, and errors else.
+/// How an input is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Its format, if that is not told by its content.
+    pub format: Option<Format>,
+    /// Whether damaged files of an archive are wrong records, which a replay may go on after, or
+    /// errors.
+    pub keep_going: bool,
+    /// Whether what blocks carry is read too, where it is there.
+    pub payloads: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { format: None, keep_going: false, payloads: true }
+    }
+}
+
+/// Opens an input: `-` is standard input.
 ///
 /// # Errors
 ///
 /// [`ReplayError`] if it cannot be read, is empty, or is of no known format.
 pub fn open(
     input: &Path,
-    format: Option<Format>,
     version: ChainwebVersion,
-    keep_going: bool,
+    reading: Reading,
 ) -> Result<Box<dyn Source>, ReplayError> {
+    let Reading { format, keep_going, payloads } = reading;
     if input.as_os_str() == "-" {
-        return stream("standard input".to_owned(), Box::new(io::stdin()), None, format);
+        return stream("standard input".to_owned(), Box::new(io::stdin()), None, reading);
     }
     let metadata = std::fs::metadata(input).map_err(|e| ReplayError::io(input, e))?;
     let folder = matches!(format, Some(Format::Node | Format::Archive));
@@ -72,7 +95,7 @@ pub fn open(
         return match format {
             None if is_archive() => Ok(Box::new(Archive::open(input, version, keep_going)?)),
             Some(Format::Archive) => Ok(Box::new(Archive::open(input, version, keep_going)?)),
-            None | Some(Format::Node) => Ok(Box::new(Node::open(input, version)?)),
+            None | Some(Format::Node) => Ok(Box::new(Node::open(input, version, payloads)?)),
             Some(Format::Binary | Format::Jsonl) => Err(ReplayError::Format {
                 input: input.display().to_string(),
                 reason: "is a folder, and this format is that of files".to_owned(),
@@ -89,12 +112,12 @@ pub fn open(
         let (size, id) = (metadata.len(), file_name(&metadata, &head));
         match format.map_or_else(|| detect::detect(&name, &head), Ok)? {
             Format::Binary => return Ok(Box::new(Binary::mapped(file, name, size, id))),
-            Format::Jsonl => return Ok(Box::new(Jsonl::file(name, file, size, id))),
+            Format::Jsonl => return Ok(Box::new(Jsonl::file(name, file, size, id, payloads))),
             Format::Node | Format::Archive => {}
         }
     }
     let size = metadata.is_file().then_some(metadata.len());
-    stream(input.display().to_string(), Box::new(file), size, format)
+    stream(input.display().to_string(), Box::new(file), size, reading)
 }
 
 /// Tells a file from others and from itself when it was changed: by length, time of change and
@@ -107,11 +130,17 @@ fn file_name(metadata: &Metadata, head: &[u8]) -> [u8; 32] {
     *state.finalize().as_array()
 }
 
+/// The name of an input of which payloads are read: a mark of one of which they were not says that
+/// they may be skipped, and says too much for it.
+fn with_payloads(name: [u8; 32]) -> [u8; 32] {
+    *blake2s_simd::blake2s(&[b"payloads ", name.as_slice()].concat()).as_array()
+}
+
 fn stream(
     name: String,
     mut input: Box<dyn Read + Send>,
     size: Option<u64>,
-    format: Option<Format>,
+    Reading { format, payloads, .. }: Reading,
 ) -> Result<Box<dyn Source>, ReplayError> {
     let mut head = Vec::new();
     let read = input.by_ref().take(4 * LEN as u64).read_to_end(&mut head);
@@ -123,7 +152,7 @@ fn stream(
     let input = BufReader::with_capacity(1 << 20, io::Cursor::new(head).chain(input));
     match format {
         Format::Binary => Ok(Box::new(Binary::streamed(name, Box::new(input)))),
-        Format::Jsonl => Ok(Box::new(Jsonl::new(name, Box::new(input), size))),
+        Format::Jsonl => Ok(Box::new(Jsonl::new(name, Box::new(input), size, payloads))),
         Format::Node | Format::Archive => Err(ReplayError::Format {
             input: name,
             reason: "this format is that of a folder, not of a stream".to_owned(),

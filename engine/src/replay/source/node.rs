@@ -5,19 +5,27 @@ use std::path::{Path, PathBuf};
 use zerocopy::byteorder::big_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Chunk, Place, Source};
+use super::payload::PAYLOAD_BYTES_MAX;
+use super::rows::Tables;
+use super::{Chunk, Place, RawPayload, Record, Source, with_payloads};
 use crate::header::{DecodeError, RawHeader};
 use crate::replay::{ReplayError, Wrong};
 use crate::store::{MarkedAt, NodeDatabase, NodeHeaders, StoreError};
 use crate::types::{BlockHash, ChainId, ChainwebVersion};
 
+/// Blocks whose payloads are looked up together: enough for several threads, and not too much memory
+/// even where each has some hundred kilobytes.
+const LOOKED_UP: usize = 256;
+
 /// The header tables of a chainweb-node, merged by height so that parents come first on every
-/// chain.
+/// chain, and what the tables of payloads have for them.
 ///
 /// Rank tables are not read: the header tables alone say everything.
 pub struct Node {
     path: PathBuf,
     database: NodeDatabase,
+    /// Those of payloads, if they are to be read and there are any.
+    tables: Option<Tables>,
     /// For each chain the first key that is still to be read; `None` behind the last one.
     cursors: Vec<(ChainId, Option<Vec<u8>>)>,
     position: u64,
@@ -33,12 +41,17 @@ struct HeaderKey {
 }
 
 impl Node {
-    /// Opens the database in `path`: the RocksDB directory itself, or a folder above it.
+    /// Opens the database in `path`: the RocksDB directory itself, or a folder above it. `payloads`
+    /// says whether what blocks carry is read, too.
     ///
     /// # Errors
     ///
     /// [`ReplayError`] if there is none, or it has no headers of `version`.
-    pub fn open(path: &Path, version: ChainwebVersion) -> Result<Self, ReplayError> {
+    pub fn open(
+        path: &Path,
+        version: ChainwebVersion,
+        payloads: bool,
+    ) -> Result<Self, ReplayError> {
         let places = [path.to_owned(), path.join("0").join("rocksDb"), path.join("rocksDb")];
         let found = places.into_iter().find(|place| place.join("CURRENT").exists());
         let path = found.ok_or_else(|| ReplayError::NoDatabase { path: path.to_owned() })?;
@@ -58,7 +71,8 @@ impl Node {
         if cursors.iter().all(|(_, key)| key.is_none()) {
             return Err(ReplayError::NoHeaders { path, version });
         }
-        Ok(Self { path, database, cursors, position: 0, records: 0 })
+        let tables = if payloads { Tables::of(&database).map_err(fail)? } else { None };
+        Ok(Self { path, database, tables, cursors, position: 0, records: 0 })
     }
 
     fn read(&mut self, records_max: usize) -> Result<Vec<Record>, StoreError> {
@@ -93,13 +107,38 @@ impl Node {
         self.cursors = cursors;
         Ok(records)
     }
+
+    /// The same with what these blocks carry; fewer of them if that is much.
+    fn read_with_payloads(&mut self, records_max: usize) -> Result<Vec<Record>, StoreError> {
+        let (mut records, mut bytes) = (Vec::with_capacity(records_max), 0);
+        while records.len() < records_max && bytes < PAYLOAD_BYTES_MAX {
+            let mut some = self.read(LOOKED_UP.min(records_max - records.len()))?;
+            let Some(tables) = self.tables.as_ref().filter(|_| !some.is_empty()) else {
+                return Ok(if records.is_empty() { some } else { records });
+            };
+            let headers: Vec<RawHeader> =
+                some.iter().filter_map(|record| record.header.as_ref().ok()).copied().collect();
+            let rows = tables.read(&self.database, &headers)?;
+            let right = some.iter_mut().filter(|record| record.header.is_ok());
+            for (record, payload) in right.zip(rows) {
+                bytes += payload.as_ref().map_or(0, RawPayload::len);
+                record.payload = payload;
+            }
+            records.append(&mut some);
+        }
+        self.position += bytes as u64;
+        Ok(records)
+    }
 }
 
 impl Source for Node {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
-        let records = self
-            .read(records_max.max(1))
-            .map_err(|source| ReplayError::Database { path: self.path.clone(), source })?;
+        let records = match &self.tables {
+            Some(_) => self.read_with_payloads(records_max.max(1)),
+            None => self.read(records_max.max(1)),
+        };
+        let records =
+            records.map_err(|source| ReplayError::Database { path: self.path.clone(), source })?;
         self.records += records.len() as u64;
         let keys = self.cursors.iter().filter_map(|(_, key)| key.as_deref());
         let height = keys.map(height_of).min().unwrap_or(u64::MAX);
@@ -117,7 +156,8 @@ impl Source for Node {
 
     fn name(&self) -> Option<[u8; 32]> {
         let text = format!("{} {}", self.path.display(), self.database.sequence_number());
-        Some(*blake2s_simd::blake2s(text.as_bytes()).as_array())
+        let name = *blake2s_simd::blake2s(text.as_bytes()).as_array();
+        Some(if self.tables.is_some() { with_payloads(name) } else { name })
     }
 
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
@@ -129,8 +169,6 @@ impl Source for Node {
     }
 }
 
-type Record = (Place, Result<RawHeader, Wrong>);
-
 fn height_of(key: &[u8]) -> u64 {
     U64::read_from_prefix(key).map_or(0, |(height, _)| height.get())
 }
@@ -138,13 +176,18 @@ fn height_of(key: &[u8]) -> u64 {
 /// The header of a row, if its key is the one that the node would give it.
 fn record(chain: ChainId, key: &[u8], value: &[u8]) -> Record {
     let place = Place::Row { chain, key: key.into() };
+    let header = header(chain, key, value);
+    Record { place, header, payload: None }
+}
+
+fn header(chain: ChainId, key: &[u8], value: &[u8]) -> Result<RawHeader, Wrong> {
     let Ok(raw) = RawHeader::read_from_bytes(value) else {
-        return (place, Err(DecodeError::Length { got: value.len() }.into()));
+        return Err(DecodeError::Length { got: value.len() }.into());
     };
     let fits = HeaderKey::ref_from_bytes(key).is_ok_and(|key| {
         key.height.get() == raw.height.get()
             && key.hash == raw.hash
             && chain.get() == raw.chain.get()
     });
-    (place, if fits { Ok(raw) } else { Err(Wrong::Key) })
+    if fits { Ok(raw) } else { Err(Wrong::Key) }
 }

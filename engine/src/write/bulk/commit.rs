@@ -5,7 +5,8 @@ use std::{io, mem};
 
 use super::line::{Run, Spare};
 use crate::header::{Header, HeaderRef, LEN};
-use crate::store::{Batch, IndexEntry, Mark, Sealed, Store, StoreError};
+use crate::payload::Payload;
+use crate::store::{Batch, IndexEntry, IndexOf, Mark, PayloadKey, Sealed, Store, StoreError};
 use crate::types::{ChainId, Rank};
 use crate::verify::Level;
 use crate::write::WriteError;
@@ -18,6 +19,8 @@ pub(super) struct Commit {
     pub(super) loose: Vec<(Header, Level)>,
     /// Of all blocks that come with this commit.
     pub(super) entries: Vec<IndexEntry>,
+    /// What blocks carry: of these, or of some that were there before.
+    pub(super) payloads: Vec<(PayloadKey, Payload)>,
     pub(super) mark: Option<Mark>,
     /// Whether it is to outlive a crash as soon as it is written.
     pub(super) flush: bool,
@@ -119,10 +122,12 @@ fn write(
     commit: Commit,
     entries: &[IndexEntry],
 ) -> Result<usize, StoreError> {
-    let Commit { runs, loose, mark, flush, .. } = commit;
+    let Commit { runs, loose, payloads, mark, flush, .. } = commit;
     let sealed: usize = runs.iter().map(|(_, run)| run.records.len()).sum();
     let others = loose.len() * (LEN + 100) + entries.len() * 64;
-    let mut batch = Batch::with_capacity(sealed + sealed / 8 + others);
+    let carried: usize =
+        payloads.iter().map(|(key, payload)| 3 * size_of_val(key) + payload.as_bytes().len()).sum();
+    let mut batch = Batch::with_capacity(sealed + sealed / 8 + others + carried);
     for (chain, run) in runs {
         let ranks = loose_ranks(&run);
         // Those that were loose have rows of their own for that.
@@ -140,7 +145,13 @@ fn write(
     for (header, level) in &loose {
         batch.put_loose(store, header.view(), *level);
     }
-    batch.put_unindexed(store, entries);
+    batch.put_unindexed(store, IndexOf::Blocks, entries);
+    let mut places = Vec::with_capacity(payloads.len());
+    for (key, payload) in payloads {
+        places.push(IndexEntry::of_payload(&key));
+        batch.put_payload_row(store, &key, &payload);
+    }
+    batch.put_unindexed(store, IndexOf::Payloads, &places);
     if let Some(mark) = mark {
         batch.put_mark(store, &mark);
     }

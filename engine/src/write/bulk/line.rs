@@ -144,6 +144,12 @@ impl Line {
         })
     }
 
+    /// Whether there is one block at this height, and no more.
+    pub(super) fn is_alone_at(&self, height: BlockHeight) -> bool {
+        let beside = self.side.iter().filter(|side| side.height() == height).count();
+        beside + usize::from(self.at(height).is_some()) == 1
+    }
+
     /// Takes a block that is not here yet.
     pub(super) fn insert(&mut self, header: HeaderRef<'_>, level: Level) -> Place {
         let state = State { level, loose: false };

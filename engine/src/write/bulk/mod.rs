@@ -1,10 +1,11 @@
 //! Blocks that come in order, straight to runs.
 //!
-//! Enters: verified headers, each after its parents. Leaves: runs of the trunk, and what is not
-//! buried yet as loose blocks, a few hundred thousand blocks a commit.
+//! Enters: verified headers, each after its parents, and what their blocks carry. Leaves: runs of the
+//! trunk, and what is not buried yet as loose blocks, a few hundred thousand blocks a commit or some
+//! ten megabytes of payloads.
 //!
 //! - `I-1` Every commit leaves a whole database: that of the blocks that came before it. It is one
-//!   batch with the mark up to where the input was read.
+//!   batch with their payloads, and with the mark up to where the input was read.
 //! - `I-2` What cannot be told from the blocks at hand is not guessed: whoever asks turns to the
 //!   plain way, one block at a time, which is the slow twin of this one.
 
@@ -20,7 +21,9 @@ use bytes::Bytes;
 use self::commit::{Commit, Committer};
 use self::line::{Line, Place, Spare, State};
 use super::WriteError;
+use super::payloads::Payloads;
 use crate::header::{Header, HeaderRef, LEN};
+use crate::payload::VerifiedPayload;
 use crate::query::Blocks;
 use crate::store::{IndexEntry, Mark, Snapshot, Store, StoreError};
 use crate::tree::{self, Forest, NodeId, Tree};
@@ -36,6 +39,7 @@ pub struct Bulk {
     sealed: BTreeMap<ChainId, (BlockHeight, Bytes)>,
     window: u64,
     entries: Vec<IndexEntry>,
+    payloads: Payloads,
     committer: Committer,
 }
 
@@ -74,6 +78,7 @@ impl Bulk {
             sealed: BTreeMap::new(),
             window,
             entries: Vec::new(),
+            payloads: Payloads::new(Arc::clone(store)),
             committer: Committer::new(Arc::clone(store), spare)?,
         }))
     }
@@ -120,10 +125,35 @@ impl Bulk {
         true
     }
 
-    /// The number of blocks that are staged and not handed over to be committed.
+    /// Takes what a block carries, which is staged or held. Returns whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Payload`] if it is not the payload of this block, [`WriteError::Store`].
+    pub fn stage_payload(
+        &mut self,
+        header: HeaderRef<'_>,
+        payload: VerifiedPayload,
+    ) -> Result<bool, WriteError> {
+        let is_last = self.entries.last() == Some(&IndexEntry::of(header));
+        let line = self.line(header.chain());
+        // Payloads are stored with blocks, so that the first one at a height finds none.
+        let unknown = is_last && line.is_some_and(|line| line.is_alone_at(header.height()));
+        self.payloads.stage(header, payload, unknown)
+    }
+
+    /// The number of blocks, or of payloads, if these are more, that are staged and not handed over to
+    /// be committed.
     #[must_use]
     pub const fn staged(&self) -> usize {
-        self.entries.len()
+        let (blocks, payloads) = (self.entries.len(), self.payloads.len());
+        if blocks > payloads { blocks } else { payloads }
+    }
+
+    /// Bytes of payloads that are staged.
+    #[must_use]
+    pub const fn payload_bytes(&self) -> usize {
+        self.payloads.bytes()
     }
 
     /// Hands over what is staged, with the mark of where the input was read up to; returns how many
@@ -135,7 +165,8 @@ impl Bulk {
     /// [`WriteError::Store`], for example when the disk is full; also of an earlier commit.
     pub fn commit(&mut self, mark: Option<Mark>, flush: bool) -> Result<usize, WriteError> {
         let entries = mem::replace(&mut self.entries, self.committer.spare_entries());
-        let mut commit = Commit { entries, mark, flush, ..Commit::default() };
+        let payloads = self.payloads.take();
+        let mut commit = Commit { entries, payloads, mark, flush, ..Commit::default() };
         for line in self.lines.iter_mut().flatten() {
             let chain = line.chain();
             let (runs, sunk) = line.take_buried(self.window);

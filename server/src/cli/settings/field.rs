@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plait::Requests;
+use plait::{Listen, Payloads, Requests, Upstream};
 use plait_engine::UnknownLower;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -18,12 +18,21 @@ const REQUESTS: [(&str, Requests); 3] =
 const UNKNOWN: [(&str, UnknownLower); 2] =
     [("refuse", UnknownLower::Refuse), ("ignore", UnknownLower::Ignore)];
 
+const PAYLOADS: [(&str, Payloads); 3] =
+    [("auto", Payloads::Auto), ("yes", Payloads::Yes), ("no", Payloads::No)];
+
 const SWITCH: [(&str, bool); 2] = [("true", true), ("false", false)];
 
 /// The place of a setting, by what may stand there.
 pub(super) enum Field<'a> {
     /// A folder, which need not exist.
     Folder(&'a mut Option<PathBuf>),
+    /// A file.
+    File(&'a mut Option<PathBuf>),
+    /// Where blocks are taken, or nowhere.
+    MaybeListen(&'a mut Option<Listen>),
+    /// Nodes, with commas between them.
+    Upstreams(&'a mut Vec<Upstream>),
     /// The interface of an address.
     Interface(&'a mut SocketAddr),
     /// The port of an address.
@@ -46,6 +55,8 @@ pub(super) enum Field<'a> {
     Log(&'a mut String),
     /// The form of the log.
     Format(&'a mut LogFormat),
+    /// Which payloads are taken.
+    Payloads(&'a mut Payloads),
     /// Which requests are logged.
     Requests(&'a mut Requests),
     /// What an unknown lower bound means.
@@ -55,16 +66,20 @@ pub(super) enum Field<'a> {
 impl Field<'_> {
     /// Takes `text` as the value, or says what is expected instead.
     pub(super) fn set(self, text: &OsStr) -> Result<(), String> {
-        if let Self::Folder(field) = self {
+        if let Self::Folder(field) | Self::File(field) = self {
             if text.is_empty() {
-                return Err("expected a folder".to_owned());
+                return Err("expected a folder or a file".to_owned());
             }
             *field = Some(text.into());
             return Ok(());
         }
         let text = text.to_str().ok_or("expected text in UTF-8")?;
         match self {
-            Self::Folder(_) => {}
+            Self::Folder(_) | Self::File(_) => {}
+            Self::MaybeListen(field) => *field = Some(text.parse()?),
+            Self::Upstreams(field) => {
+                *field = text.split(',').map(|url| url.trim().parse()).collect::<Result<_, _>>()?;
+            }
             Self::Interface(field) => field.set_ip(interface(text)?),
             Self::Port(field) => {
                 field.set_port(text.parse().map_err(|_| "expected a port, 0 to 65535")?);
@@ -84,6 +99,7 @@ impl Field<'_> {
             }
             Self::Log(field) => *field = targets(text)?,
             Self::Format(field) => *field = chosen(&FORMATS, text)?,
+            Self::Payloads(field) => *field = chosen(&PAYLOADS, text)?,
             Self::Requests(field) => *field = chosen(&REQUESTS, text)?,
             Self::Unknown(field) => *field = chosen(&UNKNOWN, text)?,
         }
@@ -93,7 +109,14 @@ impl Field<'_> {
     /// The value as [`Field::set`] takes it; `None` where there is none.
     pub(super) fn show(self) -> Option<String> {
         Some(match self {
-            Self::Folder(field) => return field.as_ref().map(|path| path.display().to_string()),
+            Self::Folder(field) | Self::File(field) => {
+                return field.as_ref().map(|path| path.display().to_string());
+            }
+            Self::MaybeListen(field) => return field.as_ref().map(Listen::to_string),
+            Self::Upstreams(field) => {
+                let urls: Vec<String> = field.iter().map(Upstream::to_string).collect();
+                return (!urls.is_empty()).then(|| urls.join(","));
+            }
             Self::MaybeAddress(field) => return field.map(|address| address.to_string()),
             Self::MaybeNumber(field) => return field.map(|number| number.to_string()),
             Self::Interface(field) => field.ip().to_string(),
@@ -104,6 +127,7 @@ impl Field<'_> {
             Self::Log(field) => field.clone(),
             Self::Switch(field) => word(&SWITCH, field),
             Self::Format(field) => word(&FORMATS, field),
+            Self::Payloads(field) => word(&PAYLOADS, field),
             Self::Requests(field) => word(&REQUESTS, field),
             Self::Unknown(field) => word(&UNKNOWN, field),
         })
@@ -113,13 +137,16 @@ impl Field<'_> {
     pub(super) const fn unit(&self) -> &'static str {
         match self {
             Self::Folder(_) => "DIR",
+            Self::File(_) => "FILE",
+            Self::Upstreams(_) => "URL",
+            Self::MaybeListen(_) => "ADDR|PATH",
             Self::Address(_) | Self::MaybeAddress(_) | Self::Interface(_) => "ADDR",
             Self::Port(_) => "PORT",
             Self::Switch(_) => "BOOL",
             Self::Number(..) | Self::MaybeNumber(_) => "N",
             Self::Seconds(_) | Self::SomeSeconds(_) => "SECONDS",
             Self::Log(_) => "LEVEL",
-            Self::Format(_) | Self::Requests(_) | Self::Unknown(_) => "WHAT",
+            Self::Format(_) | Self::Payloads(_) | Self::Requests(_) | Self::Unknown(_) => "WHAT",
         }
     }
 }

@@ -239,7 +239,7 @@ mod tests {
             ("backup: {api: {enabled: yes}}", "backup.api.enabled: expected one of true, false"),
             ("serviceApi: {port: 65536}", "1:20 serviceApi.port: expected a port"),
             ("unknownLowerBound: maybe", "expected one of refuse, ignore, got \"maybe\""),
-            ("databaseDirectory: ''", "databaseDirectory: expected a folder"),
+            ("databaseDirectory: ''", "databaseDirectory: expected a folder or a file"),
             ("limits:\n  reads: 1\n  reads: 2", "3:3 limits.reads: the key is there twice"),
             ("limits:\n\treads: 1", "2:2 limits: tabs"),
             ("chainweb:\n  cuts: 1", "1:1 chainweb: this is the file of a chainweb-node"),

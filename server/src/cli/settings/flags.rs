@@ -1,7 +1,7 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::rows::{ROWS, Row};
 use super::{Settings, field::Field};
@@ -12,6 +12,10 @@ const OF_LOG: [&str; 2] = ["log", "log-format"];
 /// What was given of the flags of a server, or of variables in their place.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Flags(Given);
+
+/// What was given of the flags that say how to follow nodes.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct FollowFlags(Given);
 
 /// What was given of the flags that say how to log.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,13 @@ impl Flags {
     }
 }
 
+impl FollowFlags {
+    /// Puts what was given into `settings`.
+    pub(in super::super) fn apply(&self, settings: &mut Settings) {
+        apply(&self.0, settings);
+    }
+}
+
 impl LogFlags {
     /// Puts what was given into `settings`.
     pub(in super::super) fn apply(&self, settings: &mut Settings) {
@@ -34,10 +45,35 @@ impl LogFlags {
     }
 }
 
-/// The rows with flags, of a server's or of all commands.
-fn rows(of_log: bool) -> impl Iterator<Item = (&'static str, &'static Row)> {
+/// Whose flags they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// A server's.
+    Server,
+    /// What of those says how to follow nodes, and into which database.
+    Follow,
+    /// All commands'.
+    Log,
+}
+
+impl Of {
+    fn has(self, flag: &str, row: &Row) -> bool {
+        let is_of_log = OF_LOG.contains(&flag);
+        match self {
+            Self::Server => !is_of_log,
+            Self::Follow => {
+                let is_of_follow = row.key.is_some_and(|key| key.starts_with("follow."));
+                flag == "db" || is_of_follow && !matches!(flag, "follow" | "follow-ready-lag")
+            }
+            Self::Log => is_of_log,
+        }
+    }
+}
+
+/// The rows with flags.
+fn rows(of: Of) -> impl Iterator<Item = (&'static str, &'static Row)> {
     let with_flag = ROWS.iter().filter_map(|row| Some((row.flag?, row)));
-    with_flag.filter(move |(flag, _)| OF_LOG.contains(flag) == of_log)
+    with_flag.filter(move |(flag, row)| of.has(flag, row))
 }
 
 fn apply(given: &Given, settings: &mut Settings) {
@@ -49,8 +85,8 @@ fn apply(given: &Given, settings: &mut Settings) {
     }
 }
 
-fn augment(command: Command, of_log: bool) -> Command {
-    rows(of_log).fold(command, |command, (flag, row)| command.arg(arg(flag, row)))
+fn augment(command: Command, of: Of) -> Command {
+    rows(of).fold(command, |command, (flag, row)| command.arg(arg(flag, row)))
 }
 
 fn arg(flag: &'static str, row: &'static Row) -> Arg {
@@ -73,46 +109,59 @@ fn arg(flag: &'static str, row: &'static Row) -> Arg {
         None => arg,
     };
     let is_limit = row.key.is_some_and(|key| key.starts_with("limits."));
-    let arg = if is_limit { arg.help_heading("Limits") } else { arg };
+    let is_of_follow = row.key.is_some_and(|key| key.starts_with("follow."));
+    let is_of_ingest = row.key.is_some_and(|key| key.starts_with("ingest."));
+    let arg = match (is_limit, is_of_follow, is_of_ingest) {
+        (true, ..) => arg.help_heading("Limits"),
+        (_, true, _) => arg.help_heading("Following other nodes"),
+        (_, _, true) => arg.help_heading("Pushing blocks"),
+        _ => arg,
+    };
     match field {
+        // May be given several times.
+        Field::Upstreams(_) => arg.action(ArgAction::Append),
         Field::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         _ => arg,
     }
 }
 
-fn given(matches: &ArgMatches, of_log: bool) -> Given {
-    let value = |flag| matches.try_get_one::<OsString>(flag).ok().flatten().cloned();
-    rows(of_log).filter_map(|(flag, _)| Some((flag, value(flag)?))).collect()
+fn given(matches: &ArgMatches, of: Of) -> Given {
+    let value = |flag| {
+        let values = matches.try_get_many::<OsString>(flag).ok().flatten()?;
+        Some(values.map(OsString::as_os_str).collect::<Vec<_>>().join(OsStr::new(",")))
+    };
+    rows(of).filter_map(|(flag, _)| Some((flag, value(flag)?))).collect()
 }
 
 /// As `derive(Args)` makes it, from the table.
 macro_rules! args {
-    ($name:ident, $of_log:literal) => {
+    ($name:ident, $of:expr) => {
         impl FromArgMatches for $name {
             fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-                Ok(Self(given(matches, $of_log)))
+                Ok(Self(given(matches, $of)))
             }
 
             fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-                self.0.extend(given(matches, $of_log));
+                self.0.extend(given(matches, $of));
                 Ok(())
             }
         }
 
         impl Args for $name {
             fn augment_args(command: Command) -> Command {
-                augment(command, $of_log)
+                augment(command, $of)
             }
 
             fn augment_args_for_update(command: Command) -> Command {
-                augment(command, $of_log)
+                augment(command, $of)
             }
         }
     };
 }
 
-args!(Flags, false);
-args!(LogFlags, true);
+args!(Flags, Of::Server);
+args!(FollowFlags, Of::Follow);
+args!(LogFlags, Of::Log);
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn nodes_may_be_given_one_by_one_or_together() {
+        for args in [
+            &["--follow", "http://a", "--follow", "https://b:1/c/"][..],
+            &["--follow", "http://a,https://b:1/c"],
+        ] {
+            let upstreams = settings(args).unwrap().follow.upstreams;
+            let names: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
+            assert_eq!(names, ["http://a", "https://b:1/c"], "{args:?}");
+        }
+    }
+
+    #[test]
     fn switch_may_stand_alone_or_have_a_value() {
         for (arg, expected) in
             [("--backup-api", true), ("--backup-api=true", true), ("--backup-api=false", false)]
@@ -166,6 +227,8 @@ mod tests {
             (["--head-time", "0"], "more than 0"),
             (["--metrics", "1849"], "as in 127.0.0.1:1848"),
             (["--db", ""], "expected a folder"),
+            (["--ingest", "push"], "absolute path of a socket"),
+            (["--follow", "node:1848"], "as in http://127.0.0.1:1848"),
             (["--log-requests", "some"], "none, errors, all"),
         ] {
             let error = settings(&args).unwrap_err();

@@ -16,11 +16,11 @@ mod rows;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use plait::Config;
+use plait::{Config, Follow, Ingest};
 use plait_engine::store::CacheSizes;
 
 pub(super) use file::FileError;
-pub(super) use flags::{Flags, LogFlags};
+pub(super) use flags::{Flags, FollowFlags, LogFlags};
 pub(super) use print::print;
 
 /// The form of the log.
@@ -41,6 +41,10 @@ pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     /// What is offered beside the database, backups, limits.
     pub(super) config: Config,
+    /// Where blocks may be pushed.
+    pub(super) ingest: Ingest,
+    /// Which nodes are followed.
+    pub(super) follow: Follow,
     /// Where metrics are offered.
     pub(super) metrics: Option<SocketAddr>,
     /// What is kept in memory.
@@ -57,6 +61,8 @@ impl Default for Settings {
             db: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 1848)),
             config: Config::default(),
+            ingest: Ingest::default(),
+            follow: Follow::default(),
             metrics: None,
             caches: CacheSizes::default(),
             log: "info".to_owned(),

@@ -86,6 +86,125 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::MaybeNumber(&mut s.config.backup.keep),
     },
     Row {
+        key: Some("ingest.listen"),
+        flag: Some("ingest"),
+        about: "Where blocks may be pushed by POST /push: an address and port, or the absolute path \
+                of a Unix socket; switched off unless said.",
+        field: |s| Field::MaybeListen(&mut s.ingest.listen),
+    },
+    Row {
+        key: Some("ingest.remote"),
+        flag: Some("ingest-remote"),
+        about: "Whether that may be an address that other machines reach: whoever does can write.",
+        field: |s| Field::Switch(&mut s.ingest.remote),
+    },
+    Row {
+        key: Some("ingest.sync"),
+        flag: Some("ingest-sync"),
+        about: "Whether what is told to be stored outlives a power cut.",
+        field: |s| Field::Switch(&mut s.ingest.sync),
+    },
+    Row {
+        key: Some("ingest.batch"),
+        flag: Some("ingest-batch"),
+        about: "Blocks that are stored at once, where so many are there.",
+        field: |s| Field::Number(&mut s.ingest.batch, 1..=1 << 16),
+    },
+    Row {
+        key: Some("ingest.connections"),
+        flag: Some("ingest-connections"),
+        about: "Clients that push at once; further ones wait.",
+        field: |s| Field::Number(&mut s.ingest.connections_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("ingest.idleTime"),
+        flag: Some("ingest-idle-time"),
+        about: "How long such a client may send nothing of its blocks, and read nothing of the answer.",
+        field: |s| Field::SomeSeconds(&mut s.ingest.idle_time),
+    },
+    Row {
+        key: Some("ingest.lineBytes"),
+        flag: Some("ingest-line-bytes"),
+        about: "Bytes of a line of JSON.",
+        field: |s| Field::Number(&mut s.ingest.line_bytes_max, 1024..=usize::MAX),
+    },
+    Row {
+        key: Some("follow.upstreams"),
+        flag: Some("follow"),
+        about: "Nodes to keep in step with, as in https://node.example.org, with commas between \
+                them: one at a time, and the next where it fails.",
+        field: |s| Field::Upstreams(&mut s.follow.upstreams),
+    },
+    Row {
+        key: Some("follow.ca"),
+        flag: Some("ca"),
+        about: "File of certificates (PEM) to trust beside those of the system.",
+        field: |s| Field::File(&mut s.follow.ca),
+    },
+    Row {
+        key: Some("follow.payloads"),
+        flag: Some("payloads"),
+        about: "Which payloads to take from a node: auto for those of new blocks and near the tips, yes \
+                for all, or no.",
+        field: |s| Field::Payloads(&mut s.follow.payloads),
+    },
+    Row {
+        key: Some("follow.connectTime"),
+        flag: Some("follow-connect-time"),
+        about: "Time for a connection to a node.",
+        field: |s| Field::SomeSeconds(&mut s.follow.connect_time),
+    },
+    Row {
+        key: Some("follow.answerTime"),
+        flag: Some("follow-answer-time"),
+        about: "Time for the head of an answer of a node, and for a page.",
+        field: |s| Field::SomeSeconds(&mut s.follow.answer_time),
+    },
+    Row {
+        key: Some("follow.stallTime"),
+        flag: Some("follow-stall-time"),
+        about: "How long a long answer may stand still.",
+        field: |s| Field::SomeSeconds(&mut s.follow.stall_time),
+    },
+    Row {
+        key: Some("follow.pollTime"),
+        flag: Some("follow-poll-time"),
+        about: "Time between two looks at the cut of a node, beside its events.",
+        field: |s| Field::SomeSeconds(&mut s.follow.poll_time),
+    },
+    Row {
+        key: Some("follow.siblingsTime"),
+        flag: Some("follow-siblings-time"),
+        about: "Time between two looks for blocks of a node that are on no heaviest branch; 0 for \
+                never.",
+        field: |s| Field::Seconds(&mut s.follow.siblings_time),
+    },
+    Row {
+        key: Some("follow.retryTimeMin"),
+        flag: Some("follow-retry-time-min"),
+        about: "Time to wait after a first failure.",
+        field: |s| Field::SomeSeconds(&mut s.follow.retry_time_min),
+    },
+    Row {
+        key: Some("follow.retryTimeMax"),
+        flag: Some("follow-retry-time-max"),
+        about: "The same after many, each of which doubles it.",
+        field: |s| Field::SomeSeconds(&mut s.follow.retry_time_max),
+    },
+    Row {
+        key: Some("follow.rangeHeights"),
+        flag: Some("follow-range-heights"),
+        about: "Heights of a chain that are asked for at once while far behind.",
+        field: |s| Field::Number(&mut s.follow.range_heights, 1..=1 << 24),
+    },
+    Row {
+        key: Some("follow.readyLag"),
+        flag: Some("follow-ready-lag"),
+        about: "How much lower than that of the node the cut may be, in its height, for /ready to \
+                answer 200.",
+        field: |s| Field::Number(&mut s.follow.ready_lag, 0..=usize::MAX),
+    },
+    Row {
         key: Some("logging.level"),
         flag: Some("log"),
         about: "What to log on standard error: off, error, warn, info, debug, trace, or \
@@ -191,10 +310,35 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Number(&mut s.config.page_headers_max, 1..=usize::MAX),
     },
     Row {
+        key: Some("limits.pageBlocks"),
+        flag: Some("max-page-blocks"),
+        about: "Blocks on a page.",
+        field: |s| Field::Number(&mut s.config.page_blocks_max, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.pageBytes"),
+        flag: Some("max-page-bytes"),
+        about: "Bytes of a page of blocks, which ends earlier for it but has one block at \
+                least, and of a batch of payloads, which is streamed if it has more.",
+        field: |s| Field::Number(&mut s.config.page_bytes_max, 0..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.batchPayloads"),
+        flag: Some("max-batch-payloads"),
+        about: "Payloads that a batch may ask for; further ones are not looked at.",
+        field: |s| Field::Number(&mut s.config.batch_payloads_max, 0..=usize::MAX),
+    },
+    Row {
         key: Some("limits.streamHeaders"),
         flag: Some("stream-headers"),
         about: "Headers that a stream reads at once.",
         field: |s| Field::Number(&mut s.config.stream_headers, 1..=usize::MAX),
+    },
+    Row {
+        key: Some("limits.subscribers"),
+        flag: Some("max-subscribers"),
+        about: "Event streams at once; further ones get 503.",
+        field: |s| Field::Number(&mut s.config.subscribers_max, 0..=usize::MAX),
     },
     Row {
         key: Some("limits.drainDelay"),
@@ -213,6 +357,25 @@ pub(super) static ROWS: &[Row] = &[
         flag: Some("cut-time"),
         about: "After that: how long clients may take to read the rest.",
         field: |s| Field::Seconds(&mut s.config.cut_time),
+    },
+    Row {
+        key: Some("updates.interval"),
+        flag: Some("updates-interval"),
+        about: "Time between two looks for blocks that have joined the cut, at least.",
+        field: |s| Field::Seconds(&mut s.config.updates_interval),
+    },
+    Row {
+        key: Some("updates.keepAlive"),
+        flag: Some("updates-keep-alive"),
+        about: "How long an event stream is silent before it gets a comment; 0 for ever.",
+        field: |s| Field::Seconds(&mut s.config.updates_keep_alive),
+    },
+    Row {
+        key: Some("updates.logBytes"),
+        flag: Some("updates-log-bytes"),
+        about: "Bytes of events that are kept for subscribers that are slow; those that fall \
+                behind them are dropped, or read from disk if they resume.",
+        field: |s| Field::Number(&mut s.config.updates_log_bytes, 0..=usize::MAX),
     },
     Row {
         key: Some("unknownLowerBound"),
@@ -243,15 +406,19 @@ mod tests {
     /// A value that is no default.
     fn other(field: &Field<'_>) -> &'static str {
         match field {
-            Field::Folder(_) => "x",
+            Field::Folder(_) | Field::File(_) => "x",
+            Field::MaybeListen(_) => "/x",
+            Field::Upstreams(_) => "http://a:1,https://b/c",
             Field::Interface(_) => "::1",
             Field::Port(_) => "7",
             Field::Address(_) | Field::MaybeAddress(_) => "[::1]:7",
+            Field::Switch(field) if **field => "false",
             Field::Switch(_) => "true",
             Field::Number(..) | Field::MaybeNumber(_) => "8193",
             Field::Seconds(_) | Field::SomeSeconds(_) => "7.25",
             Field::Log(_) => "debug",
             Field::Format(_) => "json",
+            Field::Payloads(_) => "no",
             Field::Requests(_) => "all",
             Field::Unknown(_) => "ignore",
         }

@@ -6,180 +6,123 @@ use rayon::prelude::*;
 use rocksdb::{
     DBRawIterator, IngestExternalFileOptions, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
-use zerocopy::byteorder::big_endian::U64;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::format::UNINDEXED;
-use super::{Batch, Column, IndexEntry, Store, StoreError, UnindexedKey, options};
-use crate::types::{BlockHash, BlockHeight, ChainId};
+use super::{IndexEntry, IndexOf, PARTS, UnindexedKey};
+use crate::store::{Column, Store, StoreError, options};
 
-/// Whether `unindexed` holds anything: even while it is empty, and another number each time that
-/// changes.
-pub(super) struct Unindexed(AtomicU64);
-
-impl Unindexed {
-    pub(super) const fn new(is_empty: bool) -> Self {
-        Self(AtomicU64::new(!is_empty as u64))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.number().is_multiple_of(2)
-    }
-
-    /// A number that no other time has at which it was empty or was not.
-    pub(super) fn number(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Only one thread writes.
-    pub(super) fn set_empty(&self) {
-        self.0.fetch_add(u64::from(!self.is_empty()), Ordering::AcqRel);
-    }
-
-    pub(super) fn set_filled(&self) {
-        self.0.fetch_add(u64::from(self.is_empty()), Ordering::AcqRel);
-    }
-}
-
-/// Entries up to which they are simply put into `heights`: that takes some 0.2 s, and a log.
+/// Entries up to which they are simply put into their index: that takes some 0.2 s, and a log.
 const PUT_MAX: usize = 100_000;
 
 /// Bytes of entries that go to one table file.
 const FILE_BYTES: u64 = 256 << 20;
 
-/// Parts of all hashes, by their first byte.
-const PARTS: usize = 256;
-
-impl Batch {
-    /// Notes blocks for [`Store::index`]: cheaper than rows of `heights`, whose hashes come in no
-    /// order.
-    pub fn put_unindexed(&mut self, store: &Store, entries: &[IndexEntry]) {
-        if entries.is_empty() {
-            return;
-        }
-        let number = store.next_unindexed.fetch_add(1, Ordering::Relaxed);
-        let mut counts = [0_usize; PARTS];
-        let part = |entry: &IndexEntry| usize::from(first_byte(&entry.hash));
-        for entry in entries {
-            if let Some(count) = counts.get_mut(part(entry)) {
-                *count += 1;
-            }
-        }
-        let mut parts: Vec<Vec<IndexEntry>> =
-            counts.iter().map(|count| Vec::with_capacity(*count)).collect();
-        for entry in entries {
-            if let Some(of_part) = parts.get_mut(part(entry)) {
-                of_part.push(*entry);
-            }
-        }
-        for (first_byte, of_part) in (0..=u8::MAX).zip(&parts).filter(|(_, part)| !part.is_empty())
-        {
-            let key = UnindexedKey::new(first_byte, number);
-            let column = store.column(Column::Unindexed);
-            self.inner.put_cf(column, key.as_bytes(), of_part.as_bytes());
-        }
-        let column = store.column(Column::Meta);
-        self.inner.put_cf(column, UNINDEXED, U64::new(number + 1).as_bytes());
-        self.unindexed = true;
-    }
-}
-
 impl Store {
-    /// Whether every block can be found by one lookup in `heights`.
+    /// Whether every row of both indexes is where it belongs.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
-        self.unindexed.is_empty()
+        IndexOf::ALL.into_iter().all(|of| self.index_of(of).is_sorted())
     }
 
-    /// Moves all of `unindexed` to `heights`, sorted; `progress` is told how many entries were.
+    /// Moves all rows of both indexes to where they belong; `progress` is told how many were.
     ///
     /// # Cost
     ///
     /// Where there is much, every entry is read, sorted and written once, in table files that are
-    /// put beside each other under all others: no compaction sees them again. Only if `heights`
+    /// put beside each other under all others: no compaction sees them again. Only if the index
     /// held about as much before, all of it is merged.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the disk cannot be read or written. What was not moved still is in
-    /// `unindexed`, in which lookups are slow but right.
+    /// [`StoreError`] if the disk cannot be read or written. What was not moved still is where it
+    /// was, in which lookups are slow but right.
     pub fn index(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<(), StoreError> {
         if self.is_indexed() {
             return Ok(());
         }
         // What comes now is in the log, which must not know more than tables do.
         self.flush()?;
-        let entries = self.some_unindexed()?;
-        if entries.len() <= PUT_MAX {
-            self.put_index(&entries)?;
-        } else {
-            tracing::info!("sorting the hash index");
-            self.ingest_index(progress)?;
+        let done = AtomicU64::new(0);
+        for of in IndexOf::ALL.into_iter().filter(|of| !self.index_of(*of).is_sorted()) {
+            let entries = self.some_unsorted(of)?;
+            if entries.len() <= PUT_MAX {
+                self.put_sorted(of, &entries)?;
+            } else {
+                tracing::info!("sorting the index of {}", of.name());
+                self.ingest_index(of, &|entries| {
+                    progress(done.fetch_add(entries, Ordering::Relaxed) + entries);
+                })?;
+            }
+            self.index_of(of).next.store(0, Ordering::Release);
+            self.index_of(of).unsorted.set_empty();
         }
-        self.next_unindexed.store(0, Ordering::Release);
-        self.unindexed.set_empty();
         Ok(())
     }
 
     /// All entries, or more than [`PUT_MAX`] of them.
-    fn some_unindexed(&self) -> Result<Vec<IndexEntry>, StoreError> {
+    fn some_unsorted(&self, of: IndexOf) -> Result<Vec<IndexEntry>, StoreError> {
         let mut entries = Vec::new();
-        let mut rows = self.unindexed_rows(0, None);
+        let mut rows = self.unsorted_rows(of, 0, None);
         while entries.len() <= PUT_MAX
             && let Some((_, value)) = rows.item()
         {
-            entries.extend_from_slice(listed(value, &rows)?);
+            entries.extend_from_slice(listed(of, value, &rows)?);
             rows.next();
         }
         rows.status()?;
         Ok(entries)
     }
 
-    fn put_index(&self, entries: &[IndexEntry]) -> Result<(), StoreError> {
+    fn put_sorted(&self, of: IndexOf, entries: &[IndexEntry]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for entry in entries {
-            let heights = self.column(Column::Heights);
-            batch.put_cf(heights, entry.hash.as_bytes(), entry.place.as_bytes());
+            let (key, value) = of.row(entry);
+            batch.put_cf(self.column(of.sorted()), key, value);
         }
-        let mut rows = self.unindexed_rows(0, None);
+        let mut rows = self.unsorted_rows(of, 0, None);
         while let Some((key, _)) = rows.item() {
-            batch.delete_cf(self.column(Column::Unindexed), key);
+            batch.delete_cf(self.column(of.unsorted()), key);
             rows.next();
         }
         rows.status()?;
-        batch.delete_cf(self.column(Column::Meta), UNINDEXED);
+        batch.delete_cf(self.column(Column::Meta), of.number_name());
         Ok(self.db.write_opt(batch, &WriteOptions::default())?)
     }
 
-    fn ingest_index(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<(), StoreError> {
+    /// `count` is told how many entries were sorted since the last time.
+    pub(super) fn ingest_index(
+        &self,
+        of: IndexOf,
+        count: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), StoreError> {
         let folder = self.index_folder();
         let io = |source| StoreError::Io { path: folder.clone(), source };
         self.clear_index_folder()?;
         fs::create_dir_all(&folder).map_err(io)?;
-        let had = self.count_estimate(Column::Heights)?;
-        let (bytes, done) = (self.unindexed_bytes(0)? * PARTS as u64, AtomicU64::new(0));
+        let had = self.count_estimate(of.sorted())?;
+        let (bytes, done) = (self.unsorted_bytes(of, 0)? * PARTS as u64, AtomicU64::new(0));
         let parts_a_file =
             PARTS / usize::try_from(bytes.div_ceil(FILE_BYTES)).unwrap_or(PARTS).clamp(1, PARTS);
         let firsts: Vec<usize> = (0..PARTS).step_by(parts_a_file).collect();
         let files = firsts.par_iter().map(|first| {
             let path = folder.join(format!("{first:03}.sst"));
             let parts = *first..(first + parts_a_file).min(PARTS);
-            let mut count = |entries: usize| {
-                let entries = entries as u64;
-                progress(done.fetch_add(entries, Ordering::Relaxed) + entries);
+            let mut note = |entries: usize| {
+                done.fetch_add(entries as u64, Ordering::Relaxed);
+                count(entries as u64);
             };
-            self.write_file(&path, parts, &mut count).map(|written| written.then_some(path))
+            self.write_file(of, &path, parts, &mut note).map(|written| written.then_some(path))
         });
         let files: Vec<PathBuf> =
             files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
-        self.db.ingest_external_file_cf_opts(self.column(Column::Heights), &how, files)?;
-        self.drop_unindexed()?;
+        self.db.ingest_external_file_cf_opts(self.column(of.sorted()), &how, files)?;
+        self.drop_unsorted(of)?;
         self.clear_index_folder()?;
         if had > 0 && had / 4 < done.into_inner() {
             let all: (Option<&[u8]>, Option<&[u8]>) = (None, None);
-            self.db.compact_range_cf(self.column(Column::Heights), all.0, all.1);
+            self.db.compact_range_cf(self.column(of.sorted()), all.0, all.1);
         }
         Ok(())
     }
@@ -187,18 +130,20 @@ impl Store {
     /// Writes the entries of some parts into a table file; `false` if there are none.
     fn write_file(
         &self,
+        of: IndexOf,
         path: &Path,
         parts: std::ops::Range<usize>,
         count: &mut dyn FnMut(usize),
     ) -> Result<bool, StoreError> {
-        let options = options::heights(&self.blocks);
+        let options = options::tuned(of.sorted(), &self.blocks);
         let mut writer = SstFileWriter::create(&options);
         writer.open(path)?;
         let mut empty = true;
         for part in parts {
-            let entries = self.part(part)?;
-            for entry in sorted(&entries) {
-                writer.put(entry.hash.as_bytes(), entry.place.as_bytes())?;
+            let entries = self.part(of, part)?;
+            for entry in sorted(of, &entries) {
+                let (key, value) = of.row(entry);
+                writer.put(key, value)?;
                 empty = false;
             }
             count(entries.len());
@@ -210,20 +155,20 @@ impl Store {
         Ok(true)
     }
 
-    fn part(&self, part: usize) -> Result<Vec<IndexEntry>, StoreError> {
+    fn part(&self, of: IndexOf, part: usize) -> Result<Vec<IndexEntry>, StoreError> {
         let mut entries = Vec::new();
-        let mut rows = self.unindexed_rows(part, Some(part + 1));
+        let mut rows = self.unsorted_rows(of, part, Some(part + 1));
         while let Some((_, value)) = rows.item() {
-            entries.extend_from_slice(listed(value, &rows)?);
+            entries.extend_from_slice(listed(of, value, &rows)?);
             rows.next();
         }
         rows.status()?;
         Ok(entries)
     }
 
-    fn unindexed_bytes(&self, part: usize) -> Result<u64, StoreError> {
+    fn unsorted_bytes(&self, of: IndexOf, part: usize) -> Result<u64, StoreError> {
         let mut bytes = 0;
-        let mut rows = self.unindexed_rows(part, Some(part + 1));
+        let mut rows = self.unsorted_rows(of, part, Some(part + 1));
         while let Some((_, value)) = rows.item() {
             bytes += value.len() as u64;
             rows.next();
@@ -232,8 +177,13 @@ impl Store {
         Ok(bytes)
     }
 
-    /// The rows of `unindexed` from one part up to another, which is not among them.
-    fn unindexed_rows(&self, first: usize, end: Option<usize>) -> DBRawIterator<'_> {
+    /// The rows that are not sorted from one part up to another, which is not among them.
+    pub(super) fn unsorted_rows(
+        &self,
+        of: IndexOf,
+        first: usize,
+        end: Option<usize>,
+    ) -> DBRawIterator<'_> {
         let key = |part: usize| {
             let first_byte = u8::try_from(part).ok()?;
             Some(UnindexedKey::new(first_byte, 0).as_bytes().to_vec())
@@ -243,14 +193,14 @@ impl Store {
         if let Some(end) = end.and_then(key) {
             options.set_iterate_upper_bound(end);
         }
-        let mut rows = self.db.raw_iterator_cf_opt(self.column(Column::Unindexed), options);
+        let mut rows = self.db.raw_iterator_cf_opt(self.column(of.unsorted()), options);
         rows.seek(key(first).unwrap_or_default());
         rows
     }
 
-    /// Drops all of `unindexed`, files and all.
-    fn drop_unindexed(&self) -> Result<(), StoreError> {
-        let column = self.column(Column::Unindexed);
+    /// Drops all rows that are not sorted, files and all.
+    fn drop_unsorted(&self, of: IndexOf) -> Result<(), StoreError> {
+        let column = self.column(of.unsorted());
         let first = UnindexedKey::new(0, 0);
         // Greater than any key.
         let end = [u8::MAX; size_of::<UnindexedKey>() + 1];
@@ -260,22 +210,8 @@ impl Store {
         self.db.compact_range_cf(column, all.0, all.1);
         self.db.delete_file_in_range_cf(column, first.as_bytes(), end.as_slice())?;
         self.db.delete_range_cf(column, first.as_bytes(), end.as_slice())?;
-        self.db.delete_cf(self.column(Column::Meta), UNINDEXED)?;
+        self.db.delete_cf(self.column(Column::Meta), of.number_name())?;
         Ok(())
-    }
-
-    /// Whether `unindexed` holds anything.
-    pub(super) fn has_unindexed(&self) -> Result<bool, StoreError> {
-        let rows = self.unindexed_rows(0, None);
-        let has = rows.valid();
-        rows.status()?;
-        Ok(has)
-    }
-
-    fn count_estimate(&self, column: Column) -> Result<u64, StoreError> {
-        let column = self.column(column);
-        let keys = self.db.property_int_value_cf(column, "rocksdb.estimate-num-keys")?;
-        Ok(keys.unwrap_or_default())
     }
 
     /// Where table files are written before they are moved to those of the database. A crash may
@@ -295,52 +231,26 @@ impl Store {
     }
 }
 
-/// Where `rows`, which are those of `unindexed`, say that a block is.
-pub(super) fn find_unindexed(
-    mut rows: DBRawIterator<'_>,
-    hash: &BlockHash,
-) -> Result<Option<(ChainId, BlockHeight)>, StoreError> {
-    rows.seek(UnindexedKey::new(first_byte(hash), 0).as_bytes());
-    while let Some((key, value)) = rows.item() {
-        if key.first() != Some(&first_byte(hash)) {
-            break;
-        }
-        let entries = listed(value, &rows)?;
-        if let Some(entry) = entries.iter().find(|entry| entry.hash == *hash) {
-            return Ok(Some((entry.place.chain(), entry.place.height())));
-        }
-        rows.next();
-    }
-    rows.status()?;
-    Ok(None)
-}
-
 /// The entries in a row.
-fn listed<'a>(value: &'a [u8], rows: &DBRawIterator<'_>) -> Result<&'a [IndexEntry], StoreError> {
-    let damaged = || StoreError::damaged(Column::Unindexed, rows.key().unwrap_or_default());
+fn listed<'a>(
+    of: IndexOf,
+    value: &'a [u8],
+    rows: &DBRawIterator<'_>,
+) -> Result<&'a [IndexEntry], StoreError> {
+    let damaged = || StoreError::damaged(of.unsorted(), rows.key().unwrap_or_default());
     <[IndexEntry]>::ref_from_bytes(value).map_err(|_| damaged())
 }
 
-/// The entries by ascending hash, each hash once.
-fn sorted(entries: &[IndexEntry]) -> impl Iterator<Item = &IndexEntry> {
+/// The entries in the order of their rows, one for each key.
+fn sorted(of: IndexOf, entries: &[IndexEntry]) -> impl Iterator<Item = &IndexEntry> {
     // Sixteen bytes are moved while sorting instead of 44, and hashes differ early.
     let mut order: Vec<(u64, &IndexEntry)> =
-        entries.iter().map(|entry| (prefix(&entry.hash), entry)).collect();
+        entries.iter().map(|entry| (entry.prefix(), entry)).collect();
     order.sort_unstable_by(|(a, left), (b, right)| {
-        a.cmp(b).then_with(|| left.hash.cmp(&right.hash))
+        a.cmp(b).then_with(|| left.as_bytes().cmp(right.as_bytes()))
     });
-    order.dedup_by(|(_, later), (_, earlier)| later.hash == earlier.hash);
+    order.dedup_by(|(_, later), (_, earlier)| of.row(later).0 == of.row(earlier).0);
     order.into_iter().map(|(_, entry)| entry)
-}
-
-const fn first_byte(hash: &BlockHash) -> u8 {
-    let [first_byte, ..] = *hash.as_bytes();
-    first_byte
-}
-
-/// The first bytes as a number in the order of hashes.
-fn prefix(hash: &BlockHash) -> u64 {
-    U64::read_from_prefix(hash.as_bytes()).map_or(0, |(prefix, _)| prefix.get())
 }
 
 #[cfg(test)]
@@ -350,11 +260,14 @@ mod tests {
     use std::thread;
 
     use tempfile::TempDir;
+    use zerocopy::IntoBytes;
+    use zerocopy::byteorder::big_endian::U64;
 
+    use super::super::visit_unsorted;
     use super::*;
     use crate::store::live::logs as live_logs;
-    use crate::store::{HeightValue, History, Meta};
-    use crate::types::{ChainwebVersion, RunLength};
+    use crate::store::{Batch, HeightValue, History, Meta};
+    use crate::types::{BlockHeight, ChainId, ChainwebVersion, RunLength};
 
     /// Entries of one row.
     const ENTRIES: u64 = 8;
@@ -368,7 +281,7 @@ mod tests {
     /// The entries that round `number` writes.
     fn entries(number: u64) -> Vec<IndexEntry> {
         let entry = |n: u64| {
-            let hash = BlockHash::new(distinct(number * ENTRIES + n));
+            let hash = distinct(number * ENTRIES + n);
             let place = HeightValue::new(ChainId::new(0), BlockHeight::new(n));
             IndexEntry { hash, place }
         };
@@ -376,9 +289,9 @@ mod tests {
     }
 
     /// Writes the entries of round `number` without the log.
-    fn put_unlogged(store: &Store, number: u64) {
+    fn put_unlogged(store: &Store, of: IndexOf, number: u64) {
         let mut batch = Batch::default();
-        batch.put_unindexed(store, &entries(number));
+        batch.put_unindexed(store, of, &entries(number));
         store.write_unlogged(batch).unwrap();
         store.flush().unwrap();
     }
@@ -429,39 +342,79 @@ mod tests {
         });
     }
 
+    /// Whether a copy has an entry, sorted or not.
+    fn has(copy: &Arc<Store>, of: IndexOf, entry: &IndexEntry) -> bool {
+        copy.snapshot().get(of.sorted(), of.row(entry).0).unwrap().is_some()
+            || is_unsorted(copy, of, entry)
+    }
+
+    fn is_unsorted(copy: &Arc<Store>, of: IndexOf, entry: &IndexEntry) -> bool {
+        let mut found = false;
+        let snapshot = copy.snapshot();
+        let rows = snapshot.iterator(of.unsorted(), ReadOptions::default());
+        visit_unsorted(of, rows, &entry.hash, |other| {
+            found |= other == entry;
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        found
+    }
+
     #[test]
     fn a_checkpoint_has_every_entry_that_is_being_sorted() {
-        let write = |store: &Store, number| {
-            put_unlogged(store, number);
-            store.ingest_index(&|_| ()).unwrap();
-        };
-        beside_checkpoints(100, write, |copy, before| {
-            let snapshot = copy.snapshot();
-            for entry in (0..before).flat_map(entries) {
-                assert!(snapshot.place(&entry.hash).unwrap().is_some(), "{before} {}", entry.hash);
-            }
-        });
+        for of in IndexOf::ALL {
+            let write = |store: &Store, number| {
+                put_unlogged(store, of, number);
+                store.ingest_index(of, &|_| ()).unwrap();
+            };
+            beside_checkpoints(100, write, |copy, before| {
+                for entry in (0..before).flat_map(entries) {
+                    assert!(has(copy, of, &entry), "{of:?} {before} {:?}", entry.hash);
+                }
+            });
+        }
     }
 
     #[test]
     fn a_checkpoint_has_no_write_of_the_log_without_one_that_was_not_logged_before_it() {
+        let of = IndexOf::Blocks;
         let write = |store: &Store, number| {
-            put_unlogged(store, number);
+            put_unlogged(store, of, number);
             let mut batch = Batch::default();
             for entry in entries(number) {
-                let heights = store.column(Column::Heights);
-                batch.inner.put_cf(heights, entry.hash.as_bytes(), entry.place.as_bytes());
+                batch.put_indexed(store, of, &entry);
             }
             store.write(batch).unwrap();
         };
         beside_checkpoints(100, write, |copy, _| {
             let snapshot = copy.snapshot();
             for entry in (0..100).flat_map(entries) {
-                let logged = snapshot.get(Column::Heights, entry.hash.as_bytes()).unwrap();
-                let rows = snapshot.iterator(Column::Unindexed, ReadOptions::default());
-                let unlogged = find_unindexed(rows, &entry.hash).unwrap();
-                assert!(logged.is_none() || unlogged.is_some(), "{}", entry.hash);
+                let logged = snapshot.get(of.sorted(), of.row(&entry).0).unwrap();
+                assert!(logged.is_none() || is_unsorted(copy, of, &entry), "{:?}", entry.hash);
             }
         });
+    }
+
+    #[test]
+    fn equal_payloads_have_a_row_for_each_place_and_a_block_has_one() {
+        let mut twice = entries(0);
+        twice.extend(entries(0));
+        let elsewhere = |entry: IndexEntry| {
+            let place = HeightValue::new(ChainId::new(7), BlockHeight::new(9));
+            IndexEntry { place, ..entry }
+        };
+        twice.extend(entries(0).into_iter().map(elsewhere));
+        for (of, rows) in [(IndexOf::Blocks, ENTRIES), (IndexOf::Payloads, 2 * ENTRIES)] {
+            assert_eq!(sorted(of, &twice).count() as u64, rows);
+            for entry in &twice {
+                let (key, value) = of.row(entry);
+                assert_eq!(of.entry(key, value), Some(*entry));
+                assert_eq!(of.entry(&key[1..], value), None);
+                assert_eq!(
+                    of.entry(&[key, value].concat()[..40], &entry.place.as_bytes()[8..]),
+                    None
+                );
+            }
+        }
     }
 }

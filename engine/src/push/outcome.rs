@@ -1,0 +1,85 @@
+use crate::header::RawHeader;
+use crate::replay::Wrong;
+use crate::replay::source::RawPayload;
+use crate::verify::{Failure, Level};
+
+/// A block that is pushed.
+#[derive(Debug)]
+pub struct Block {
+    /// Its header.
+    pub header: RawHeader,
+    /// What it carries, if that came with it; else that may come later.
+    pub payload: Option<RawPayload>,
+}
+
+impl From<RawHeader> for Block {
+    fn from(header: RawHeader) -> Self {
+        Self { header, payload: None }
+    }
+}
+
+/// What came of a block that was pushed.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is stored, verified up to this level.
+    Stored(Level),
+    /// It was stored before, or came twice.
+    Known,
+    /// A block below it is not stored, which is the failure: it may come again once that is.
+    Waits(Failure),
+    /// It is wrong, by every rule that is named.
+    Refused(Wrong),
+}
+
+impl Outcome {
+    /// In one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::Known => "known",
+            Self::Waits(_) => "waits",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Whether the block is stored.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self, Self::Stored(_) | Self::Known)
+    }
+}
+
+/// How many blocks had each outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Stored now.
+    pub stored: u64,
+    /// Stored before.
+    pub known: u64,
+    /// Without a block below them.
+    pub waiting: u64,
+    /// Wrong.
+    pub refused: u64,
+}
+
+impl Counts {
+    /// Counts these outcomes, too.
+    pub fn add<'a>(&mut self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
+        for outcome in outcomes {
+            let count = match outcome {
+                Outcome::Stored(_) => &mut self.stored,
+                Outcome::Known => &mut self.known,
+                Outcome::Waits(_) => &mut self.waiting,
+                Outcome::Refused(_) => &mut self.refused,
+            };
+            *count += 1;
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.stored + self.known + self.waiting + self.refused
+    }
+}

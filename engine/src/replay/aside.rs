@@ -1,0 +1,135 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rayon::prelude::*;
+
+use super::link::Link;
+use super::pipeline::Flow;
+use super::source::Place;
+use super::stage::CHUNK_RECORDS;
+use super::{Event, Rejection, Replay, ReplayError, Wrong};
+use crate::header::Header;
+use crate::payload::VerifiedPayload;
+use crate::store::Pending;
+use crate::verify::Failures;
+
+/// How often an observer is told how far the hash index is.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+impl Replay<'_> {
+    /// Takes up the blocks that were put aside, by ascending height, now that all inputs are read.
+    /// Those whose parents did not come stay aside, unless they are admitted without.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Replay::run`].
+    pub fn finish(
+        &mut self,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<super::Summary, ReplayError> {
+        self.summary.waiting = 0;
+        let mut last: Option<Header> = None;
+        while !self.is_stopped() {
+            let after = last.as_ref().map(Header::view);
+            let pending = self.writer.pending(after, CHUNK_RECORDS)?;
+            let Some(end) = pending.last() else { break };
+            last = Some(end.header);
+            let mut flow = Flow::On;
+            // What comes from the disk is verified again, the headers one by one below.
+            let payloads = pending.par_iter().map(carried).collect::<Vec<_>>();
+            for (block, payload) in pending.iter().zip(&payloads) {
+                flow = self.take_up(block, payload.as_ref(), observer)?;
+                if flow == Flow::Stop {
+                    break;
+                }
+            }
+            self.commit()?;
+            observer(Event::Progress(self.progress(0, None)));
+            if flow == Flow::Stop {
+                break;
+            }
+        }
+        if !self.is_stopped() {
+            self.index(observer)?;
+            self.forget_marks()?;
+        }
+        self.writer.sync()?;
+        self.writer.flush()?;
+        if last.is_some() && self.summary.waiting == 0 && !self.summary.stopped {
+            self.writer.tidy()?;
+        }
+        self.show_now();
+        Ok(self.summary)
+    }
+
+    /// Sorts what came in order into the hash index.
+    fn index(&mut self, observer: &mut dyn FnMut(Event<'_>)) -> Result<(), ReplayError> {
+        if self.writer.is_indexed() {
+            return Ok(());
+        }
+        let (writer, blocks) = (&mut *self.writer, AtomicU64::new(0));
+        let result = thread::scope(|scope| {
+            let note = |indexed| blocks.store(indexed, Ordering::Relaxed);
+            let indexing = scope.spawn(move || writer.index(&note));
+            while !indexing.is_finished() {
+                thread::sleep(LOOK_EVERY);
+                observer(Event::Indexed(blocks.load(Ordering::Relaxed)));
+            }
+            indexing.join()
+        });
+        match result {
+            Ok(indexed) => Ok(indexed?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Forgets where inputs were read up to: all of them are stored, to their ends.
+    fn forget_marks(&mut self) -> Result<(), ReplayError> {
+        for input in &self.marked {
+            self.writer.delete_mark(input);
+        }
+        self.commit()
+    }
+
+    fn take_up(
+        &mut self,
+        block: &Pending,
+        payload: Option<&Result<VerifiedPayload, Wrong>>,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Flow, ReplayError> {
+        let (header, place) = (block.header.view(), Place::Aside(block.place.clone()));
+        if let Some(Err(wrong)) = payload {
+            self.writer.take_back(block);
+            return Ok(self.reject(&Rejection::new(place, Some(header.raw()), wrong), observer));
+        }
+        match self.link(self.verifier.check(header), false)? {
+            Link::Staged(..) | Link::Known => {
+                self.carry(header, payload)?;
+                self.writer.take_back(block);
+                Ok(Flow::On)
+            }
+            Link::Waits(_, failure) => {
+                self.summary.waiting += 1;
+                let wrong = Failures::from(failure).into();
+                observer(Event::Waiting(&Rejection::new(place, Some(header.raw()), &wrong)));
+                Ok(Flow::On)
+            }
+            Link::Broken(failures) => {
+                self.writer.take_back(block);
+                let wrong = failures.into();
+                let rejection = Rejection::new(place, Some(header.raw()), &wrong);
+                Ok(self.reject(&rejection, observer))
+            }
+        }
+    }
+}
+
+/// What a block carries that was put aside.
+fn carried(block: &Pending) -> Option<Result<VerifiedPayload, Wrong>> {
+    let payload = VerifiedPayload::new(block.payload.clone()?).and_then(|payload| {
+        payload.belongs_to(block.header.view())?;
+        Ok(payload)
+    });
+    Some(payload.map_err(Wrong::from))
+}

@@ -1,0 +1,138 @@
+//! Addresses of a configuration: where blocks are taken, and whom to follow.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+/// Where blocks are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A socket in the file system, by its absolute path.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only this machine reaches it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        let address = text.parse().map(Self::Tcp);
+        address.map_err(|_| "expected an address and a port, or the absolute path of a socket")
+    }
+}
+
+/// A chainweb-node, or another Plait, by the address of its API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    /// What stands in front of every path, without a slash at its end.
+    prefix: String,
+}
+
+impl Upstream {
+    /// The address of `path`, which begins with a slash.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{path}", self.prefix))
+            .build()
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
+    }
+}
+
+impl FromStr for Upstream {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected the address of an API, as in http://127.0.0.1:1848";
+        let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
+        let parts = uri.into_parts();
+        let scheme = parts.scheme.filter(|s| *s == Scheme::HTTP || *s == Scheme::HTTPS);
+        let (scheme, authority) = scheme.zip(parts.authority).ok_or(EXPECTED)?;
+        if authority.as_str().contains('@') {
+            return Err("names and passwords in addresses are not supported");
+        }
+        let path = parts.path_and_query;
+        if path.as_ref().is_some_and(|path| path.query().is_some()) {
+            return Err(EXPECTED);
+        }
+        let path = path.as_ref().map_or("", |path| path.path());
+        // The base path of a network is known.
+        let prefix = path.split("/chainweb/0.0").next().unwrap_or_default().trim_end_matches('/');
+        Ok(Self { scheme, authority, prefix: prefix.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_addresses_of_an_api() {
+        for (text, expected) in [
+            ("http://127.0.0.1:1848", "http://127.0.0.1:1848/info"),
+            ("http://127.0.0.1:1848/", "http://127.0.0.1:1848/info"),
+            ("https://api.example.org/a/b/", "https://api.example.org/a/b/info"),
+            ("http://[::1]:9/chainweb/0.0/mainnet01", "http://[::1]:9/info"),
+        ] {
+            let upstream: Upstream = text.parse().unwrap();
+            assert_eq!(upstream.uri("/info").unwrap().to_string(), expected);
+            assert_eq!(upstream.to_string().parse(), Ok(upstream));
+        }
+        for text in
+            ["", "127.0.0.1:1848", "ftp://a", "http://", "http://u:p@a", "http://a/?b", "/x"]
+        {
+            assert!(text.parse::<Upstream>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_reaches_the_loopback_and_a_socket_of_its_own() {
+        for (text, is_local) in [
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("0.0.0.0:1", false),
+            ("10.0.0.1:1", false),
+            ("/run/plait/push", true),
+        ] {
+            assert_eq!(text.parse::<Listen>().unwrap().is_local(), is_local, "{text}");
+        }
+        assert!("run/plait".parse::<Listen>().is_err());
+    }
+}

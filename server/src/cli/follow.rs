@@ -1,0 +1,132 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use plait::{Follower, Inlet, Metrics, Upstream};
+use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+use super::settings::{FollowFlags, LogFlags, Settings};
+use super::{config, fail, logs, open_advice, parse_network, ways};
+
+const EXAMPLES: &str = "\
+Examples:
+  plait follow https://node.example.org --db ./db
+  plait follow http://10.0.0.1:1848 http://10.0.0.2:1848 --db ./db --network mainnet01
+  plait follow http://127.0.0.1:1848 --db ./db --once
+  plait serve --db ./db --follow https://node.example.org
+
+Exit status: 0 after a signal, and with --once when in step; 2 wrong usage, or a node that does not
+answer as it should. Running the same command again goes on.";
+
+/// Keep a database in step with a chainweb-node or another Plait.
+///
+/// All that the node has is verified and stored, and then what it gets; where it fails it is asked
+/// again, or the next one is. The database is made if there is none. To serve it meanwhile, use plait
+/// serve --follow instead: a database has one process that writes.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Nodes, by the addresses of their APIs; the first one is asked first.
+    #[arg(required = true, value_name = "URL")]
+    upstreams: Vec<Upstream>,
+
+    /// End when in step with the present cut of a node.
+    #[arg(long)]
+    once: bool,
+
+    /// Network of the database that is made if there is none [default: that of the node].
+    #[arg(long, value_name = "NAME", value_parser = parse_network)]
+    network: Option<ChainwebVersion>,
+
+    /// File to read settings from; plait config print shows all there are.
+    #[arg(long, value_name = "FILE", env = "PLAIT_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: FollowFlags,
+}
+
+/// There is no folder to follow into.
+#[derive(Debug, Error)]
+#[error("there is no database to follow into")]
+struct Nothing;
+
+/// No node could be followed to its cut.
+#[derive(Debug, Error)]
+#[error("not in step: {0}")]
+struct Apart(String);
+
+impl Args {
+    /// Runs the command.
+    pub(super) fn run(self, log: &LogFlags) -> ExitCode {
+        let mut settings = match Settings::load(self.config.as_deref()) {
+            Ok(settings) => settings,
+            Err(error) => return config::refuse(&error),
+        };
+        self.flags.apply(&mut settings);
+        log.apply(&mut settings);
+        settings.follow.upstreams = self.upstreams;
+        logs::init(&settings);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                return fail(&error, "The system refuses threads or files to this process.");
+            }
+        };
+        let status = runtime.block_on(run(&settings, self.network, self.once));
+        runtime.shutdown_background();
+        status.unwrap_or_else(|failed| failed)
+    }
+}
+
+async fn run(
+    settings: &Settings,
+    network: Option<ChainwebVersion>,
+    once: bool,
+) -> Result<ExitCode, ExitCode> {
+    let signals = signal(SignalKind::terminate())
+        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    let refused = |error| fail(&error, "The system refuses signal handlers to this process.");
+    let (mut terminate, mut interrupt) = signals.map_err(refused)?;
+    let following = async {
+        let db = settings.db.clone();
+        let db = db.ok_or_else(|| fail(&Nothing, "Name one: plait follow URL --db DIR"))?;
+        ways::make_database(settings, &db, network).await?;
+        let follower = ways::follower(settings)?;
+        let caches = settings.caches;
+        let opening = spawn_blocking(move || Engine::open_with(&db, caches));
+        let opened = opening.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+        let opened = opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
+        follow(settings, &follower, opened, once).await
+    };
+    tokio::select! {
+        ended = following => ended,
+        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn follow(
+    settings: &Settings,
+    follower: &Follower,
+    (writer, reader): (Writer, Reader),
+    once: bool,
+) -> Result<ExitCode, ExitCode> {
+    let opened = Inlet::open(writer, settings.ingest.sync, false);
+    let refused = |error| fail(&error, "The system refuses threads to this process.");
+    let (inlet, thread) = opened.map_err(refused)?;
+    let metrics = Metrics::new();
+    if !once {
+        follower.follow(inlet, reader, metrics).await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let step = follower.step(&inlet, &reader, metrics).await;
+    drop((inlet, reader));
+    let _ = spawn_blocking(move || thread.end()).await;
+    let advice = "What was stored is kept. Run the same command again to go on.";
+    step.map(|()| ExitCode::SUCCESS).map_err(|error| fail(&Apart(error), advice))
+}

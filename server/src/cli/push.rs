@@ -1,0 +1,259 @@
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use clap::Args as ClapArgs;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use plait::{Blocks, Listen};
+use plait_engine::header::LEN;
+use plait_engine::replay::ReplayError;
+use plait_engine::replay::source::{Format, detect};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+
+use super::fail;
+use super::progress::{Display, Shown};
+
+/// Bytes of a file that are read at once, and how many such pieces ahead.
+const PIECE_BYTES: usize = 64 << 10;
+const AHEAD: usize = 4;
+
+const EXAMPLES: &str = "\
+Examples:
+  plait push 127.0.0.1:1850 new-headers.bin
+  plait push /run/plait/push blocks.jsonl
+  make-blocks | plait push /run/plait/push -
+
+Exit status: 0 all stored, 1 some not, 2 wrong usage or input or output that failed.";
+
+/// Push headers into a server that runs.
+///
+/// The server is one that was started with --ingest. It verifies each block, and what it does not
+/// store is told.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Where the server takes blocks: its --ingest.
+    #[arg(value_name = "ADDR|PATH", value_parser = to)]
+    to: Listen,
+
+    /// Files of 318-byte headers, or of JSON lines; - for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+fn to(text: &str) -> Result<Listen, &'static str> {
+    // As the server says it, and as curl takes it.
+    let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches("/push"));
+    address.unwrap_or(text).parse()
+}
+
+#[derive(Debug, Error)]
+enum Failed {
+    #[error("{0}: {1}")]
+    File(String, io::Error),
+    #[error(transparent)]
+    Format(#[from] ReplayError),
+    #[error("{0}: {1}")]
+    Connect(Listen, io::Error),
+    #[error("the server: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("the server: {0}: {1}")]
+    Refused(StatusCode, String),
+    #[error("the server: {0}")]
+    Stopped(String),
+    #[error("the server: the answer has no end")]
+    Cut,
+}
+
+impl Failed {
+    const fn advice(&self) -> &'static str {
+        match self {
+            Self::File(..) | Self::Format(_) => "Name files of 318-byte headers or JSON lines.",
+            Self::Connect(..) => "Start the server with --ingest, and name what it says there.",
+            Self::Http(_) | Self::Refused(..) | Self::Stopped(_) | Self::Cut => {
+                "What was stored before is kept; the same command may be run again."
+            }
+        }
+    }
+}
+
+/// What came of the blocks of a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    stored: u64,
+    known: u64,
+    others: u64,
+}
+
+impl Args {
+    /// Runs the command.
+    pub(super) fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&error, "The system refuses files to this process."),
+        };
+        let mut others = 0;
+        for file in &self.files {
+            match runtime.block_on(push(&self.to, file)) {
+                Ok(Counts { stored, known, others: not }) => {
+                    let name = file.display();
+                    eprintln!("{name}: stored {stored}, {known} already there, {not} not stored");
+                    others += not;
+                }
+                Err(error) => return fail(&error, error.advice()),
+            }
+        }
+        runtime.shutdown_background();
+        ExitCode::from(u8::from(others > 0))
+    }
+}
+
+async fn push(to: &Listen, path: &Path) -> Result<Counts, Failed> {
+    let name = path.display().to_string();
+    let (content_type, pieces) = open(path).map_err(|error| match error {
+        Opening::Io(error) => Failed::File(name.clone(), error),
+        Opening::Format(error) => error.into(),
+    })?;
+    let connect = |error| Failed::Connect(to.clone(), error);
+    let response = match to {
+        Listen::Tcp(address) => {
+            let stream = TcpStream::connect(address).await.map_err(connect)?;
+            ask(stream, &address.to_string(), content_type, pieces).await?
+        }
+        Listen::Unix(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(connect)?;
+            ask(stream, "localhost", content_type, pieces).await?
+        }
+    };
+    let status = response.status();
+    if status != StatusCode::OK {
+        let body = response.into_body().collect().await?.to_bytes();
+        return Err(Failed::Refused(status, String::from_utf8_lossy(&body).trim().to_owned()));
+    }
+    read(response.into_body()).await
+}
+
+enum Opening {
+    Io(io::Error),
+    Format(ReplayError),
+}
+
+/// The beginning of a file, as much as tells its format: what is piped here may come slowly.
+fn head(file: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while head.len() < LEN && !head.contains(&b'\n') {
+        let mut piece = vec![0; LEN];
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        head.extend_from_slice(piece.get(..read).unwrap_or_default());
+    }
+    Ok(head)
+}
+
+/// What a file is, and its bytes as they are read.
+fn open(path: &Path) -> Result<(&'static str, mpsc::Receiver<io::Result<Bytes>>), Opening> {
+    let mut file: Box<dyn Read + Send> = if path.as_os_str() == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(Opening::Io)?)
+    };
+    let head = head(&mut file).map_err(Opening::Io)?;
+    let format = detect(&path.display().to_string(), &head).map_err(Opening::Format)?;
+    let content_type = match format {
+        Format::Jsonl => "application/x-ndjson",
+        Format::Binary | Format::Node | Format::Archive => "application/octet-stream",
+    };
+    let (sender, pieces) = mpsc::channel(AHEAD);
+    // It ends with the file, or when nobody takes the pieces; one that waits for its input ends with
+    // the process.
+    std::thread::spawn(move || {
+        let mut piece = head;
+        while !piece.is_empty() {
+            if sender.blocking_send(Ok(piece.into())).is_err() {
+                return;
+            }
+            piece = vec![0; PIECE_BYTES];
+            match file.read(&mut piece) {
+                Ok(read) => piece.truncate(read),
+                Err(error) => {
+                    let _ = sender.blocking_send(Err(error));
+                    return;
+                }
+            }
+        }
+    });
+    Ok((content_type, pieces))
+}
+
+async fn ask<S>(
+    stream: S,
+    host: &str,
+    content_type: &'static str,
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+) -> Result<Response<Incoming>, Failed>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut request = Request::new(Blocks::new(pieces));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static("/push");
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.extend(HeaderValue::try_from(host).ok().map(|host| (HOST, host)));
+    Ok(sender.send_request(request).await?)
+}
+
+/// Reads the answer, and tells of every block that is not stored.
+async fn read(mut body: Incoming) -> Result<Counts, Failed> {
+    let (mut rest, mut shown, display) = (Vec::new(), Shown::default(), Display::new());
+    let mut end = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        rest.extend_from_slice(&data);
+        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=at).collect();
+            let Ok(line) = serde_json::from_slice::<Value>(&line) else { return Err(Failed::Cut) };
+            match (line.get("outcome").and_then(Value::as_str), line.get("done")) {
+                (Some(outcome), _) => shown.line(&display, outcome, &told(&line)),
+                (None, Some(_)) => end = Some(line),
+                (None, None) => {}
+            }
+        }
+    }
+    let end = end.ok_or(Failed::Cut)?;
+    if let Some(error) = end.get("error").and_then(Value::as_str) {
+        return Err(Failed::Stopped(error.to_owned()));
+    }
+    let count = |name: &str| end.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let others = count("waiting") + count("refused");
+    Ok(Counts { stored: count("stored"), known: count("known"), others })
+}
+
+/// A block that is not stored, and why.
+fn told(line: &Value) -> String {
+    let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| line.get(name).and_then(Value::as_u64);
+    let (place, reason) = (text("place"), text("reason"));
+    match (number("chain"), number("height")) {
+        (Some(chain), Some(height)) => {
+            format!("{place}: chain {chain}, height {height}, block {}: {reason}", text("hash"))
+        }
+        _ => format!("{place}: {reason}"),
+    }
+}

@@ -1,0 +1,151 @@
+//! What writes into a database that is served: a replay, blocks that are pushed, another node.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use plait::{Follower, IngestListener, Inlet, InletThread, Listen, Metrics};
+use plait_engine::store::History;
+use plait_engine::{ChainwebVersion, Engine, Reader, Writer};
+use thiserror::Error;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::loading::Ready;
+use super::settings::Settings;
+use super::{fail, logs, open_advice};
+
+/// Blocks would be taken from other machines.
+#[derive(Debug, Error)]
+#[error("{0}: other machines reach this address, and whoever does could write to the database")]
+struct Remote(Listen);
+
+/// No node tells of which network a database is to be made.
+#[derive(Debug, Error)]
+#[error("there is no database, and no node tells of which network to make one: {0}")]
+struct Untold(String);
+
+/// Whether `settings` have something write.
+pub(super) fn are_in(settings: &Settings) -> bool {
+    settings.ingest.listen.is_some() || !settings.follow.upstreams.is_empty()
+}
+
+/// Makes a database in `db` if there is none and `settings` have something write: of `network`, or
+/// of that of the nodes to follow. What fails is reported.
+pub(super) async fn make_database(
+    settings: &Settings,
+    db: &Path,
+    network: Option<ChainwebVersion>,
+) -> Result<(), ExitCode> {
+    if !are_in(settings) || Engine::exists(db) {
+        return Ok(());
+    }
+    let network = match network {
+        None if !settings.follow.upstreams.is_empty() => {
+            let network = follower(settings)?.network().await;
+            let advice = "Name it: --network NAME. Or try again when a node answers.";
+            Some(network.map_err(|error| fail(&Untold(error), advice))?)
+        }
+        network => network,
+    };
+    let db = db.to_owned();
+    let making = spawn_blocking(move || Engine::open_or_create(&db, network, History::Full));
+    let made = making.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
+    made.map(drop).map_err(|error| fail(&error, open_advice(&error)))
+}
+
+/// All that writes.
+pub(super) struct Ways {
+    stop: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
+    thread: InletThread,
+}
+
+/// What is to write, ready to begin.
+pub(super) struct Prepared {
+    follower: Option<Follower>,
+    listener: Option<IngestListener>,
+}
+
+impl Prepared {
+    /// What `settings` ask for. What fails is reported.
+    pub(super) async fn new(settings: &Settings) -> Result<Self, ExitCode> {
+        let listener = match &settings.ingest.listen {
+            Some(listen) => Some(listener(listen, settings).await?),
+            None => None,
+        };
+        let follower = (!settings.follow.upstreams.is_empty()).then(|| follower(settings));
+        Ok(Self { follower: follower.transpose()?, listener })
+    }
+
+    /// Begins; `None` if there is nothing that writes, with the writer.
+    pub(super) fn begin(
+        self,
+        (writer, reader): (Writer, Reader),
+        ready: Option<Ready>,
+        settings: &Settings,
+        metrics: &Metrics,
+    ) -> Result<Result<Ways, Writer>, ExitCode> {
+        let Self { follower, listener } = self;
+        if ready.is_none() && follower.is_none() && listener.is_none() {
+            return Ok(Err(writer));
+        }
+        let refused =
+            |error: io::Error| fail(&error, "The system refuses threads to this process.");
+        let (inlet, thread) = Inlet::open(writer, settings.ingest.sync, true).map_err(refused)?;
+        let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        if let Some(listener) = listener {
+            let config = settings.ingest.clone();
+            tasks.spawn(plait::ingest(inlet.clone(), config, metrics.clone(), listener));
+        }
+        if follower.is_some() {
+            metrics.expect_lag(settings.follow.ready_lag as u64);
+        }
+        let (stopped, metrics) = (Arc::clone(&stop), metrics.clone());
+        tasks.spawn(async move {
+            if let Some(ready) = ready {
+                let counted = metrics.clone();
+                let work = inlet.work(move |writer| ready.run(writer, &stopped, &counted));
+                if let Err(error) = work.await {
+                    tracing::error!("the replay has not ended: {error}");
+                }
+            }
+            if let Some(follower) = follower {
+                follower.follow(inlet, reader, metrics).await;
+            }
+        });
+        Ok(Ok(Ways { stop, tasks, thread }))
+    }
+}
+
+impl Ways {
+    /// Stops all of it, and waits until nothing is written any more.
+    pub(super) async fn end(self) {
+        let Self { stop, mut tasks, thread } = self;
+        stop.store(true, Ordering::Relaxed);
+        tasks.shutdown().await;
+        // Where it has panicked, nothing is written either.
+        let _ = spawn_blocking(move || thread.end()).await;
+    }
+}
+
+async fn listener(listen: &Listen, settings: &Settings) -> Result<IngestListener, ExitCode> {
+    if !listen.is_local() && !settings.ingest.remote {
+        let advice = "Take 127.0.0.1 or the path of a socket, or say --ingest-remote.";
+        return Err(fail(&Remote(listen.clone()), advice));
+    }
+    let bound = IngestListener::bind(listen).await.map_err(|error| {
+        let error = io::Error::new(error.kind(), format!("{listen}: {error}"));
+        fail(&error, "Choose another address or path for --ingest.")
+    })?;
+    logs::say(settings.log_format, &format!("taking blocks on {}", bound.place()));
+    Ok(bound)
+}
+
+/// Who follows the nodes of `settings`.
+pub(super) fn follower(settings: &Settings) -> Result<Follower, ExitCode> {
+    Follower::new(settings.follow.clone())
+        .map_err(|error| fail(&error, "Name a file of certificates in PEM, or leave --ca out."))
+}

@@ -1,0 +1,169 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use plait_engine::{ChainId, Payload, QueryError, Reader, View};
+
+use super::App;
+use crate::bridge::told;
+use crate::chunks::{Chunk, ChunkFeed, Chunks};
+use crate::error::Error;
+use crate::request::{Asked, Media, negotiate, parse_batch, read_json};
+use crate::response::{self, Body, Form, List, Stream};
+
+/// Payloads of a batch that may be read and written where the request arrived.
+const SMALL_PAYLOADS: usize = 16;
+
+/// The same in bytes, but for the last payload.
+const SMALL_BYTES: usize = 256 << 10;
+
+/// Bytes that a stream writes at once, but for the last payload of them.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// `POST chain/{chain}/payload/batch`: the payloads of these hashes that are stored.
+pub(crate) async fn payload_batch<B>(
+    app: &App,
+    head: &Parts,
+    body: B,
+    chain: ChainId,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    answer(app, head, body, chain, false).await
+}
+
+/// `POST chain/{chain}/payload/outputs/batch`: the same with what became of them.
+pub(crate) async fn outputs_batch<B>(
+    app: &App,
+    head: &Parts,
+    body: B,
+    chain: ChainId,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    answer(app, head, body, chain, true).await
+}
+
+/// What is asked for in the order in which it is asked for, without what is not stored. Whole if it
+/// is not long, else as a stream.
+async fn answer<B>(
+    app: &App,
+    head: &Parts,
+    body: B,
+    chain: ChainId,
+    outputs: bool,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let media = negotiate(&head.headers, Media::PAYLOADS)?;
+    let form = Form { outputs, octets: media == Media::Octets };
+    let body = read_json(head, body, &app.config).await?;
+    let asked = parse_batch(&body, app.config.batch_payloads_max)?;
+    let batch = Batch { asked: asked.into(), chain, form };
+    let bytes_max = app.config.page_bytes_max;
+    if batch.asked.len() <= SMALL_PAYLOADS {
+        let small = batch.clone();
+        let job = move |view: &View| small.gather(view, 0, SMALL_BYTES.min(bytes_max));
+        let found = app.bridge.read(job).await?;
+        if found.end == batch.asked.len() {
+            let body = response::payloads(form, &found.payloads);
+            return Ok(response::json(media.content_type(), body));
+        }
+    }
+    let whole = batch.clone();
+    let job = move |view: &View| {
+        let found = whole.gather(view, 0, bytes_max)?;
+        let is_all = found.end == whole.asked.len();
+        Ok(is_all.then(|| response::payloads(form, &found.payloads)))
+    };
+    if let Some(body) = app.bridge.read_blocking(job).await? {
+        return Ok(response::json(media.content_type(), body));
+    }
+    // A list of bytes begins with their number.
+    let batch = if form.octets { batch.stored(app).await? } else { batch };
+    let rest = Rest { reader: app.bridge.reader(), batch, begun: None };
+    let stream = Stream::new(Box::new(ChunkFeed::new(&app.bridge, rest)), false);
+    Ok(response::streamed(media.content_type(), stream))
+}
+
+/// What is asked for.
+#[derive(Clone)]
+struct Batch {
+    asked: Arc<[Asked]>,
+    chain: ChainId,
+    form: Form,
+}
+
+/// What of it is stored, up to some place in it.
+struct Found {
+    asked: Vec<Asked>,
+    payloads: Vec<Payload>,
+    end: usize,
+}
+
+impl Batch {
+    /// What is stored of what is asked for from `start` on, until it has `bytes_max` bytes.
+    fn gather(&self, view: &View, start: usize, bytes_max: usize) -> Result<Found, QueryError> {
+        let (mut asked, mut payloads, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (place, wanted) in self.asked.iter().enumerate().skip(start) {
+            if bytes >= bytes_max && place > start {
+                return Ok(Found { asked, payloads, end: place });
+            }
+            let payload = view.payload(self.chain, &wanted.hash, wanted.height)?;
+            if let Some(payload) = payload.filter(|payload| self.form.covers(payload.view())) {
+                bytes += self.form.len(payload.view());
+                asked.push(*wanted);
+                payloads.push(payload);
+            }
+        }
+        Ok(Found { asked, payloads, end: self.asked.len() })
+    }
+
+    /// The part of it that is stored, which it will be for ever.
+    async fn stored(self, app: &App) -> Result<Self, Error> {
+        let (mut stored, mut start) = (Vec::new(), 0);
+        while start < self.asked.len() {
+            let batch = self.clone();
+            let job = move |view: &View| {
+                let Found { asked, end, .. } = batch.gather(view, start, CHUNK_BYTES)?;
+                Ok((asked, end))
+            };
+            let (asked, end) = app.bridge.read_blocking(job).await?;
+            stored.extend(asked);
+            start = end;
+        }
+        Ok(Self { asked: stored.into(), ..self })
+    }
+}
+
+/// A batch that is written chunk by chunk.
+struct Rest {
+    reader: Reader,
+    batch: Batch,
+    /// The list, if it is begun, and where in the batch it goes on.
+    begun: Option<(List, usize)>,
+}
+
+impl Chunks for Rest {
+    fn next(self) -> Result<Chunk<Self>, Error> {
+        let Self { reader, batch, begun } = self;
+        let mut out = Vec::new();
+        let begin = |out: &mut Vec<u8>| (List::begin(batch.form, batch.asked.len(), out), 0);
+        let (mut list, start) = begun.unwrap_or_else(|| begin(&mut out));
+        let found = told(batch.gather(&reader.view(), start, CHUNK_BYTES))?;
+        list.push(&found.payloads, &mut out);
+        if found.end < batch.asked.len() {
+            let rest = Self { reader, batch, begun: Some((list, found.end)) };
+            return Ok(Chunk { bytes: out.into(), rest: Some(rest) });
+        }
+        list.end(&mut out);
+        Ok(Chunk { bytes: out.into(), rest: None })
+    }
+}

@@ -1,0 +1,167 @@
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout};
+
+use super::client::described;
+use super::error::FollowError;
+
+/// Bytes that must come in the time in which something must come: what trickles is not enough.
+const PROGRESS_BYTES: usize = 16 << 10;
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// Headers of 318 bytes.
+    Octets,
+    /// JSON.
+    Json,
+    /// Server-sent events.
+    Events,
+    /// Something else.
+    Other,
+}
+
+/// The answer of a node, of which the head has come.
+#[derive(Debug)]
+pub(super) struct Answer {
+    path: String,
+    status: StatusCode,
+    media: Media,
+    body: Incoming,
+    whole_time: Duration,
+    stall_time: Duration,
+    /// What is left of the time for the next bytes that are progress.
+    left: Duration,
+    /// Bytes since that began.
+    came: usize,
+}
+
+impl Answer {
+    pub(super) fn new(
+        path: &str,
+        response: Response<Incoming>,
+        whole_time: Duration,
+        stall_time: Duration,
+    ) -> Self {
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let media = match essence.to_ascii_lowercase().as_str() {
+            "application/octet-stream" => Media::Octets,
+            "application/json" => Media::Json,
+            "text/event-stream" => Media::Events,
+            _ => Media::Other,
+        };
+        let (path, status) = (path.to_owned(), response.status());
+        let body = response.into_body();
+        Self { path, status, media, body, whole_time, stall_time, left: stall_time, came: 0 }
+    }
+
+    /// The status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the body is.
+    pub(super) const fn media(&self) -> Media {
+        self.media
+    }
+
+    /// The same, if it is with success.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError::Status`].
+    pub(super) fn successful(self) -> Result<Self, FollowError> {
+        if self.status == StatusCode::OK {
+            return Ok(self);
+        }
+        Err(FollowError::Status { path: self.path, status: self.status })
+    }
+
+    /// What was asked for.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whole JSON, of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError`] if it is of another type, longer, or does not come to its end in time.
+    pub(super) async fn json(self, bytes_max: usize) -> Result<Bytes, FollowError> {
+        if self.media == Media::Json {
+            return self.whole(bytes_max).await;
+        }
+        Err(FollowError::content(&self.path, "expected JSON"))
+    }
+
+    /// The whole body, of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(super) async fn whole(mut self, bytes_max: usize) -> Result<Bytes, FollowError> {
+        let mut whole = BytesMut::new();
+        let (end, time) = (Instant::now() + self.whole_time, self.whole_time);
+        while let Some(piece) = self.piece().await? {
+            if whole.len() + piece.len() > bytes_max {
+                let wrong = format!("the answer is longer than {bytes_max} bytes");
+                return Err(FollowError::content(&self.path, wrong));
+            }
+            whole.extend_from_slice(&piece);
+            if Instant::now() > end {
+                return Err(FollowError::Timeout { path: self.path, time });
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError::Timeout`] if they do not come in time, [`FollowError::Connect`] if the body is
+    /// cut.
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, FollowError> {
+        let begin = Instant::now();
+        loop {
+            let left = self.left.saturating_sub(begin.elapsed());
+            let frame = match timeout(left, self.body.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(FollowError::Connect(described(&error))),
+                Err(_) => {
+                    let (path, time) = (self.path.clone(), self.stall_time);
+                    return Err(FollowError::Timeout { path, time });
+                }
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            self.came += data.len();
+            // Only the time that was waited here counts: who asks for the next may be slow himself.
+            self.left = self.left.saturating_sub(begin.elapsed());
+            if self.came >= PROGRESS_BYTES {
+                (self.came, self.left) = (0, self.stall_time);
+            }
+            return Ok(Some(data));
+        }
+    }
+
+    /// The same of a stream that may be silent for as long as comes something within `silence`.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(super) async fn event_bytes(
+        &mut self,
+        silence: Duration,
+    ) -> Result<Option<Bytes>, FollowError> {
+        (self.came, self.left) = (0, silence);
+        self.piece().await
+    }
+}

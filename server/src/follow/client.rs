@@ -1,0 +1,132 @@
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::timeout;
+
+use super::answer::Answer;
+use super::error::FollowError;
+use crate::address::Upstream;
+use crate::config::Follow;
+
+/// How long a connection is kept that nothing is asked on.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// Asks nodes.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    answer_time: Duration,
+    stall_time: Duration,
+}
+
+impl Client {
+    /// A client that trusts the certificates of the system, and those in the file that `config`
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// If that file cannot be read, or has no certificates.
+    pub(super) fn new(config: &Follow) -> io::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(config.connect_time));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(config.ca.as_deref())?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .build(connector);
+        let Follow { answer_time, stall_time, .. } = *config;
+        Ok(Self { pool, answer_time, stall_time })
+    }
+
+    /// Sends a request and waits for the head of the answer. `body` is JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError::Connect`] and [`FollowError::Timeout`].
+    pub(super) async fn ask(
+        &self,
+        upstream: &Upstream,
+        path: &str,
+        accept: &'static str,
+        body: Option<String>,
+    ) -> Result<Answer, FollowError> {
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let agent = concat!("plait/", env!("CARGO_PKG_VERSION"));
+        let uri = upstream.uri(path);
+        let uri = uri.map_err(|error| FollowError::content(path, error.to_string()))?;
+        let mut request = Request::new(Full::new(Bytes::from(body.unwrap_or_default())));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        if method == Method::POST {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        match timeout(self.answer_time, self.pool.request(request)).await {
+            Ok(Ok(response)) => Ok(Answer::new(path, response, self.answer_time, self.stall_time)),
+            Ok(Err(error)) => Err(FollowError::Connect(described(&error))),
+            Err(_) => Err(FollowError::Timeout { path: path.to_owned(), time: self.answer_time }),
+        }
+    }
+}
+
+/// An error with its causes: that of the client says only that it was one.
+pub(super) fn described(error: &dyn std::error::Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        texts.push(cause.to_string());
+        source = cause.source();
+    }
+    texts.dedup();
+    texts.join(": ")
+}
+
+fn tls(ca: Option<&Path>) -> io::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::debug!("a certificate of the system cannot be read: {error}");
+    }
+    roots.add_parsable_certificates(system.certs);
+    if let Some(ca) = ca {
+        let name = |error: String| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", ca.display()))
+        };
+        let pem = fs::read(ca).map_err(|error| name(error.to_string()))?;
+        let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|error| name(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(name("there is no certificate in it".to_owned()));
+        }
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| name(error.to_string()))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(io::Error::other)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use http::StatusCode;
+use plait_engine::BlockHash;
+use thiserror::Error;
+
+use crate::inlet::PushError;
+use crate::metrics::FollowFailure;
+
+/// Why following goes no further for now.
+#[derive(Debug, Error)]
+pub(super) enum FollowError {
+    /// There is no connection, or it broke.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// Nothing comes, or too slowly.
+    #[error("{path}: nothing came for {}", seconds(*time))]
+    Timeout {
+        /// What was asked for.
+        path: String,
+        /// How long was waited.
+        time: Duration,
+    },
+    /// The answer is not the one that was asked for.
+    #[error("{path}: answered with {status}")]
+    Status {
+        /// What was asked for.
+        path: String,
+        /// The status.
+        status: StatusCode,
+    },
+    /// The node does not know a block that was asked for by its hash.
+    #[error("block {0} is not known there")]
+    Unknown(BlockHash),
+    /// The node is of another network.
+    #[error("its network is {got}, and that of the database is {expected}")]
+    Network {
+        /// The network that the node is of.
+        got: String,
+        /// The network of the database.
+        expected: &'static str,
+    },
+    /// The answer is not what is promised.
+    #[error("{path}: {wrong}")]
+    Content {
+        /// What was asked for.
+        path: String,
+        /// What is wrong with the answer.
+        wrong: String,
+    },
+    /// A block breaks the rules of the network.
+    #[error("it gave a block that is wrong: {0}")]
+    Rules(String),
+    /// Blocks do not stand on any that are stored.
+    #[error("it gave blocks that stand on none: {0}")]
+    Unconnected(String),
+    /// A block was made after the present time, by the clock of this machine.
+    #[error("it gave a block of the future, or the clock of this machine is slow: {0}")]
+    Clock(String),
+    /// What was found is not stored.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The database cannot be read or written.
+    #[error("the database: {0}")]
+    Store(String),
+}
+
+impl FollowError {
+    pub(super) fn content(path: &str, wrong: impl Into<String>) -> Self {
+        Self::Content { path: path.to_owned(), wrong: wrong.into() }
+    }
+
+    /// Of which kind it is, for those who count.
+    pub(super) const fn failure(&self) -> FollowFailure {
+        match self {
+            Self::Connect(_) => FollowFailure::Connect,
+            Self::Timeout { .. } => FollowFailure::Timeout,
+            Self::Status { .. } => FollowFailure::Status,
+            Self::Unknown(_) | Self::Content { .. } => FollowFailure::Content,
+            Self::Network { .. } => FollowFailure::Network,
+            Self::Rules(_) => FollowFailure::Rules,
+            Self::Unconnected(_) => FollowFailure::Unconnected,
+            Self::Clock(_) => FollowFailure::Clock,
+            Self::Push(_) | Self::Store(_) => FollowFailure::Store,
+        }
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}

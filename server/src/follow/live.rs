@@ -1,0 +1,158 @@
+use std::time::Duration;
+
+use plait_engine::RawHeader;
+use plait_engine::replay::source::{Record, push_line};
+use tokio::select;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use super::answer::Answer;
+use super::error::FollowError;
+use super::gap::{held, stored};
+use super::payloads;
+use super::session::Session;
+use super::siblings;
+use super::sse::Parser;
+use crate::metrics::FollowPhase;
+
+/// Bytes of an event: a block with its payload.
+const EVENT_BYTES: usize = 16 << 20;
+
+/// Blocks that are pushed at once.
+const BATCH: usize = 256;
+
+/// How long it may be silent: both kinds of node send a comment every 20 seconds.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// Blocks of events that may stand on none, or be of the future, between two looks at the cut.
+const STRAYS_MAX: usize = 4096;
+
+/// The time between two looks at a gap that events show.
+const GAP_TIME: Duration = Duration::from_secs(1);
+
+/// Keeps in step with the node of `session`, until it fails.
+///
+/// Events bring blocks at once. What they do not bring, for whatever reason, is found by looking at
+/// the cut now and then, so nothing depends on them.
+pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
+    // Before the cut: what joins it in between is in the stream.
+    let answer = session.node.updates().await?;
+    let phase = if answer.is_some() { FollowPhase::Live } else { FollowPhase::Polling };
+    let mut events = answer.map(Events::new);
+    session.step().await?;
+    session.state.enter(phase);
+    let mut poll = interval_at(Instant::now() + session.poll_time(), session.poll_time());
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let around = session.config.siblings_time;
+    let mut look_around = (!around.is_zero()).then(Instant::now);
+    let mut looked = Instant::now();
+    let gap_time = GAP_TIME.min(session.poll_time());
+    let (mut gap, mut strays) = (false, 0);
+    loop {
+        select! {
+            blocks = next(&mut events) => match blocks {
+                Ok(blocks) if blocks.is_empty() => {
+                    // It ends where the node stops, and the next one may be asked at once.
+                    return Err(FollowError::Connect("the stream of events has ended".to_owned()));
+                }
+                Ok(blocks) => {
+                    strays += push(session, blocks).await?;
+                    gap |= strays > 0;
+                    if strays > STRAYS_MAX {
+                        let text = format!("{strays} of its events, one after the other");
+                        return Err(FollowError::Unconnected(text));
+                    }
+                }
+                Err(error) => return Err(error),
+            },
+            _ = poll.tick() => gap = true,
+            () = sleep_until(looked + gap_time), if gap => {
+                session.step().await?;
+                session.state.enter(phase);
+                (gap, strays, looked) = (false, 0, Instant::now());
+            }
+            () = at(look_around) => {
+                siblings::fetch(session).await?;
+                look_around = Some(Instant::now() + around);
+            }
+        }
+    }
+}
+
+/// Ends then; never, if that is not said.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The blocks of the next events; none at the end.
+async fn next(events: &mut Option<Events>) -> Result<Vec<RawHeader>, FollowError> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stores blocks of events; returns how many are not stored, for now.
+async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, FollowError> {
+    let mut strays = 0;
+    for batch in blocks.chunks(BATCH) {
+        let with_payloads = payloads::with(session, batch.to_vec()).await;
+        let outcomes = session.inlet.push(with_payloads).await?;
+        session.state.took(stored(&outcomes));
+        for (raw, outcome) in batch.iter().zip(&outcomes) {
+            match held(raw, outcome) {
+                // It is in the cut, and comes with what is below it, or once its time has come.
+                Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => strays += 1,
+                other => other?,
+            }
+        }
+    }
+    Ok(strays)
+}
+
+/// A stream of events.
+struct Events {
+    answer: Answer,
+    parser: Parser,
+}
+
+impl Events {
+    fn new(answer: Answer) -> Self {
+        Self { answer, parser: Parser::new(EVENT_BYTES) }
+    }
+
+    /// The blocks that come next, those that are there at once together; none at the end.
+    ///
+    /// May be dropped while it waits.
+    async fn next(&mut self) -> Result<Vec<RawHeader>, FollowError> {
+        loop {
+            let blocks = self.whole()?;
+            if !blocks.is_empty() {
+                return Ok(blocks);
+            }
+            match self.answer.event_bytes(SILENCE).await? {
+                Some(bytes) => self.parser.push(&bytes),
+                None => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    /// The blocks of the events that have come.
+    fn whole(&mut self) -> Result<Vec<RawHeader>, FollowError> {
+        let path = self.answer.path().to_owned();
+        let mut records = Vec::new();
+        loop {
+            let event = self.parser.next();
+            let event = event.map_err(|_| FollowError::content(&path, "an event that is none"))?;
+            let Some(event) = event else { break };
+            if event.name == "BlockHeader" {
+                push_line(&mut records, 0, &event.data);
+            }
+        }
+        let block = |record: Record| record.header;
+        let blocks = records.into_iter().map(block).collect::<Result<Vec<_>, _>>();
+        blocks.map_err(|wrong| FollowError::content(&path, wrong.to_string()))
+    }
+}

@@ -1,0 +1,170 @@
+//! A store that is kept in step with another node: a chainweb-node, or a Plait.
+//!
+//! Enters: what nodes answer, true or not. Leaves: blocks that hold, stored; what is going on, in the
+//! log and in numbers.
+//!
+//! - `I-1` Nothing is believed but what passes full verification, so a node can keep blocks to itself,
+//!   or waste time, and nothing else.
+//! - `I-2` What a node can make this one hold is bounded: pages, branches, events, answers that wait
+//!   to be stored. What it can make it wait is, too.
+//! - `I-3` A failure is followed by a pause, longer each time, up to a limit; the next node is asked
+//!   then, if there is one.
+//! - `I-4` Where it stands is what is stored: nothing else is kept from one run to the next.
+
+mod answer;
+mod backoff;
+mod catch_up;
+mod client;
+mod error;
+mod gap;
+mod live;
+mod node;
+mod payloads;
+mod ranges;
+mod session;
+mod siblings;
+mod sse;
+mod state;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use plait_engine::{ChainwebVersion, Reader};
+use tokio::time::sleep;
+
+use self::backoff::Backoff;
+use self::client::Client;
+use self::error::FollowError;
+use self::node::Node;
+use self::session::Session;
+use self::state::State;
+use crate::address::Upstream;
+use crate::config::Follow;
+use crate::inlet::Inlet;
+use crate::metrics::Metrics;
+
+/// Follows the nodes of a configuration.
+pub struct Follower {
+    client: Client,
+    config: Arc<Follow>,
+}
+
+impl Follower {
+    /// A follower; reads the certificates of the system.
+    ///
+    /// # Errors
+    ///
+    /// If the file of certificates that `config` names cannot be read.
+    pub fn new(config: Follow) -> io::Result<Self> {
+        Ok(Self { client: Client::new(&config)?, config: Arc::new(config) })
+    }
+
+    /// The network of the first node that tells, asking each once.
+    ///
+    /// # Errors
+    ///
+    /// What the last of them answers instead.
+    pub async fn network(&self) -> Result<ChainwebVersion, String> {
+        let mut last = "there is no node to follow".to_owned();
+        for upstream in &self.config.upstreams {
+            match Node::network(&self.client, upstream).await {
+                Ok(name) => match ChainwebVersion::from_name(&name) {
+                    Some(version) => return Ok(version),
+                    None => last = format!("{upstream}: its network is {name:?}"),
+                },
+                Err(error) => last = format!("{upstream}: {error}"),
+            }
+        }
+        Err(last)
+    }
+
+    /// Keeps the database of `reader` and `inlet` in step with the nodes, one at a time, until the
+    /// future is dropped.
+    pub async fn follow(&self, inlet: Inlet, reader: Reader, metrics: Metrics) {
+        let state = State::new(metrics);
+        let mut backoff = Backoff::new(self.config.retry_time_min, self.config.retry_time_max);
+        let count = self.config.upstreams.len();
+        for (number, upstream) in self.config.upstreams.iter().cycle().enumerate() {
+            state.ask(upstream);
+            let session = self.session(upstream, &inlet, &reader, &state);
+            let Err(error) = keep_up(&session).await else { continue };
+            // Not at once: one that is in step again and again, and fails each time, is to wait, too.
+            if state.leave_step() > self.config.retry_time_max {
+                backoff.reset();
+            }
+            // Another node is asked soon; all of them again only after a pause.
+            let all = (number + 1) % count.max(1) == 0;
+            let wait = if all { backoff.next() } else { self.config.retry_time_min };
+            state.fail(&error, wait);
+            sleep(wait).await;
+        }
+    }
+
+    /// Brings the database up to the cut that the first node has now which does not fail.
+    ///
+    /// # Errors
+    ///
+    /// What the last of them failed with.
+    pub async fn step(
+        &self,
+        inlet: &Inlet,
+        reader: &Reader,
+        metrics: Metrics,
+    ) -> Result<(), String> {
+        let state = State::new(metrics);
+        let mut last = "there is no node to follow".to_owned();
+        for upstream in &self.config.upstreams {
+            state.ask(upstream);
+            let session = self.session(upstream, inlet, reader, &state);
+            match bring_up(&session).await {
+                Ok(()) => return Ok(()),
+                Err(error) => last = format!("{upstream}: {error}"),
+            }
+        }
+        Err(last)
+    }
+
+    fn session(
+        &self,
+        upstream: &Upstream,
+        inlet: &Inlet,
+        reader: &Reader,
+        state: &State,
+    ) -> Session {
+        Session {
+            node: Node::new(self.client.clone(), upstream.clone(), reader.version()),
+            inlet: inlet.clone(),
+            reader: reader.clone(),
+            config: Arc::clone(&self.config),
+            state: state.clone(),
+            looked: AtomicU64::new(siblings::lowest_tip(&reader.view())),
+            without_payloads: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Keeps in step until it fails.
+async fn keep_up(session: &Session) -> Result<(), FollowError> {
+    session.node.check_network().await?;
+    // Far behind, events are of no use yet.
+    session.step().await?;
+    tokio::select! {
+        ended = live::follow(session) => ended,
+        () = payloads::keep_filled(session) => Ok(()),
+    }
+}
+
+/// Comes into step once.
+async fn bring_up(session: &Session) -> Result<(), FollowError> {
+    session.node.check_network().await?;
+    session.step().await?;
+    if !session.config.siblings_time.is_zero() {
+        siblings::fetch(session).await?;
+    }
+    // It is in step without them.
+    if let Err(error) = payloads::fill(session).await {
+        tracing::warn!("following: payloads: {error}");
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::StatusCode;
+use plait_engine::header::{LEN, text};
+use plait_engine::{BlockHash, BlockHeight, ChainId, ChainwebVersion, PayloadHash, RawHeader};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use zerocopy::FromBytes;
+
+use super::answer::{Answer, Media};
+use super::client::Client;
+use super::error::FollowError;
+use crate::address::Upstream;
+
+/// What headers are asked for as: the shorter form, where the node has it.
+pub(super) const HEADERS: &str = "application/octet-stream, application/json;q=0.5";
+
+const JSON: &str = "application/json";
+
+/// Bytes of `info` and `cut`.
+const SMALL_BYTES: usize = 1 << 20;
+
+/// Bytes of a page in JSON: 4,096 hashes, or 360 headers, and as much again.
+pub(super) const PAGE_BYTES: usize = 1 << 20;
+
+/// Bytes of a batch of payloads.
+const PAYLOAD_BYTES: usize = 32 << 20;
+
+/// A node that is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    client: Client,
+    upstream: Upstream,
+    version: ChainwebVersion,
+}
+
+/// The cut of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NodeCut {
+    /// The sum of the heights.
+    pub(super) height: u64,
+    pub(super) members: BTreeMap<ChainId, (BlockHeight, BlockHash)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Info {
+    node_version: String,
+}
+
+#[derive(Deserialize)]
+struct CutText {
+    hashes: BTreeMap<String, Member>,
+    #[serde(default)]
+    instance: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    height: u64,
+    hash: String,
+}
+
+/// A page of strings: of hashes, or of headers.
+#[derive(Debug, Deserialize)]
+pub(super) struct PageText {
+    pub(super) items: Vec<String>,
+    #[serde(default)]
+    pub(super) next: Option<String>,
+}
+
+/// What an unknown block is answered with.
+#[derive(Deserialize)]
+struct NotFound {
+    key: String,
+}
+
+impl Node {
+    pub(super) const fn new(client: Client, upstream: Upstream, version: ChainwebVersion) -> Self {
+        Self { client, upstream, version }
+    }
+
+    /// What messages call it.
+    pub(super) fn name(&self) -> String {
+        self.upstream.to_string()
+    }
+
+    /// The network that a node is of, by its name.
+    pub(super) async fn network(
+        client: &Client,
+        upstream: &Upstream,
+    ) -> Result<String, FollowError> {
+        let answer = client.ask(upstream, "/info", JSON, None).await?.successful()?;
+        let info: Info = parsed(answer, SMALL_BYTES).await?;
+        Ok(info.node_version)
+    }
+
+    /// Makes sure that it is of the network that is followed.
+    pub(super) async fn check_network(&self) -> Result<(), FollowError> {
+        let got = Self::network(&self.client, &self.upstream).await?;
+        let expected = self.version.name();
+        if got == expected { Ok(()) } else { Err(FollowError::Network { got, expected }) }
+    }
+
+    /// Its cut.
+    pub(super) async fn cut(&self) -> Result<NodeCut, FollowError> {
+        let answer = self.get("/cut", JSON).await?.successful()?;
+        let path = answer.path().to_owned();
+        let cut: CutText = parsed(answer, SMALL_BYTES).await?;
+        let wrong = |text: String| FollowError::content(&path, text);
+        if let Some(instance) = cut.instance.filter(|name| name != self.version.name()) {
+            let expected = self.version.name();
+            return Err(FollowError::Network { got: instance, expected });
+        }
+        let mut members = BTreeMap::new();
+        for (chain, Member { height, hash }) in cut.hashes {
+            let known = self.version.chain_ids().find(|known| known.to_string() == chain);
+            let known = known.ok_or_else(|| wrong(format!("there is no chain {chain:?}")))?;
+            let hash = hash.parse().map_err(|_| wrong(format!("{hash:?} is no block hash")))?;
+            members.insert(known, (BlockHeight::new(height), hash));
+        }
+        if members.is_empty() {
+            return Err(wrong("the cut has no blocks".to_owned()));
+        }
+        let heights = members.values().map(|(height, _)| height.get());
+        let height = heights.fold(0_u64, u64::saturating_add);
+        Ok(NodeCut { height, members })
+    }
+
+    /// The blocks of `chain` at these heights, ascending.
+    pub(super) async fn range(
+        &self,
+        chain: ChainId,
+        (min, max): (u64, u64),
+        next: Option<&str>,
+    ) -> Result<Answer, FollowError> {
+        let cursor = next.map_or_else(String::new, |next| format!("&next={next}"));
+        let path = format!("/chain/{chain}/header?minheight={min}&maxheight={max}{cursor}");
+        self.get(&path, HEADERS).await?.successful()
+    }
+
+    /// The ancestors of `upper` that are none of any of `lower`, descending.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError::Unknown`] names a bound that the node does not know.
+    pub(super) async fn branch(
+        &self,
+        chain: ChainId,
+        upper: BlockHash,
+        lower: &[BlockHash],
+        next: Option<&str>,
+    ) -> Result<Answer, FollowError> {
+        let cursor = next.map_or_else(String::new, |next| format!("?next={next}"));
+        let path = format!("/chain/{chain}/header/branch{cursor}");
+        let lower: Vec<String> = lower.iter().map(BlockHash::to_string).collect();
+        let bounds = serde_json::json!({ "upper": [upper.to_string()], "lower": lower });
+        known(self.post(&path, HEADERS, bounds.to_string()).await?).await
+    }
+
+    /// A page of the hashes of `chain` from height `min` on, ascending.
+    pub(super) async fn hashes(
+        &self,
+        chain: ChainId,
+        min: u64,
+        next: Option<&str>,
+    ) -> Result<PageText, FollowError> {
+        let cursor = next.map_or_else(String::new, |next| format!("&next={next}"));
+        let path = format!("/chain/{chain}/hash?minheight={min}{cursor}");
+        parsed(self.get(&path, JSON).await?.successful()?, PAGE_BYTES).await
+    }
+
+    /// The block with this hash.
+    pub(super) async fn header(
+        &self,
+        chain: ChainId,
+        hash: BlockHash,
+    ) -> Result<RawHeader, FollowError> {
+        let path = format!("/chain/{chain}/header/{hash}");
+        let answer = known(self.get(&path, HEADERS).await?).await?;
+        let (path, media) = (answer.path().to_owned(), answer.media());
+        let wrong = || FollowError::content(&path, "expected a header");
+        let body = answer.whole(4 * LEN).await?;
+        let header = if media == Media::Octets {
+            RawHeader::read_from_bytes(&body).map_err(|_| wrong())?
+        } else {
+            let text: String = serde_json::from_slice(&body).map_err(|_| wrong())?;
+            raw(&path, &text)?
+        };
+        let fits = header.hash == hash && header.chain.get() == chain.get();
+        if fits { Ok(header) } else { Err(FollowError::content(&path, "another block")) }
+    }
+
+    /// The payloads of these hashes that it has, as a list in JSON, and what was asked for.
+    pub(super) async fn payloads(
+        &self,
+        chain: ChainId,
+        hashes: &[PayloadHash],
+    ) -> Result<(String, Bytes), FollowError> {
+        let path = format!("/chain/{chain}/payload/outputs/batch");
+        let hashes: Vec<String> = hashes.iter().map(PayloadHash::to_string).collect();
+        let body = serde_json::Value::from(hashes).to_string();
+        let answer = self.post(&path, JSON, body).await?.successful()?;
+        let path = answer.path().to_owned();
+        Ok((path, answer.json(PAYLOAD_BYTES).await?))
+    }
+
+    /// Its stream of new blocks; `None` if it has none.
+    pub(super) async fn updates(&self) -> Result<Option<Answer>, FollowError> {
+        let answer = self.get("/header/updates", "text/event-stream").await?;
+        let has_none = matches!(
+            answer.status(),
+            StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::NOT_ACCEPTABLE
+                | StatusCode::NOT_IMPLEMENTED
+        );
+        if has_none {
+            return Ok(None);
+        }
+        let answer = answer.successful()?;
+        Ok((answer.media() == Media::Events).then_some(answer))
+    }
+
+    async fn get(&self, path: &str, accept: &'static str) -> Result<Answer, FollowError> {
+        self.client.ask(&self.upstream, &self.path(path), accept, None).await
+    }
+
+    async fn post(
+        &self,
+        path: &str,
+        accept: &'static str,
+        body: String,
+    ) -> Result<Answer, FollowError> {
+        self.client.ask(&self.upstream, &self.path(path), accept, Some(body)).await
+    }
+
+    fn path(&self, path: &str) -> String {
+        format!("/chainweb/0.0/{}{path}", self.version)
+    }
+}
+
+/// The answer, if it is with success; which block is not known, if that is why it is not.
+async fn known(answer: Answer) -> Result<Answer, FollowError> {
+    if answer.status() != StatusCode::NOT_FOUND {
+        return answer.successful();
+    }
+    let (path, status) = (answer.path().to_owned(), answer.status());
+    let body = answer.whole(SMALL_BYTES).await?;
+    let key = serde_json::from_slice::<NotFound>(&body).ok().and_then(|body| body.key.parse().ok());
+    Err(key.map_or(FollowError::Status { path, status }, FollowError::Unknown))
+}
+
+async fn parsed<T: DeserializeOwned>(answer: Answer, bytes_max: usize) -> Result<T, FollowError> {
+    let path = answer.path().to_owned();
+    let body = answer.json(bytes_max).await?;
+    from_json(&path, &body)
+}
+
+/// What JSON says.
+pub(super) fn from_json<T: DeserializeOwned>(path: &str, body: &Bytes) -> Result<T, FollowError> {
+    serde_json::from_slice(body).map_err(|error| FollowError::content(path, error.to_string()))
+}
+
+/// The header that a string is.
+pub(super) fn raw(path: &str, text: &str) -> Result<RawHeader, FollowError> {
+    let header = text::from_string(text);
+    let header = header.map_err(|error| FollowError::content(path, error.to_string()))?;
+    Ok(*header.view().raw())
+}

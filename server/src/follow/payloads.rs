@@ -1,0 +1,215 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use plait_engine::push::Block;
+use plait_engine::replay::source::RawPayload;
+use plait_engine::{
+    BlockHeight, ChainId, HeaderRef, Heights, PayloadHash, QueryError, RangeQuery, RawHeader, View,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::{sleep, timeout};
+
+use super::error::FollowError;
+use super::gap::held;
+use super::node::Node;
+use super::session::Session;
+use crate::config::Payloads;
+
+/// Payloads that are asked for at once: a block of mainnet01 has some megabytes at most.
+const BATCH: usize = 32;
+
+/// Heights of a chain whose payloads are looked for at once.
+const HEIGHTS: u64 = 360;
+
+/// How long new blocks wait for what they carry, which may come later.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time between two looks at what is missing; twice as long after each that brought nothing.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The same at most.
+const PAUSE_MAX: Duration = Duration::from_mins(10);
+
+/// Batches that bring nothing, one after the other, after which the node is taken to have none.
+const FRUITLESS_MAX: u32 = 8;
+
+/// What names a payload.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    payload_hash: String,
+}
+
+/// Blocks with what they carry, as far as the node has it; it may not stop their headers.
+pub(super) async fn with(session: &Session, headers: Vec<RawHeader>) -> Vec<Block> {
+    let has_none = session.without_payloads.load(Relaxed);
+    if session.config.payloads == Payloads::No || has_none {
+        return headers.into_iter().map(Block::from).collect();
+    }
+    let mut chains: BTreeMap<u32, Vec<PayloadHash>> = BTreeMap::new();
+    for raw in &headers {
+        chains.entry(raw.chain.get()).or_default().push(raw.payload_hash);
+    }
+    let mut found = HashMap::new();
+    let all = async {
+        for (chain, hashes) in chains {
+            match fetch(&session.node, ChainId::new(chain), &hashes).await {
+                Ok(payloads) => found.extend(payloads),
+                Err(error) => {
+                    tracing::debug!("following: payloads: {error}");
+                    session.without_payloads.store(true, Relaxed);
+                    return;
+                }
+            }
+        }
+    };
+    if timeout(PATIENCE, all).await.is_err() {
+        tracing::debug!("following: payloads do not come with their blocks");
+        session.without_payloads.store(true, Relaxed);
+    }
+    let block = |header: RawHeader| {
+        let payload = found.get(&header.payload_hash).map(|text| RawPayload::Object(text.clone()));
+        // One that is wrong is as good as none.
+        let payload = payload.filter(|payload| payload.verify(&header).is_ok());
+        Block { header, payload }
+    };
+    headers.into_iter().map(block).collect()
+}
+
+/// Payloads as JSON, by their hashes.
+type Found = HashMap<PayloadHash, Box<str>>;
+
+/// The payloads of these hashes that the node has.
+async fn fetch(node: &Node, chain: ChainId, hashes: &[PayloadHash]) -> Result<Found, FollowError> {
+    let mut found = HashMap::new();
+    for hashes in hashes.chunks(BATCH) {
+        let (path, body) = node.payloads(chain, hashes).await?;
+        let list: Vec<&RawValue> = serde_json::from_slice(&body)
+            .map_err(|error| FollowError::content(&path, error.to_string()))?;
+        for payload in list {
+            let named: Named = serde_json::from_str(payload.get())
+                .map_err(|error| FollowError::content(&path, error.to_string()))?;
+            let hash = named.payload_hash.parse();
+            let hash = hash.map_err(|_| FollowError::content(&path, "a payload without a hash"))?;
+            found.insert(hash, payload.get().into());
+        }
+    }
+    Ok(found)
+}
+
+/// Stores what blocks carry that are stored without it, as far as the node has it: of all of them, or
+/// near the tips. For ever; what fails, and what the node does not have, is looked for again later.
+pub(super) async fn keep_filled(session: &Session) {
+    let mut filling = Filling::default();
+    let mut pause = pause_of(session);
+    loop {
+        if session.config.payloads == Payloads::No {
+            return std::future::pending().await;
+        }
+        match filling.pass(session).await {
+            Ok(()) if filling.fruitless < FRUITLESS_MAX => pause = pause_of(session),
+            Ok(()) => pause = (2 * pause).min(PAUSE_MAX),
+            Err(error) => {
+                tracing::debug!("following: payloads: {error}");
+                pause = (2 * pause).min(PAUSE_MAX);
+            }
+        }
+        sleep(pause).await;
+    }
+}
+
+fn pause_of(session: &Session) -> Duration {
+    PAUSE.min(session.poll_time())
+}
+
+/// The same once.
+pub(super) async fn fill(session: &Session) -> Result<(), FollowError> {
+    if session.config.payloads == Payloads::No {
+        return Ok(());
+    }
+    Filling::default().pass(session).await
+}
+
+/// How far payloads were looked for.
+#[derive(Default)]
+struct Filling {
+    /// Of each chain, the height to go on from.
+    from: BTreeMap<ChainId, u64>,
+    /// Batches that brought nothing, one after the other.
+    fruitless: u32,
+}
+
+impl Filling {
+    /// Looks through the chains, up to a little below their tips, unless the node seems to have none.
+    async fn pass(&mut self, session: &Session) -> Result<(), FollowError> {
+        self.fruitless = 0;
+        let all = session.config.payloads == Payloads::Yes;
+        for chain in session.reader.version().chain_ids() {
+            loop {
+                let tip = move |view: &View| Ok(view.tip(chain).map_or(0, |tip| tip.height.get()));
+                let low = session.read(tip).await?.saturating_sub(HEIGHTS);
+                let begin = *self.from.entry(chain).or_insert(if all { 0 } else { low });
+                let end = begin.saturating_add(HEIGHTS);
+                let window = Heights {
+                    min: Some(BlockHeight::new(begin)),
+                    max: Some(BlockHeight::new(end)),
+                };
+                let missing = session.read(move |view| missing(view, chain, window)).await?;
+                for headers in missing.chunks(BATCH) {
+                    let found = store(session, chain, headers).await?;
+                    self.fruitless = if found { 0 } else { self.fruitless + 1 };
+                    if self.fruitless >= FRUITLESS_MAX {
+                        return Ok(());
+                    }
+                }
+                self.from.insert(chain, end.min(low).max(begin));
+                if end >= low.saturating_add(HEIGHTS) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stores what these blocks carry, as far as the node has it; whether it has some of it.
+async fn store(
+    session: &Session,
+    chain: ChainId,
+    headers: &[RawHeader],
+) -> Result<bool, FollowError> {
+    let hashes: Vec<PayloadHash> = headers.iter().map(|raw| raw.payload_hash).collect();
+    let found = fetch(&session.node, chain, &hashes).await?;
+    let block = |header: &RawHeader| {
+        let payload = RawPayload::Object(found.get(&header.payload_hash)?.clone());
+        Some(Block { header: *header, payload: Some(payload) })
+    };
+    let blocks: Vec<Block> = headers.iter().filter_map(block).collect();
+    let raws: Vec<RawHeader> = blocks.iter().map(|block| block.header).collect();
+    if blocks.is_empty() {
+        return Ok(false);
+    }
+    session.without_payloads.store(false, Relaxed);
+    let outcomes = session.inlet.push(blocks).await?;
+    raws.iter().zip(&outcomes).try_for_each(|(raw, outcome)| held(raw, outcome))?;
+    Ok(true)
+}
+
+/// The blocks of a chain at these heights that are stored without what they carry.
+fn missing(view: &View, chain: ChainId, heights: Heights) -> Result<Vec<RawHeader>, QueryError> {
+    let query = RangeQuery { heights, limit: usize::MAX, ..RangeQuery::default() };
+    let page = view.range_headers(chain, &query)?;
+    let mut missing = Vec::new();
+    for header in page.items.iter() {
+        if !has_payload(view, header)? {
+            missing.push(*header.raw());
+        }
+    }
+    Ok(missing)
+}
+
+fn has_payload(view: &View, header: HeaderRef<'_>) -> Result<bool, QueryError> {
+    Ok(view.block_payload(header)?.is_some_and(|payload| payload.view().has_outputs()))
+}

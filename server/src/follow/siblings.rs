@@ -1,0 +1,88 @@
+use std::sync::atomic::Ordering::Relaxed;
+
+use plait_engine::{BlockHash, ChainId, RawHeader, View};
+use tokio::task::JoinSet;
+
+use super::error::FollowError;
+use super::gap::{held, stored};
+use super::node::Node;
+use super::session::Session;
+
+/// Heights among which siblings are looked for, below the tips of the last look: a block may be late.
+const HEIGHTS: u64 = 360;
+
+/// Pages of hashes of a chain: far more than those heights have.
+const PAGES_MAX: usize = 4;
+
+/// Blocks that are asked for one by one at most; what is left is for the next time.
+const BLOCKS_MAX: usize = 1000;
+
+/// Stores what the node has beside the heaviest branches, near the tips: events and branches do not
+/// bring it.
+pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
+    let tips = session.read(|view| Ok(lowest_tip(view))).await?;
+    let from = session.looked.load(Relaxed).min(tips).saturating_sub(HEIGHTS);
+    let mut pages = JoinSet::new();
+    for chain in session.reader.version().chain_ids() {
+        pages.spawn(hashes(session.node.clone(), chain, from));
+    }
+    let mut unknown = Vec::new();
+    while let Some(page) = pages.join_next().await {
+        let (chain, hashes) = page.map_err(|error| FollowError::Store(error.to_string()))??;
+        let new = move |view: &View| {
+            let mut new = Vec::new();
+            for hash in hashes {
+                if view.header(chain, &hash)?.is_none() {
+                    new.push((chain, hash));
+                }
+            }
+            Ok(new)
+        };
+        unknown.extend(session.read(new).await?);
+    }
+    let mut blocks: Vec<RawHeader> = Vec::new();
+    let all = unknown.len() <= BLOCKS_MAX;
+    for (chain, hash) in unknown.into_iter().take(BLOCKS_MAX) {
+        blocks.push(session.node.header(chain, hash).await?);
+    }
+    let outcomes = session.inlet.push_headers(&blocks).await?;
+    session.state.took(stored(&outcomes));
+    for (raw, outcome) in blocks.iter().zip(&outcomes) {
+        match held(raw, outcome) {
+            // It stands on one that is farther down, or is of a moment that is still to come.
+            Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => {}
+            other => other?,
+        }
+    }
+    if all {
+        session.looked.store(tips, Relaxed);
+    }
+    Ok(())
+}
+
+/// The height that all chains have reached.
+pub(super) fn lowest_tip(view: &View) -> u64 {
+    let chains = view.version().chain_ids();
+    let tips = chains.map(|chain| view.tip(chain).map_or(0, |tip| tip.height.get()));
+    tips.min().unwrap_or(0)
+}
+
+async fn hashes(
+    node: Node,
+    chain: ChainId,
+    from: u64,
+) -> Result<(ChainId, Vec<BlockHash>), FollowError> {
+    let (mut hashes, mut next) = (Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let page = node.hashes(chain, from, next.as_deref()).await?;
+        for text in &page.items {
+            let wrong = |_| FollowError::content("hash", format!("{text:?} is no block hash"));
+            hashes.push(text.parse().map_err(wrong)?);
+        }
+        next = page.next.filter(|next| next.starts_with("inclusive:"));
+        if next.is_none() || page.items.is_empty() {
+            break;
+        }
+    }
+    Ok((chain, hashes))
+}

@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use plait_engine::RawHeader;
+use plait_engine::push::{Block, Outcome};
+use plait_engine::replay::Wrong;
+use plait_engine::replay::source::{Place, Record};
+use tokio::time::timeout;
+
+use super::Way;
+use super::batch::{Cutter, Form};
+use super::report::{Lines, Unread};
+
+/// How long a batch that is not full waits for more of the body.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Why a body is not read to its end.
+enum Stop {
+    /// The client is told so.
+    Told(String),
+    /// It does not listen.
+    Unread,
+}
+
+impl From<Unread> for Stop {
+    fn from(_: Unread) -> Self {
+        Self::Unread
+    }
+}
+
+/// Stores the blocks of `body` and tells of them in `lines`.
+pub(super) async fn take(way: Way, form: Form, body: Incoming, mut lines: Lines) {
+    let config = &way.config;
+    let cutter = Cutter::new(form, config.line_bytes_max);
+    let mut reading = Reading { body, cutter, ended: false, idle_time: config.idle_time };
+    let error = loop {
+        match next(&mut reading, &way, &mut lines).await {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(Stop::Told(error)) => break Some(error),
+            Err(Stop::Unread) => {
+                tracing::debug!("a client that pushes does not read what comes of it");
+                return;
+            }
+        }
+    };
+    // Whether it is read is for the client to know.
+    let _ = lines.end(error.as_deref()).await;
+}
+
+/// Stores one batch; `false` at the end.
+async fn next(reading: &mut Reading, way: &Way, lines: &mut Lines) -> Result<bool, Stop> {
+    let (records, more) = reading.batch(way.config.batch).await;
+    if !records.is_empty() {
+        let outcomes = push(way, records).await?;
+        way.metrics.ingested(lines.batch(&outcomes).await?);
+    }
+    more.map_err(Stop::Told)
+}
+
+async fn push(
+    way: &Way,
+    records: Vec<Record>,
+) -> Result<Vec<(Place, Option<RawHeader>, Outcome)>, Stop> {
+    let (mut blocks, mut places) = (Vec::new(), Vec::with_capacity(records.len()));
+    for Record { place, header, payload } in records {
+        places.push((
+            place,
+            header.inspect(|header| {
+                blocks.push(Block { header: *header, payload });
+            }),
+        ));
+    }
+    let pushed = way.inlet.push(blocks).await;
+    let pushed = pushed.inspect_err(|_| way.metrics.fail_ingest());
+    let mut pushed = pushed.map_err(|error| Stop::Told(error.to_string()))?.into_iter();
+    let outcome = |(place, header): (Place, Result<RawHeader, Wrong>)| match header {
+        Ok(raw) => pushed.next().map(|outcome| (place, Some(raw), outcome)),
+        Err(wrong) => Some((place, None, Outcome::Refused(wrong))),
+    };
+    Ok(places.into_iter().filter_map(outcome).collect())
+}
+
+/// A body that is read.
+struct Reading {
+    body: Incoming,
+    cutter: Cutter,
+    ended: bool,
+    idle_time: Duration,
+}
+
+impl Reading {
+    /// The next records that come within a moment, and whether more may follow, or why not.
+    async fn batch(&mut self, records_max: usize) -> (Vec<Record>, Result<bool, String>) {
+        let mut records = Vec::new();
+        loop {
+            if self.cutter.cut(&mut records, records_max) {
+                return (records, Ok(true));
+            }
+            if self.ended {
+                self.cutter.finish(&mut records);
+                return (records, Ok(false));
+            }
+            let wait = if records.is_empty() { self.idle_time } else { LINGER };
+            match timeout(wait, self.body.frame()).await {
+                Ok(None) => self.ended = true,
+                Ok(Some(Ok(frame))) => {
+                    if let Some(bytes) = frame.data_ref() {
+                        self.cutter.push(bytes);
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    return (records, Err(format!("the body cannot be read: {error}")));
+                }
+                Err(_) if records.is_empty() => {
+                    return (records, Err("nothing came for too long".to_owned()));
+                }
+                Err(_) => return (records, Ok(true)),
+            }
+        }
+    }
+}

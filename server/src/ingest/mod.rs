@@ -1,0 +1,165 @@
+//! The operator's listener: blocks that are pushed into the database while it is served.
+//!
+//! Enters: requests whose bodies are streams of headers. Leaves: a stream of JSON lines that tells
+//! what was stored, and why the rest was not.
+//!
+//! - `I-1` Off unless the configuration says so, and then on the loopback or on a Unix socket: whoever
+//!   reaches it can write, though nothing but valid blocks.
+//! - `I-2` A client holds a buffer of one batch and one line, whatever it sends; it never holds the
+//!   writer, which is asked once a batch is there.
+//! - `I-3` What is told to be stored is stored. Where a batch fails, the stream ends there and says so.
+
+mod batch;
+mod body;
+mod patience;
+mod report;
+mod send;
+mod socket;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::select;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+pub use send::Blocks;
+pub use socket::IngestListener;
+
+use self::batch::Form;
+use self::patience::Patient;
+use self::report::Lines;
+use crate::config::Ingest;
+use crate::inlet::{Inlet, PushError};
+use crate::metrics::Metrics;
+
+/// How long a client may take for the head of a request, and be silent between two.
+const HEAD_TIME: Duration = Duration::from_secs(75);
+
+/// Wait after an error of `accept`.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The path that takes blocks.
+const PATH: &str = "/push";
+
+const TEXT: &str = "text/plain;charset=utf-8";
+
+const LINES: &str = "application/x-ndjson";
+
+/// What answers: lines under way, or a few words.
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// Takes blocks on `listener` and has `inlet` store them, until the future is dropped.
+pub async fn ingest(inlet: Inlet, config: Ingest, metrics: Metrics, listener: IngestListener) {
+    metrics.ingest();
+    let config = Arc::new(config);
+    // Dropped with this future, and the connections with it.
+    let mut clients = JoinSet::new();
+    loop {
+        select! {
+            Some(_) = clients.join_next() => {}
+            accepted = listener.accept(), if clients.len() < config.connections_max => match accepted {
+                Ok(stream) => {
+                    let stream = Patient::new(stream, config.idle_time);
+                    let way = Way { inlet: inlet.clone(), config: Arc::clone(&config), metrics: metrics.clone() };
+                    clients.spawn(serve(way, stream));
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept connections that push: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// What a request needs.
+#[derive(Clone)]
+struct Way {
+    inlet: Inlet,
+    config: Arc<Ingest>,
+    metrics: Metrics,
+}
+
+async fn serve(way: Way, stream: Patient) {
+    let service = service_fn(|request| answer(way.clone(), request));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).title_case_headers(true);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!("connection of a client that pushes ended: {error}");
+    }
+}
+
+async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let (head, body) = request.into_parts();
+    if head.uri.path() != PATH {
+        return Ok(text(StatusCode::NOT_FOUND, "There is POST /push.\n"));
+    }
+    if head.method != Method::POST {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Use POST.\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return Ok(response);
+    }
+    // A browser sends it along, and no page of a stranger is to reach this through one.
+    if head.headers.contains_key(ORIGIN) {
+        return Ok(text(StatusCode::FORBIDDEN, "Not for browsers.\n"));
+    }
+    let Some(form) = form(&head.headers) else {
+        let wanted = "Send application/octet-stream, or JSON lines as application/x-ndjson.\n";
+        return Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, wanted));
+    };
+    // Before any of the body is read: a client that waits for 100 is told at once.
+    if let Err(error) = way.inlet.push(Vec::new()).await {
+        return Ok(refused(&error));
+    }
+    let each = head.uri.query().is_some_and(|query| query.split('&').any(|part| part == "each"));
+    let (lines, answer) = Lines::new(each, way.config.idle_time);
+    tokio::spawn(body::take(way, form, body, lines));
+    Ok(typed(StatusCode::OK, LINES, answer))
+}
+
+/// What the body is, by what the client says.
+fn form(headers: &HeaderMap) -> Option<Form> {
+    let given = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/octet-stream" => Some(Form::Octets),
+        "application/x-ndjson" | "application/jsonl" | "application/json" => Some(Form::Lines),
+        _ => None,
+    }
+}
+
+fn refused(error: &PushError) -> Answer {
+    let text = format!("{error}\n");
+    let body = BoxBody::new(Full::new(Bytes::from(text)));
+    let mut response = typed(StatusCode::SERVICE_UNAVAILABLE, TEXT, body);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+fn text(status: StatusCode, text: &'static str) -> Answer {
+    typed(status, TEXT, BoxBody::new(Full::new(Bytes::from_static(text.as_bytes()))))
+}
+
+fn typed(
+    status: StatusCode,
+    content_type: &'static str,
+    body: BoxBody<Bytes, Infallible>,
+) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

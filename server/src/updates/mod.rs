@@ -1,0 +1,101 @@
+//! Blocks that join the cut, as events for any number of subscribers.
+//!
+//! Enters: what the database shows, looked at whenever it shows something new. Leaves: the bodies of
+//! event streams.
+//!
+//! ```text
+//! Reader ─on_shown→ Announcer ─Joined→ render ─Entry→ Log ─Bytes→ Subscriber ─→ body
+//!                                       render ←─Joined─ CatchUp ──────┘ with ?resume
+//! ```
+//!
+//! - `I-1` A look renders each event once, whoever listens; where nobody does, none.
+//! - `I-2` The log is bounded in bytes. Nobody waits for a subscriber: one that falls behind the log
+//!   ends, or reads the database where it can be told from where on.
+//! - `I-3` A subscriber holds its place and a few events, which it shares with all others.
+//! - `I-4` A subscriber gets what joins after the past that it begins with: from the database up to a
+//!   past of the log, then from the log behind that past; so no block is left out or comes twice.
+
+mod announcer;
+mod catch_up;
+mod log;
+mod render;
+mod subscriber;
+
+use std::sync::Arc;
+
+use plait_engine::Past;
+
+use self::announcer::Announcer;
+use self::log::Log;
+use self::subscriber::Subscriber;
+use crate::bridge::{Bridge, Phase};
+use crate::config::Config;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::response::EventSource;
+
+/// What events say of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its header.
+    Headers,
+    /// Its payload, too. Blocks whose payload is not held have no event.
+    Blocks,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With what joins from now on.
+    Now,
+    /// The same, and events say where to begin after them.
+    NowWithIds,
+    /// Behind this past; events say so, too.
+    Behind(Past),
+}
+
+/// Event streams of one server.
+#[derive(Clone)]
+pub(crate) struct Updates {
+    log: Arc<Log>,
+    bridge: Bridge,
+    metrics: Metrics,
+}
+
+impl Updates {
+    /// Streams of what `bridge` reads, with the limits of `config`.
+    pub(crate) fn new(bridge: Bridge, config: &Config, metrics: Metrics) -> Self {
+        Self { log: Arc::new(Log::new(config)), bridge, metrics }
+    }
+
+    /// A stream of events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Subscribers`] if there are as many as there may be.
+    pub(crate) fn subscribe(
+        &self,
+        kind: Kind,
+        begin: Begin,
+    ) -> Result<Box<dyn EventSource>, Error> {
+        let Some(place) = self.log.subscribe(kind) else {
+            self.metrics.counters().refuse_subscriber();
+            return Err(Error::Subscribers);
+        };
+        Ok(Box::new(Subscriber::new(self, place, begin)))
+    }
+
+    /// Looks for the first time: what joins from now on is told to whoever listens then.
+    pub(crate) async fn begin(&self) {
+        self.announcer().begin().await;
+    }
+
+    /// Looks for blocks that join until streams are to end, and ends them.
+    pub(crate) async fn run(&self, config: &Config) {
+        self.announcer().run(config, self.bridge.reached(Phase::Draining)).await;
+    }
+
+    fn announcer(&self) -> Announcer {
+        Announcer::new(self.bridge.reader(), Arc::clone(&self.log), &self.metrics)
+    }
+}
