@@ -102,12 +102,16 @@ impl Inlet {
         self.push(headers.iter().copied().map(Block::from).collect()).await
     }
 
-    /// Runs `work` with the writer for itself, to its end.
+    /// Runs `work` with the writer for itself, to its end, behind the batches that wait: those that
+    /// come once this returns are refused until then. The future tells what came of it.
     ///
     /// # Errors
     ///
-    /// [`PushError`] if it was not run, or not to its end.
-    pub async fn work<T, F>(&self, work: F) -> Result<T, PushError>
+    /// [`PushError`] if it is not run, or, from the future, not to its end.
+    pub async fn work<T, F>(
+        &self,
+        work: F,
+    ) -> Result<impl Future<Output = Result<T, PushError>> + use<T, F>, PushError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Writer) -> T + Send + 'static,
@@ -117,12 +121,14 @@ impl Inlet {
             let _ = result.send(work(writer));
         });
         self.jobs.send(Job::Work(work, reply)).await.map_err(|_| PushError::Gone)?;
-        let begun = ended.await.is_ok();
-        match done.await {
-            Ok(result) => Ok(result),
-            Err(_) if begun => Err(PushError::Gone),
-            Err(_) => Err(PushError::Busy),
-        }
+        Ok(async {
+            let begun = ended.await.is_ok();
+            match done.await {
+                Ok(result) => Ok(result),
+                Err(_) if begun => Err(PushError::Gone),
+                Err(_) => Err(PushError::Busy),
+            }
+        })
     }
 }
 

@@ -373,7 +373,9 @@ fn a_node_is_followed_over_https_only_if_its_certificate_is_trusted() {
         run([&own[..], &["--network", "development"], flags].concat())
     };
     follow(&[]).assert_fails(2, &["no connection", "certificate"]);
-    let outcome = follow(&["--ca", utf8(&Node::ca())]);
+    let ca = db.path().join("ca.pem");
+    std::fs::write(&ca, node.authority().unwrap()).unwrap();
+    let outcome = follow(&["--ca", utf8(&ca)]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert_eq!(stored(db.path()), with_genesis(&headers));
     follow(&["--ca", "nowhere.pem"]).assert_fails(2, &["nowhere.pem: No such file"]);

@@ -83,7 +83,7 @@ fn a_follower_takes_what_blocks_carry_near_the_tips_or_of_all_or_none() {
     let a = folder();
     let first = upstream(a.path(), old);
     let follow = |db: &Path, what: &str| {
-        let flags = ["--network", "development", "--payloads", what];
+        let flags = ["--network", "development", "--follow-payloads", what];
         follower(db, &first.url(), &flags)
     };
     let (yes, auto, no) = (folder(), folder(), folder());
@@ -140,7 +140,7 @@ fn nodes_without_payloads_are_followed_all_the_same() {
     let (node, db) = (Node::start(NETWORK), folder());
     node.have_events();
     node.add(&headers(&all[..400]));
-    let follower = follower(db.path(), &node.url(), &["--payloads", "yes"]);
+    let follower = follower(db.path(), &node.url(), &["--follow-payloads", "yes"]);
     until("the blocks", || height(&follower) == 400);
     node.add(&headers(&all[400..]));
     until("the new blocks", || height(&follower) == 600);
@@ -149,7 +149,8 @@ fn nodes_without_payloads_are_followed_all_the_same() {
     let requests = node.requests() - before;
     assert!(requests < 400, "{requests} requests");
     end(follower);
-    let once = ["follow", &node.url(), "--db", utf8(db.path()), "--payloads", "yes", "--once"];
+    let once =
+        ["follow", &node.url(), "--db", utf8(db.path()), "--follow-payloads", "yes", "--once"];
     let outcome = run(once);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
 }

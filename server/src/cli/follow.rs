@@ -1,15 +1,16 @@
-use std::path::PathBuf;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
-use plait::{Follower, Inlet, Metrics, Upstream};
-use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
+use plait::{Follower, Inlet, InletThread, Metrics, Upstream};
+use plait_engine::{ChainwebVersion, Engine, OpenError, Reader};
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use super::settings::{FollowFlags, LogFlags, Settings};
-use super::{config, fail, logs, open_advice, parse_network, ways};
+use super::stop::Stop;
+use super::{config, fail, logs, open_advice, parse_network, shut_down, ways};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +19,8 @@ Examples:
   plait follow http://127.0.0.1:1848 --db ./db --once
   plait serve --db ./db --follow https://node.example.org
 
-Exit status: 0 after a signal, and with --once when in step; 2 wrong usage, or a node that does not
+Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends it at
+once; 2 wrong usage, or a node that does not
 answer as it should. Running the same command again goes on.";
 
 /// Keep a database in step with a chainweb-node or another Plait.
@@ -78,8 +80,7 @@ impl Args {
             }
         };
         let status = runtime.block_on(run(&settings, self.network, self.once));
-        runtime.shutdown_background();
-        status.unwrap_or_else(|failed| failed)
+        shut_down(runtime, status.unwrap_or_else(|failed| failed))
     }
 }
 
@@ -88,45 +89,64 @@ async fn run(
     network: Option<ChainwebVersion>,
     once: bool,
 ) -> Result<ExitCode, ExitCode> {
-    let signals = signal(SignalKind::terminate())
-        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
     let refused = |error| fail(&error, "The system refuses signal handlers to this process.");
-    let (mut terminate, mut interrupt) = signals.map_err(refused)?;
-    let following = async {
-        let db = settings.db.clone();
-        let db = db.ok_or_else(|| fail(&Nothing, "Name one: plait follow URL --db DIR"))?;
-        ways::make_database(settings, &db, network).await?;
-        let follower = ways::follower(settings)?;
-        let caches = settings.caches;
-        let opening = spawn_blocking(move || Engine::open_with(&db, caches));
-        let opened = opening.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
-        let opened = opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
-        follow(settings, &follower, opened, once).await
+    let mut stop = Stop::new().map_err(refused)?;
+    let db = settings.db.clone();
+    let db = db.ok_or_else(|| fail(&Nothing, "Name one: plait follow URL --db DIR"))?;
+    let Opened { follower, inlet, thread, reader } = tokio::select! {
+        opened = open(settings, &db, network) => opened?,
+        () = stop.signal() => return Ok(ExitCode::SUCCESS),
+    };
+    let ended = tokio::select! {
+        ended = follow(&follower, inlet, reader, once) => ended,
+        () = stop.signal() => Ok(ExitCode::SUCCESS),
     };
     tokio::select! {
-        ended = following => ended,
-        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
-        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+        // Where it has panicked, nothing is written either.
+        _ = spawn_blocking(move || thread.end()) => ended,
+        () = stop.signal() => Ok(ExitCode::FAILURE),
     }
 }
 
-async fn follow(
+/// A database, and who keeps it in step.
+struct Opened {
+    follower: Follower,
+    inlet: Inlet,
+    thread: InletThread,
+    reader: Reader,
+}
+
+/// Opens the database in `db`, or makes it. What fails is reported.
+async fn open(
     settings: &Settings,
-    follower: &Follower,
-    (writer, reader): (Writer, Reader),
-    once: bool,
-) -> Result<ExitCode, ExitCode> {
+    db: &Path,
+    network: Option<ChainwebVersion>,
+) -> Result<Opened, ExitCode> {
+    ways::make_database(settings, db, network).await?;
+    let follower = ways::follower(settings)?;
+    let (db, caches) = (db.to_owned(), settings.caches);
+    let opening = spawn_blocking(move || Engine::open_with(&db, caches));
+    let opened = opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
+    let (writer, reader) = opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
     let opened = Inlet::open(writer, settings.ingest.sync, false);
     let refused = |error| fail(&error, "The system refuses threads to this process.");
     let (inlet, thread) = opened.map_err(refused)?;
+    Ok(Opened { follower, inlet, thread, reader })
+}
+
+/// Follows until the future is dropped, or `once` to the present cut.
+async fn follow(
+    follower: &Follower,
+    inlet: Inlet,
+    reader: Reader,
+    once: bool,
+) -> Result<ExitCode, ExitCode> {
     let metrics = Metrics::new();
     if !once {
         follower.follow(inlet, reader, metrics).await;
         return Ok(ExitCode::SUCCESS);
     }
-    let step = follower.step(&inlet, &reader, metrics).await;
-    drop((inlet, reader));
-    let _ = spawn_blocking(move || thread.end()).await;
     let advice = "What was stored is kept. Run the same command again to go on.";
+    let step = follower.step(&inlet, &reader, metrics).await;
     step.map(|()| ExitCode::SUCCESS).map_err(|error| fail(&Apart(error), advice))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
 /// How long a batch may take to end, for example one that waits for standard input.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,15 +34,17 @@ fn status() -> i32 {
     128 + SIGNAL.load(Ordering::Relaxed)
 }
 
+/// Ends the process where it must not go on, without tearing down what RocksDB keeps for all of it:
+/// other threads use that, and would crash.
 fn watch(mut signals: Signals) {
     for signal in signals.forever() {
         SIGNAL.store(signal, Ordering::Relaxed);
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(status());
+            low_level::exit(status());
         }
         thread::spawn(|| {
             thread::sleep(PATIENCE);
-            std::process::exit(status());
+            low_level::exit(status());
         });
     }
 }

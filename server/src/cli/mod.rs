@@ -20,17 +20,24 @@ mod replay;
 mod restore;
 mod serve;
 mod settings;
+mod stop;
 mod systemd;
 mod verify;
 mod ways;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use plait_engine::store::StoreError;
 use plait_engine::{ChainwebVersion, OpenError};
+use signal_hook::low_level;
+use tokio::runtime::Runtime;
 
 use self::settings::LogFlags;
+
+/// How long a server that ends waits for reads that are under way.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
 
 /// Wrong usage, or input or output that failed.
 const EXIT_USAGE: u8 = 2;
@@ -84,6 +91,21 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Ends what still runs on `runtime`, and returns `status`.
+///
+/// Reads that are under way are waited for: behind the end of `main` they would find what RocksDB
+/// keeps for the whole process torn down, and crash. Where they take too long, or the process is to
+/// fail at once, it ends here, without that.
+fn shut_down(runtime: Runtime, status: ExitCode) -> ExitCode {
+    let patience = if status == ExitCode::FAILURE { Duration::ZERO } else { SHUTDOWN_TIME };
+    let since = Instant::now();
+    runtime.shutdown_timeout(patience);
+    if since.elapsed() >= patience {
+        low_level::exit(i32::from(status != ExitCode::SUCCESS));
+    }
+    status
+}
+
 fn parse_network(name: &str) -> Result<ChainwebVersion, String> {
     ChainwebVersion::from_name(name).ok_or_else(|| {
         let names = ChainwebVersion::ALL.map(ChainwebVersion::name).join(", ");
@@ -134,12 +156,25 @@ fn open_advice(error: &OpenError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
 
     use super::*;
 
+    /// What clap asserts of a command line, but not in a release.
     #[test]
-    fn command_line_is_well_formed() {
-        Cli::command().debug_assert();
+    fn no_two_arguments_of_a_command_have_one_name() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands() {
+            let (mut ids, mut flags) = (BTreeSet::new(), BTreeSet::new());
+            for arg in command.get_arguments() {
+                assert!(ids.insert(arg.get_id()), "{command}: {}", arg.get_id());
+                let Some(flag) = arg.get_long() else { continue };
+                assert!(flags.insert(flag), "{command}: --{flag}");
+            }
+            assert!(!ids.is_empty(), "{command}");
+        }
     }
 }

@@ -15,15 +15,15 @@ use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::loading::{Inputs, Ready};
 use super::settings::{Flags, LogFlags, Settings};
+use super::stop::Stop;
 use super::systemd::{self, Sockets};
 use super::ways::{self, Prepared};
-use super::{config, fail, logs, open_advice};
+use super::{config, fail, logs, open_advice, shut_down};
 
 /// Threads for what is no read of a request: opening the database, the page of metrics, a backup.
 const OTHER_JOBS: usize = 2;
@@ -85,9 +85,7 @@ impl Args {
             }
         };
         let status = runtime.block_on(run(settings, sockets, self.inputs));
-        // A read that is under way after the last deadline is not waited for.
-        runtime.shutdown_background();
-        status.unwrap_or_else(|failed| failed)
+        shut_down(runtime, status.unwrap_or_else(|failed| failed))
     }
 }
 
@@ -117,7 +115,7 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
     logs::say(settings.log_format, &format!("listening on http://{address}"));
     systemd::ready(&format!("Listening on {address}."));
     let Opened { reader, writer, ready, folder } = opened;
-    let ways = prepared.begin((writer, reader.clone()), ready, &settings, &metrics)?;
+    let ways = prepared.begin((writer, reader.clone()), ready, &settings, &metrics).await?;
     // With nothing to write it keeps others from writing.
     let (ways, idle) = ways.map_or_else(|idle| (None, Some(idle)), |ways| (Some(ways), None));
     let status = until_stopped(stop, async |asked| {
@@ -244,27 +242,4 @@ async fn listener(
         let error = io::Error::new(error.kind(), format!("{address}: {error}"));
         fail(&error, "Choose another address or port, as in --listen 127.0.0.1:1849")
     })
-}
-
-/// The signals that ask a server to stop.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next of them.
-    async fn signal(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -81,7 +81,7 @@ impl Prepared {
     }
 
     /// Begins; `None` if there is nothing that writes, with the writer.
-    pub(super) fn begin(
+    pub(super) async fn begin(
         self,
         (writer, reader): (Writer, Reader),
         ready: Option<Ready>,
@@ -96,6 +96,11 @@ impl Prepared {
             |error: io::Error| fail(&error, "The system refuses threads to this process.");
         let (inlet, thread) = Inlet::open(writer, settings.ingest.sync, true).map_err(refused)?;
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        let replay = match ready {
+            Some(ready) => Some(replay(ready, &inlet, &stop, metrics).await),
+            None => None,
+        };
+        // Behind the replay: nothing that is pushed comes before it.
         if let Some(listener) = listener {
             let config = settings.ingest.clone();
             tasks.spawn(plait::ingest(inlet.clone(), config, metrics.clone(), listener));
@@ -103,14 +108,10 @@ impl Prepared {
         if follower.is_some() {
             metrics.expect_lag(settings.follow.ready_lag as u64);
         }
-        let (stopped, metrics) = (Arc::clone(&stop), metrics.clone());
+        let metrics = metrics.clone();
         tasks.spawn(async move {
-            if let Some(ready) = ready {
-                let counted = metrics.clone();
-                let work = inlet.work(move |writer| ready.run(writer, &stopped, &counted));
-                if let Err(error) = work.await {
-                    tracing::error!("the replay has not ended: {error}");
-                }
+            if let Some(replay) = replay {
+                replay.await;
             }
             if let Some(follower) = follower {
                 follower.follow(inlet, reader, metrics).await;
@@ -128,6 +129,26 @@ impl Ways {
         tasks.shutdown().await;
         // Where it has panicked, nothing is written either.
         let _ = spawn_blocking(move || thread.end()).await;
+    }
+}
+
+/// Has `inlet` replay what is ready; the future ends with that.
+async fn replay(
+    ready: Ready,
+    inlet: &Inlet,
+    stop: &Arc<AtomicBool>,
+    metrics: &Metrics,
+) -> impl Future<Output = ()> + use<> {
+    let (stop, metrics) = (Arc::clone(stop), metrics.clone());
+    let work = inlet.work(move |writer| ready.run(writer, &stop, &metrics)).await;
+    async {
+        let ended = match work {
+            Ok(work) => work.await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::error!("the replay has not ended: {error}");
+        }
     }
 }
 

@@ -67,7 +67,8 @@ pub(super) async fn catch_up(session: &Session, from: u64, to: u64) -> Result<Ca
     let stop = Arc::new(AtomicBool::new(false));
     let _stops = Dropped(Arc::clone(&stop));
     let state = session.state.clone();
-    let taken = session.inlet.work(move |writer| take(writer, source, &stop, &state)).await?;
+    let taken =
+        session.inlet.work(move |writer| take(writer, source, &stop, &state)).await?.await?;
     drop(readers);
     taken.outcome(from)
 }

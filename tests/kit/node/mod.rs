@@ -10,7 +10,6 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -24,7 +23,6 @@ pub use wire::{Asked, Reply};
 
 use self::pages::{ascending, event, from_cursor, hash, not_found, page, string};
 use self::wire::{read, tls};
-use crate::vectors::workspace;
 
 /// Headers and hashes on a page.
 const HEADERS_MAX: usize = 360;
@@ -36,7 +34,7 @@ pub type Lie = Box<dyn Fn(&Asked) -> Option<Reply> + Send + Sync>;
 /// A node on a port of its own. It ends with this.
 pub struct Node {
     address: SocketAddr,
-    is_tls: bool,
+    authority: Option<String>,
     shared: Arc<Shared>,
 }
 
@@ -68,19 +66,20 @@ impl Node {
         Self::with(version, None)
     }
 
-    /// The same over HTTPS, with a certificate of [`Node::ca`].
+    /// The same over HTTPS, with a certificate that [`Node::authority`] signed.
     #[must_use]
     pub fn start_tls(version: ChainwebVersion) -> Self {
-        Self::with(version, Some(Arc::new(tls())))
+        Self::with(version, Some(tls()))
     }
 
-    /// The file of the authority that signed its certificate.
+    /// The certificate in PEM of the authority that signed its own, where it has one.
     #[must_use]
-    pub fn ca() -> PathBuf {
-        workspace().join("tests/vectors/tls/ca.pem")
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
-    fn with(version: ChainwebVersion, tls: Option<Arc<ServerConfig>>) -> Self {
+    fn with(version: ChainwebVersion, tls: Option<(ServerConfig, String)>) -> Self {
+        let (tls, authority) = tls.map(|(config, authority)| (Arc::new(config), authority)).unzip();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a socket has an address");
         let mut state = State::default();
@@ -93,7 +92,7 @@ impl Node {
             stopped: AtomicBool::new(false),
             requests: AtomicU64::new(0),
         });
-        let (serving, is_tls) = (Arc::clone(&shared), tls.is_some());
+        let serving = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if serving.stopped.load(Ordering::Relaxed) {
@@ -109,13 +108,13 @@ impl Node {
                 });
             }
         });
-        Self { address, is_tls, shared }
+        Self { address, authority, shared }
     }
 
     /// The address of its API.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 

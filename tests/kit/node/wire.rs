@@ -1,11 +1,8 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use crate::vectors::workspace;
 
 /// How a connection is answered.
 #[derive(Clone, Debug)]
@@ -58,14 +55,24 @@ pub(super) fn read(reader: &mut impl BufRead) -> Option<Asked> {
     Some(Asked { method, target, body })
 }
 
-/// What the node shows of itself.
-pub(super) fn tls() -> ServerConfig {
-    let folder = workspace().join("tests/vectors/tls");
-    let certificates = CertificateDer::pem_file_iter(folder.join("node.pem"));
-    let certificates = certificates.and_then(Iterator::collect).expect("certificates");
-    let key = PrivateKeyDer::from_pem_file(folder.join("node.key")).expect("a key");
+/// What the node shows of itself, and the certificate in PEM of the authority that signed it: both
+/// drawn anew, so that neither runs out and no key lies anywhere.
+pub(super) fn tls() -> (ServerConfig, String) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let issuer = CertifiedIssuer::self_signed(authority, key()).expect("an authority");
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let node = CertificateParams::new(names).expect("names of this machine");
+    let node_key = key();
+    let certificate = node.signed_by(&node_key, &issuer).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().expect("versions of TLS");
-    builder.with_no_client_auth().with_single_cert(certificates, key).expect("a certificate")
+    let builder = builder.with_no_client_auth();
+    let config = builder.with_single_cert(vec![certificate.der().clone()], node_key.into());
+    (config.expect("a certificate and its key"), issuer.pem())
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("random numbers")
 }

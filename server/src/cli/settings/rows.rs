@@ -143,7 +143,7 @@ pub(super) static ROWS: &[Row] = &[
     },
     Row {
         key: Some("follow.payloads"),
-        flag: Some("payloads"),
+        flag: Some("follow-payloads"),
         about: "Which payloads to take from a node: auto for those of new blocks and near the tips, yes \
                 for all, or no.",
         field: |s| Field::Payloads(&mut s.follow.payloads),
