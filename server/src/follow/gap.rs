@@ -11,6 +11,7 @@ use super::answer::Media;
 use super::catch_up::is_of_the_future;
 use super::error::FollowError;
 use super::node::{Node, NodeCut, PAGE_BYTES, PageText, from_json, raw};
+use super::payloads;
 use super::session::Session;
 
 /// Heights that a chain may be behind to be brought up by branches, which have no siblings: those are
@@ -21,7 +22,7 @@ const FAR: u64 = 300;
 const BRANCH_MAX: usize = 2000;
 
 /// Blocks that are pushed at once.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 
 /// What came of a cut of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,9 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
     }
     blocks.sort_by_key(|raw| raw.height.get());
     for batch in blocks.chunks(BATCH) {
-        let outcomes = session.inlet.push_headers(batch).await?;
+        // Near the tips: events are to tell of them with what they carry.
+        let with_payloads = payloads::with(session, batch.to_vec()).await;
+        let outcomes = session.inlet.push(with_payloads).await?;
         session.state.took(stored(&outcomes));
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             held(raw, outcome)?;
