@@ -4,8 +4,7 @@
 //     node run.mjs http://127.0.0.1:1848 mainnet01 CHAIN
 //
 // What of the library cannot work: cut.peers asks for the peers of a network that Plait is no part
-// of; all of block, transaction and event need endpoints that it does not have. For header.stream
-// there is updates.mjs.
+// of. For header.stream there is updates.mjs.
 
 import assert from "node:assert/strict";
 import chainweb from "chainweb";

@@ -46,10 +46,10 @@ pub(crate) fn installed(scripts: &[&str]) -> Result<TempDir, String> {
     Err(format!("npm cannot install chainweb@2.0.4: {}", said.join("; ")))
 }
 
-fn run(folder: &TempDir, server: &Server, network: &str, chain: &str) {
-    let mut script = Command::new("node");
-    script.arg("run.mjs").arg(format!("http://{}", server.address())).args([network, chain]);
-    let output = script.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+fn run(folder: &TempDir, script: &str, server: &Server, network: &str, chain: &str) {
+    let mut command = Command::new("node");
+    command.arg(script).arg(format!("http://{}", server.address())).args([network, chain]);
+    let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let failed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "chain {chain} of {network}:\n{said}{failed}");
@@ -58,7 +58,7 @@ fn run(folder: &TempDir, server: &Server, network: &str, chain: &str) {
 
 #[test]
 fn published_library_works_unchanged() {
-    let folder = match installed(&["run.mjs"]) {
+    let folder = match installed(&["run.mjs", "payloads.mjs"]) {
         Ok(folder) => folder,
         Err(reason) => {
             say(&format!("skipped: {reason}"));
@@ -71,13 +71,14 @@ fn published_library_works_unchanged() {
     let database = Replayed::new("development", dump, &["--format", "binary", "--allow-partial"]);
     let drawn = Server::start(&database, &[]);
     for chain in ["0", "1"] {
-        run(&folder, &drawn, "development", chain);
+        run(&folder, "run.mjs", &drawn, "development", chain);
     }
     let Some(real) = vectors("node-db") else { return };
     let flags = ["--format", "node", "--allow-partial"];
     let database = Replayed::of("mainnet01", &real, &flags);
     let server = Server::start(&database, &[]);
     for chain in ["0", "7", "19"] {
-        run(&folder, &server, "mainnet01", chain);
+        run(&folder, "run.mjs", &server, "mainnet01", chain);
+        run(&folder, "payloads.mjs", &server, "mainnet01", chain);
     }
 }
