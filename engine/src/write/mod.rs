@@ -1,4 +1,4 @@
-//! [`Verified`] → disk: the one way in.
+//! [`Verified`](crate::verify::Verified) → disk: the one way in.
 //!
 //! Enters: verified headers, and what their blocks carry. Leaves: a committed batch, then a tree that
 //! has its blocks.

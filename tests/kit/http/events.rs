@@ -112,7 +112,7 @@ impl Events {
     ///
     /// # Panics
     ///
-    /// As for [`Events::next`].
+    /// As for [`Events::next_sent`].
     pub fn event(&mut self) -> Option<Event> {
         loop {
             match self.next_sent()? {
@@ -126,7 +126,7 @@ impl Events {
     ///
     /// # Panics
     ///
-    /// As for [`Events::next`].
+    /// As for [`Events::next_sent`].
     pub fn places(&mut self, count: usize) -> Vec<String> {
         let place =
             |event: Event| format!("{}/{}", event.member("height"), event.member("chainId"));
@@ -137,7 +137,7 @@ impl Events {
     ///
     /// # Panics
     ///
-    /// As for [`Events::next`].
+    /// As for [`Events::next_sent`].
     pub fn hashes(&mut self, count: usize) -> Vec<String> {
         (0..count)
             .map_while(|_| self.event())
