@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use plait_engine::header::LEN;
 use plait_engine::push::Outcome;
@@ -13,13 +13,16 @@ use super::error::FollowError;
 use super::node::{Node, NodeCut, PAGE_BYTES, PageText, from_json, raw};
 use super::payloads;
 use super::session::Session;
+use super::siblings;
 
-/// Heights that a chain may be behind to be brought up by branches, which have no siblings: those are
-/// looked for no farther down.
+/// Heights that a chain may be behind to be brought up by branches.
 const FAR: u64 = 300;
 
 /// Blocks of a branch, which is held until its beginning has come: it may begin far below.
 const BRANCH_MAX: usize = 2000;
+
+/// Heights that branches may have without their siblings.
+const ALONE_MAX: u64 = 8;
 
 /// Blocks that are pushed at once.
 const BATCH: usize = 256;
@@ -64,6 +67,10 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
         let Some(branch) = branch? else { return Ok(Gap::Far) };
         blocks.extend(branch);
     }
+    let siblings = siblings(session, &blocks).await?;
+    let beside: HashSet<BlockHash> = siblings.iter().map(|raw| raw.hash).collect();
+    blocks.extend(siblings);
+    // A kill in between leaves all of some heights, and nothing of those above.
     blocks.sort_by_key(|raw| raw.height.get());
     for batch in blocks.chunks(BATCH) {
         // Near the tips: events are to tell of them with what they carry.
@@ -71,10 +78,22 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
         let outcomes = session.inlet.push(with_payloads).await?;
         session.state.took(stored(&outcomes));
         for (raw, outcome) in batch.iter().zip(&outcomes) {
-            held(raw, outcome)?;
+            let held = held(raw, outcome);
+            if beside.contains(&raw.hash) { siblings::tolerant(held) } else { held }?;
         }
     }
     Ok(Gap::Closed)
+}
+
+/// What the node has beside these branches, where they are too long for that to be found by the next
+/// looks, whatever ends before.
+async fn siblings(session: &Session, blocks: &[RawHeader]) -> Result<Vec<RawHeader>, FollowError> {
+    let heights = || blocks.iter().map(|raw| raw.height.get());
+    let span = heights().max().unwrap_or(0) - heights().min().unwrap_or(0);
+    if span < ALONE_MAX || session.config.siblings_time.is_zero() {
+        return Ok(Vec::new());
+    }
+    siblings::beside(session, blocks).await
 }
 
 /// How many blocks are stored now that were not before.

@@ -159,15 +159,16 @@ impl Node {
         known(self.post(&path, HEADERS, bounds.to_string()).await?).await
     }
 
-    /// A page of the hashes of `chain` from height `min` on, ascending.
+    /// A page of the hashes of `chain` at these heights, ascending.
     pub(super) async fn hashes(
         &self,
         chain: ChainId,
-        min: u64,
+        (min, max): (u64, Option<u64>),
         next: Option<&str>,
     ) -> Result<PageText, FollowError> {
         let cursor = next.map_or_else(String::new, |next| format!("&next={next}"));
-        let path = format!("/chain/{chain}/hash?minheight={min}{cursor}");
+        let max = max.map_or_else(String::new, |max| format!("&maxheight={max}"));
+        let path = format!("/chain/{chain}/hash?minheight={min}{max}{cursor}");
         parsed(self.get(&path, JSON).await?.successful()?, PAGE_BYTES).await
     }
 

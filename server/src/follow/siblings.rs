@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use plait_engine::{BlockHash, ChainId, RawHeader, View};
@@ -22,9 +23,50 @@ const BLOCKS_MAX: usize = 1000;
 pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     let tips = session.read(|view| Ok(lowest_tip(view))).await?;
     let from = session.looked.load(Relaxed).min(tips).saturating_sub(HEIGHTS);
+    let unknown = unknown(session, from, None).await?;
+    let blocks = headers(session, &unknown).await?;
+    let outcomes = session.inlet.push_headers(&blocks).await?;
+    session.state.took(stored(&outcomes));
+    for (raw, outcome) in blocks.iter().zip(&outcomes) {
+        tolerant(held(raw, outcome))?;
+    }
+    if unknown.len() <= BLOCKS_MAX {
+        session.looked.store(tips, Relaxed);
+    }
+    Ok(())
+}
+
+/// What the node has at the heights of these blocks, and neither they nor the database.
+pub(super) async fn beside(
+    session: &Session,
+    blocks: &[RawHeader],
+) -> Result<Vec<RawHeader>, FollowError> {
+    let heights = || blocks.iter().map(|raw| raw.height.get());
+    let (Some(from), Some(to)) = (heights().min(), heights().max()) else { return Ok(Vec::new()) };
+    let mut unknown = unknown(session, from, Some(to)).await?;
+    let given: HashSet<BlockHash> = blocks.iter().map(|raw| raw.hash).collect();
+    unknown.retain(|(_, hash)| !given.contains(hash));
+    headers(session, &unknown).await
+}
+
+/// What comes of a sibling: it may stand on one that is farther down, or be of a moment that is still
+/// to come.
+pub(super) fn tolerant(held: Result<(), FollowError>) -> Result<(), FollowError> {
+    match held {
+        Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// The blocks of the node at these heights that the database does not have.
+async fn unknown(
+    session: &Session,
+    from: u64,
+    to: Option<u64>,
+) -> Result<Vec<(ChainId, BlockHash)>, FollowError> {
     let mut pages = JoinSet::new();
     for chain in session.reader.version().chain_ids() {
-        pages.spawn(hashes(session.node.clone(), chain, from));
+        pages.spawn(hashes(session.node.clone(), chain, from, to));
     }
     let mut unknown = Vec::new();
     while let Some(page) = pages.join_next().await {
@@ -40,24 +82,19 @@ pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
         };
         unknown.extend(session.read(new).await?);
     }
-    let mut blocks: Vec<RawHeader> = Vec::new();
-    let all = unknown.len() <= BLOCKS_MAX;
-    for (chain, hash) in unknown.into_iter().take(BLOCKS_MAX) {
-        blocks.push(session.node.header(chain, hash).await?);
+    Ok(unknown)
+}
+
+/// These blocks, but for what is too many at once.
+async fn headers(
+    session: &Session,
+    hashes: &[(ChainId, BlockHash)],
+) -> Result<Vec<RawHeader>, FollowError> {
+    let mut headers = Vec::new();
+    for (chain, hash) in hashes.iter().take(BLOCKS_MAX) {
+        headers.push(session.node.header(*chain, *hash).await?);
     }
-    let outcomes = session.inlet.push_headers(&blocks).await?;
-    session.state.took(stored(&outcomes));
-    for (raw, outcome) in blocks.iter().zip(&outcomes) {
-        match held(raw, outcome) {
-            // It stands on one that is farther down, or is of a moment that is still to come.
-            Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => {}
-            other => other?,
-        }
-    }
-    if all {
-        session.looked.store(tips, Relaxed);
-    }
-    Ok(())
+    Ok(headers)
 }
 
 /// The height that all chains have reached.
@@ -71,10 +108,11 @@ async fn hashes(
     node: Node,
     chain: ChainId,
     from: u64,
+    to: Option<u64>,
 ) -> Result<(ChainId, Vec<BlockHash>), FollowError> {
     let (mut hashes, mut next) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
-        let page = node.hashes(chain, from, next.as_deref()).await?;
+        let page = node.hashes(chain, (from, to), next.as_deref()).await?;
         for text in &page.items {
             let wrong = |_| FollowError::content("hash", format!("{text:?} is no block hash"));
             hashes.push(text.parse().map_err(wrong)?);
