@@ -54,19 +54,21 @@ pub(crate) fn measure(bench: &mut Bench) {
     let blocks = braid(commits as u64);
     let blocks = &blocks[COMMIT..];
     for (name, pace, commits) in [("paced", Some(PACE), paced), ("unbound", None, commits)] {
-        let mut pairs = Vec::new();
+        let (mut pairs, mut times) = (Vec::new(), Vec::new());
         let mut heard = Vec::new();
         for _ in 0..bench.rounds.min(3) {
             let blocks = &blocks[..commits * COMMIT];
             let with = run(blocks, pace, SUBSCRIBERS);
             let without = run(blocks, pace, 0);
             pairs.push((with.rate, without.rate));
+            times.push((with.commit * 1e3, without.commit * 1e3));
             heard.extend(with.heard);
         }
         let note = format!("B: without {SUBSCRIBERS} subscribers, {STALLED} of which stop reading");
-        bench
-            .rows
-            .push(Row::pairs(format!("updates/writer/{name}"), "blocks/s", &pairs).note(note));
+        let rate = Row::pairs(format!("updates/writer/{name}"), "blocks/s", &pairs);
+        bench.rows.push(rate.note(note.clone()));
+        let time = Row::pairs(format!("updates/commit/{name}"), "ms", &times);
+        bench.rows.push(time.note(note));
         heard.sort_unstable();
         let at = |part: usize| heard.get(heard.len() * part / 100).map(Duration::as_secs_f64);
         for part in [50, 99] {
@@ -85,6 +87,8 @@ pub(crate) fn measure(bench: &mut Bench) {
 struct Run {
     /// Blocks a second.
     rate: f64,
+    /// Seconds that a commit takes, without what its writer waits between two.
+    commit: f64,
     /// From each publish until the last subscriber that reads had all of it, where all did.
     heard: Vec<Duration>,
 }
@@ -94,9 +98,11 @@ fn run(blocks: &[Header], pace: Option<Duration>, subscribers: usize) -> Run {
     let mut database = Database::with_genesis();
     let server = Server::start(database.reader().clone());
     let crowd = (subscribers > 0).then(|| Crowd::gather(server.address, subscribers, blocks.len()));
-    let (begin, mut shown) = (Instant::now(), Vec::new());
+    let (begin, mut shown, mut busy) = (Instant::now(), Vec::new(), Duration::ZERO);
     for (number, commit) in (1..).zip(blocks.chunks(COMMIT)) {
+        let start = Instant::now();
         database.add(commit);
+        busy += start.elapsed();
         shown.push(Instant::now());
         if let Some(pace) = pace {
             thread::sleep((begin + pace * number).saturating_duration_since(Instant::now()));
@@ -105,7 +111,8 @@ fn run(blocks: &[Header], pace: Option<Duration>, subscribers: usize) -> Run {
     let rate = float(blocks.len() as u64) / begin.elapsed().as_secs_f64();
     let heard = crowd.map_or_else(Vec::new, |crowd| crowd.end(&shown));
     drop(server);
-    Run { rate, heard }
+    let commit = busy.as_secs_f64() / float(shown.len() as u64);
+    Run { rate, commit, heard }
 }
 
 /// A server beside the writer.

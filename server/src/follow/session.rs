@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(super) struct Session {
     pub(super) reader: Reader,
     pub(super) config: Arc<Follow>,
     pub(super) state: State,
-    /// The height that all chains had reached when siblings were looked for last.
+    /// The height that all chains had reached when siblings were looked for last, or came with a range.
     pub(super) looked: AtomicU64,
     /// Whether the node seems to have no payloads.
     pub(super) without_payloads: AtomicBool,
@@ -77,7 +78,13 @@ impl Session {
         loop {
             let from = ours.min(to).saturating_sub(back).max(floor);
             match catch_up(self, from, to).await? {
-                Caught::Up(stored) => return Ok(stored),
+                Caught::Up(stored) => {
+                    // With what stands beside it, so that this need not be looked for again.
+                    if from <= self.looked.load(Relaxed) {
+                        self.looked.fetch_max(to, Relaxed);
+                    }
+                    return Ok(stored);
+                }
                 Caught::Apart(block) if from == floor => {
                     return Err(FollowError::Unconnected(block));
                 }
