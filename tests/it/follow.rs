@@ -353,6 +353,11 @@ fn the_command_follows_until_a_signal_and_tells_what_is_wrong() {
         "--once",
     ]);
     made.assert_fails(2, &["its network is development, and that of the database is mainnet01"]);
+    // The one that is asked for is that of the database, too.
+    let asked = ["--db", utf8(db.path()), "--network", "mainnet01"];
+    let wrong = "database is of network development, not mainnet01";
+    run([&["follow", &node.url(), "--once"], &asked[..]].concat()).assert_fails(2, &[wrong]);
+    run([&["serve", "--listen", "127.0.0.1:0"], &asked[..]].concat()).assert_fails(2, &[wrong]);
     let gone = Node::start(NETWORK).url();
     let new = other.path().join("new");
     let untold = run(["follow", &gone, "--db", utf8(&new), "--once"]);

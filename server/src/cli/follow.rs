@@ -128,6 +128,7 @@ async fn open(
     let opening = spawn_blocking(move || Engine::open_with(&db, caches));
     let opened = opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
     let (writer, reader) = opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
+    ways::check_network(&reader, network)?;
     let opened = Inlet::open(writer, settings.ingest.sync, false);
     let refused = |error| fail(&error, "The system refuses threads to this process.");
     let (inlet, thread) = opened.map_err(refused)?;

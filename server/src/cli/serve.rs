@@ -189,8 +189,10 @@ impl Opened {
     ) -> Result<Self, ExitCode> {
         let refused = |error: OpenError| fail(&error, open_advice(&error));
         if let Some(db) = db {
+            let network = inputs.network();
             let ready = inputs.prepare(db)?;
             let (writer, reader) = Engine::open_with(db, caches).map_err(refused)?;
+            ways::check_network(&reader, network)?;
             return Ok(Self { reader, writer, ready, folder: None });
         }
         let folder = tempfile::tempdir()

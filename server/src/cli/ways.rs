@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use plait::{Follower, IngestListener, Inlet, InletThread, Listen, Metrics};
 use plait_engine::store::History;
-use plait_engine::{ChainwebVersion, Engine, Reader, Writer};
+use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
 use thiserror::Error;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -54,6 +54,21 @@ pub(super) async fn make_database(
     let making = spawn_blocking(move || Engine::open_or_create(&db, network, History::Full));
     let made = making.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
     made.map(drop).map_err(|error| fail(&error, open_advice(&error)))
+}
+
+/// Makes sure that a database is of the network that is asked for, if one is. What fails is reported.
+pub(super) fn check_network(
+    reader: &Reader,
+    asked: Option<ChainwebVersion>,
+) -> Result<(), ExitCode> {
+    let got = reader.version();
+    match asked {
+        Some(expected) if expected != got => {
+            let error = OpenError::Network { got, expected };
+            Err(fail(&error, open_advice(&error)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// All that writes.
