@@ -6,7 +6,7 @@ use std::time::Duration;
 use plait_engine::header::text::from_string;
 use plait_engine::{BlockHash, Header};
 use serde_json::{Value, json};
-use testkit::node::Reply;
+use testkit::node::{Asked, Reply};
 
 use crate::follow::{blocks, height, until};
 use crate::follow_lies::{Liar, is, string};
@@ -54,6 +54,20 @@ fn a_cut_of_blocks_that_the_node_does_not_have_is_a_failure() {
     liar.assert_recovers();
 }
 
+/// The blocks of the chain of which a branch is asked for, from the highest down.
+fn branch<'a>(
+    headers: &'a [Header],
+    asked: &Asked,
+) -> Option<impl Iterator<Item = &'a Header> + use<'a>> {
+    if !is(asked, "/header/branch") {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(&asked.body).unwrap();
+    let upper: BlockHash = body["upper"][0].as_str().unwrap().parse().unwrap();
+    let chain = headers.iter().find(|header| header.view().hash() == upper)?.view().chain();
+    Some(headers.iter().rev().filter(move |header| header.view().chain() == chain))
+}
+
 #[test]
 fn a_branch_that_is_not_one_of_parents_is_refused() {
     type Change = fn(Vec<String>) -> Vec<String>;
@@ -69,14 +83,7 @@ fn a_branch_that_is_not_one_of_parents_is_refused() {
     for change in changes {
         let headers = generated(100, 1, 0.0);
         let liar = Liar::new(100, move |asked| {
-            if !is(asked, "/header/branch") {
-                return None;
-            }
-            let body: Value = serde_json::from_slice(&asked.body).unwrap();
-            let upper: BlockHash = body["upper"][0].as_str().unwrap().parse().unwrap();
-            let chain = headers.iter().find(|header| header.view().hash() == upper)?.view().chain();
-            let branch = headers.iter().rev().filter(|header| header.view().chain() == chain);
-            let items = change(branch.map(string).collect());
+            let items = change(branch(&headers, asked)?.map(string).collect());
             Some(Reply::Json(200, json!({ "items": items, "next": null }).to_string()))
         });
         liar.assert_fails("content", "/header/branch");
@@ -90,17 +97,8 @@ fn a_branch_that_ends_in_the_air_is_not_stored() {
     // The lowest blocks are kept back: what is above stands on none.
     let headers = generated(100, 1, 0.0);
     let liar = Liar::new(100, move |asked| {
-        if !is(asked, "/header/branch") {
-            return None;
-        }
-        let body: Value = serde_json::from_slice(&asked.body).unwrap();
-        let upper: BlockHash = body["upper"][0].as_str().unwrap().parse().unwrap();
-        let chain = headers.iter().find(|header| header.view().hash() == upper)?.view().chain();
-        let branch = headers
-            .iter()
-            .rev()
-            .filter(|header| header.view().chain() == chain && header.view().height().get() > 50);
-        let items: Vec<String> = branch.map(string).collect();
+        let high = branch(&headers, asked)?.filter(|header| header.view().height().get() > 50);
+        let items: Vec<String> = high.map(string).collect();
         Some(Reply::Json(200, json!({ "items": items, "next": null }).to_string()))
     });
     liar.assert_fails("unconnected", "it gave blocks that stand on none");

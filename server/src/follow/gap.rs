@@ -21,9 +21,6 @@ const FAR: u64 = 300;
 /// Blocks of a branch, which is held until its beginning has come: it may begin far below.
 const BRANCH_MAX: usize = 2000;
 
-/// Heights that branches may have without their siblings.
-const ALONE_MAX: u64 = 8;
-
 /// Blocks that are pushed at once.
 const BATCH: usize = 256;
 
@@ -67,7 +64,7 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
         let Some(branch) = branch? else { return Ok(Gap::Far) };
         blocks.extend(branch);
     }
-    let siblings = siblings(session, &blocks).await?;
+    let siblings = siblings::beside(session, &blocks).await?;
     let beside: HashSet<BlockHash> = siblings.iter().map(|raw| raw.hash).collect();
     blocks.extend(siblings);
     // A kill in between leaves all of some heights, and nothing of those above.
@@ -83,17 +80,6 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
         }
     }
     Ok(Gap::Closed)
-}
-
-/// What the node has beside these branches, where they are too long for that to be found by the next
-/// looks, whatever ends before.
-async fn siblings(session: &Session, blocks: &[RawHeader]) -> Result<Vec<RawHeader>, FollowError> {
-    let heights = || blocks.iter().map(|raw| raw.height.get());
-    let span = heights().max().unwrap_or(0) - heights().min().unwrap_or(0);
-    if span < ALONE_MAX || session.config.siblings_time.is_zero() {
-        return Ok(Vec::new());
-    }
-    siblings::beside(session, blocks).await
 }
 
 /// How many blocks are stored now that were not before.

@@ -12,6 +12,9 @@ use super::session::Session;
 /// Heights among which siblings are looked for, below the tips of the last look: a block may be late.
 const HEIGHTS: u64 = 360;
 
+/// Heights that branches may have without their siblings.
+const ALONE_MAX: u64 = 8;
+
 /// Pages of hashes of a chain: far more than those heights have.
 const PAGES_MAX: usize = 4;
 
@@ -36,13 +39,17 @@ pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     Ok(())
 }
 
-/// What the node has at the heights of these blocks, and neither they nor the database.
+/// What the node has at the heights of these branches, and neither they nor the database; not where
+/// they are so short that the next looks find it, whatever ends before.
 pub(super) async fn beside(
     session: &Session,
     blocks: &[RawHeader],
 ) -> Result<Vec<RawHeader>, FollowError> {
     let heights = || blocks.iter().map(|raw| raw.height.get());
     let (Some(from), Some(to)) = (heights().min(), heights().max()) else { return Ok(Vec::new()) };
+    if to - from < ALONE_MAX || session.config.siblings_time.is_zero() {
+        return Ok(Vec::new());
+    }
     let mut unknown = unknown(session, from, Some(to)).await?;
     let given: HashSet<BlockHash> = blocks.iter().map(|raw| raw.hash).collect();
     unknown.retain(|(_, hash)| !given.contains(hash));
