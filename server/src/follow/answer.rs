@@ -13,6 +13,9 @@ use super::error::FollowError;
 /// Bytes that must come in the time in which something must come: what trickles is not enough.
 const PROGRESS_BYTES: usize = 16 << 10;
 
+/// Bytes that there is room for from the start.
+const ROOM: usize = 1 << 20;
+
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
@@ -107,7 +110,9 @@ impl Answer {
     ///
     /// The same.
     pub(super) async fn whole(mut self, bytes_max: usize) -> Result<Bytes, FollowError> {
-        let mut whole = BytesMut::new();
+        // Once, as the allocator keeps what a buffer leaves behind that grows; what is not written
+        // takes no memory.
+        let mut whole = BytesMut::with_capacity(bytes_max.min(ROOM));
         let (end, time) = (Instant::now() + self.whole_time, self.whole_time);
         while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > bytes_max {
