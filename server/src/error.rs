@@ -36,7 +36,7 @@ pub(crate) enum Error {
         source: HashError,
     },
     /// The body is not JSON, or not of the expected form.
-    #[error("request body: {0}")]
+    #[error("request body: {}", shortened(&.0.to_string()))]
     Body(serde_json::Error),
     /// There is no body where JSON is expected.
     #[error("request body: expected a JSON object with the members \"lower\" and \"upper\"")]
@@ -248,6 +248,18 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
 }
 
+/// A text of a parser without its middle, if it is long: it may cite what a client sent, and ends with
+/// where that stands.
+fn shortened(text: &str) -> String {
+    match (text.char_indices().nth(128), text.char_indices().rev().nth(31)) {
+        (Some((begin, _)), Some((end, _))) if begin < end => {
+            let (begin, end) = (text.get(..begin), text.get(end..));
+            format!("{}…{}", begin.unwrap_or_default(), end.unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// The methods as the `Allow` header lists them.
 pub(crate) fn allowed(methods: &[Method]) -> String {
     methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
@@ -272,6 +284,16 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
         assert!(body["reason"].as_str().unwrap().starts_with("query parameter limit"));
         assert!(error.body().len() < 1000);
+    }
+
+    #[test]
+    fn what_a_parser_cites_is_cut() {
+        let error = |text: &str| serde_json::from_str::<u8>(&format!("\"{text}\"")).unwrap_err();
+        let body = Error::Body(error(&"é".repeat(10_000))).to_string();
+        assert!(body.starts_with("request body: invalid type: string \"éé") && body.len() < 400);
+        assert!(body.ends_with(" at line 1 column 20002"), "{body}");
+        let body = Error::Body(error("short")).to_string();
+        assert_eq!(body, "request body: invalid type: string \"short\", expected u8 at line 1 column 7");
     }
 
     #[test]

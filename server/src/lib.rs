@@ -41,6 +41,9 @@ mod ingest;
 
 mod follow;
 
+#[cfg(fuzzing)]
+pub mod fuzzed;
+
 use std::sync::Arc;
 
 use plait_engine::Reader;

@@ -8,7 +8,7 @@ use plait_engine::{
 };
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::select;
 
 use crate::block::{child, genesis, root};
 use crate::drawing::CHAIN;
@@ -28,18 +28,25 @@ pub struct Forest {
 }
 
 /// How a block comes to a forest.
+///
+/// Numbers of blocks are taken modulo the blocks that there are.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub enum Step {
     /// Above the last one.
     Extend,
     /// Above the parent of the last one.
     Sibling,
     /// Above one of the last few.
-    ShallowFork(Index),
+    ShallowFork(usize),
     /// Above any block.
-    DeepFork(Index),
-    /// Without a parent, this far above the lowest; those with the same name name the same parent.
-    Root { above: u64, parent: u8 },
+    DeepFork(usize),
+    /// Without a parent; those with the same name name the same one.
+    Root {
+        /// How far above the lowest.
+        above: u64,
+        /// The name.
+        parent: u8,
+    },
 }
 
 /// A forest of 1 to `blocks_max` blocks. It may begin at genesis, somewhere, or so high that the
@@ -48,8 +55,8 @@ pub fn forest(blocks_max: usize) -> impl Strategy<Value = Forest> {
     let step = prop_oneof![
         8 => Just(Step::Extend),
         2 => Just(Step::Sibling),
-        2 => any::<Index>().prop_map(Step::ShallowFork),
-        2 => any::<Index>().prop_map(Step::DeepFork),
+        2 => any::<usize>().prop_map(Step::ShallowFork),
+        2 => any::<usize>().prop_map(Step::DeepFork),
         1 => (0..12_u64, 1..4_u8).prop_map(|(above, parent)| Step::Root { above, parent }),
     ];
     let lowest = prop_oneof![3 => Just(0), 3 => 1..2000_u64, 1 => u64::MAX - 20..u64::MAX];
@@ -58,7 +65,9 @@ pub fn forest(blocks_max: usize) -> impl Strategy<Value = Forest> {
 }
 
 impl Forest {
-    fn new(lowest: u64, steps: &[Step]) -> Self {
+    /// The forest that grows by these steps from a first block at the height `lowest`.
+    #[must_use]
+    pub fn new(lowest: u64, steps: &[Step]) -> Self {
         let height = |above: u64| BlockHeight::new(lowest.saturating_add(above));
         let first = if lowest == 0 { genesis(CHAIN) } else { root(CHAIN, height(0), 1, 0) };
         let mut blocks = vec![first];
@@ -67,8 +76,8 @@ impl Forest {
             let parent = match *step {
                 Step::Extend => len - 1,
                 Step::Sibling => parent_of(&blocks, len - 1).unwrap_or(len - 1),
-                Step::ShallowFork(index) => len - 1 - index.index(len.min(5)),
-                Step::DeepFork(index) => index.index(len),
+                Step::ShallowFork(number) => len - 1 - number % len.min(5),
+                Step::DeepFork(number) => number % len,
                 Step::Root { above, parent } => {
                     blocks.push(root(CHAIN, height(above + 1), parent, nonce));
                     continue;

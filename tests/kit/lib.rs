@@ -11,6 +11,7 @@ pub mod block;
 pub mod braid;
 pub mod carried;
 mod database;
+pub mod difficulty;
 pub mod drawing;
 pub mod forest;
 pub mod oracle;

@@ -16,6 +16,8 @@ mod backoff;
 mod catch_up;
 mod client;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzed;
 mod gap;
 mod live;
 mod node;

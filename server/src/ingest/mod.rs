@@ -11,6 +11,8 @@
 
 mod batch;
 mod body;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzed;
 mod patience;
 mod report;
 mod send;

@@ -127,7 +127,8 @@ async fn answer(
     Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
 }
 
-fn builder(config: &Config) -> Builder<TokioExecutor> {
+/// How connections are served.
+pub(crate) fn builder(config: &Config) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()

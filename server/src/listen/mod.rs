@@ -33,6 +33,8 @@ use crate::bridge::Phase;
 use crate::endpoint::App;
 use crate::metrics::Metrics;
 
+#[cfg(fuzzing)]
+pub(crate) use connection::builder;
 pub(crate) use watch::watch;
 
 /// Connections over the cap that are answered 503 at once.

@@ -28,8 +28,7 @@ struct Body {
 /// - [`Error::BatchMissing`] if the body is empty, [`Error::Body`] if it is not JSON of this form.
 /// - [`Error::BatchHash`] if an element is not a payload hash.
 pub(crate) fn parse_batch(body: &[u8], max: usize) -> Result<Vec<Asked>, Error> {
-    let body = body.trim_ascii();
-    let (hashes, heights) = match body.first() {
+    let (hashes, heights) = match body.trim_ascii_start().first() {
         None => return Err(Error::BatchMissing),
         // serde would read an array as the members in order.
         Some(b'[') => (serde_json::from_slice(body).map_err(Error::Body)?, None),
@@ -112,6 +111,8 @@ mod tests {
             format!("[\"{hash}\"]1"),
             "[1]".to_owned(),
             "[null]".to_owned(),
+            // White space, but not that of JSON.
+            "\u{c}[]".to_owned(),
             format!("[[\"{hash}\"]]"),
             format!(r#"{{"heights":[1],"hashes":"{hash}"}}"#),
             format!(r#"{{"heights":[-1],"hashes":["{hash}"]}}"#),

@@ -134,6 +134,26 @@ impl Tables {
 }
 
 impl Rows {
+    /// Rows with these bytes: of the newer tables, or of the older ones.
+    #[cfg(fuzzing)]
+    #[must_use]
+    pub fn fuzzed(binary: bool, roots: &[u8], parts: [&[u8]; 2]) -> Option<Self> {
+        let row = |bytes: &[u8]| match binary {
+            true => Row::Binary(bytes.into()),
+            false => Row::Json(bytes.into()),
+        };
+        let [transactions, outputs] = parts;
+        let outputs = (!outputs.is_empty()).then(|| row(outputs));
+        Some(Self { roots: row(roots).roots()?, transactions: row(transactions), outputs })
+    }
+
+    /// The payload of these rows.
+    #[cfg(fuzzing)]
+    #[must_use]
+    pub fn decoded(&self) -> Option<Payload> {
+        self.decode().ok()
+    }
+
     pub(super) fn len(&self) -> usize {
         let outputs = self.outputs.as_ref().map_or(0, |outputs| outputs.bytes().len());
         size_of::<Roots>() + self.transactions.bytes().len() + outputs
