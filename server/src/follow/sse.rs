@@ -96,6 +96,7 @@ impl Parser {
         if !self.begun && self.rest.len() >= 3 {
             if self.rest.starts_with(b"\xef\xbb\xbf") {
                 self.rest.advance(3);
+                self.searched = 0;
             }
             self.begun = true;
         }
@@ -161,6 +162,15 @@ mod tests {
             for piece in [1, 2, 3, 7, 1000] {
                 assert_eq!(events(&stream, piece).unwrap(), expected, "{end:?} {piece}");
             }
+        }
+    }
+
+    #[test]
+    fn a_line_may_end_right_behind_a_mark_that_came_in_two_pieces() {
+        let stream = "\u{feff}\ndata: x\n\n";
+        for piece in [1, 2, 3, 4, 1000] {
+            let expected = vec![("message".to_owned(), "x".to_owned())];
+            assert_eq!(events(stream, piece), Ok(expected), "{piece}");
         }
     }
 
