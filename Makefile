@@ -15,11 +15,15 @@ export PATH := /usr/lib/ccache:/usr/lib64/ccache:$(PATH):$(cargo_home)/bin
 FUZZ_SECONDS ?= 5
 export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS BENCH_DATA
 
+# Which fuzz target, and for how many seconds.
+T ?=
+S ?= 60
+
 # How many power cuts, and what chooses their moments.
 CUTS ?= 100
 SEED ?=
 
-.PHONY: help setup run test power-cuts check fmt bench bench-quick bench-instructions \
+.PHONY: help setup run test power-cuts check fuzz fuzz-all fuzz-mutations fmt bench bench-quick bench-instructions \
 	bench-instructions-accept clean-run
 
 help: ## this list
@@ -33,6 +37,8 @@ help: ## this list
 	@echo 'make power-cuts CUTS=100           how many'
 	@echo '            SEED=number            the moments of an earlier run'
 	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
+	@echo 'make fuzz   T=target S=60          which fuzz target, and for how many seconds'
+	@echo 'make fuzz-all S=60                 seconds for each'
 	@echo 'make bench  BENCH=name             only the criterion benches whose name contains this'
 	@echo '            BENCH_SET=quick        with the small data'
 	@echo '            BENCH_DATA=path        where the data is kept, else in the target folder'
@@ -61,6 +67,19 @@ check: ## formatting, lints, docs, dependencies, fuzz targets; warnings are erro
 	cargo clippy --release --package plait_engine --no-default-features --locked -- -D warnings
 	scripts/deny.sh
 	scripts/fuzz.sh
+
+fuzz: ## one fuzz target, T=target for S=seconds; what is found is kept in the target folder
+	@scripts/setup.sh build
+	@test -n '$(T)' || { echo "make fuzz T=target S=seconds, of:" $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))) >&2; exit 2; }
+	FUZZ_SECONDS=$(S) FUZZ_CORPUS=$(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz/corpus scripts/fuzz.sh $(T)
+
+fuzz-all: ## every fuzz target for S=seconds
+	@scripts/setup.sh build
+	FUZZ_SECONDS=$(S) FUZZ_CORPUS=$(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz/corpus scripts/fuzz.sh
+
+fuzz-mutations: ## breaks one thing on purpose for each fuzz target and expects it to be found; about twenty minutes
+	@scripts/setup.sh build
+	scripts/fuzz-mutations.sh $(T)
 
 fmt: ## format the code
 	@scripts/setup.sh check

@@ -4,8 +4,9 @@
 #   fuzz.sh             every target
 #   fuzz.sh TARGET...   these
 #
-# FUZZ_SECONDS    seconds a target, default 5; 0 runs the seeds and nothing else. From 60 on, what is
-#                 found is kept in the target folder, and the next such run begins with it
+# FUZZ_SECONDS    seconds a target, default 5; 0 runs the seeds and nothing else
+# FUZZ_CORPUS     a folder where what is found is kept, and what a run begins with beside the seeds;
+#                 default none
 # FUZZ_SANITIZER  address, memory, thread or leak; default none. A sanitizer is a nightly flag, which
 #                 the stable compiler takes under RUSTC_BOOTSTRAP=1
 #
@@ -64,7 +65,7 @@ mkdir -p fuzz/artifacts
 for name; do
     binary=$CARGO_TARGET_DIR/$triple/release/$name
     seeds=fuzz/seeds/$name corpus=$work/corpus log=$work/log
-    if [ "$seconds" -ge 60 ]; then corpus=$target/fuzz/corpus/$name; fi
+    if [ -n "${FUZZ_CORPUS:-}" ]; then corpus=$FUZZ_CORPUS/$name; fi
     mkdir -p "$corpus" "$work/tmp" "fuzz/artifacts/$name"
     # Without a run count libFuzzer would go on for ever; 0 ends it after the seeds.
     limit=-max_total_time=$seconds

@@ -383,6 +383,26 @@ fn as_many_backups_are_kept_as_asked() {
     assert_eq!(left, [foreign, newest]);
 }
 
+#[test]
+fn a_backup_that_is_made_after_the_clock_was_set_back_is_the_newest() {
+    let database = database();
+    let dir = folder();
+    let backups = Backups::new(dir.path());
+    let make = || {
+        let job = begin(&backups);
+        let id = job.id().clone();
+        job.run(&here(&database), Request { pact: false, keep: Some(1) }, &GO_ON).unwrap();
+        id
+    };
+    // A day ahead.
+    let early: BackupId = (make().micros().unwrap() + 86_400_000_000).to_string().parse().unwrap();
+    fs::rename(backups.path(&backups.list().unwrap()[0].id), backups.path(&early)).unwrap();
+    let late = make();
+    let left: Vec<BackupId> = backups.list().unwrap().into_iter().map(|listed| listed.id).collect();
+    assert_eq!(left, [late.clone()]);
+    assert_eq!(late.micros(), early.micros().map(|micros| micros + 1));
+}
+
 /// A file of a backup whose name ends with `end`.
 fn some_file(backups: &Backups, id: &BackupId, end: &str) -> PathBuf {
     let dir = Store::path(&backups.path(id));

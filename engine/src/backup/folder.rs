@@ -113,9 +113,9 @@ impl Backups {
 
     fn start(&self, mut lock: File) -> Result<Job, BackupError> {
         self.clear()?;
-        let mut id = BackupId::now();
+        let mut id = BackupId::after(self.newest()?);
         while self.path(&id).exists() {
-            id = BackupId::now();
+            id = BackupId::after(None);
         }
         let path = self.dir.join(LOCK);
         let named = lock.set_len(0).and_then(|()| lock.rewind());
@@ -126,6 +126,14 @@ impl Backups {
         disk::replace(&draft.join(STATUS), Status::InProgress.name())?;
         disk::sync(&self.dir)?;
         Ok(Job::new(self.clone(), id, lock))
+    }
+
+    /// The greatest name that this program has given.
+    fn newest(&self) -> Result<Option<u64>, BackupError> {
+        let entries = disk::entries(&self.dir)?;
+        let names = entries.iter().filter_map(|path| path.file_name()?.to_str());
+        let ids = names.filter_map(|name| named_by(name, UNFINISHED).or_else(|| name.parse().ok()));
+        Ok(ids.filter_map(|id: BackupId| id.micros()).max())
     }
 
     /// Makes failures of what jobs left whose process ended. Nobody else may run one.

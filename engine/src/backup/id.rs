@@ -7,7 +7,8 @@ use thiserror::Error;
 /// Characters of the longest identifier: more than 64 bits take in decimal.
 const LEN_MAX: usize = 64;
 
-/// The name of a backup: the microseconds since 1970 when its job began.
+/// The name of a backup: the microseconds since 1970 when its job began, or one more than the greatest
+/// name before if the clock stood still or was set back.
 ///
 /// Others than that are names, too, if they have 1 to 64 characters of `a-zA-Z0-9_-`: no name leads
 /// out of the folder of backups.
@@ -24,10 +25,12 @@ pub struct BackupId(String);
 pub struct BackupIdError;
 
 impl BackupId {
-    /// That of a job that begins now.
-    pub(super) fn now() -> Self {
+    /// That of a job that begins now: greater than `newest`, also where the clock was set back since,
+    /// so that the newest backup is always the one that was made last.
+    pub(super) fn after(newest: Option<u64>) -> Self {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(time.as_micros().to_string())
+        let next = newest.and_then(|newest| newest.checked_add(1)).unwrap_or_default();
+        Self(time.as_micros().max(next.into()).to_string())
     }
 
     /// As it stands in paths.
@@ -112,8 +115,16 @@ mod tests {
 
     #[test]
     fn an_identifier_is_the_time_in_microseconds() {
-        let micros = BackupId::now().micros().unwrap();
+        let micros = BackupId::after(None).micros().unwrap();
         assert!((1_700_000_000_000_000..10_000_000_000_000_000).contains(&micros), "{micros}");
+        assert!(BackupId::after(Some(micros)).micros().unwrap() > micros);
+    }
+
+    #[test]
+    fn a_name_is_greater_than_those_before_it_whatever_the_clock_says() {
+        let later = 10_000_000_000_000_000;
+        assert_eq!(BackupId::after(Some(later)).micros(), Some(later + 1));
+        assert!(BackupId::after(Some(u64::MAX)).micros().unwrap() < later);
     }
 
     #[test]
