@@ -298,6 +298,12 @@ impl Server {
         self.wait(Duration::ZERO).is_none()
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Bytes of memory that the process holds, where the system tells.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
