@@ -293,7 +293,10 @@ mod tests {
         assert!(body.starts_with("request body: invalid type: string \"éé") && body.len() < 400);
         assert!(body.ends_with(" at line 1 column 20002"), "{body}");
         let body = Error::Body(error("short")).to_string();
-        assert_eq!(body, "request body: invalid type: string \"short\", expected u8 at line 1 column 7");
+        assert_eq!(
+            body,
+            "request body: invalid type: string \"short\", expected u8 at line 1 column 7"
+        );
     }
 
     #[test]

@@ -315,17 +315,26 @@ fn what_may_panic_in_shipped_code_is_on_a_list() {
         "engine/src/tree/forest.rs",
         "server/src/metrics/endpoint.rs",
     ];
-    let of_tests = |source: &&Source| source.path.ends_with("drawn.rs") || source.path.ends_with("fuzzed.rs");
-    let shipped =
-        |source: &&Source| source.is_below("engine/src") || source.is_below("server/src");
+    let of_tests =
+        |source: &&Source| source.path.ends_with("drawn.rs") || source.path.ends_with("fuzzed.rs");
+    let shipped = |source: &&Source| source.is_below("engine/src") || source.is_below("server/src");
     let mut explained = Vec::new();
     for source in sources().iter().filter(shipped).filter(|source| !of_tests(source)) {
         let code = source.text.split("\nmod tests {").next().unwrap();
         if code.contains("(clippy::expect_used") || code.contains("(clippy::indexing_slicing") {
             explained.push(source.path.clone());
         }
-        let code = self::code(code).replace("const _: () = assert!(", "").replace("const { assert!(", "");
-        for word in ["panic!(", "unreachable!(", "todo!(", "unimplemented!(", ".unwrap()", "assert!("] {
+        let code =
+            self::code(code).replace("const _: () = assert!(", "").replace("const { assert!(", "");
+        for word in [
+            "panic!(",
+            "unreachable!(",
+            "todo!(",
+            "unimplemented!(",
+            ".unwrap()",
+            "assert!(",
+            "eprintln!(",
+        ] {
             assert!(!code.contains(word), "{} has {word}", source.path.display());
         }
     }

@@ -167,9 +167,7 @@ fn make(place: &Place, pact: bool, keep: Option<usize>) -> Result<ExitCode, Plac
     let job = match backups.begin() {
         Ok(Begun::Started(job)) => job,
         Ok(Begun::Running(id)) => {
-            eprintln!(
-                "another backup is being made; plait backup check {id} tells when it is done"
-            );
+            tell!("another backup is being made; plait backup check {id} tells when it is done");
             return Ok(print(&id.to_string(), ExitCode::FAILURE));
         }
         Err(error) => return Ok(fail(&error, advice(&error))),
@@ -182,7 +180,7 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
     match job.run(&Origin::There(db), request, stop) {
         Ok(contents) => {
             let Contents { blocks, cut_height, files, .. } = &contents;
-            eprintln!(
+            tell!(
                 "backup of {blocks} headers, cut height {cut_height}, in {} files of {} bytes, done \
                  in {:.2} s",
                 files.len(),
@@ -192,7 +190,7 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
             print(&id.to_string(), ExitCode::SUCCESS)
         }
         Err(BackupError::Stopped) => {
-            eprintln!("stopped by a signal; backup {id} has failed");
+            tell!("stopped by a signal; backup {id} has failed");
             interrupt::exit_code()
         }
         Err(error) => fail(&error, advice(&error)),
@@ -205,7 +203,7 @@ pub(super) fn find(backups: &Backups, text: &str) -> Result<BackupId, ExitCode> 
         let listed = backups.list().map_err(|error| fail(&error, advice(&error)))?;
         let done = listed.into_iter().rev().find(|listed| listed.status == Status::Done);
         return done.map(|listed| listed.id).ok_or_else(|| {
-            eprintln!(
+            tell!(
                 "error: no backup in {} is done\nMake one: plait backup make --db DIR",
                 backups.dir().display()
             );
@@ -234,7 +232,7 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
     match result {
         Ok((contents, report)) => {
             found.conclude(&report);
-            eprintln!("{} files of {} bytes are right", contents.files.len(), contents.bytes());
+            tell!("{} files of {} bytes are right", contents.files.len(), contents.bytes());
             print(Status::Done.name(), ExitCode::SUCCESS)
         }
         Err(BackupError::Stopped) => interrupt::exit_code(),

@@ -84,7 +84,7 @@ impl Args {
         }
         match result {
             Ok(summary) if summary.stopped => {
-                eprintln!("stopped by a signal; run the same command again to go on");
+                tell!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
             }
             Ok(summary) => self.conclude(summary, start),
@@ -96,15 +96,15 @@ impl Args {
         let Summary {
             records, files, bytes, written, written_bytes, unread, stale, removed, ..
         } = summary;
-        eprintln!(
+        tell!(
             "exported {records} headers in {files} files of {bytes} bytes in {:.1} s: wrote \
              {written} files of {written_bytes} bytes, {unread} were known to be the same",
             start.elapsed().as_secs_f64(),
         );
         if removed > 0 {
-            eprintln!("removed {removed} files of earlier exports");
+            tell!("removed {removed} files of earlier exports");
         } else if stale > 0 {
-            eprintln!("{stale} files of earlier exports are left; --prune removes them");
+            tell!("{stale} files of earlier exports are left; --prune removes them");
         }
         if self.json {
             let printed =

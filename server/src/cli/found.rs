@@ -49,20 +49,20 @@ impl Found {
     pub(super) fn conclude(&self, report: &Report) {
         tell_blocks(report.passed, report.broken, self.display.seconds());
         if report.payloads > 0 {
-            eprintln!("verified {} payloads", report.payloads);
+            tell!("verified {} payloads", report.payloads);
         }
         if report.flaws > 0 {
-            eprintln!("{} flaws beside blocks that are broken", report.flaws);
+            tell!("{} flaws beside blocks that are broken", report.flaws);
         }
         if report.stopped {
-            eprintln!("stopped by a signal at height {}", report.height);
+            tell!("stopped by a signal at height {}", report.height);
         }
     }
 }
 
 /// Says how many blocks passed at each level, and how many did not.
 pub(super) fn tell_blocks([none, hash, full]: [u64; 3], broken: u64, seconds: f64) {
-    eprintln!(
+    tell!(
         "verified {} blocks in {seconds:.1} s: {full} fully, {hash} at level hash, {none} at level \
          none, {broken} broken",
         none + hash + full + broken,

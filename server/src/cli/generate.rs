@@ -125,7 +125,7 @@ impl Args {
         match self.generate() {
             Ok(headers) => {
                 let seconds = start.elapsed().as_secs_f64();
-                eprintln!("wrote {headers} headers in {seconds:.1} s");
+                tell!("wrote {headers} headers in {seconds:.1} s");
                 ExitCode::SUCCESS
             }
             // Whoever reads has seen enough.

@@ -20,6 +20,8 @@ pub(super) fn init(settings: &Settings) {
     let targets: Targets = settings.log.parse().unwrap_or_default();
     let others = targets.default_level().unwrap_or(LevelFilter::WARN);
     let form = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // It would say on standard error that it cannot write there, and panic.
+    let form = form.log_internal_errors(false);
     let form = match settings.log_format {
         LogFormat::Text => form.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => form.json().flatten_event(true).boxed(),
@@ -43,7 +45,7 @@ pub(super) fn init_from_flags(flags: &LogFlags) {
 /// Says on standard error what whoever started the server waits for, whatever else is logged.
 pub(super) fn say(format: LogFormat, text: &str) {
     match format {
-        LogFormat::Text => eprintln!("{text}"),
-        LogFormat::Json => eprintln!("{}", json!({ "level": "INFO", "message": text })),
+        LogFormat::Text => tell!("{text}"),
+        LogFormat::Json => tell!("{}", json!({ "level": "INFO", "message": text })),
     }
 }

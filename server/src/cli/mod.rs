@@ -3,6 +3,14 @@
 //! Exit status: 0 for success, 1 if a replay rejected something or a verification found something, 2
 //! for wrong usage and for I/O.
 
+/// Writes a line to standard error. Where that is full or closed nobody can be told, and the work goes
+/// on; `eprintln` would panic.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        $crate::cli::tell(format_args!($($text)*))
+    };
+}
+
 mod backup;
 mod config;
 mod export;
@@ -25,6 +33,8 @@ mod systemd;
 mod verify;
 mod ways;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -122,7 +132,7 @@ fn fail(error: &dyn std::error::Error, advice: &str) -> ExitCode {
         text += &cause.to_string();
         source = cause.source();
     }
-    eprintln!("{text}\n{advice}");
+    tell!("{text}\n{advice}");
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -152,6 +162,10 @@ fn open_advice(error: &OpenError) -> &'static str {
             "A database holds one network: name another folder, or leave --network out."
         }
     }
+}
+
+fn tell(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

@@ -169,8 +169,8 @@ impl Display {
     /// Prints a line without tearing the bar.
     pub(super) fn line(&self, kind: &str, text: &str) {
         match &self.to {
-            To::Terminal(bar) => bar.suspend(|| eprintln!("{kind}: {text}")),
-            To::Log => eprintln!("{kind}: {text}"),
+            To::Terminal(bar) => bar.suspend(|| tell!("{kind}: {text}")),
+            To::Log => tell!("{kind}: {text}"),
             To::Machine => object(&json!({ "event": kind, "text": text })),
         }
     }

@@ -108,7 +108,7 @@ impl Args {
             match runtime.block_on(push(&self.to, file)) {
                 Ok(Counts { stored, known, others: not }) => {
                     let name = file.display();
-                    eprintln!("{name}: stored {stored}, {known} already there, {not} not stored");
+                    tell!("{name}: stored {stored}, {known} already there, {not} not stored");
                     others += not;
                 }
                 Err(error) => return fail(&error, error.advice()),

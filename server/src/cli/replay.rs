@@ -124,7 +124,7 @@ impl Args {
         let stop = interrupt::flag();
         match self.replay(stop) {
             Ok(summary) if summary.stopped => {
-                eprintln!("stopped by a signal; run the same command again to go on");
+                tell!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
             }
             Ok(summary) => ExitCode::from(u8::from(summary.rejected + summary.waiting > 0)),
@@ -307,7 +307,7 @@ impl Report {
         let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
             self.summary;
         let records = self.summary.records() - skipped;
-        eprintln!(
+        tell!(
             "stored {stored}, already there {known}, rejected {rejected}: {records} headers in \
              {:.1} s ({:.0} headers/s), verified at level {}",
             display.seconds(),
@@ -315,32 +315,30 @@ impl Report {
             self.level,
         );
         if payloads > 0 {
-            eprintln!("stored {payloads} payloads");
+            tell!("stored {payloads} payloads");
         }
         let rules: Vec<String> =
             self.rejected_by.iter().map(|(name, count)| format!("{name} {count}")).collect();
         if !rules.is_empty() {
-            eprintln!("rejected by rule: {}", rules.join(", "));
+            tell!("rejected by rule: {}", rules.join(", "));
         }
         if skipped > 0 {
-            eprintln!(
+            tell!(
                 "{skipped} of those already there were not read again: went on where a replay \
                        was interrupted"
             );
         }
         if partial > 0 {
             let hash = Level::Hash.name();
-            eprintln!(
-                "{partial} of them without all the blocks below them, so at level {hash} only"
-            );
+            tell!("{partial} of them without all the blocks below them, so at level {hash} only");
         }
         if waiting > 0 {
-            eprintln!(
+            tell!(
                 "{waiting} blocks are put aside: a parent or an adjacent parent did not come. A \
                  replay that brings it stores them.",
             );
         }
-        eprintln!("{} orphans in the database", self.orphans);
+        tell!("{} orphans in the database", self.orphans);
     }
 }
 

@@ -62,7 +62,7 @@ impl Args {
         found.finish();
         match result {
             Ok(contents) => {
-                eprintln!(
+                tell!(
                     "restored {} headers, cut height {}, {} files of {} bytes, in {:.1} s",
                     contents.blocks,
                     contents.cut_height,
@@ -73,7 +73,7 @@ impl Args {
                 ExitCode::SUCCESS
             }
             Err(BackupError::Stopped) => {
-                eprintln!("stopped by a signal; run the same command again to go on");
+                tell!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
             }
             Err(error) => {

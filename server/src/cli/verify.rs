@@ -56,7 +56,7 @@ impl Args {
         let by_environment = std::env::var_os("PLAIT_DB");
         match (&self.archive, &self.db) {
             (Some(_), Some(db)) if by_environment.as_deref() != Some(db.as_os_str()) => {
-                eprintln!("error: --db cannot be used with ARCHIVE\nSee plait verify --help.");
+                tell!("error: --db cannot be used with ARCHIVE\nSee plait verify --help.");
                 ExitCode::from(EXIT_USAGE)
             }
             (Some(archive), _) => check_archive(archive, level),
@@ -133,14 +133,14 @@ fn check_archive(dir: &Path, level: Level) -> ExitCode {
 }
 
 fn conclude_archive(report: archive::Report, start: Instant) -> ExitCode {
-    eprintln!("checked {} files: {} damaged", report.sound + report.damaged, report.damaged);
+    tell!("checked {} files: {} damaged", report.sound + report.damaged, report.damaged);
     tell_blocks(report.passed, report.broken, start.elapsed().as_secs_f64());
     if report.stopped {
-        eprintln!("stopped by a signal at height {}", report.height);
+        tell!("stopped by a signal at height {}", report.height);
         return interrupt::exit_code();
     }
     if report.damaged > 0 {
-        eprintln!(
+        tell!(
             "Fetch the damaged files again from where the archive came from. Or, with the database: \
              delete them and run plait export again."
         );
