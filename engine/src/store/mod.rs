@@ -50,11 +50,12 @@ pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteOptions};
 
+use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
 use index::Index;
 use runs::Caches;
@@ -73,6 +74,8 @@ pub struct Store {
     run_length: RunLength,
     /// Of blocks, and of payloads.
     indexes: [Index; 2],
+    /// Rows that are not sorted up to which they are put into their index one by one.
+    put_max: AtomicUsize,
     /// What RocksDB keeps of its tables.
     blocks: Cache,
     block_bytes: usize,
@@ -98,9 +101,11 @@ impl Store {
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
         let blocks = options::cache(sizes.block_bytes);
+        reached("open/before");
         let db =
             DB::open_cf_descriptors(&options::writing(&path), &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
+        reached("open/after");
         let meta = Meta::read(&db, &path)?;
         Self::new(db, meta, blocks, sizes)
     }
@@ -156,6 +161,7 @@ impl Store {
         let path = Self::path(dir);
         std::fs::create_dir_all(&path)
             .map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        reached("create/folder/after");
         let mut options = options::writing(&path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -163,11 +169,13 @@ impl Store {
         let blocks = options::cache(sizes.block_bytes);
         let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
+        reached("create/tables/after");
         let store = Self::new(db, meta, blocks, sizes)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
         store.write(batch)?;
+        reached("create/rows/after");
         store.sync()?;
         Ok(store)
     }
@@ -241,7 +249,10 @@ impl Store {
         // until it has recovered.
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.write_with(Batch::default(), &options)
+        reached("log/sync/before");
+        self.write_with(Batch::default(), &options)?;
+        reached("log/sync/after");
+        Ok(())
     }
 
     /// Returns when all that was written is in tables, so that opening it need not read the log.
@@ -252,7 +263,10 @@ impl Store {
     pub fn flush(&self) -> Result<(), StoreError> {
         let columns: Vec<&ColumnFamily> =
             Column::ALL.into_iter().map(|column| self.column(column)).collect();
-        Ok(self.db.flush_cfs_opt(&columns, &FlushOptions::default())?)
+        reached("tables/flush/before");
+        self.db.flush_cfs_opt(&columns, &FlushOptions::default())?;
+        reached("tables/flush/after");
+        Ok(())
     }
 
     /// An immutable view of what is written by now.
@@ -285,6 +299,7 @@ impl Store {
             partial: AtomicBool::new(history == History::Partial),
             run_length,
             indexes,
+            put_max: AtomicUsize::new(index::PUT_MAX),
             blocks,
             block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
