@@ -33,7 +33,7 @@ pub struct Counts {
 /// # Errors
 ///
 /// What is wrong first.
-pub fn check(
+pub(super) fn check(
     path: &Path,
     model: &Model,
     checked: &mut Checked,
@@ -42,7 +42,7 @@ pub fn check(
     let mut counts = Counts::default();
     let known = database(path, model, random, &mut counts).map_err(|e| format!("database: {e}"))?;
     copies::backups(path, model, checked, &mut counts).map_err(|e| format!("backups: {e}"))?;
-    copies::archive(path, model, &mut counts).map_err(|e| format!("archive: {e}"))?;
+    copies::archive(path, model, checked, &mut counts).map_err(|e| format!("archive: {e}"))?;
     copies::restored(path, model, &mut counts).map_err(|e| format!("restored: {e}"))?;
     Ok((known, counts))
 }
@@ -84,16 +84,16 @@ fn compare(model: &Model, found: &Known) -> Result<(), String> {
     }
     let mut unsure = model.open.iter().filter_map(|(_, step)| match step {
         Step::Push(blocks, bare) => Some(vec![known.pushed(world, blocks, bare)]),
-        Step::Replay(dump) => {
+        Step::Replay(dump, from) => {
             let mut after = model.clone();
-            after.run(*dump);
+            after.run(*dump, *from);
             let read = after.known.clone();
             after.known.take_up(world);
             Some(vec![read, after.known])
         }
         _ => None,
     });
-    let is_replay = model.open.values().any(|step| matches!(step, Step::Replay(_)));
+    let is_replay = model.open.values().any(|step| matches!(step, Step::Replay(..)));
     let Some(after) = unsure.next() else { return equal(known, found) };
     if !is_replay {
         return equal(known, found).or_else(|_| equal(&after[0], found));

@@ -1,7 +1,7 @@
 //! Backups, archives and restored databases, after a process was killed.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use plait_engine::archive::{self, Checksum, MANIFEST, Manifest};
@@ -14,8 +14,29 @@ use super::world::NOW;
 use super::{Kind, Known, Model, Set, folder, held};
 use crate::block::NETWORK;
 
-/// Names of backups that were verified already, as far as they were not to be again.
-pub(super) type Checked = BTreeSet<String>;
+/// What was verified already, and has not changed since.
+#[derive(Default)]
+pub(super) struct Checked {
+    /// Names of backups, and the files of each.
+    backups: BTreeMap<String, Files>,
+    /// The checksum of the manifest, and the files.
+    archive: Option<(String, Files)>,
+}
+
+/// Names of files below a folder, and their lengths.
+type Files = BTreeMap<PathBuf, u64>;
+
+fn files(dir: &Path) -> Files {
+    let mut files = Files::new();
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(data) if data.is_dir() => files.extend(self::files(&entry.path())),
+            Ok(data) => files.extend([(entry.path(), data.len())]),
+            Err(_) => {}
+        }
+    }
+    files
+}
 
 /// Checks every backup.
 ///
@@ -44,14 +65,20 @@ pub(super) fn backups(
                     return Err(format!("{id} is done, and was never begun"));
                 };
                 done.insert(id.clone());
-                if checked.insert(id.clone()) {
-                    verify(&backups, &listed.id, model, &copy.known, counts)?;
-                    counts.backups += 1;
+                let files = files(&backups.path(&listed.id));
+                match checked.backups.get(&id) {
+                    Some(known) if *known == files => {}
+                    Some(_) => return Err(format!("{id} has other files than before")),
+                    None => {
+                        verify(&backups, &listed.id, model, &copy.known, counts)?;
+                        checked.backups.insert(id, files);
+                        counts.backups += 1;
+                    }
                 }
             }
         }
     }
-    checked.retain(|id| done.contains(id));
+    checked.backups.retain(|id, _| done.contains(id));
     let lost =
         model.backups.iter().find(|(id, copy)| copy.done && copy.kept && !done.contains(*id));
     if let Some((id, _)) = lost {
@@ -109,7 +136,12 @@ fn nothing_left(backups: &Path) -> Result<(), String> {
 /// # Errors
 ///
 /// What is wrong first.
-pub(super) fn archive(path: &Path, model: &Model, counts: &mut Counts) -> Result<(), String> {
+pub(super) fn archive(
+    path: &Path,
+    model: &Model,
+    checked: &mut Checked,
+    counts: &mut Counts,
+) -> Result<(), String> {
     let dir = folder::archive(path);
     if !dir.join(MANIFEST).exists() {
         return match &model.archive {
@@ -119,6 +151,10 @@ pub(super) fn archive(path: &Path, model: &Model, counts: &mut Counts) -> Result
     }
     let (_, bytes) = Manifest::read(&dir).map_err(|error| error.to_string())?;
     let sum = Checksum::of(&bytes).to_string();
+    let known = (sum.clone(), files(&dir));
+    if !model.archive_changes && checked.archive.as_ref() == Some(&known) {
+        return Ok(());
+    }
     let mut wrong = None;
     let level = if model.world.kind == Kind::Full { Level::Full } else { Level::Hash };
     let verifier = |_: &Manifest| Verifier::new(NETWORK, level, NOW);
@@ -151,7 +187,10 @@ pub(super) fn archive(path: &Path, model: &Model, counts: &mut Counts) -> Result
         Some((said, _)) if !model.archive_changes && *said != sum => {
             Err(format!("its manifest has checksum {sum}, not {said}"))
         }
-        _ => Ok(()),
+        _ => {
+            checked.archive = Some(known);
+            Ok(())
+        }
     }
 }
 

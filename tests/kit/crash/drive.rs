@@ -117,7 +117,7 @@ impl Crash {
         let mut random = Random::new(&[self.seed, self.cycle, 2]);
         if random.happens(45) {
             let micros = u64::try_from(self.usual.as_micros()).unwrap_or(u64::MAX);
-            let after = Duration::from_micros(random.below(micros.max(1) * 5 / 4));
+            let after = Duration::from_micros(random.below(micros.max(1)));
             return End { target: None, number: 0, after };
         }
         if random.happens(60) {
@@ -158,7 +158,8 @@ impl Crash {
         let status = self.child(end);
         let ran = begin.elapsed();
         let begin = Instant::now();
-        let checked = status.and_then(|status| self.count(status, end)).and_then(|()| self.check());
+        let counted = status.and_then(|status| self.count(status, end, ran));
+        let checked = counted.and_then(|()| self.check());
         self.summary.cycles += 1;
         self.summary.times[0] += ran;
         self.summary.times[1] += begin.elapsed();
@@ -178,7 +179,7 @@ impl Crash {
         let world = Arc::new(World::new(world_seed(self.seed, number)));
         prepare::prepare(&path, &world, &mut random);
         let left = 8 + random.below(25);
-        self.place = Some(Place { path, number, world, checked: Checked::new(), left });
+        self.place = Some(Place { path, number, world, checked: Checked::default(), left });
     }
 
     /// Runs a process until it is killed, or ends.
@@ -209,7 +210,7 @@ impl Crash {
     }
 
     /// Counts how a process ended.
-    fn count(&mut self, status: ExitStatus, end: &End) -> Result<(), String> {
+    fn count(&mut self, status: ExitStatus, end: &End, ran: Duration) -> Result<(), String> {
         let place = self.place.as_ref().ok_or("there is no folder")?;
         let reached = fs::read_to_string(place.path.join(REACHED)).unwrap_or_default();
         let reached = NAMES.iter().filter(|name| reached.lines().any(|line| line == **name));
@@ -217,7 +218,10 @@ impl Crash {
         match (status.signal(), end.target) {
             (Some(SIGKILL), Some(target)) => *self.summary.at.entry(target).or_default() += 1,
             (Some(SIGKILL), None) => self.summary.at_random += 1,
-            _ if status.success() => self.summary.ended += 1,
+            _ if status.success() => {
+                self.summary.ended += 1;
+                self.usual = (self.usual * 3 + ran) / 4;
+            }
             _ => {
                 let errors = fs::read_to_string(place.path.join("errors")).unwrap_or_default();
                 return Err(format!("the process failed, {status}: {}", errors.trim()));

@@ -37,8 +37,8 @@ pub enum Step {
     Open,
     /// Pushes these blocks, of which some come without what they carry.
     Push(Set, Set),
-    /// Replays the dump with this number.
-    Replay(u64),
+    /// Replays the dump with this number, from this block of it on.
+    Replay(u64, usize),
     /// Makes a backup, and keeps so many.
     Backup(Option<usize>),
     /// Restores this backup.
@@ -73,7 +73,9 @@ impl fmt::Display for Entry {
             Self::Begin(step, Step::Push(blocks, bare)) => {
                 write!(f, "begin {step} push {} {}", render(blocks), render(bare))
             }
-            Self::Begin(step, Step::Replay(dump)) => write!(f, "begin {step} replay {dump}"),
+            Self::Begin(step, Step::Replay(dump, from)) => {
+                write!(f, "begin {step} replay {dump} {from}")
+            }
             Self::Begin(step, Step::Backup(keep)) => {
                 write!(f, "begin {step} backup {}", keep.unwrap_or(0))
             }
@@ -111,7 +113,7 @@ impl Entry {
                 let what = match *what {
                     ["open"] => Step::Open,
                     ["push", blocks, bare] => Step::Push(set(blocks)?, set(bare)?),
-                    ["replay", dump] => Step::Replay(dump.parse().ok()?),
+                    ["replay", dump, from] => Step::Replay(dump.parse().ok()?, from.parse().ok()?),
                     ["backup", keep] => {
                         Step::Backup(Some(keep.parse().ok()?).filter(|keep| *keep > 0))
                     }
@@ -204,7 +206,7 @@ mod tests {
             Entry::Dump(1, Format::Blocks, vec![3, 2]),
             Entry::Begin(1, Step::Open),
             Entry::Begin(1, Step::Push(some.clone(), Set::new())),
-            Entry::Begin(1, Step::Replay(2)),
+            Entry::Begin(1, Step::Replay(2, 7)),
             Entry::Begin(1, Step::Backup(None)),
             Entry::Begin(1, Step::Backup(Some(2))),
             Entry::Begin(1, Step::Restore("5".into())),

@@ -27,7 +27,7 @@ mod schedule;
 mod summary;
 mod world;
 
-pub use check::{Counts, check};
+pub use check::Counts;
 pub use child::run as run_child;
 pub use drive::{Crash, Every};
 pub use dump::Format;

@@ -112,8 +112,8 @@ impl Model {
             Entry::Begin(number, step) => self.begin(*number, step),
             Entry::Named(number, id) => self.name(*number, id),
             Entry::Ran(number) => {
-                if let Some(Step::Replay(dump)) = self.open.get(number) {
-                    self.run(*dump);
+                if let Some(Step::Replay(dump, from)) = self.open.get(number) {
+                    self.run(*dump, *from);
                 }
             }
             Entry::Done(number, said) => self.end(*number, said),
@@ -129,7 +129,7 @@ impl Model {
                 self.begun.extend(blocks);
                 self.bare.extend(bare);
             }
-            Step::Replay(dump) => {
+            Step::Replay(dump, _) => {
                 let dump = self.dumps.get(dump).expect("a dump that is there");
                 self.begun.extend(&dump.blocks);
                 if !dump.format.has_payloads() {
@@ -164,14 +164,14 @@ impl Model {
         self.backups.insert(id.to_owned(), copy);
     }
 
-    /// What a replay does that reads its dump to the end.
+    /// What a replay does that reads its dump from one block on to the end.
     ///
     /// # Panics
     ///
     /// If there is none of this number.
-    pub fn run(&mut self, dump: u64) {
+    pub fn run(&mut self, dump: u64, from: usize) {
         let Dump { format, blocks, .. } = self.dumps.get(&dump).expect("a dump that is there");
-        for number in blocks {
+        for number in blocks.iter().skip(from) {
             let Known { held, payloads, waiting, waiting_payloads } = &mut self.known;
             let admitted = self.world.kind == Kind::Partial || held.contains(number);
             if admitted || self.world.is_connected(*number, held) {
@@ -193,8 +193,8 @@ impl Model {
                 self.known.held.extend(blocks);
                 self.known.payloads.extend(blocks.difference(&bare));
             }
-            (Step::Replay(_), Said::Waiting) => {}
-            (Step::Replay(dump), _) => {
+            (Step::Replay(..), Said::Waiting) => {}
+            (Step::Replay(dump, _), _) => {
                 self.known.take_up(&self.world);
                 if let Some(dump) = self.dumps.get_mut(&dump) {
                     dump.finished = true;
