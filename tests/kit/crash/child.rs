@@ -279,6 +279,11 @@ impl Child {
             },
         };
         let step = self.begin(Step::Restore(id.clone()));
+        if model.restore.is_some() && Engine::exists(&to) && !to.join(".restore").exists() {
+            // The last process was killed behind the last step: whoever asks again is refused.
+            self.note(&Entry::Done(step, Said::Nothing));
+            return Ok(());
+        }
         let backups = Backups::new(&folder::backups(&self.folder));
         let restore = Restore { id: id.parse()?, to, copy };
         restore.run(&backups, &AtomicBool::new(false), NOW, &mut |_| ())?;
