@@ -1,10 +1,13 @@
 //! Some of the cycles of `make crash`, and that its failpoints are those of the code.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{UnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use plait_engine::failpoint::NAMES;
+use plait_engine::backup::{Backups, Status};
+use plait_engine::failpoint::{self, NAMES};
 use testkit::crash::{Crash, Every};
 use testkit::say;
 use testkit::vectors::workspace;
@@ -28,6 +31,44 @@ fn what_was_said_to_be_done_outlives_the_process_and_nothing_else_is_there() {
         Err(error) => {
             let kept = folder.keep();
             panic!("{error}\nkept in {}", kept.display());
+        }
+    }
+}
+
+thread_local! {
+    /// Where this thread panics.
+    static ENDS_AT: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Does `work` up to a failpoint, as a process that is killed there does it.
+fn up_to(name: &'static str, work: impl FnOnce() + UnwindSafe) {
+    failpoint::set_hook(|reached| {
+        let ends = ENDS_AT.get() == Some(reached);
+        assert!(!ends, "the end of this thread");
+    });
+    ENDS_AT.set(Some(name));
+    let ended = catch_unwind(work);
+    ENDS_AT.set(None);
+    assert!(ended.is_err(), "{name} was not reached");
+}
+
+#[test]
+fn a_job_that_was_killed_frees_its_room_though_the_next_one_is_killed_while_it_does_so() {
+    for name in ["backup/fail/before", "backup/fail/status", "backup/fail/removed"] {
+        for folder_name in ["17", ".17.tmp"] {
+            let dir = tempfile::tempdir().unwrap();
+            let left = dir.path().join(folder_name);
+            fs::create_dir_all(left.join("0/rocksDb")).unwrap();
+            fs::write(left.join("0/rocksDb/000009.sst"), "much").unwrap();
+            fs::write(left.join("status"), "backup-in-progress").unwrap();
+            let (backups, id) = (Backups::new(dir.path()), "17".parse().unwrap());
+            up_to(name, || drop(backups.begin()));
+            assert_eq!(backups.status(&id).unwrap(), Some(Status::Failed), "{name}");
+            drop(backups.begin().unwrap());
+            let room = dir.path().join("17/0");
+            assert!(!room.exists() && room.with_file_name("error").exists(), "{name}");
+            assert!(!dir.path().join(".17.tmp").exists(), "{name}");
+            assert_eq!(backups.status(&id).unwrap(), Some(Status::Failed), "{name}");
         }
     }
 }
@@ -64,7 +105,6 @@ fn every_failpoint_has_a_name_and_stands_at_one_place() {
 fn every_change_of_the_database_is_between_two_failpoints() {
     // What writes, in the modules that the crash test is about.
     let writes = [
-        "write_with(",
         ".write(batch)",
         "write_unlogged(batch)",
         "write_opt(",

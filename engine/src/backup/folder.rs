@@ -150,18 +150,19 @@ impl Backups {
     /// Notes that a job failed, and frees what it took.
     pub(super) fn fail(&self, id: &BackupId, cause: &str) -> Result<(), BackupError> {
         let (draft, path) = (self.draft(id), self.path(id));
-        let at = if path.exists() { &path } else { &draft };
         reached("backup/fail/before");
-        // Not a whole backup any more, whatever is removed of it.
-        disk::replace(&at.join(STATUS), Status::Failed.name())?;
-        reached("backup/fail/status");
-        disk::remove(&at.join("0"))?;
-        reached("backup/fail/removed");
-        disk::replace(&at.join(CAUSE), &format!("{cause}\n"))?;
-        reached("backup/fail/cause");
-        if at == &draft {
-            disk::rename(&draft, &path)?;
+        if path.exists() {
+            // Under the name of what is in the making the next job finds it, wherever this one ends.
+            disk::rename(&path, &draft)?;
         }
+        // Not a whole backup any more, whatever is removed of it.
+        disk::replace(&draft.join(STATUS), Status::Failed.name())?;
+        reached("backup/fail/status");
+        disk::remove(&draft.join("0"))?;
+        reached("backup/fail/removed");
+        disk::replace(&draft.join(CAUSE), &format!("{cause}\n"))?;
+        reached("backup/fail/cause");
+        disk::rename(&draft, &path)?;
         reached("backup/fail/after");
         Ok(())
     }
