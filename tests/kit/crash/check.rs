@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use plait_engine::{
-    BlockHash, Bounds, BranchQuery, ChainId, Engine, Header, OpenError, RangeQuery, Reader,
+    BlockHash, Bounds, BranchQuery, ChainId, Engine, Header, HeaderRef, OpenError, RangeQuery,
+    Reader,
     store::{Store, StoreError},
 };
 
@@ -82,7 +83,7 @@ fn compare(model: &Model, found: &Known) -> Result<(), String> {
     if let Some(number) = found.held.iter().find(carried) {
         return Err(format!("block {number} always came with its payload and has none"));
     }
-    let mut unsure = model.open.iter().filter_map(|(_, step)| match step {
+    let mut unsure = model.open.values().filter_map(|step| match step {
         Step::Push(blocks, bare) => Some(vec![known.pushed(world, blocks, bare)]),
         Step::Replay(dump, from) => {
             let mut after = model.clone();
@@ -172,7 +173,7 @@ fn queries(
     for chain in NETWORK.chain_ids() {
         let of_chain = blocks.iter().map(Header::view).filter(|block| block.chain() == chain);
         let heaviest = of_chain.max_by_key(|b| (b.weight().get(), std::cmp::Reverse(b.hash())));
-        if view.tip(chain) != heaviest.map(|block| block.rank()) {
+        if view.tip(chain) != heaviest.map(HeaderRef::rank) {
             return Err(format!("chain {chain} has another tip: {:?}", view.tip(chain)));
         }
     }

@@ -156,14 +156,15 @@ impl Child {
     fn replay(&mut self, bulk: bool, finish: bool) -> Result<(), Failed> {
         let Some(dump) = self.dump() else { return Ok(()) };
         let source = dump::open(&self.folder, dump, 5 + self.random.index(40));
-        let (ordered, commit) = (if bulk { 1 } else { u64::MAX }, 1 + self.random.index(150));
-        let (stop, world) = (AtomicBool::new(false), Arc::clone(&self.world));
+        let (ordered, commit_blocks) =
+            (if bulk { 1 } else { u64::MAX }, 1 + self.random.index(150));
+        let (halt, world) = (AtomicBool::new(false), Arc::clone(&self.world));
         let from = self.mark(dump, source.as_ref())?;
         let step = self.begin(Step::Replay(dump, from));
         let (ledger, pusher) = (Arc::clone(&self.ledger), self.pusher()?);
         let (verifier, admission) = (world.verifier(), world.admission());
-        let replay = Replay::new(pusher.writer(), verifier, admission, false, &stop);
-        let mut replay = replay.ordered_from(ordered).committing(commit);
+        let replay = Replay::new(pusher.writer(), verifier, admission, false, &halt);
+        let mut replay = replay.ordered_from(ordered).committing(commit_blocks);
         let mut rejected = None;
         let mut observer = |event: plait_engine::replay::Event<'_>| {
             if let plait_engine::replay::Event::Rejected(rejection) = event {

@@ -125,9 +125,9 @@ fn agree(one: HeaderRef<'_>, other: HeaderRef<'_>, parents: Option<&Parents>) ->
 }
 
 /// Chains in an order in which most have a neighbour before them.
-fn neighbours_first<'a>(
-    mut by_chain: BTreeMap<ChainId, Vec<HeaderRef<'a>>>,
-) -> Vec<(ChainId, Vec<HeaderRef<'a>>)> {
+fn neighbours_first(
+    mut by_chain: BTreeMap<ChainId, Vec<HeaderRef<'_>>>,
+) -> Vec<(ChainId, Vec<HeaderRef<'_>>)> {
     let graph = NETWORK.graph_at(BlockHeight::new(0));
     let (mut ordered, mut next) = (Vec::new(), vec![ChainId::new(0)]);
     while let Some(chain) = next.pop() {

@@ -110,10 +110,10 @@ impl Crash {
             Every::Killed => self.summary.missing(),
             Every::Reached => self.summary.unreached(),
         };
-        match left.is_empty() {
-            true => Ok(self.summary),
-            false => Err(format!("{}\nno process came to {left:?}", self.summary)),
+        if left.is_empty() {
+            return Ok(self.summary);
         }
+        Err(format!("{}\nno process came to {left:?}", self.summary))
     }
 
     /// Chooses how the next process ends.

@@ -193,8 +193,7 @@ impl Model {
                 self.known.held.extend(blocks);
                 self.known.payloads.extend(blocks.difference(&bare));
             }
-            (Step::Replay(..), Said::Waiting) => {}
-            (Step::Replay(dump, _), _) => {
+            (Step::Replay(dump, _), Said::Nothing) => {
                 self.known.take_up(&self.world);
                 if let Some(dump) = self.dumps.get_mut(&dump) {
                     dump.finished = true;
@@ -215,7 +214,7 @@ impl Model {
                 self.archive = Some((sum.clone(), known));
                 self.archive_changes = false;
             }
-            (Step::Tend, _) => {}
+            (Step::Tend, _) | (Step::Replay(..), Said::Waiting) => {}
             (step, said) => panic!("{step:?} said {said:?}"),
         }
     }

@@ -14,9 +14,8 @@ pub(super) fn render<'a>(numbers: impl IntoIterator<Item = &'a Number>) -> Strin
     if ranges.is_empty() {
         return "-".to_owned();
     }
-    let range = |(first, last): &(Number, Number)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
+    let range = |(first, last): &(Number, Number)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
     ranges.iter().map(range).collect::<Vec<_>>().join(",")
 }

@@ -59,14 +59,13 @@ pub fn schedule(random: &mut Random, target: Option<&str>) -> Vec<Action> {
 
 fn any(random: &mut Random) -> Action {
     match random.below(20) {
-        0..6 => Action::Push,
-        6..11 => replay(random),
-        11..13 => backup(random),
-        13..15 => export(random),
-        15 => Action::Restore { copy: random.happens(40) },
-        16 => Action::Reopen,
-        17 => random.one(&[Action::Sync, Action::Flush]),
-        18 => random.one(&[Action::Index, Action::Tidy]),
+        0..5 => replay(random),
+        5..7 => backup(random),
+        7..9 => export(random),
+        9 => Action::Restore { copy: random.happens(40) },
+        10 => Action::Reopen,
+        11 => random.one(&[Action::Sync, Action::Flush]),
+        12 => random.one(&[Action::Index, Action::Tidy]),
         _ => Action::Push,
     }
 }
