@@ -19,12 +19,13 @@ export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS BENCH_DAT
 T ?=
 S ?= 60
 
-# How many power cuts, and what chooses their moments.
+# How many power cuts, how many processes that are killed, and what chooses their moments.
 CUTS ?= 100
+CYCLES ?= 1000
 SEED ?=
 
-.PHONY: help setup run test power-cuts check fuzz fuzz-all fuzz-mutations fmt bench bench-quick bench-instructions \
-	bench-instructions-accept clean-run
+.PHONY: help setup run test crash power-cuts check fuzz fuzz-all fuzz-mutations fmt bench bench-quick \
+	bench-instructions 	bench-instructions-accept clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-26s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,7 @@ help: ## this list
 	@echo '            LISTEN=127.0.0.1:1848  where to serve'
 	@echo 'make power-cuts CUTS=100           how many'
 	@echo '            SEED=number            the moments of an earlier run'
+	@echo 'make crash  CYCLES=1000 SEED=1     how many, and which ones'
 	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
 	@echo 'make fuzz   T=target S=60          which fuzz target, and for how many seconds'
 	@echo 'make fuzz-all S=60                 seconds for each'
@@ -53,6 +55,11 @@ run: ## build, replay the sample or DUMP=path, serve on LISTEN
 test: ## all tests
 	@scripts/setup.sh build
 	cargo test --release --workspace --locked
+
+crash: ## kill processes between any two durable steps, and check what they leave; some five minutes
+	@scripts/setup.sh build
+	cargo build --release --locked --workspace --bin crash
+	$(or $(CARGO_TARGET_DIR),target)/release/crash run $(CYCLES) $(or $(SEED),1)
 
 power-cuts: ## cut the power of a replay, a backup, a restore; as root, about twenty minutes
 	@scripts/setup.sh power

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::failpoint::reached;
+
 /// What names of files in the making end with.
 const UNFINISHED: &str = ".tmp";
 
@@ -12,18 +14,27 @@ const UNFINISHED: &str = ".tmp";
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(draft_name(&name));
+    reached("replace/create/before");
     let written = File::create(&draft).and_then(|mut file| {
+        reached("replace/write/before");
         file.write_all(bytes)?;
-        file.sync_all()
+        reached("replace/sync/before");
+        file.sync_all()?;
+        reached("replace/rename/before");
+        fs::rename(&draft, path)
     });
-    written.and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
+    reached("replace/rename/after");
+    written.inspect_err(|_| {
         let _ = fs::remove_file(&draft);
     })
 }
 
 /// Makes a file, or the names in a folder, durable.
 pub(crate) fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    reached("sync/before");
+    File::open(path)?.sync_all()?;
+    reached("sync/after");
+    Ok(())
 }
 
 /// The name of a file in the making that is to have this name.

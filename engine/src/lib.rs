@@ -23,6 +23,9 @@ pub mod verify;
 pub mod generate;
 
 #[cfg(feature = "store")]
+pub mod failpoint;
+
+#[cfg(feature = "store")]
 pub mod store;
 
 pub mod tree;

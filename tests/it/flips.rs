@@ -1,85 +1,257 @@
-//! One flipped bit in any file of a database.
+//! One flipped bit in any file of a database that is no table: found and named, or of no matter; never
+//! another block. Tables are in `audit`, archives in `archive_damage`, copies in `backup`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
+use plait_engine::archive::{Manifest, check};
 use plait_engine::store::Store;
-use plait_engine::{Engine, Header, RangeQuery};
+use plait_engine::verify::{Level, Verifier};
+use plait_engine::{Engine, Header, HeaderRef, Micros, RangeQuery};
 use tempfile::TempDir;
 use testkit::braid::braid_with_orphans;
-use testkit::{Database, sorted};
+use testkit::process::run;
+use testkit::{Database, archive, sorted};
 
-fn all(dir: &Path) -> Result<Vec<Header>, String> {
-    let reader = Engine::open_read_only(dir).map_err(|e| format!("{e:?}"))?;
-    let view = reader.view();
-    let mut found = Vec::new();
-    for chain in reader.version().chain_ids() {
-        let query = RangeQuery { limit: usize::MAX, ..RangeQuery::default() };
-        let page = view.range_headers(chain, &query).map_err(|e| format!("read {e:?}"))?;
-        found.extend(page.items.iter().map(plait_engine::HeaderRef::to_owned));
+use crate::audit::audit;
+
+/// Bytes in front of what a record of a log or a manifest holds: a checksum, a length, a kind.
+const HEAD_LEN: usize = 7;
+
+/// Bytes of a block of these files; a record does not cross its end.
+const BLOCK_LEN: usize = 32 << 10;
+
+/// A database as a crash leaves it: some blocks in tables, more in its log.
+struct Left {
+    folder: TempDir,
+    blocks: Vec<Header>,
+}
+
+impl Left {
+    fn new() -> Self {
+        let mut database = Database::sealing(16, 5);
+        let blocks = braid_with_orphans(12, 4);
+        let (first, rest) = blocks.split_at(blocks.len() / 2);
+        database.add(first);
+        let mut database = database.reopen();
+        for some in rest.chunks(30) {
+            database.add(some);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        copy(database.path(), folder.path());
+        Self { folder, blocks: sorted(&blocks) }
     }
-    Ok(found)
+
+    fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The file whose name begins and ends so.
+    fn file(&self, begin: &str, end: &str) -> PathBuf {
+        let entries = fs::read_dir(Store::path(self.dir())).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let is_it = |path: &&PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with(begin) && name.ends_with(end)
+        };
+        paths.iter().rev().find(is_it).unwrap().clone()
+    }
 }
 
-fn copied(from: &Path) -> TempDir {
-    let to = tempfile::tempdir().unwrap();
-    copy(from, to.path());
-    to
-}
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let to = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &to) } else { fs::copy(&path, &to).map(|_| ()).unwrap() }
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            // RocksDB may delete just now what it needs no more.
+            let _ = fs::copy(&path, &to);
+        }
+    }
+}
+
+/// What a database answers: its blocks, and what is wrong with its log; or why it does not.
+fn held(dir: &Path) -> Result<(Vec<Header>, Option<String>), String> {
+    let reader = Engine::open_read_only(dir).map_err(|error| error.to_string())?;
+    let (view, mut found) = (reader.view(), Vec::new());
+    for chain in reader.version().chain_ids() {
+        let query = RangeQuery { limit: usize::MAX, ..RangeQuery::default() };
+        let page = view.range_headers(chain, &query).map_err(|error| error.to_string())?;
+        found.extend(page.items.iter().map(HeaderRef::to_owned));
+    }
+    Ok((found, reader.damaged_log()))
+}
+
+/// Where the records of a log or a manifest begin.
+fn heads(bytes: &[u8]) -> Vec<usize> {
+    let (mut at, mut heads) = (0, Vec::new());
+    while at + HEAD_LEN <= bytes.len() {
+        if BLOCK_LEN - at % BLOCK_LEN < HEAD_LEN {
+            at = at.next_multiple_of(BLOCK_LEN);
+            continue;
+        }
+        heads.push(at);
+        at += HEAD_LEN + usize::from(bytes[at + 4]) + 256 * usize::from(bytes[at + 5]);
+    }
+    heads
+}
+
+/// Every bit of the heads of a few records, the first and the last among them, and one bit of bytes
+/// here and there.
+fn bits(bytes: &[u8]) -> Vec<(usize, u8)> {
+    let heads = heads(bytes);
+    let last = heads.len() - 1;
+    let some = heads.iter().enumerate().filter(|(n, _)| [0, 1, last / 2, last].contains(n));
+    let head = |at: usize| (at..at + HEAD_LEN).flat_map(|at| (0..8).map(move |bit| (at, 1 << bit)));
+    let heads = some.flat_map(|(_, at)| head(*at));
+    let step = bytes.len() / 60 + 1;
+    heads.chain((0..bytes.len()).step_by(step).map(|at| (at, 1 << (at % 8)))).collect()
+}
+
+/// Flips one bit after the other and asks what comes of it.
+fn flip(file: &Path, mut found: impl FnMut(usize, u8)) {
+    let bytes = fs::read(file).unwrap();
+    for (at, bit) in bits(&bytes) {
+        let mut other = bytes.clone();
+        other[at] ^= bit;
+        fs::write(file, other).unwrap();
+        found(at, bit);
+    }
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_in_the_list_of_files_is_found() {
+    let left = Left::new();
+    assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)));
+    let file = left.file("MANIFEST", "");
+    let bytes = fs::read(&file).unwrap();
+    let last = *heads(&bytes).last().unwrap();
+    let mut flips = 0;
+    flip(&file, |at, bit| {
+        flips += 1;
+        match held(left.dir()) {
+            Err(error) => {
+                let is_named = error.contains("orrupt") || error.contains("is damaged at byte");
+                assert!(is_named, "bit {bit} of {at}: {error}");
+            }
+            // A last record that is longer than the file is what a crash leaves.
+            Ok(_) => assert!((last + 4..last + 6).contains(&at), "bit {bit} of {at} is not found"),
+        }
+    });
+    assert!(flips > 200);
+    let current = left.file("CURRENT", "");
+    let bytes = fs::read(&current).unwrap();
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 1 << (at % 8);
+        fs::write(&current, other).unwrap();
+        let error = held(left.dir()).unwrap_err();
+        assert!(error.contains("CURRENT") || error.contains("MANIFEST"), "byte {at}: {error}");
+    }
+    fs::write(&current, bytes).unwrap();
+    assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)));
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_found_and_what_is_before_it_is_held() {
+    let left = Left::new();
+    let file = left.file("", ".log");
+    let bytes = fs::read(&file).unwrap();
+    let last = *heads(&bytes).last().unwrap();
+    let (mut flips, mut lost) = (0, 0);
+    flip(&file, |at, bit| {
+        flips += 1;
+        let (found, damage) = match held(left.dir()) {
+            Ok(held) => held,
+            // Which RocksDB would read without an end.
+            Err(error) => return assert!(error.contains("is damaged at byte"), "{error}"),
+        };
+        assert!(found.iter().all(|block| left.blocks.contains(block)), "bit {bit} of {at}");
+        lost += usize::from(found.len() < left.blocks.len());
+        if damage.is_none() {
+            // A last record that is longer than the file is what a crash leaves.
+            let is_torn = (last + 4..last + 6).contains(&at);
+            assert!(is_torn || found == left.blocks, "bit {bit} of {at} is not found");
+        }
+    });
+    assert!(flips > 200 && lost > 100, "{lost} of {flips}");
+}
+
+#[test]
+fn a_damaged_log_is_named_and_what_was_lost_can_be_brought_again() {
+    let left = Left::new();
+    let file = left.file("", ".log");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&file, bytes).unwrap();
+    let db = left.dir().to_str().unwrap();
+    let (_, flaws, _) = audit(left.dir(), Level::Hash).unwrap();
+    assert_eq!(flaws.len(), 1, "{flaws:?}");
+    assert!(flaws[0].starts_with("damaged: the log: "), "{flaws:?}");
+    let outcome = run(["verify", "--db", db, "--level", "hash"]);
+    outcome.assert_fails(1, &["the log is damaged", "damaged: the log: ", " 0 broken", "1 flaws"]);
+    // Whoever writes goes on with what there is, and says so.
+    let dump = left.dir().join("dump");
+    fs::write(&dump, testkit::block::dump(&left.blocks)).unwrap();
+    let again = testkit::process::replay(left.dir(), ["--allow-partial", dump.to_str().unwrap()]);
+    assert_eq!(again.status, Some(0), "{}", again.err);
+    assert!(again.err.contains("the log is damaged") && again.counts()[0] > 0, "{}", again.err);
+    assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)));
+    assert_eq!(run(["verify", "--db", db, "--level", "hash"]).status, Some(0));
+}
+
+#[test]
+fn a_log_that_ends_anywhere_is_what_a_crash_leaves() {
+    let left = Left::new();
+    let file = left.file("", ".log");
+    let bytes = fs::read(&file).unwrap();
+    for len in (0..bytes.len()).step_by(bytes.len() / 97) {
+        fs::write(&file, &bytes[..len]).unwrap();
+        let (found, damage) = held(left.dir()).unwrap();
+        assert_eq!(damage, None, "{len} bytes");
+        assert!(found.iter().all(|block| left.blocks.contains(block)), "{len} bytes");
     }
 }
 
 #[test]
-fn explore() {
-    let mut database = Database::sealing(16, 5);
-    let blocks = braid_with_orphans(30, 4);
-    let (first, rest) = blocks.split_at(blocks.len() / 2);
-    database.add(first);
-    let mut database = database.reopen();
-    for some in rest.chunks(60) {
-        database.add(some);
-    }
-    let dir = copied(database.path());
-    drop(database);
-    let whole = sorted(&blocks);
-    assert!(all(dir.path()).unwrap() == whole);
-    let files: Vec<PathBuf> =
-        fs::read_dir(Store::path(dir.path())).unwrap().map(|e| e.unwrap().path()).collect();
-    for file in files {
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+fn files_that_nobody_reads_change_nothing() {
+    let left = Left::new();
+    for begin in ["OPTIONS", "IDENTITY"] {
+        let file = left.file(begin, "");
         let bytes = fs::read(&file).unwrap();
-        let mut kinds: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        if name.ends_with("sst") || name.ends_with("blob") {
-            continue;
-        }
-        let step = (bytes.len() / 250).max(1);
-        eprintln!("-- {name} {}", bytes.len());
-        for at in (0..bytes.len().min(80)).chain((80..bytes.len()).step_by(step)) {
+        for at in (0..bytes.len()).step_by(bytes.len() / 20 + 1) {
             let mut other = bytes.clone();
             other[at] ^= 1 << (at % 8);
             fs::write(&file, other).unwrap();
-            let what = match all(dir.path()) {
-                Ok(found) if found == whole => "same".to_owned(),
-                Ok(found) => format!(
-                    "fewer, {}",
-                    if found.iter().all(|b| whole.contains(b)) { "subset" } else { "WRONG" }
-                ),
-                Err(error) => error.chars().filter(|c| !c.is_ascii_digit()).take(220).collect(),
-            };
-            let entry = kinds.entry(what).or_insert((0, at));
-            entry.0 += 1;
+            assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)), "{begin}, byte {at}");
         }
-        fs::write(&file, &bytes).unwrap();
-        eprintln!("== {name} {} bytes", bytes.len());
-        for (what, (count, at)) in kinds {
-            eprintln!("   {count} first at {at}: {what}");
-        }
+        fs::write(&file, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_what_an_exporter_notes_costs_time_and_nothing_else() {
+    let mut database = Database::sealing(4, 5);
+    database.add(&braid_with_orphans(5, 2));
+    let folder = tempfile::tempdir().unwrap();
+    archive::export(database.reader(), folder.path(), 4);
+    let files = archive::files(folder.path());
+    let (name, bytes) = files.iter().find(|(name, _)| name.starts_with('.')).unwrap();
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 1 << (at % 8);
+        fs::write(folder.path().join(name), other).unwrap();
+        archive::export(database.reader(), folder.path(), 4);
+        let verifier =
+            |of: &Manifest| Verifier::new(of.version, Level::Hash, Micros::new(i64::MAX));
+        let report = check(folder.path(), verifier, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        assert!(report.is_sound(), "byte {at}");
+        assert_eq!(archive::files(folder.path()).len(), files.len(), "byte {at}");
     }
 }

@@ -12,6 +12,7 @@ mod backup_restore;
 mod branches;
 mod cli;
 mod config;
+mod crash;
 mod cut;
 mod cut_vectors;
 mod difficulty;

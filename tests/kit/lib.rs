@@ -10,6 +10,7 @@ pub mod archive;
 pub mod block;
 pub mod braid;
 pub mod carried;
+pub mod crash;
 mod database;
 pub mod difficulty;
 pub mod drawing;

@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 use super::layout::HEADER_LEN;
 use super::{ArchiveError, Checksum, FileHeader, Hasher};
 use crate::durable::draft_name;
+use crate::failpoint::reached;
 use crate::header::{HeaderRef, LEN};
 use crate::types::{BlockHash, Rank};
 
@@ -41,6 +42,7 @@ impl Draft {
         header: &FileHeader,
     ) -> Result<Self, ArchiveError> {
         let path = dir.join(draft_name(label));
+        reached("export/draft/before");
         let file = File::create(&path).map_err(|error| ArchiveError::io(&path, error))?;
         let mut draft = Self::checksum_only(header);
         draft.out = Some((path, BufWriter::with_capacity(BUFFER_BYTES, file)));
@@ -87,8 +89,15 @@ impl Draft {
     /// Makes it durable and gives it its name.
     pub(super) fn finish(mut self, name: &Path) -> Result<(), ArchiveError> {
         let Some((path, out)) = self.out.take() else { return Ok(()) };
+        reached("export/write/before");
         let done = out.into_inner().map_err(io::IntoInnerError::into_error);
-        let done = done.and_then(|file| file.sync_all()).and_then(|()| fs::rename(&path, name));
+        let done = done.and_then(|file| {
+            reached("export/sync/before");
+            file.sync_all()?;
+            reached("export/rename/before");
+            fs::rename(&path, name)
+        });
+        reached("export/rename/after");
         done.map_err(|error| {
             let _ = fs::remove_file(&path);
             ArchiveError::io(&path, error)

@@ -8,6 +8,7 @@ use super::draft::{Content, Draft, file_len};
 use super::target::Target;
 use super::{ArchiveError, Entry, FileHeader, FileHeights, Kind, MANIFEST, Manifest, Member};
 use crate::durable;
+use crate::failpoint::reached;
 use crate::query::{Divided, Reader, View};
 use crate::store::StoreError;
 use crate::types::{BlockHeight, ChainId};
@@ -185,9 +186,12 @@ fn publish(
     let (text, path) = (manifest.render(), dir.join(MANIFEST));
     let is_there = std::fs::read(&path).is_ok_and(|there| there == text.as_bytes());
     let error = |error| ArchiveError::io(&path, error);
+    reached("export/files/after");
     durable::sync(dir).map_err(error)?;
     if !is_there {
+        reached("export/manifest/before");
         durable::replace(&path, text.as_bytes()).map_err(error)?;
+        reached("export/manifest/after");
         durable::sync(dir).map_err(error)?;
     }
     target.record(&text, is_hashed)

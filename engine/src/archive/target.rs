@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ArchiveError, Checksum, Entry, FileHeights, Kind, MANIFEST, Manifest};
 use crate::durable::is_draft;
+use crate::failpoint::reached;
 use crate::types::{BlockHeight, ChainId, ChainwebVersion};
 
 /// A file of the exporter's own, which is no part of the archive: it is locked during an export,
@@ -35,6 +36,7 @@ impl Target {
         heights: Option<FileHeights>,
     ) -> Result<Self, ArchiveError> {
         fs::create_dir_all(dir).map_err(|error| ArchiveError::io(dir, error))?;
+        reached("export/folder/after");
         let lengths = look_around(dir)?;
         let old = match Manifest::read(dir) {
             Ok((old, bytes)) => Some((old, Checksum::of(&bytes))),
@@ -43,6 +45,7 @@ impl Target {
         };
         let mut files = HashMap::new();
         let mark = lock(dir)?;
+        reached("export/lock/after");
         let mut text = String::new();
         // Text that is none says nothing, too.
         let _ = (&mark).take(1024).read_to_string(&mut text);
@@ -62,6 +65,7 @@ impl Target {
             }
         }
         remove_drafts(dir)?;
+        reached("export/drafts/after");
         Ok(Self { dir: dir.to_owned(), heights: used, trusted: files, lengths, mark })
     }
 
@@ -98,10 +102,14 @@ impl Target {
     pub(super) fn record(&mut self, manifest: &str, is_hashed: bool) -> Result<(), ArchiveError> {
         let text = is_hashed.then(|| format!("{}\n", Checksum::of(manifest.as_bytes())));
         let write = |mut file: &File| {
+            reached("export/mark/before");
             file.rewind()?;
             file.set_len(0)?;
+            reached("export/mark/cut");
             file.write_all(text.unwrap_or_default().as_bytes())?;
-            file.sync_all()
+            file.sync_all()?;
+            reached("export/mark/after");
+            Ok(())
         };
         write(&self.mark).map_err(|error| ArchiveError::io(&self.dir.join(MARK), error))
     }
@@ -119,7 +127,9 @@ impl Target {
             stale += 1;
             if prune {
                 let path = self.dir.join(name);
+                reached("export/remove/before");
                 fs::remove_file(&path).map_err(|error| ArchiveError::io(&path, error))?;
+                reached("export/remove/after");
                 removed += 1;
             }
         }

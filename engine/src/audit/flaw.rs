@@ -117,6 +117,12 @@ pub enum Flaw {
         /// The block.
         hash: BlockHash,
     },
+    /// The log was damaged when the database was opened: what had been written behind that is lost.
+    #[error("the log: {error}")]
+    Log {
+        /// What RocksDB says.
+        error: String,
+    },
     /// There are rows that are in none of the column families that a database has.
     #[error("{rows} rows in the column family default, which should have none")]
     Foreign {
@@ -130,7 +136,7 @@ impl Flaw {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } | Self::Foreign { .. } => "damaged",
+            Self::Unreadable { .. } | Self::Log { .. } | Self::Foreign { .. } => "damaged",
             Self::Twice { .. } => "twice",
             Self::NotIndexed { .. }
             | Self::NotHeld { .. }

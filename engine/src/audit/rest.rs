@@ -10,6 +10,9 @@ use crate::types::{BlockHeight, ChainId};
 /// Reads what belongs to no block that is held. Returns the numbers of the next rows that are not
 /// sorted of the index of blocks, and of that of payloads.
 pub(super) fn read(snapshot: &Snapshot, flaws: &mut Vec<Flaw>) -> [u64; 2] {
+    if let Some(error) = snapshot.damaged_log() {
+        flaws.push(Flaw::Log { error: error.to_owned() });
+    }
     let mut numbers_end = [0; 2];
     rows(snapshot, Column::Meta, &[], flaws, &mut |name, value| {
         for (end, of) in numbers_end.iter_mut().zip(IndexOf::ALL) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::BackupError;
 use crate::archive::{Checksum, Hasher};
 use crate::durable;
+use crate::failpoint::reached;
 
 /// Bytes that are copied or read between two looks at whether to stop.
 const STEP_BYTES: usize = 4 << 20;
@@ -75,7 +76,9 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BackupError> {
 pub(super) fn copy(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
     let draft = draft_of(to);
     let mut input = File::open(from).map_err(BackupError::io(from))?;
+    reached("copy/create/before");
     let mut output = File::create(&draft).map_err(BackupError::io(&draft))?;
+    reached("copy/write/before");
     let mut buffer = vec![0; STEP_BYTES];
     loop {
         if stop.load(Ordering::Relaxed) {
@@ -85,8 +88,12 @@ pub(super) fn copy(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), Back
         let Some(bytes) = buffer.get(..len).filter(|bytes| !bytes.is_empty()) else { break };
         output.write_all(bytes).map_err(BackupError::io(&draft))?;
     }
-    let named = output.sync_all().and_then(|()| fs::rename(&draft, to));
-    named.map_err(BackupError::io(to))
+    reached("copy/sync/before");
+    output.sync_all().map_err(BackupError::io(&draft))?;
+    reached("copy/rename/before");
+    fs::rename(&draft, to).map_err(BackupError::io(to))?;
+    reached("copy/rename/after");
+    Ok(())
 }
 
 /// The checksum of a file.
@@ -107,7 +114,10 @@ pub(super) fn checksum(path: &Path, stop: &AtomicBool) -> Result<Checksum, Backu
 
 /// Removes a folder with all that is in it, if it is there.
 pub(super) fn remove(dir: &Path) -> Result<(), BackupError> {
-    match fs::remove_dir_all(dir) {
+    reached("remove/before");
+    let removed = fs::remove_dir_all(dir);
+    reached("remove/after");
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(BackupError::io(dir)(error)),
         _ => Ok(()),
     }
@@ -115,7 +125,9 @@ pub(super) fn remove(dir: &Path) -> Result<(), BackupError> {
 
 /// Gives a folder another name, durably.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), BackupError> {
+    reached("rename/before");
     fs::rename(from, to).map_err(BackupError::io(to))?;
+    reached("rename/after");
     to.parent().map_or(Ok(()), sync)
 }
 

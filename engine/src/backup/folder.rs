@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::contents::Contents;
 use super::{BackupError, BackupId, Job, Status, disk};
+use crate::failpoint::reached;
 
 /// The file that is locked while a job runs, and holds its name.
 const LOCK: &str = ".lock";
@@ -121,10 +122,13 @@ impl Backups {
         let named = lock.set_len(0).and_then(|()| lock.rewind());
         let named = named.and_then(|()| lock.write_all(id.as_str().as_bytes()));
         named.map_err(BackupError::io(&path))?;
+        reached("backup/lock/after");
         let draft = self.draft(&id);
         fs::create_dir(&draft).map_err(BackupError::io(&draft))?;
+        reached("backup/draft/after");
         disk::replace(&draft.join(STATUS), Status::InProgress.name())?;
         disk::sync(&self.dir)?;
+        reached("backup/begin/after");
         Ok(Job::new(self.clone(), id, lock))
     }
 
@@ -154,12 +158,21 @@ impl Backups {
     /// Notes that a job failed, and frees what it took.
     pub(super) fn fail(&self, id: &BackupId, cause: &str) -> Result<(), BackupError> {
         let (draft, path) = (self.draft(id), self.path(id));
-        let at = if path.exists() { &path } else { &draft };
+        reached("backup/fail/before");
+        if path.exists() {
+            // Under the name of what is in the making the next job finds it, wherever this one ends.
+            disk::rename(&path, &draft)?;
+        }
         // Not a whole backup any more, whatever is removed of it.
-        disk::replace(&at.join(STATUS), Status::Failed.name())?;
-        disk::remove(&at.join("0"))?;
-        disk::replace(&at.join(CAUSE), &format!("{cause}\n"))?;
-        if at == &draft { disk::rename(&draft, &path) } else { Ok(()) }
+        disk::replace(&draft.join(STATUS), Status::Failed.name())?;
+        reached("backup/fail/status");
+        disk::remove(&draft.join("0"))?;
+        reached("backup/fail/removed");
+        disk::replace(&draft.join(CAUSE), &format!("{cause}\n"))?;
+        reached("backup/fail/cause");
+        disk::rename(&draft, &path)?;
+        reached("backup/fail/after");
+        Ok(())
     }
 
     /// What became of a job; `None` if there was none. One that is said to be done is so after a
@@ -313,7 +326,9 @@ impl Backups {
             }
             let (before, behind) = DELETED;
             let old = self.dir.join(format!("{before}{}{behind}", listed.id));
+            reached("backup/retain/before");
             disk::rename(&path, &old)?;
+            reached("backup/retain/after");
             deleted.push(listed.id);
         }
         Ok(deleted)

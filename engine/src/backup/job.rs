@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::contents::Contents;
 use super::folder::{Backups, STATUS};
 use super::{BackupError, BackupId, Status, disk, take};
+use crate::failpoint::reached;
 use crate::query::Reader;
 
 /// What a backup is made of.
@@ -93,8 +94,11 @@ impl Job {
         if stop.load(Ordering::Relaxed) {
             return Err(BackupError::Stopped);
         }
+        reached("backup/name/before");
         disk::rename(&draft, &path)?;
+        reached("backup/name/after");
         disk::replace(&path.join(STATUS), Status::Done.name())?;
+        reached("backup/status/after");
         Ok(contents)
     }
 

@@ -12,6 +12,7 @@ use super::contents::Contents;
 use super::folder::STATUS;
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
+use crate::failpoint::reached;
 use crate::store::{is_table, link};
 use crate::types::Micros;
 
@@ -81,16 +82,21 @@ impl Restore {
             verify(backups, &self.id, stop, now, &mut tell)?;
             mark.verified = true;
             self.write(&mark)?;
+            reached("restore/verify/after");
         }
         let unfinished = self.to.join(UNFINISHED);
         // Otherwise only the last step is missing.
         if !self.to.join("0").exists() {
             self.copy(&from, &contents, stop, observer)?;
+            reached("restore/copy/after");
             disk::sync_tree(&unfinished)?;
+            reached("restore/sync/after");
             contents.check_database(&unfinished)?;
             disk::rename(&unfinished.join("0"), &self.to.join("0"))?;
+            reached("restore/name/after");
         }
         disk::remove(&unfinished)?;
+        reached("restore/remove/after");
         disk::sync(&self.to)?;
         Ok(contents)
     }
@@ -103,6 +109,7 @@ impl Restore {
             return Err(occupied());
         }
         fs::create_dir_all(&unfinished).map_err(BackupError::io(&unfinished))?;
+        reached("restore/folder/after");
         let lock = File::open(&unfinished).map_err(BackupError::io(&unfinished))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -118,6 +125,7 @@ impl Restore {
                 let mark =
                     Mark { backup: self.id.to_string(), from: from.clone(), verified: false };
                 self.write(&mark)?;
+                reached("restore/mark/after");
                 mark
             }
             Err(error) => return Err(BackupError::io(&path)(error)),
@@ -167,7 +175,9 @@ impl Restore {
             }
             if !is_there(&target, bytes) {
                 if is_linked(&target) {
+                    reached("restore/link/before");
                     link(&source, &target).map_err(BackupError::io(&target))?;
+                    reached("restore/link/after");
                 } else {
                     disk::copy(&source, &target, stop)?;
                 }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::contents::Contents;
 use super::job::Origin;
 use super::{BackupError, disk, pact};
+use crate::failpoint::reached;
 use crate::header::HeaderRef;
 use crate::open::Engine;
 use crate::query::{Reader, View};
@@ -35,20 +36,25 @@ pub(super) fn take(
     require_space(origin, dir, draft, &chains, &reader)?;
     let inner = draft.join("0");
     fs::create_dir(&inner).map_err(BackupError::io(&inner))?;
+    reached("backup/inner/after");
     let target = Store::path(draft);
     match origin {
         Origin::Here(reader) => reader.store().checkpoint(&target)?,
         Origin::There(dir) => Store::link_in_use(dir, &target)?,
     }
+    reached("backup/tables/after");
     if with_pact {
         pact::copy_all(dir, draft, &chains, stop)?;
     }
     disk::sync_tree(draft)?;
+    reached("backup/sync/after");
     compare_files(dir, draft, stop)?;
     let copy = Engine::open_read_only(draft)?.view();
     compare(&before, &copy)?;
     let contents = Contents::of(draft, &copy, stop)?;
+    reached("backup/contents/before");
     contents.write(draft)?;
+    reached("backup/contents/after");
     Ok(contents)
 }
 

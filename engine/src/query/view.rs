@@ -70,6 +70,12 @@ impl Reader {
         self.shared.store.meta().version
     }
 
+    /// What was wrong with the log of its database when that was opened.
+    #[must_use]
+    pub fn damaged_log(&self) -> Option<String> {
+        self.shared.store.damaged_log().map(str::to_owned)
+    }
+
     /// The folder of the database, as it was named when it was opened.
     #[must_use]
     pub fn dir(&self) -> &std::path::Path {

@@ -48,6 +48,17 @@ pub enum StoreError {
         /// The key, in hexadecimal digits.
         key: String,
     },
+    /// A log or a list of files has a record of a kind that is never written there: RocksDB would read
+    /// it without an end.
+    #[error("{path} is damaged at byte {at}: a record of kind {kind}", path = path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Bytes before the record.
+        at: u64,
+        /// Its kind, a number of RocksDB's.
+        kind: u8,
+    },
     /// A file or folder cannot be used.
     #[error("{path}: {source}", path = path.display())]
     Io {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
 
-use super::{Column, Store, StoreError, options};
+use super::{Column, Opened, Store, StoreError, options};
+use crate::failpoint::reached;
 
 /// How often a database is tried to be linked that another process changes meanwhile. A change of
 /// its list of files is seldom, and linking takes milliseconds.
@@ -39,10 +40,13 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`], for example when the disk is full.
     pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        reached("checkpoint/make/before");
         Checkpoint::new(&self.db)?.create_checkpoint(to)?;
+        reached("checkpoint/make/after");
         let io = |source| StoreError::Io { path: to.to_owned(), source };
         for name in listing(to).map_err(io)?.iter().filter(|name| Kind::of(name) == Kind::Log) {
             fs::remove_file(to.join(name)).map_err(io)?;
+            reached("checkpoint/log/after");
         }
         Ok(())
     }
@@ -97,6 +101,7 @@ impl Store {
         let io = |source| StoreError::Io { path: to.to_owned(), source };
         for _ in 0..LINK_TRIES {
             fs::create_dir(to).map_err(io)?;
+            reached("link/folder/after");
             if try_link(&path, to).map_err(io)? {
                 return Self::drop_unlisted(to);
             }
@@ -112,16 +117,20 @@ impl Store {
     fn drop_unlisted(path: &Path) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: path.to_owned(), source };
         let (scratch, blocks) = (path.with_file_name(SCRATCH), options::cache(0));
-        let db = Self::read_only(path, || options::columns(&blocks))?;
+        let Opened { db, .. } = Opened::to_read(path, || options::columns(&blocks))?;
         // Nothing is to be flushed, however long the log is.
         Checkpoint::new(&db)?.create_checkpoint_with_log_size(&scratch, u64::MAX)?;
+        reached("link/scratch/after");
         let listed: HashSet<String> = listing(&scratch).map_err(io)?.into_iter().collect();
         for name in listing(path).map_err(io)? {
             if is_table(&name) && !listed.contains(&name) {
                 fs::remove_file(path.join(name)).map_err(io)?;
             }
         }
-        fs::remove_dir_all(&scratch).map_err(io)
+        reached("link/unlisted/after");
+        fs::remove_dir_all(&scratch).map_err(io)?;
+        reached("link/removed/after");
+        Ok(())
     }
 }
 
@@ -164,6 +173,7 @@ fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
             return Ok(false);
         }
     }
+    reached("link/log/after");
     let Some(list) = current(from)? else { return Ok(false) };
     let Ok(data) = from.join(&list).metadata() else { return Ok(false) };
     let len = data.len();
@@ -177,14 +187,17 @@ fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
         if !done {
             return Ok(false);
         }
+        reached("link/table/after");
     }
     if !tolerated(copy_prefix(&from.join(&list), &to.join(&list), len))? {
         return Ok(false);
     }
+    reached("link/list/after");
     let now = from.join(&list).metadata().map(|data| data.len());
     let unchanged = now.is_ok_and(|now| now == len) && current(from)?.as_deref() == Some(&list);
     if unchanged {
         fs::write(to.join(CURRENT), format!("{list}\n"))?;
+        reached("link/current/after");
     }
     Ok(unchanged)
 }
@@ -211,6 +224,13 @@ fn current(path: &Path) -> io::Result<Option<String>> {
 pub(super) fn logs(path: &Path) -> Vec<PathBuf> {
     let names = listing(path).unwrap_or_default();
     names.iter().filter(|name| Kind::of(name) == Kind::Log).map(|name| path.join(name)).collect()
+}
+
+/// Files of the database at `path` that are made of records: its log, and its list of files.
+pub(super) fn journals(path: &Path) -> Vec<PathBuf> {
+    let names = listing(path).unwrap_or_default();
+    let is_one = |name: &&String| Kind::of(name) == Kind::Log || name.starts_with("MANIFEST");
+    names.iter().filter(is_one).map(|name| path.join(name)).collect()
 }
 
 fn listing(path: &Path) -> io::Result<Vec<String>> {

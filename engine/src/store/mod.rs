@@ -23,10 +23,12 @@ mod levels;
 mod live;
 mod mark;
 mod node;
+mod opened;
 mod options;
 mod own;
 mod payloads;
 mod pending;
+mod records;
 mod runs;
 mod snapshot;
 mod stats;
@@ -50,20 +52,15 @@ pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
 
+use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
 use index::Index;
+use opened::Opened;
 use runs::Caches;
-
-/// How often the opening of a database is tried again that another process is writing.
-const OPEN_TRIES: u32 = 20;
-
-/// The time between two tries.
-const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -73,10 +70,14 @@ pub struct Store {
     run_length: RunLength,
     /// Of blocks, and of payloads.
     indexes: [Index; 2],
+    /// Rows that are not sorted up to which they are put into their index one by one.
+    put_max: AtomicUsize,
     /// What RocksDB keeps of its tables.
     blocks: Cache,
     block_bytes: usize,
     caches: Caches,
+    /// What was wrong with its log when it was opened.
+    damaged_log: Option<String>,
 }
 
 impl Store {
@@ -98,11 +99,11 @@ impl Store {
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let path = Self::existing(dir)?;
         let blocks = options::cache(sizes.block_bytes);
-        let db =
-            DB::open_cf_descriptors(&options::writing(&path), &path, options::columns(&blocks));
-        let db = db.map_err(|e| StoreError::opening(&path, e))?;
-        let meta = Meta::read(&db, &path)?;
-        Self::new(db, meta, blocks, sizes)
+        reached("open/before");
+        let opened = Opened::to_write(&path, || options::columns(&blocks))?;
+        reached("open/after");
+        let meta = Meta::read(&opened.db, &path)?;
+        Self::new(opened, meta, blocks, sizes)
     }
 
     /// Opens the database in `dir` to read; others may write it meanwhile, which is not seen.
@@ -114,32 +115,9 @@ impl Store {
         let path = Self::existing(dir)?;
         let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
-        let db = Self::read_only(&path, || options::columns(&blocks))?;
-        let meta = Meta::read(&db, &path)?;
-        Self::new(db, meta, blocks, sizes)
-    }
-
-    fn read_only(
-        path: &Path,
-        columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
-    ) -> Result<DB, StoreError> {
-        let mut tries = 0;
-        loop {
-            let (options, logs) = (options::database(), live::logs(path));
-            let db = DB::open_cf_descriptors_read_only(&options, path, columns(), false);
-            let again = match &db {
-                // The writer has just replaced a file that was to be opened: its list is read anew.
-                Err(error) => error.to_string().contains("No such file"),
-                // It has moved what a log had to tables that the list did not name yet, and deleted
-                // the log before it was read: what was written last would be missing.
-                Ok(_) => !logs.iter().all(|log| log.exists()),
-            };
-            if !again || tries == OPEN_TRIES {
-                return db.map_err(|error| StoreError::opening(path, error));
-            }
-            tries += 1;
-            std::thread::sleep(OPEN_PAUSE);
-        }
+        let opened = Opened::to_read(&path, || options::columns(&blocks))?;
+        let meta = Meta::read(&opened.db, &path)?;
+        Self::new(opened, meta, blocks, sizes)
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
@@ -156,6 +134,7 @@ impl Store {
         let path = Self::path(dir);
         std::fs::create_dir_all(&path)
             .map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        reached("create/folder/after");
         let mut options = options::writing(&path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -163,11 +142,13 @@ impl Store {
         let blocks = options::cache(sizes.block_bytes);
         let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
-        let store = Self::new(db, meta, blocks, sizes)?;
+        reached("create/tables/after");
+        let store = Self::new(Opened::whole(db), meta, blocks, sizes)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
         store.write(batch)?;
+        reached("create/rows/after");
         store.sync()?;
         Ok(store)
     }
@@ -183,6 +164,13 @@ impl Store {
     pub fn dir(&self) -> &Path {
         // Behind it stand the two parts that `path` adds.
         self.db.path().ancestors().nth(2).unwrap_or(self.db.path())
+    }
+
+    /// What was wrong with its log when it was opened, if anything was. What had been written behind
+    /// that is not in the database.
+    #[must_use]
+    pub fn damaged_log(&self) -> Option<&str> {
+        self.damaged_log.as_deref()
     }
 
     /// What the database says of itself.
@@ -241,7 +229,10 @@ impl Store {
         // until it has recovered.
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.write_with(Batch::default(), &options)
+        reached("log/sync/before");
+        self.write_with(Batch::default(), &options)?;
+        reached("log/sync/after");
+        Ok(())
     }
 
     /// Returns when all that was written is in tables, so that opening it need not read the log.
@@ -252,7 +243,10 @@ impl Store {
     pub fn flush(&self) -> Result<(), StoreError> {
         let columns: Vec<&ColumnFamily> =
             Column::ALL.into_iter().map(|column| self.column(column)).collect();
-        Ok(self.db.flush_cfs_opt(&columns, &FlushOptions::default())?)
+        reached("tables/flush/before");
+        self.db.flush_cfs_opt(&columns, &FlushOptions::default())?;
+        reached("tables/flush/after");
+        Ok(())
     }
 
     /// An immutable view of what is written by now.
@@ -271,11 +265,17 @@ impl Store {
         if !path.join("CURRENT").exists() {
             return Err(StoreError::Missing { dir: dir.to_owned() });
         }
+        records::check(&path)?;
         own::check(&path)?;
         Ok(path)
     }
 
-    fn new(db: DB, meta: Meta, blocks: Cache, sizes: CacheSizes) -> Result<Self, StoreError> {
+    fn new(
+        Opened { db, damaged_log }: Opened,
+        meta: Meta,
+        blocks: Cache,
+        sizes: CacheSizes,
+    ) -> Result<Self, StoreError> {
         let Meta { version, history, run_length } = meta;
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
@@ -285,9 +285,11 @@ impl Store {
             partial: AtomicBool::new(history == History::Partial),
             run_length,
             indexes,
+            put_max: AtomicUsize::new(index::PUT_MAX),
             blocks,
             block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
+            damaged_log,
         };
         for of in IndexOf::ALL {
             store.index_of(of).look(&store, of)?;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use rocksdb::{DB, DBRawIterator, ReadOptions};
 
-use super::{Column, StoreError, options};
+use super::{Column, StoreError, options, records};
 use crate::types::ChainId;
 
 /// The database of a chainweb-node, read-only: nothing in its folder changes.
@@ -18,12 +18,16 @@ impl NodeDatabase {
     ///
     /// [`StoreError::RocksDb`] if there is none, or it is damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        records::check_foreign(path)?;
         Ok(Self(DB::open_for_read_only(&options::foreign(), path, false)?))
     }
 
     /// Whether `path` is one of our own databases.
     #[must_use]
     pub fn is_own(path: &Path) -> bool {
+        if records::check_foreign(path).is_err() {
+            return false;
+        }
         let columns = DB::list_cf(&options::foreign(), path).unwrap_or_default();
         columns.iter().any(|name| name == Column::Loose.name())
     }

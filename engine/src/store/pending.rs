@@ -1,4 +1,5 @@
 use super::{Column, PendingKey, Snapshot, Store, StoreError};
+use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef, LEN};
 use crate::payload::{Payload, PayloadRef};
 use rocksdb::ReadOptions;
@@ -117,7 +118,9 @@ impl Store {
             return Ok(());
         }
         let all: (Option<&[u8]>, Option<&[u8]>) = (None, None);
+        reached("tidy/compact/before");
         self.db.compact_range_cf(self.column(Column::PendingPayloads), all.0, all.1);
+        reached("tidy/compact/after");
         Ok(())
     }
 }

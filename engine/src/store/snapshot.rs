@@ -66,6 +66,12 @@ impl Snapshot {
         self.cached_only
     }
 
+    /// [`Store::damaged_log`] of its database.
+    #[must_use]
+    pub fn damaged_log(&self) -> Option<&str> {
+        self.store().damaged_log()
+    }
+
     pub(super) fn store(&self) -> &Store {
         self.pinned.borrow_owner()
     }

@@ -1,6 +1,6 @@
 use rocksdb::{DBRawIterator, ReadOptions};
 
-use super::{Column, Snapshot, Store, StoreError, options};
+use super::{Column, Opened, Snapshot, StoreError, options};
 
 /// Bytes of a table file that are read at once.
 const READAHEAD_BYTES: usize = 512 << 10;
@@ -53,7 +53,7 @@ impl Snapshot {
     ///
     /// [`StoreError`] that names the table.
     pub fn read_filters(&self) -> Result<(), StoreError> {
-        Store::read_only(self.store().db.path(), options::pinned).map(drop)
+        Opened::to_read(self.store().db.path(), options::pinned).map(drop)
     }
 }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
+use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef};
 use crate::payload::VerifiedPayload;
 use crate::query::{Blocks, Reader, load};
@@ -197,7 +198,9 @@ impl Writer {
             batch.put_payload(self.store(), &key, &payload);
         }
         let stored = self.on_trunk(&staged).and_then(|on_trunk| {
+            reached("commit/write/before");
             self.store().write(batch)?;
+            reached("commit/write/after");
             Ok(on_trunk)
         });
         let on_trunk = stored.inspect_err(|_| {
@@ -268,6 +271,12 @@ impl Writer {
         self.store().index(progress)?;
         self.snapshot = self.store().snapshot();
         Ok(())
+    }
+
+    /// From how many rows on [`Writer::index`] sorts them into tables: that is faster where there are
+    /// many, and changes nothing else.
+    pub fn sort_from(&self, rows: usize) {
+        self.store().sort_from(rows);
     }
 
     /// Up to where an input was read, if it was not read to its end.

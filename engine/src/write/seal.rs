@@ -1,4 +1,5 @@
 use super::{WriteError, Writer};
+use crate::failpoint::reached;
 use crate::header::{HeaderRef, LEN};
 use crate::query::Blocks;
 use crate::store::{Batch, Sealed, StoreError};
@@ -65,7 +66,9 @@ impl Writer {
         let run = Sealed { first: first.height, headers, from_loose: ranks, instead_of };
         let mut batch = Batch::default();
         batch.seal(self.store(), chain, &run);
+        reached("seal/write/before");
         self.store().write(batch)?;
+        reached("seal/write/after");
         if let Some(forest) = self.tree.forest_mut(chain) {
             forest.seal(nodes, lowest.parent());
         }
@@ -89,7 +92,9 @@ impl Writer {
                 first = forest.run_length().end(first);
             }
         }
+        reached("unseal/write/before");
         self.store().write(batch)?;
+        reached("unseal/write/after");
         if let Some(forest) = self.tree.forest_mut(chain) {
             forest.unseal(from, &ranks);
         }

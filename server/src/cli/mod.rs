@@ -155,6 +155,10 @@ fn open_advice(error: &OpenError) -> &'static str {
         OpenError::Store(StoreError::Damaged { .. }) => {
             "Restore it from a backup, or replay its source into a new folder."
         }
+        OpenError::Store(StoreError::Record { .. }) => {
+            "Restore it from a backup. If the file is a .log, it may be cut there instead \
+             (truncate -s BYTE FILE): what followed is lost then, and can be brought again."
+        }
         OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_) | StoreError::Cold) => {
             "Check that the folder exists and that this user may read and write it."
         }

@@ -14,6 +14,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 pub use entry::{HeightValue, IndexEntry, UnindexedKey};
 
+pub(super) use sort::PUT_MAX;
+
 use super::format::{PAYLOAD_UNINDEXED, UNINDEXED};
 use super::{Batch, Column, Store, StoreError};
 

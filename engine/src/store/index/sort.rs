@@ -9,10 +9,11 @@ use rocksdb::{
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{IndexEntry, IndexOf, PARTS, UnindexedKey};
+use crate::failpoint::reached;
 use crate::store::{Column, Store, StoreError, options};
 
 /// Entries up to which they are simply put into their index: that takes some 0.2 s, and a log.
-const PUT_MAX: usize = 100_000;
+pub(in crate::store) const PUT_MAX: usize = 100_000;
 
 /// Bytes of entries that go to one table file.
 const FILE_BYTES: u64 = 256 << 20;
@@ -45,7 +46,7 @@ impl Store {
         let done = AtomicU64::new(0);
         for of in IndexOf::ALL.into_iter().filter(|of| !self.index_of(*of).is_sorted()) {
             let entries = self.some_unsorted(of)?;
-            if entries.len() <= PUT_MAX {
+            if entries.len() <= self.put_max.load(Ordering::Relaxed) {
                 self.put_sorted(of, &entries)?;
             } else {
                 tracing::info!("sorting the index of {}", of.name());
@@ -59,11 +60,17 @@ impl Store {
         Ok(())
     }
 
-    /// All entries, or more than [`PUT_MAX`] of them.
+    /// Sorts into tables what is more than so many rows, where fewer are simply put into their index.
+    /// That is faster where there are many, and changes nothing else.
+    pub fn sort_from(&self, rows: usize) {
+        self.put_max.store(rows, Ordering::Relaxed);
+    }
+
+    /// All entries, or more than are put one by one.
     fn some_unsorted(&self, of: IndexOf) -> Result<Vec<IndexEntry>, StoreError> {
-        let mut entries = Vec::new();
+        let (mut entries, put_max) = (Vec::new(), self.put_max.load(Ordering::Relaxed));
         let mut rows = self.unsorted_rows(of, 0, None);
-        while entries.len() <= PUT_MAX
+        while entries.len() <= put_max
             && let Some((_, value)) = rows.item()
         {
             entries.extend_from_slice(listed(of, value, &rows)?);
@@ -86,7 +93,10 @@ impl Store {
         }
         rows.status()?;
         batch.delete_cf(self.column(Column::Meta), of.number_name());
-        Ok(self.db.write_opt(batch, &WriteOptions::default())?)
+        reached("index/put/before");
+        self.db.write_opt(batch, &WriteOptions::default())?;
+        reached("index/put/after");
+        Ok(())
     }
 
     /// `count` is told how many entries were sorted since the last time.
@@ -117,12 +127,15 @@ impl Store {
             files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
+        reached("index/ingest/before");
         self.db.ingest_external_file_cf_opts(self.column(of.sorted()), &how, files)?;
+        reached("index/ingest/after");
         self.drop_unsorted(of)?;
         self.clear_index_folder()?;
         if had > 0 && had / 4 < done.into_inner() {
             let all: (Option<&[u8]>, Option<&[u8]>) = (None, None);
             self.db.compact_range_cf(self.column(of.sorted()), all.0, all.1);
+            reached("index/merge/after");
         }
         Ok(())
     }
@@ -151,7 +164,9 @@ impl Store {
         if empty {
             return Ok(false);
         }
+        reached("index/table/before");
         writer.finish()?;
+        reached("index/table/after");
         Ok(true)
     }
 
@@ -208,9 +223,13 @@ impl Store {
         // Out of the first level, where files cannot be dropped; rows are a few bytes each. Dropping
         // files does not wait for snapshots, as deleting rows would.
         self.db.compact_range_cf(column, all.0, all.1);
+        reached("index/compact/after");
         self.db.delete_file_in_range_cf(column, first.as_bytes(), end.as_slice())?;
+        reached("index/drop-files/after");
         self.db.delete_range_cf(column, first.as_bytes(), end.as_slice())?;
+        reached("index/drop-rows/after");
         self.db.delete_cf(self.column(Column::Meta), of.number_name())?;
+        reached("index/number/after");
         Ok(())
     }
 
@@ -222,7 +241,10 @@ impl Store {
 
     fn clear_index_folder(&self) -> Result<(), StoreError> {
         let path = self.index_folder();
-        match fs::remove_dir_all(&path) {
+        reached("index/folder/before");
+        let removed = fs::remove_dir_all(&path);
+        reached("index/folder/after");
+        match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(StoreError::Io { path, source })
             }

@@ -4,6 +4,7 @@ use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
 use super::line::{Run, Spare};
+use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef, LEN};
 use crate::payload::Payload;
 use crate::store::{Batch, IndexEntry, IndexOf, Mark, PayloadKey, Sealed, Store, StoreError};
@@ -155,7 +156,9 @@ fn write(
     if let Some(mark) = mark {
         batch.put_mark(store, &mark);
     }
+    reached("bulk/write/before");
     store.write_unlogged(batch)?;
+    reached("bulk/write/after");
     if flush {
         store.flush()?;
     }

@@ -1,0 +1,90 @@
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
+
+use super::{StoreError, live, options};
+
+/// How often the opening of a database is tried again that another process is writing.
+const TRIES: u32 = 20;
+
+/// The time between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A database that RocksDB has opened.
+pub(super) struct Opened {
+    pub(super) db: DB,
+    /// What is wrong with its log, of which only what is before that was read.
+    pub(super) damaged_log: Option<String>,
+}
+
+impl Opened {
+    /// One that was just made.
+    pub(super) const fn whole(db: DB) -> Self {
+        Self { db, damaged_log: None }
+    }
+
+    /// Opens the database at `path` to read and write.
+    pub(super) fn to_write(
+        path: &Path,
+        columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
+    ) -> Result<Self, StoreError> {
+        let opened = Self::recovered(path, |mode| {
+            let mut options = options::writing(path);
+            options.set_wal_recovery_mode(mode);
+            DB::open_cf_descriptors(&options, path, columns())
+        });
+        opened.map_err(|error| StoreError::opening(path, error))
+    }
+
+    /// Opens the database at `path` to read.
+    pub(super) fn to_read(
+        path: &Path,
+        columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
+    ) -> Result<Self, StoreError> {
+        let mut tries = 0;
+        loop {
+            let logs = live::logs(path);
+            let opened = Self::recovered(path, |mode| {
+                let mut options = options::database();
+                options.set_wal_recovery_mode(mode);
+                DB::open_cf_descriptors_read_only(&options, path, columns(), false)
+            });
+            let again = match &opened {
+                // The writer has just replaced a file that was to be opened: its list is read anew.
+                Err(error) => error.to_string().contains("No such file"),
+                // It has moved what a log had to tables that the list did not name yet, and deleted
+                // the log before it was read: what was written last would be missing.
+                Ok(_) => !logs.iter().all(|log| log.exists()),
+            };
+            if !again || tries == TRIES {
+                return opened.map_err(|error| StoreError::opening(path, error));
+            }
+            tries += 1;
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// What `open` gives that is told how to read logs. A log that ends in the middle of a batch is what
+    /// a crash leaves. Any other that is not whole is damaged: what is before the damage is taken, and
+    /// the log says that the rest is lost.
+    fn recovered(
+        path: &Path,
+        open: impl Fn(DBRecoveryMode) -> Result<DB, Error>,
+    ) -> Result<Self, Error> {
+        let error = match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
+            Ok(db) => return Ok(Self::whole(db)),
+            Err(error) if error.kind() == ErrorKind::Corruption => error,
+            Err(error) => return Err(error),
+        };
+        // Where something else is damaged, this fails as well.
+        let db = open(DBRecoveryMode::PointInTime)?;
+        let (path, damage) = (path.display(), error.to_string());
+        tracing::error!(
+            "{path}: the log is damaged; what was written behind the damage is lost, bring it \
+             again: {damage}"
+        );
+        Ok(Self { db, damaged_log: Some(damage) })
+    }
+}
