@@ -1,4 +1,4 @@
-//! Holds the OpenAPI document to the code: routes, methods, parameters, statuses.
+//! Holds the `OpenAPI` document to the code: routes, methods, parameters, statuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The OpenAPI document of what this very server answers.
+//! The `OpenAPI` document of what this very server answers.
 //!
 //! Enters: the network and the configuration. Leaves: JSON, made once. What is true of every server
 //! stands in the JSON files beside this one; the rest is filled in.
@@ -11,8 +11,8 @@
 //! `documented.rs` holds it to the code.
 
 use bytes::Bytes;
-use plait_engine::ChainwebVersion;
 use plait_engine::archive::Checksum;
+use plait_engine::{ChainId, ChainwebVersion, Cursor};
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -115,16 +115,27 @@ fn paths(version: ChainwebVersion, config: &Config) -> Map<String, Value> {
         if is_in_network {
             let mut same = item.clone();
             for operation in METHODS {
-                let id = same.get_mut(operation).and_then(|it| it.get_mut("operationId"));
-                if let Some(Value::String(id)) = id {
-                    id.push_str("InNetwork");
-                }
+                same.get_mut(operation).into_iter().for_each(rename);
             }
             paths.insert(format!("/chainweb/0.0/{version}{path}"), same);
         }
         paths.insert(path.replace("{network}", version.name()), item);
     }
     paths
+}
+
+/// Gives an operation the name that it has below the network's path, as its links have them.
+fn rename(operation: &mut Value) {
+    push_in_network(operation);
+    for answer in members(operation.get_mut("responses")) {
+        members(answer.get_mut("links")).for_each(push_in_network);
+    }
+}
+
+fn push_in_network(named: &mut Value) {
+    if let Some(Value::String(id)) = named.get_mut("operationId") {
+        id.push_str("InNetwork");
+    }
 }
 
 /// Adds to an operation what all of them have.
@@ -155,7 +166,7 @@ fn add_headers(answer: &mut Value) {
 
 /// What the names in the texts stand for.
 fn values(version: ChainwebVersion, config: &Config) -> Map<String, Value> {
-    let chain_max = version.chain_ids().map(plait_engine::ChainId::get).max();
+    let chain_max = version.chain_ids().map(ChainId::get).max();
     let numbers = [
         ("$page_hashes_max", config.page_hashes_max),
         ("$page_headers_max", config.page_headers_max),
@@ -169,9 +180,16 @@ fn values(version: ChainwebVersion, config: &Config) -> Map<String, Value> {
     ];
     let mut values: Map<String, Value> =
         numbers.into_iter().map(|(name, number)| (name.to_owned(), json!(number))).collect();
-    values.insert("$chain_max".to_owned(), json!(chain_max));
-    values.insert("$network".to_owned(), json!(version.name()));
-    values.insert("$version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    let mut set = |name: &str, value| values.insert(name.to_owned(), value);
+    set("$chain_max", json!(chain_max));
+    set("$network", json!(version.name()));
+    set("$version", json!(env!("CARGO_PKG_VERSION")));
+    if let Some(genesis) = version.genesis_header(ChainId::new(0)) {
+        let (hash, payload) = (genesis.view().hash(), genesis.view().payload_hash());
+        set("$genesis_hash", json!(hash.to_string()));
+        set("$genesis_payload", json!(payload.to_string()));
+        set("$genesis_cursor", json!(Cursor::Inclusive(hash).to_string()));
+    }
     values
 }
 
@@ -223,7 +241,7 @@ mod tests {
             walk(&document, &mut |name, member| {
                 assert!(!matches!(name, "x-needs" | "x-in-network"));
                 let Some(text) = member.as_str() else { return };
-                if name == "$ref" || name == "x-event-data" {
+                if name == "$ref" {
                     let pointer = text.strip_prefix('#').unwrap();
                     assert!(document.pointer(pointer).is_some(), "{text}");
                     used.insert(text.to_owned());
