@@ -19,7 +19,12 @@ export FUZZ_SECONDS FUZZ_SANITIZER DUMP LISTEN DB NETWORK REPLAY_FLAGS BENCH_DAT
 CUTS ?= 100
 SEED ?=
 
-.PHONY: help setup run test power-cuts check fmt bench bench-quick bench-instructions \
+# How many requests schemathesis makes up for an operation in each phase.
+EXAMPLES ?= 300
+
+builds = $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help setup run test schemathesis power-cuts check fmt bench bench-quick bench-instructions \
 	bench-instructions-accept clean-run
 
 help: ## this list
@@ -32,6 +37,8 @@ help: ## this list
 	@echo '            LISTEN=127.0.0.1:1848  where to serve'
 	@echo 'make power-cuts CUTS=100           how many'
 	@echo '            SEED=number            the moments of an earlier run'
+	@echo 'make schemathesis EXAMPLES=300     how many requests an operation'
+	@echo '            SEED=number            the requests of another run'
 	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
 	@echo 'make bench  BENCH=name             only the criterion benches whose name contains this'
 	@echo '            BENCH_SET=quick        with the small data'
@@ -48,10 +55,15 @@ test: ## all tests
 	@scripts/setup.sh build
 	cargo test --release --workspace --locked
 
+schemathesis: ## hold the server to its /openapi.json, EXAMPLES=300 requests an operation and more
+	@scripts/setup.sh build
+	cargo build --release --locked --package plait
+	tests/compat/try_schemathesis.py --plait $(builds)/release/plait --venv $(builds)/schemathesis-venv --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) || [ $$? -eq 77 ]
+
 power-cuts: ## cut the power of a replay, a backup, a restore; as root, about twenty minutes
 	@scripts/setup.sh power
 	cargo build --release --locked --package plait
-	tests/power/cuts.py --plait $(or $(CARGO_TARGET_DIR),target)/release/plait --cuts $(CUTS) $(if $(SEED),--seed $(SEED))
+	tests/power/cuts.py --plait $(builds)/release/plait --cuts $(CUTS) $(if $(SEED),--seed $(SEED))
 
 check: ## formatting, lints, docs, dependencies, fuzz targets; warnings are errors
 	@scripts/setup.sh check

@@ -49,6 +49,7 @@ mod live;
 mod logs;
 mod metrics;
 mod node;
+mod openapi;
 mod order;
 mod payloads;
 mod payloads_node;
