@@ -24,8 +24,13 @@ CUTS ?= 100
 CYCLES ?= 1000
 SEED ?=
 
-.PHONY: help setup run test crash power-cuts check fuzz fuzz-all fuzz-mutations fmt bench bench-quick \
-	bench-instructions 	bench-instructions-accept clean-run
+# How many requests schemathesis makes up for an operation in each phase.
+EXAMPLES ?= 300
+
+builds = $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help setup run test crash schemathesis power-cuts check fuzz fuzz-all fuzz-mutations fmt bench \
+	bench-quick bench-instructions bench-instructions-accept clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-26s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +43,8 @@ help: ## this list
 	@echo 'make power-cuts CUTS=100           how many'
 	@echo '            SEED=number            the moments of an earlier run'
 	@echo 'make crash  CYCLES=1000 SEED=1     how many, and which ones'
+	@echo 'make schemathesis EXAMPLES=300     how many requests an operation'
+	@echo '            SEED=number            the requests of another run'
 	@echo 'make check  FUZZ_SECONDS=5         how long to run each fuzz target'
 	@echo 'make fuzz   T=target S=60          which fuzz target, and for how many seconds'
 	@echo 'make fuzz-all S=60                 seconds for each'
@@ -59,12 +66,17 @@ test: ## all tests
 crash: ## kill processes between any two durable steps, and check what they leave; some five minutes
 	@scripts/setup.sh build
 	cargo build --release --locked --workspace --bin crash
-	$(or $(CARGO_TARGET_DIR),target)/release/crash run $(CYCLES) $(or $(SEED),1)
+	$(builds)/release/crash run $(CYCLES) $(or $(SEED),1)
+
+schemathesis: ## hold the server to its /openapi.json, EXAMPLES=300 requests an operation and more
+	@scripts/setup.sh build
+	cargo build --release --locked --package plait
+	tests/compat/try_schemathesis.py --plait $(builds)/release/plait --venv $(builds)/schemathesis-venv --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) || [ $$? -eq 77 ]
 
 power-cuts: ## cut the power of a replay, a backup, a restore; as root, about twenty minutes
 	@scripts/setup.sh power
 	cargo build --release --locked --package plait
-	tests/power/cuts.py --plait $(or $(CARGO_TARGET_DIR),target)/release/plait --cuts $(CUTS) $(if $(SEED),--seed $(SEED))
+	tests/power/cuts.py --plait $(builds)/release/plait --cuts $(CUTS) $(if $(SEED),--seed $(SEED))
 
 check: ## formatting, lints, docs, dependencies, fuzz targets; warnings are errors
 	@scripts/setup.sh check
@@ -78,11 +90,11 @@ check: ## formatting, lints, docs, dependencies, fuzz targets; warnings are erro
 fuzz: ## one fuzz target, T=target for S=seconds; what is found is kept in the target folder
 	@scripts/setup.sh build
 	@test -n '$(T)' || { echo "make fuzz T=target S=seconds, of:" $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))) >&2; exit 2; }
-	FUZZ_SECONDS=$(S) FUZZ_CORPUS=$(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz/corpus scripts/fuzz.sh $(T)
+	FUZZ_SECONDS=$(S) FUZZ_CORPUS=$(abspath $(builds))/fuzz/corpus scripts/fuzz.sh $(T)
 
 fuzz-all: ## every fuzz target for S=seconds
 	@scripts/setup.sh build
-	FUZZ_SECONDS=$(S) FUZZ_CORPUS=$(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz/corpus scripts/fuzz.sh
+	FUZZ_SECONDS=$(S) FUZZ_CORPUS=$(abspath $(builds))/fuzz/corpus scripts/fuzz.sh
 
 fuzz-mutations: ## breaks one thing on purpose for each fuzz target and expects it to be found; about twenty minutes
 	@scripts/setup.sh build

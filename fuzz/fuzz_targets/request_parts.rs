@@ -183,6 +183,15 @@ fn bodies(body: &[u8], max: usize) {
     }
 }
 
+/// A number without a sign or a fraction, however it is written.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in the range")]
+fn whole(value: &Value) -> Option<u64> {
+    let fits = |number: &f64| {
+        number.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(number)
+    };
+    value.as_u64().or_else(|| value.as_f64().filter(fits).map(|number| number as u64))
+}
+
 fn batches(body: &[u8], max: usize) {
     let value: Option<Value> = serde_json::from_slice(body).ok();
     if value.is_none() && is_passed_over(body) {
@@ -196,7 +205,7 @@ fn batches(body: &[u8], max: usize) {
                 let heights = match members.get("heights") {
                     None | Some(Value::Null) => Vec::new(),
                     Some(list) => {
-                        let list = list.as_array()?.iter().map(Value::as_u64);
+                        let list = list.as_array()?.iter().map(whole);
                         list.collect::<Option<Vec<u64>>>()?
                     }
                 };

@@ -29,9 +29,14 @@ mod backup;
 
 mod updates;
 
+mod openapi;
+
 mod endpoint;
 
 mod route;
+
+#[cfg(test)]
+mod documented;
 
 mod listen;
 

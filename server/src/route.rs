@@ -23,10 +23,11 @@ const SEGMENTS_MAX: usize = 8;
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Route {
+pub(crate) enum Route {
     Health,
     Ready,
     Info,
+    OpenApi,
     Cut,
     Updates(Kind),
     Hashes(ChainId),
@@ -56,7 +57,7 @@ impl Route {
     /// What `path` leads to on a server of this network; `None` if nowhere.
     ///
     /// Segments are percent-decoded, and one slash at the end is ignored, as the reference does.
-    fn find(version: ChainwebVersion, path: &str) -> Option<Self> {
+    pub(crate) fn find(version: ChainwebVersion, path: &str) -> Option<Self> {
         if path == "*" {
             return Some(Self::Server);
         }
@@ -84,6 +85,7 @@ impl Route {
             ["health-check"] => Some(Self::Health),
             ["ready"] => Some(Self::Ready),
             ["info"] => Some(Self::Info),
+            ["openapi.json"] => Some(Self::OpenApi),
             ["make-backup"] => Some(Self::MakeBackup),
             ["check-backup", id] => Some(Self::CheckBackup((*id).to_owned())),
             _ => None,
@@ -119,7 +121,7 @@ impl Route {
 
     /// Whether it asks nothing of the database.
     const fn is_without_database(&self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::Archive(_) | Self::Server)
+        matches!(self, Self::Health | Self::Ready | Self::OpenApi | Self::Archive(_) | Self::Server)
     }
 
     /// What it is counted as.
@@ -128,6 +130,7 @@ impl Route {
             Self::Health => Endpoint::Health,
             Self::Ready => Endpoint::Ready,
             Self::Info => Endpoint::Info,
+            Self::OpenApi => Endpoint::OpenApi,
             Self::Cut => Endpoint::Cut,
             Self::Updates(Kind::Headers) => Endpoint::HeaderUpdates,
             Self::Updates(Kind::Blocks) => Endpoint::BlockUpdates,
@@ -154,7 +157,7 @@ impl Route {
     }
 
     /// The methods it answers to.
-    const fn methods(&self) -> &'static [Method] {
+    pub(crate) const fn methods(&self) -> &'static [Method] {
         match self {
             Self::HashBranch(_)
             | Self::HeaderBranch(_)
@@ -165,6 +168,7 @@ impl Route {
             Self::Health
             | Self::Ready
             | Self::Info
+            | Self::OpenApi
             | Self::Cut
             | Self::Hashes(_)
             | Self::Headers(_)
@@ -230,6 +234,7 @@ where
         Route::Health => Ok(endpoint::health(app)),
         Route::Ready => Ok(endpoint::ready(app)),
         Route::Info => endpoint::info(app, head).await,
+        Route::OpenApi => Ok(endpoint::openapi(app, head)),
         Route::Cut => endpoint::cut(app, head).await,
         Route::Updates(kind) => endpoint::updates(app, head, kind).await,
         Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
@@ -286,6 +291,7 @@ mod tests {
             ("health-check", Route::Health),
             ("ready", Route::Ready),
             ("info", Route::Info),
+            ("openapi.json", Route::OpenApi),
             ("cut", Route::Cut),
             ("cut/", Route::Cut),
             ("header/updates", Route::Updates(Kind::Headers)),
@@ -312,6 +318,7 @@ mod tests {
         assert_eq!(find("/health-check"), Some(Route::Health));
         assert_eq!(find("/ready"), Some(Route::Ready));
         assert_eq!(find("/info"), Some(Route::Info));
+        assert_eq!(find("/openapi.json"), Some(Route::OpenApi));
         assert_eq!(find("/make-backup"), Some(Route::MakeBackup));
         assert_eq!(find("/check-backup/x%2F"), Some(Route::CheckBackup("x/".to_owned())));
         assert_eq!(find("*"), Some(Route::Server));
@@ -375,7 +382,8 @@ mod tests {
             |path: &str| find(&format!("/chainweb/0.0/mainnet01/{path}")).unwrap().methods();
         let of_one = ["header/HASH", "payload/HASH", "payload/HASH/outputs"];
         let of_one = of_one.map(|path| format!("chain/0/{}", path.replace("HASH", HASH)));
-        let others = ["cut", "info", "health-check", "chain/0/hash", "chain/0/header"];
+        let others =
+            ["cut", "info", "openapi.json", "health-check", "chain/0/hash", "chain/0/header"];
         for path in others.into_iter().chain(["chain/0/block"]).chain(of_one.iter().map(|p| &**p)) {
             assert_eq!(methods(path), [Method::GET, Method::HEAD, Method::OPTIONS], "{path}");
         }

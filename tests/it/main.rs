@@ -53,6 +53,7 @@ mod live;
 mod logs;
 mod metrics;
 mod node;
+mod openapi;
 mod order;
 mod payloads;
 mod payloads_node;

@@ -10,8 +10,8 @@ use crate::response::{self, Body};
 /// `GET cut`: the heaviest consistent cut; `maxheight` is a cut height, a sum over chains.
 pub(crate) async fn cut(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     let media = negotiate(&head.headers, Media::JSON)?;
-    let params = Params::parse(head.uri.query())?;
-    let (version, height_max) = (app.version, params.heights.max.map(BlockHeight::get));
+    let height_max = Params::height_max(head.uri.query())?.map(BlockHeight::get);
+    let version = app.version;
     let body = app
         .bridge
         .read_blocking(move |view| Ok(response::cut(&view.cut(height_max)?, version)))

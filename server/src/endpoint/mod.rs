@@ -12,6 +12,7 @@ mod header;
 mod headers;
 mod health;
 mod info;
+mod openapi;
 mod page;
 mod payload;
 mod updates;
@@ -32,6 +33,7 @@ pub(crate) use header::header;
 pub(crate) use headers::{hashes, headers};
 pub(crate) use health::{health, ready};
 pub(crate) use info::info;
+pub(crate) use openapi::openapi;
 pub(crate) use payload::{outputs, payload};
 pub(crate) use updates::updates;
 
@@ -39,6 +41,7 @@ use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::openapi::Document;
 use crate::updates::Updates;
 
 /// What every endpoint works with.
@@ -46,6 +49,8 @@ pub(crate) struct App {
     pub(crate) bridge: Bridge,
     pub(crate) config: Config,
     pub(crate) version: ChainwebVersion,
+    /// What it answers, for whoever asks.
+    pub(crate) document: Document,
     /// The archive that is offered, if any.
     pub(crate) archive: Option<Arc<Folder>>,
     /// Who makes backups, if clients may ask for them.
@@ -72,7 +77,8 @@ impl App {
         let bridge = Bridge::new(reader, &config, metrics.clone(), phase.clone());
         let updates = Updates::new(bridge.clone(), &config, metrics.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
-        Self { bridge, config, version, archive, backups, updates, phase, metrics }
+        let document = Document::new(version, &config);
+        Self { bridge, config, version, document, archive, backups, updates, phase, metrics }
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Endpoint {
     Ready,
     /// `info`.
     Info,
+    /// `openapi.json`.
+    OpenApi,
     /// `cut`.
     Cut,
     /// `hash`.
@@ -50,10 +52,11 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Health,
         Self::Ready,
         Self::Info,
+        Self::OpenApi,
         Self::Cut,
         Self::Hashes,
         Self::HashBranch,
@@ -79,6 +82,7 @@ impl Endpoint {
             Self::Health => "health-check",
             Self::Ready => "ready",
             Self::Info => "info",
+            Self::OpenApi => "openapi.json",
             Self::Cut => "cut",
             Self::Hashes => "hash",
             Self::HashBranch => "hash/branch",

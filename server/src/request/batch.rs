@@ -1,5 +1,6 @@
 use plait_engine::{BlockHeight, PayloadHash};
 use serde::Deserialize;
+use serde_json::Number;
 
 use crate::error::{Error, excerpt};
 
@@ -17,7 +18,24 @@ pub(crate) struct Asked {
 struct Body {
     hashes: Vec<String>,
     #[serde(default)]
-    heights: Option<Vec<u64>>,
+    heights: Option<Vec<Whole>>,
+}
+
+/// A whole number as JSON has it: `7` and `7.0` are the same.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Number")]
+struct Whole(u64);
+
+impl TryFrom<Number> for Whole {
+    type Error = String;
+
+    fn try_from(number: Number) -> Result<Self, String> {
+        // A sum with zero has no sign where it is zero.
+        let float = number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float + 0.0);
+        let whole = || float.and_then(|float| format!("{float:.0}").parse().ok());
+        let value = number.as_u64().or_else(whole);
+        value.map(Self).ok_or_else(|| format!("expected a height, got {number}"))
+    }
 }
 
 /// Reads what a batch asks for from a JSON body, a list of hashes or an object with `hashes` and
@@ -39,7 +57,7 @@ pub(crate) fn parse_batch(body: &[u8], max: usize) -> Result<Vec<Asked>, Error> 
     };
     let hashes: Vec<String> = hashes;
     let heights =
-        heights.unwrap_or_default().into_iter().map(|height| Some(BlockHeight::new(height)));
+        heights.unwrap_or_default().into_iter().map(|Whole(height)| Some(BlockHeight::new(height)));
     let heights = heights.chain(std::iter::repeat(None));
     let asked = hashes.iter().zip(heights).map(|(text, height)| {
         let hash = text.parse();
@@ -79,6 +97,8 @@ mod tests {
             ("", [None, None]),
             (r#","heights":null"#, [None, None]),
             (r#","heights":[7]"#, [Some(7), None]),
+            (r#","heights":[7.0,-0.0]"#, [Some(7), Some(0)]),
+            (r#","heights":[1e3,0]"#, [Some(1000), Some(0)]),
             (r#","heights":[7,18446744073709551615,3]"#, [Some(7), Some(u64::MAX)]),
         ] {
             let body = format!(r#"{{"x":{{}},"hashes":["{a}","{b}"]{heights}}}"#);
@@ -116,6 +136,8 @@ mod tests {
             format!("[[\"{hash}\"]]"),
             format!(r#"{{"heights":[1],"hashes":"{hash}"}}"#),
             format!(r#"{{"heights":[-1],"hashes":["{hash}"]}}"#),
+            format!(r#"{{"heights":[-1.0],"hashes":["{hash}"]}}"#),
+            format!(r#"{{"heights":[18446744073709551616],"hashes":["{hash}"]}}"#),
             format!(r#"{{"heights":[1.5],"hashes":["{hash}"]}}"#),
             format!(r#"{{"heights":["1"],"hashes":["{hash}"]}}"#),
             "[".repeat(100_000),

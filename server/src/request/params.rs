@@ -36,9 +36,18 @@ impl Params {
             })?,
             heights: Heights {
                 min: find(query, "minheight", "a block height", height)?,
-                max: find(query, "maxheight", "a block height", height)?,
+                max: Self::height_max(query)?,
             },
         })
+    }
+
+    /// Reads `maxheight` from the query of a URI, where no other parameter counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if its value does not parse.
+    pub(crate) fn height_max(query: Option<&str>) -> Result<Option<BlockHeight>, Error> {
+        find(query, "maxheight", "a block height", height)
     }
 
     /// Reads `height` from the query of a URI: of a block that has what is asked for.
