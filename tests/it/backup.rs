@@ -399,7 +399,7 @@ fn a_backup_that_is_made_after_the_clock_was_set_back_is_the_newest() {
     fs::rename(backups.path(&backups.list().unwrap()[0].id), backups.path(&early)).unwrap();
     let late = make();
     let left: Vec<BackupId> = backups.list().unwrap().into_iter().map(|listed| listed.id).collect();
-    assert_eq!(left, [late.clone()]);
+    assert_eq!(left, std::slice::from_ref(&late));
     assert_eq!(late.micros(), early.micros().map(|micros| micros + 1));
 }
 

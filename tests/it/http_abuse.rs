@@ -116,9 +116,11 @@ impl Flood {
 
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, len @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let stream = stream.to_be_bytes();
-    [&len[..], &[kind, flags], &stream, payload].concat()
+    // The greatest byte first.
+    let byte = |number: u32, bits| u8::try_from(number >> bits & 0xff).unwrap();
+    let bytes = |number: u32| [24, 16, 8, 0].map(|bits| byte(number, bits));
+    let [_, len @ ..] = bytes(u32::try_from(payload.len()).unwrap());
+    [&len[..], &[kind, flags], &bytes(stream), payload].concat()
 }
 
 /// The head of `GET /info`, compressed.
@@ -245,7 +247,7 @@ impl Drop for FewFiles<'_> {
     fn drop(&mut self) {
         use rustix::process::{Pid, Resource, prlimit};
         let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap_or_default());
-        let _ = prlimit(pid, Resource::Nofile, self.1.clone());
+        let _ = prlimit(pid, Resource::Nofile, self.1);
     }
 }
 

@@ -168,7 +168,7 @@ impl Case {
 
 /// A header with these numbers; its hash and its parents are made up.
 fn header(version: ChainwebVersion, chain: u32, height: u64, block: Block) -> Header {
-    let genesis = version.genesis_header(ChainId::new(chain)).unwrap();
+    let genesis = version.genesis_header(ChainId::new(chain)).expect("a chain of the network");
     let raw = RawHeader {
         height: height.into(),
         target: block.target,
@@ -176,5 +176,5 @@ fn header(version: ChainwebVersion, chain: u32, height: u64, block: Block) -> He
         epoch_start: block.epoch.into(),
         ..*genesis.view().raw()
     };
-    Header::new(raw).unwrap()
+    Header::new(raw).expect("adjacent parents are in order")
 }

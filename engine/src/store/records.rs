@@ -11,7 +11,9 @@ use std::path::Path;
 use super::{StoreError, live};
 
 /// Bytes in front of what a record holds: a checksum of four bytes, a length of two, a kind.
-const HEAD_LEN: u64 = 7;
+const HEAD_LEN: u64 = size_of::<Head>() as u64;
+
+type Head = [u8; 7];
 
 /// Bytes of a block of these files.
 const BLOCK_LEN: u64 = 32 << 10;
@@ -53,7 +55,7 @@ fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
 /// RocksDB to say.
 fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, u8)> {
     let file = File::open(path).ok()?;
-    let (mut at, mut head) = (0, [0; HEAD_LEN as usize]);
+    let (mut at, mut head): (u64, Head) = (0, Head::default());
     while file.read_exact_at(&mut head, at).is_ok() {
         let [_, _, _, _, low, high, kind] = head;
         if is_recycled(kind) {
@@ -75,7 +77,7 @@ mod tests {
     fn file(records: &[(u8, u16)]) -> tempfile::NamedTempFile {
         let mut bytes = Vec::new();
         for (kind, len) in records {
-            let left = BLOCK_LEN as usize - bytes.len() % BLOCK_LEN as usize;
+            let left = bytes.len().next_multiple_of(32 << 10) - bytes.len();
             bytes.extend(std::iter::repeat_n(0, if left < 7 { left } else { 0 }));
             let [low, high] = [len % 256, len / 256].map(|byte| u8::try_from(byte).unwrap());
             bytes.extend([9, 9, 9, 9, low, high, *kind]);
