@@ -163,7 +163,7 @@ fn a_flipped_bit_in_the_log_is_found_and_what_is_before_it_is_held() {
     let file = left.file("", ".log");
     let bytes = fs::read(&file).unwrap();
     let last = *heads(&bytes).last().unwrap();
-    let (mut tried, mut lost) = (0, 0);
+    let (mut tried, mut shorter) = (0, 0);
     flip(&file, |at, bit| {
         tried += 1;
         let (found, damage) = match held(left.dir()) {
@@ -172,14 +172,14 @@ fn a_flipped_bit_in_the_log_is_found_and_what_is_before_it_is_held() {
             Err(error) => return assert!(error.contains("is damaged at byte"), "{error}"),
         };
         assert!(found.iter().all(|block| left.blocks.contains(block)), "bit {bit} of {at}");
-        lost += usize::from(found.len() < left.blocks.len());
+        shorter += usize::from(found.len() < left.blocks.len());
         if damage.is_none() {
             // A last record that is longer than the file is what a crash leaves.
             let is_torn = (last + 4..last + 6).contains(&at);
             assert!(is_torn || found == left.blocks, "bit {bit} of {at} is not found");
         }
     });
-    assert!(tried > 200 && lost > 100, "{lost} of {tried}");
+    assert!(tried > 200 && shorter > 100, "{shorter} of {tried}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Flood {
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     // The greatest byte first.
-    let byte = |number: u32, bits| u8::try_from(number >> bits & 0xff).unwrap();
+    let byte = |number: u32, bits: u32| u8::try_from(number >> bits & 0xff).unwrap();
     let bytes = |number: u32| [24, 16, 8, 0].map(|bits| byte(number, bits));
     let [_, len @ ..] = bytes(u32::try_from(payload.len()).unwrap());
     [&len[..], &[kind, flags], &bytes(stream), payload].concat()
