@@ -277,6 +277,13 @@ impl Store {
         sizes: CacheSizes,
     ) -> Result<Self, StoreError> {
         let Meta { version, history, run_length } = meta;
+        if let Some(damage) = &damaged_log {
+            tracing::error!(
+                "{}: the log is damaged; what was written behind the damage is lost, bring it \
+                 again: {damage}",
+                db.path().display()
+            );
+        }
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
         let store = Self {

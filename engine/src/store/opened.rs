@@ -30,7 +30,7 @@ impl Opened {
         path: &Path,
         columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
     ) -> Result<Self, StoreError> {
-        let opened = Self::recovered(path, |mode| {
+        let opened = Self::recovered(|mode| {
             let mut options = options::writing(path);
             options.set_wal_recovery_mode(mode);
             DB::open_cf_descriptors(&options, path, columns())
@@ -46,7 +46,7 @@ impl Opened {
         let mut tries = 0;
         loop {
             let logs = live::logs(path);
-            let opened = Self::recovered(path, |mode| {
+            let opened = Self::recovered(|mode| {
                 let mut options = options::database();
                 options.set_wal_recovery_mode(mode);
                 DB::open_cf_descriptors_read_only(&options, path, columns(), false)
@@ -67,12 +67,8 @@ impl Opened {
     }
 
     /// What `open` gives that is told how to read logs. A log that ends in the middle of a batch is what
-    /// a crash leaves. Any other that is not whole is damaged: what is before the damage is taken, and
-    /// the log says that the rest is lost.
-    fn recovered(
-        path: &Path,
-        open: impl Fn(DBRecoveryMode) -> Result<DB, Error>,
-    ) -> Result<Self, Error> {
+    /// a crash leaves. Any other that is not whole is damaged, and what is before the damage is taken.
+    fn recovered(open: impl Fn(DBRecoveryMode) -> Result<DB, Error>) -> Result<Self, Error> {
         let error = match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
             Ok(db) => return Ok(Self::whole(db)),
             Err(error) if error.kind() == ErrorKind::Corruption => error,
@@ -80,11 +76,6 @@ impl Opened {
         };
         // Where something else is damaged, this fails as well.
         let db = open(DBRecoveryMode::PointInTime)?;
-        let (path, damage) = (path.display(), error.to_string());
-        tracing::error!(
-            "{path}: the log is damaged; what was written behind the damage is lost, bring it \
-             again: {damage}"
-        );
-        Ok(Self { db, damaged_log: Some(damage) })
+        Ok(Self { db, damaged_log: Some(error.to_string()) })
     }
 }

@@ -5,18 +5,26 @@
 //! comes first, it takes it for the end of the log. So such records are looked for before it reads.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::Read;
 use std::path::Path;
+
+use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::{StoreError, live};
 
-/// Bytes in front of what a record holds: a checksum of four bytes, a length of two, a kind.
-const HEAD_LEN: u64 = size_of::<Head>() as u64;
+/// Bytes of a block of these files. No record crosses the end of one.
+const BLOCK_LEN: usize = 32 << 10;
 
-type Head = [u8; 7];
-
-/// Bytes of a block of these files.
-const BLOCK_LEN: u64 = 32 << 10;
+/// What stands in front of what a record holds.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Head {
+    /// The [`checksum`] of the kind and of what the record holds.
+    checksum: U32,
+    len: U16,
+    kind: u8,
+}
 
 /// Whether a kind of records belongs to a log that is written over again.
 const fn is_recycled(kind: u8) -> bool {
@@ -54,52 +62,130 @@ fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
 /// Where the first record is that does not belong here, and its kind. What cannot be read is for
 /// RocksDB to say.
 fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, u8)> {
-    let file = File::open(path).ok()?;
-    let (mut at, mut head): (u64, Head) = (0, Head::default());
-    while file.read_exact_at(&mut head, at).is_ok() {
-        let [_, _, _, _, low, high, kind] = head;
-        if is_recycled(kind) {
-            return (at > 0 || !may_recycle).then_some((at, kind));
+    let mut file = File::open(path).ok()?;
+    let (mut before, mut block) = (0, Vec::with_capacity(BLOCK_LEN));
+    loop {
+        block.clear();
+        file.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block).ok()?;
+        match odd_in(&block) {
+            // A whole log of these.
+            Some((0, _)) if before == 0 && may_recycle => return None,
+            Some((at, kind)) => return Some((before + at as u64, kind)),
+            None if block.len() < BLOCK_LEN => return None,
+            None => before += block.len() as u64,
         }
-        at += HEAD_LEN + u64::from(low) + (u64::from(high) << 8);
-        // No head crosses the end of a block.
-        let left = at.next_multiple_of(BLOCK_LEN) - at;
-        at += if left < HEAD_LEN { left } else { 0 };
     }
-    None
+}
+
+/// The same of a block.
+fn odd_in(block: &[u8]) -> Option<(usize, u8)> {
+    let mut rest = block;
+    loop {
+        let (head, behind) = Head::ref_from_prefix(rest).ok()?;
+        if is_recycled(head.kind) {
+            let (before, _) = block.split_at_checked(block.len() - rest.len())?;
+            // Behind a record that is damaged RocksDB passes over the rest of the block.
+            return is_whole(before).then_some((before.len(), head.kind));
+        }
+        // No record, but room for some.
+        if head.kind == 0 && head.len.get() == 0 {
+            return None;
+        }
+        (_, rest) = behind.split_at_checked(head.len.get().into())?;
+    }
+}
+
+/// Whether records have their checksums.
+fn is_whole(mut records: &[u8]) -> bool {
+    while let Ok((head, behind)) = Head::ref_from_prefix(records) {
+        let Some((held, rest)) = behind.split_at_checked(head.len.get().into()) else {
+            return false;
+        };
+        if checksum(head.kind, held) != head.checksum.get() {
+            return false;
+        }
+        records = rest;
+    }
+    records.is_empty()
+}
+
+/// RocksDB's checksum: CRC-32C, turned and moved, so that one of a checksum is not a plain one again.
+fn checksum(kind: u8, held: &[u8]) -> u32 {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), held);
+    sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A file of records of these kinds and lengths.
-    fn file(records: &[(u8, u16)]) -> tempfile::NamedTempFile {
+    /// The bytes of records of these kinds and lengths, in blocks.
+    fn records(records: &[(u8, u16)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (kind, len) in records {
-            let left = bytes.len().next_multiple_of(32 << 10) - bytes.len();
+            let left = bytes.len().next_multiple_of(BLOCK_LEN) - bytes.len();
             bytes.extend(std::iter::repeat_n(0, if left < 7 { left } else { 0 }));
-            let [low, high] = [len % 256, len / 256].map(|byte| u8::try_from(byte).unwrap());
-            bytes.extend([9, 9, 9, 9, low, high, *kind]);
-            bytes.extend(std::iter::repeat_n(5, usize::from(*len)));
+            let held = vec![6; usize::from(*len)];
+            bytes.extend(U32::new(checksum(*kind, &held)).to_bytes());
+            bytes.extend(U16::new(*len).to_bytes());
+            bytes.push(*kind);
+            bytes.extend(held);
         }
+        bytes
+    }
+
+    fn odd(bytes: &[u8], may_recycle: bool) -> Option<(u64, u8)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        file
+        odd_record(file.path(), may_recycle)
     }
 
     #[test]
     fn records_of_logs_that_are_written_over_again_are_found_where_they_do_not_belong() {
-        let whole = file(&[(2, 32_761), (3, 32_756), (4, 10), (1, 700), (0, 0)]);
-        assert_eq!(odd_record(whole.path(), false), None);
+        let whole = records(&[(2, 32_761), (3, 32_756), (4, 10), (1, 700), (0, 0)]);
+        assert_eq!(odd(&whole, false), None);
         // The second block has no room for a head behind its record.
-        let odd = file(&[(2, 32_761), (3, 32_756), (4, 10), (8, 700)]);
-        assert_eq!(odd_record(odd.path(), false), Some((65_553, 8)));
-        assert_eq!(odd_record(odd.path(), true), Some((65_553, 8)));
+        let late = records(&[(2, 32_761), (3, 32_756), (4, 10), (8, 700)]);
+        assert_eq!(odd(&late, false), Some((65_553, 8)));
+        assert_eq!(odd(&late, true), Some((65_553, 8)));
         for kind in [5, 6, 7, 11, 131] {
-            let first = file(&[(kind, 30), (kind, 3)]);
-            assert_eq!(odd_record(first.path(), false), Some((0, kind)));
-            assert_eq!(odd_record(first.path(), true), None);
+            let first = records(&[(kind, 30), (kind, 3)]);
+            assert_eq!(odd(&first, false), Some((0, kind)));
+            assert_eq!(odd(&first, true), None);
         }
+    }
+
+    #[test]
+    fn behind_a_damaged_record_nothing_of_its_block_is_read() {
+        let mut bytes = records(&[(1, 300), (1, 32_454), (7, 9)]);
+        assert_eq!(odd(&bytes, false), Some((32_768, 7)));
+        let mut same_block = records(&[(1, 300), (7, 9)]);
+        assert_eq!(odd(&same_block, false), Some((307, 7)));
+        // Another length: what is read as a kind then is none.
+        for len in [0_u8, 6, 43] {
+            bytes[4] = len;
+            assert_eq!(odd(&bytes, false), Some((32_768, 7)), "{len}");
+            same_block[4] = len;
+            assert_eq!(odd(&same_block, false), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn checksums_are_those_of_rocksdb() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        let db = rocksdb::DB::open(&options, folder.path()).unwrap();
+        db.put(b"key", vec![9; 100_000]).unwrap();
+        let files = live::journals(folder.path());
+        assert!(files.len() >= 2, "{files:?}");
+        let mut records = 0;
+        for file in files {
+            for block in std::fs::read(file).unwrap().chunks(BLOCK_LEN) {
+                assert!(is_whole(block));
+                records += 1;
+            }
+        }
+        assert!(records > 4, "{records}");
     }
 }
