@@ -26,7 +26,7 @@ esac
 # RocksDB is minutes of C++, and has no instrumentation here: what the workspace has built is linked.
 rocksdb=$(CARGO_TARGET_DIR=$target cargo check --release --locked --package plait_engine --message-format=json |
     sed -n 's/.*"package_id":"[^"]*librocksdb-sys[^"]*".*"out_dir":"\([^"]*\)".*/\1/p')
-export ROCKSDB_LIB_DIR="$rocksdb" ROCKSDB_STATIC=1
+if [ -n "$rocksdb" ]; then export ROCKSDB_LIB_DIR="$rocksdb" ROCKSDB_STATIC=1; fi
 export CARGO_TARGET_DIR="$target/fuzz"
 
 RUSTFLAGS="${RUSTFLAGS:-} --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -15,8 +15,8 @@ use zerocopy::{FromBytes, IntoBytes};
 /// One record, or why it is none.
 type Found = (Place, Result<RawHeader, String>, usize);
 
-// A dump behind the number of records that are taken at once and of bytes that come at once; or behind
-// zero three rows, in binary or in JSON, with zeros of their own between them.
+// A dump behind the number of records that are taken at once and that of bytes that come at once; or,
+// behind two zeros, three rows in JSON, a line each; or, behind a zero and another byte, three rows in binary.
 fuzz_target!(|data: &[u8]| match data {
     [0, binary, rows @ ..] => {
         let mut rows = rows.splitn(3, |byte| *byte == b'\n');

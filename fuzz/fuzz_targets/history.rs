@@ -5,13 +5,13 @@ use arbitrary::Arbitrary;
 use fuzz::Edge;
 use libfuzzer_sys::fuzz_target;
 use plait_engine::{
-    BlockHash, BlockHeight, Bounds, BranchQuery, Cursor, Header, HeaderRef, Heights, QueryError,
-    RangeQuery, Records, UnknownLower, View,
+    BlockHash, BlockHeight, Bounds, BranchQuery, Cursor, Header, HeaderRef, Heights, Page,
+    QueryError, RangeQuery, Records, Scan, UnknownLower, View,
 };
 use testkit::drawing::CHAIN;
 use testkit::forest::{Forest, OTHER_CHAIN, Step};
-use testkit::oracle::{Oracle, Unknown};
-use testkit::planted::Planted;
+use testkit::oracle::Unknown;
+use testkit::planted::{Planted, assert_unknown};
 
 /// Blocks of a history at most.
 const BLOCKS_MAX: usize = 48;
@@ -178,72 +178,68 @@ fn lookups(forest: &Forest, view: &View) {
 }
 
 fn branches(planted: &Planted, view: &View, query: &BranchQuery, chunk: usize) {
-    let oracle = &planted.oracle;
-    let (hashes, headers) = (view.branch_hashes(CHAIN, query), view.branch_headers(CHAIN, query));
-    let scan = view.branch_scan(CHAIN, query);
-    match oracle.branch_page(query) {
-        Ok(expected) => {
-            let (Ok(hashes), Ok(headers), Ok(mut scan)) = (hashes, headers, scan) else {
-                panic!("a page of known blocks is refused: {query:?}");
-            };
-            assert_eq!(hashes, expected, "{query:?}");
-            planted.assert_headers(&headers.items, &expected.items);
-            assert_eq!(headers.next, expected.next);
-            let whole = whole(oracle, query);
-            let mut scanned = Vec::new();
-            while let Ok(Some(records)) = scan.next(view, chunk) {
-                assert!(!records.is_empty() && records.len() <= chunk.max(1));
-                scanned.append(&mut found(&records));
-            }
-            assert_eq!(scanned, whole, "a stream of {query:?}");
-        }
-        Err(unknown) => {
-            refused(hashes, &unknown);
-            refused(headers, &unknown);
-            refused(scan, &unknown);
-        }
-    }
+    let answers = Answers {
+        hashes: view.branch_hashes(CHAIN, query),
+        headers: view.branch_headers(CHAIN, query),
+        scan: view.branch_scan(CHAIN, query),
+    };
+    let all = BranchQuery { limit: usize::MAX, ..query.clone() };
+    let expected = planted.oracle.branch_page(query).and_then(|page| {
+        let all = planted.oracle.branch_page(&all)?;
+        Ok((page, all.items))
+    });
+    answers.check(planted, view, expected, chunk);
 }
 
 fn ranges(planted: &Planted, view: &View, query: &RangeQuery, chunk: usize) {
-    let (hashes, headers) = (view.range_hashes(CHAIN, query), view.range_headers(CHAIN, query));
-    let scan = view.range_scan(CHAIN, query);
-    match planted.oracle.range_page(query) {
-        Ok(expected) => {
-            let (Ok(hashes), Ok(headers), Ok(mut scan)) = (hashes, headers, scan) else {
-                panic!("a page of known blocks is refused: {query:?}");
-            };
-            assert_eq!(hashes, expected, "{query:?}");
-            planted.assert_headers(&headers.items, &expected.items);
-            assert_eq!(headers.next, expected.next);
-            let all = RangeQuery { limit: usize::MAX, ..*query };
-            let whole = planted.oracle.range_page(&all).map(|page| page.items);
-            let mut scanned = Vec::new();
-            while let Ok(Some(records)) = scan.next(view, chunk) {
-                scanned.append(&mut found(&records));
+    let answers = Answers {
+        hashes: view.range_hashes(CHAIN, query),
+        headers: view.range_headers(CHAIN, query),
+        scan: view.range_scan(CHAIN, query),
+    };
+    let all = RangeQuery { limit: usize::MAX, ..*query };
+    let expected = planted.oracle.range_page(query).and_then(|page| {
+        let all = planted.oracle.range_page(&all)?;
+        Ok((page, all.items))
+    });
+    answers.check(planted, view, expected, chunk);
+}
+
+/// What a view says to a query, in every form.
+struct Answers {
+    hashes: Result<Page<Vec<BlockHash>>, QueryError>,
+    headers: Result<Page<Records>, QueryError>,
+    scan: Result<Scan, QueryError>,
+}
+
+impl Answers {
+    /// Compares them with the page that is right and with all that the query asks for.
+    fn check(
+        self,
+        planted: &Planted,
+        view: &View,
+        expected: Result<(Page<Vec<BlockHash>>, Vec<BlockHash>), Unknown>,
+        chunk: usize,
+    ) {
+        let (page, all) = match expected {
+            Ok(expected) => expected,
+            Err(unknown) => {
+                assert_unknown(self.hashes, &unknown);
+                assert_unknown(self.headers, &unknown);
+                return assert_unknown(self.scan, &unknown);
             }
-            assert_eq!(Ok(scanned), whole, "a stream of {query:?}");
+        };
+        let (Ok(hashes), Ok(headers), Ok(mut scan)) = (self.hashes, self.headers, self.scan) else {
+            panic!("a page of known blocks is refused");
+        };
+        assert_eq!(hashes, page);
+        planted.assert_headers(&headers.items, &page.items);
+        assert_eq!(headers.next, page.next);
+        let mut scanned = Vec::new();
+        while let Ok(Some(records)) = scan.next(view, chunk) {
+            assert!(!records.is_empty() && records.len() <= chunk.max(1));
+            scanned.extend(records.iter().map(HeaderRef::hash));
         }
-        Err(unknown) => {
-            refused(hashes, &unknown);
-            refused(headers, &unknown);
-            refused(scan, &unknown);
-        }
+        assert_eq!(scanned, all, "a stream");
     }
-}
-
-fn whole(oracle: &Oracle, query: &BranchQuery) -> Vec<BlockHash> {
-    let query = BranchQuery { limit: usize::MAX, ..query.clone() };
-    oracle.branch_page(&query).map(|page| page.items).unwrap_or_default()
-}
-
-fn found(records: &Records) -> Vec<BlockHash> {
-    records.iter().map(HeaderRef::hash).collect()
-}
-
-fn refused<T>(result: Result<T, QueryError>, unknown: &Unknown) {
-    assert!(
-        matches!(&result, Err(QueryError::UnknownHash(hash)) if unknown.contains(hash)),
-        "an answer, though {unknown:?} are unknown"
-    );
 }

@@ -89,12 +89,6 @@ fn under(program: &str, first: &[String], args: &[String]) -> Outcome {
     finish(command.spawn().unwrap())
 }
 
-/// Runs a `plait` command with limits of a shell.
-fn limited(limits: &str, args: &[String]) -> Outcome {
-    let script = format!("{limits}; exec \"$0\" \"$@\"");
-    under("sh", &["-c".to_owned(), script], args)
-}
-
 /// Checks that a command that failed says why, in one line and without a panic.
 fn assert_told(outcome: &Outcome, what: &str) {
     assert!(!outcome.err.contains("panicked"), "{what}: {}", outcome.err);
@@ -141,50 +135,48 @@ fn a_replay_that_a_system_call_failed_says_so_and_goes_on_later() {
     say(&format!("faults: {failed} of 40 replays failed and went on later"));
 }
 
-#[test]
-fn a_replay_whose_writes_are_cut_short_says_so_and_goes_on_later() {
+/// Replays with limits of a shell, each of which leaves another state, and goes on without them. Returns
+/// how many did not come to their end.
+fn limited_replays(kind: &str, limits: impl Fn(u32) -> String, numbers: &[u32]) -> usize {
     let input = Input::new(60);
     let mut failed = 0;
-    // Blocks of 512 bytes: a write is cut where the file would be longer.
-    for blocks in [1, 7, 40, 133, 700, 1500] {
-        let db = input.db(&format!("short-{blocks}"));
-        let outcome = limited(&format!("trap '' XFSZ; ulimit -f {blocks}"), &input.replay(&db));
-        assert_told(&outcome, &format!("{blocks} blocks"));
+    for number in numbers {
+        let what = format!("{kind}-{number}");
+        let db = input.db(&what);
+        let script = format!("{}; exec \"$0\" \"$@\"", limits(*number));
+        let outcome = under("sh", &["-c".to_owned(), script], &input.replay(&db));
+        if outcome.err.contains("error while loading shared libraries") {
+            continue;
+        }
+        // An allocation that fails ends a process, be it in Rust or in C++, and says what it can.
+        if kind != "memory" {
+            assert_told(&outcome, &what);
+        }
         failed += usize::from(outcome.status != Some(0));
-        input.assert_goes_on(&db, &format!("{blocks} blocks"));
+        input.assert_goes_on(&db, &what);
     }
+    failed
+}
+
+#[test]
+fn a_replay_whose_writes_are_cut_short_says_so_and_goes_on_later() {
+    // Blocks of 512 bytes: a write is cut where the file would be longer.
+    let limits = |blocks| format!("trap '' XFSZ; ulimit -f {blocks}");
+    let failed = limited_replays("short", limits, &[1, 7, 40, 133, 700, 1500]);
     assert!(failed >= 3, "only {failed} replays noticed");
 }
 
 #[test]
 fn a_replay_without_descriptors_says_so_and_goes_on_later() {
-    let input = Input::new(60);
-    let mut failed = 0;
-    for files in [8, 12, 16, 24, 32, 48] {
-        let db = input.db(&format!("files-{files}"));
-        let outcome = limited(&format!("ulimit -n {files}"), &input.replay(&db));
-        if outcome.err.contains("error while loading shared libraries") {
-            continue;
-        }
-        assert_told(&outcome, &format!("{files} files"));
-        failed += usize::from(outcome.status != Some(0));
-        input.assert_goes_on(&db, &format!("{files} files"));
-    }
+    let limits = |files| format!("ulimit -n {files}");
+    let failed = limited_replays("files", limits, &[8, 12, 16, 24, 32, 48]);
     assert!(failed >= 2, "only {failed} replays noticed");
 }
 
 #[test]
 fn a_replay_without_memory_ends_and_goes_on_later() {
-    let input = Input::new(60);
-    let mut ended = 0;
-    for megabytes in [120, 180, 250, 400, 600] {
-        let db = input.db(&format!("memory-{megabytes}"));
-        let limits = format!("ulimit -c 0; ulimit -v {}", megabytes << 10);
-        let outcome = limited(&limits, &input.replay(&db));
-        // An allocation that fails ends a process, be it in Rust or in C++.
-        ended += usize::from(outcome.status != Some(0));
-        input.assert_goes_on(&db, &format!("{megabytes} MB"));
-    }
+    let limits = |megabytes| format!("ulimit -c 0; ulimit -v {}", megabytes << 10);
+    let ended = limited_replays("memory", limits, &[120, 180, 250, 400, 600]);
     assert!(ended >= 1, "every replay had memory enough");
 }
 

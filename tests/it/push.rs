@@ -135,20 +135,8 @@ fn what_is_told_to_be_stored_is_there_when_it_is_opened_again() {
     // Not closed, as after a crash.
     std::mem::forget((pusher, reader));
     let copy = tempfile::tempdir().unwrap();
-    copy_all(folder.path(), copy.path());
+    testkit::vectors::copy(folder.path(), copy.path());
     assert_eq!(stored(copy.path()), with_genesis(&headers));
-}
-
-fn copy_all(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_all(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 proptest! {
