@@ -28,7 +28,7 @@ missed=
 for name; do
     rm -rf "$copy"
     mkdir -p "$copy"
-    for part in .cargo Cargo.toml Cargo.lock engine server tests benches fuzz scripts rustfmt.toml; do
+    for part in .cargo Cargo.toml Cargo.lock engine server tests benches fuzz docs scripts rustfmt.toml; do
         cp -R -p "$part" "$copy/"
     done
     # What was broken before is as old as the source, and is to be built anew.

@@ -294,15 +294,20 @@ fn clients_that_vanish_in_a_stream_leave_nothing_behind() {
     }
 }
 
-#[test]
-fn ten_thousand_idle_and_slow_connections_are_borne() {
-    const CROWD: u64 = 10_000;
+/// So many connections, or as many as the system lets this process and one that it starts open.
+pub(crate) fn crowd_of(clients: u64) -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    let crowd = maximum.map_or(CROWD, |most| CROWD.min(most.saturating_sub(1000)));
-    if crowd < CROWD {
+    let crowd = maximum.map_or(clients, |most| clients.min(most.saturating_sub(1000)));
+    if crowd < clients {
         say(&format!("only {crowd} connections: the system allows {maximum:?} open files"));
     }
+    crowd
+}
+
+#[test]
+fn ten_thousand_idle_and_slow_connections_are_borne() {
+    let crowd = crowd_of(10_000);
     let most = (crowd + 100).to_string();
     let flags = ["--max-connections", &*most, "--head-time", "3600", "--metrics", "127.0.0.1:0"];
     let server = served_with(&flags);
