@@ -135,6 +135,9 @@ mod tests {
             "\u{c}[]".to_owned(),
             format!("[[\"{hash}\"]]"),
             format!(r#"{{"heights":[1],"hashes":"{hash}"}}"#),
+            // Twice, whichever of the two is wrong.
+            format!(r#"{{"heights":[1],"hashes":["{hash}"],"heights":["x"]}}"#),
+            format!(r#"{{"heights":["x"],"hashes":["{hash}"],"heights":[1]}}"#),
             format!(r#"{{"heights":[-1],"hashes":["{hash}"]}}"#),
             format!(r#"{{"heights":[-1.0],"hashes":["{hash}"]}}"#),
             format!(r#"{{"heights":[18446744073709551616],"hashes":["{hash}"]}}"#),
