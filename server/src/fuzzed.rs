@@ -41,7 +41,7 @@ impl Router {
     /// Answers one request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<impl Body<Data = Bytes> + use<B>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         route::answer(&self.app, request, &mut Endpoint::Other).await

@@ -14,6 +14,7 @@ use plait_engine::{ChainId, ChainwebVersion};
 use crate::endpoint::{self, App};
 use crate::error::Error;
 use crate::metrics::Endpoint;
+use crate::request::pass_over;
 use crate::response::{self, Body};
 use crate::updates::Kind;
 
@@ -151,6 +152,18 @@ impl Route {
         }
     }
 
+    /// Whether the body of a request says something.
+    const fn reads_body(&self) -> bool {
+        matches!(
+            self,
+            Self::HashBranch(_)
+                | Self::HeaderBranch(_)
+                | Self::BlockBranch(_)
+                | Self::PayloadBatch(_)
+                | Self::OutputsBatch(_)
+        )
+    }
+
     /// Whether it is there only if the configuration says so.
     const fn is_of_backups(&self) -> bool {
         matches!(self, Self::MakeBackup | Self::CheckBackup(_))
@@ -192,7 +205,7 @@ pub(crate) async fn answer<B>(
     endpoint: &mut Endpoint,
 ) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let (head, body) = request.into_parts();
@@ -204,11 +217,11 @@ where
 async fn dispatch<B>(
     app: &App,
     head: &Parts,
-    body: B,
+    mut body: B,
     endpoint: &mut Endpoint,
 ) -> Result<Response<Body>, Error>
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let (got, max) = (uri_bytes(head), app.config.uri_bytes_max);
@@ -229,6 +242,9 @@ where
     }
     if !route.methods().contains(&head.method) {
         return Err(Error::Method(route.methods()));
+    }
+    if !route.reads_body() {
+        pass_over(head, &mut body, &app.config).await?;
     }
     match route {
         Route::Health => Ok(endpoint::health(app)),
@@ -268,9 +284,13 @@ fn header_bytes(head: &Parts) -> usize {
 mod tests {
     use http::StatusCode;
     use http_body_util::{BodyExt, Full};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
     use plait_engine::Engine;
     use plait_engine::store::History;
     use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::watch;
 
     use super::*;
@@ -482,6 +502,57 @@ mod tests {
             let response = server.ask(method.clone(), path, headers, body.to_owned()).await;
             let path = path.get(..80).unwrap_or(path);
             assert_eq!(response.status(), status, "{method} {path} {body}");
+        }
+    }
+
+    /// What a client gets on a connection that holds little on its way, for these bytes.
+    async fn exchanged(server: &Server, bytes: &[u8]) -> Vec<u8> {
+        let (client, end) = tokio::io::duplex(1024);
+        let (mut read, mut write) = tokio::io::split(client);
+        let service = service_fn(|request| async move {
+            let answer = answer(&server.app, request, &mut Endpoint::default()).await;
+            Ok::<_, std::convert::Infallible>(answer)
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(end), service);
+        let mut answers = Vec::new();
+        let send = async {
+            write.write_all(bytes).await.unwrap();
+            // The answer waits until all that there is to read is there.
+            tokio::task::yield_now().await;
+            read.read_to_end(&mut answers).await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(connection, send);
+        // What is no HTTP ends it with an error.
+        drop(ended);
+        answers
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_body_that_nobody_reads_does_not_tear_the_answer() {
+        let server = Server::new(Config::default());
+        let whole = server.app.document.bytes();
+        let head = "GET /openapi.json HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for body in ["0\r\n\r\n", "2\r\n{}\r\n0\r\n\r\n", "2\r\n{}\r\n0\r\nname: trailer\r\n\r\n"] {
+            let sent = format!("{head}{body}\u{1}garbage\r\n\r\n");
+            let got = exchanged(&server, sent.as_bytes()).await;
+            let start = got.windows(4).position(|some| some == b"\r\n\r\n").unwrap() + 4;
+            let (answer, rest) = got[start..].split_at(whole.len());
+            assert!(got.starts_with(b"HTTP/1.1 200 OK\r\n") && answer == whole, "{body:?}");
+            assert!(rest.starts_with(b"HTTP/1.1 400 Bad Request"), "{body:?}");
+        }
+        for body in ["zz\r\n", "0\r\nno trailer\r\n\r\n", "1\r\n{}\r\n"] {
+            let got = exchanged(&server, format!("{head}{body}").as_bytes()).await;
+            assert!(got.starts_with(b"HTTP/1.1 400 Bad Request\r\n"), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_reads_has_the_limits_of_others() {
+        let config = Config { body_bytes_max: 10, ..Config::default() };
+        let server = Server::new(config);
+        for (path, length, status) in [("~/cut", 10, 200), ("~/cut", 11, 413), ("/x", 11, 404)] {
+            let response = server.ask(Method::GET, path, &[], "x".repeat(length)).await;
+            assert_eq!(response.status(), status, "{path} {length}");
         }
     }
 

@@ -30,8 +30,14 @@ const HEADERS: [&str; 5] =
     ["X-Peer-Addr", "X-Server-Timestamp", "X-Chainweb-Node-Version", "X-Request-Id", "Vary"];
 
 /// What may become of any request, unless its operation says more of it.
-const FAILURES: [(&str, &str); 4] =
-    [("400", "NotHttp"), ("414", "UriLong"), ("431", "HeadLong"), ("503", "Busy")];
+const FAILURES: [(&str, &str); 6] = [
+    ("400", "NotHttp"),
+    ("408", "BodySlow"),
+    ("413", "BodyLong"),
+    ("414", "UriLong"),
+    ("431", "HeadLong"),
+    ("503", "Busy"),
+];
 
 /// The members of a path that are operations.
 pub(crate) const METHODS: [&str; 2] = ["get", "post"];

@@ -14,7 +14,7 @@ mod resume;
 
 pub(crate) use accept::{Media, negotiate};
 pub(crate) use batch::{Asked, parse_batch};
-pub(crate) use body::read_json;
+pub(crate) use body::{pass_over, read_json};
 pub(crate) use bounds::parse_bounds;
 pub(crate) use condition::is_known;
 pub(crate) use params::Params;
