@@ -1,6 +1,7 @@
 //! Event streams by the thousand, of which many do not read: those that do hear every block, those
 //! over the cap are told so, and all that they held is free when they are gone.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ const OVER: u64 = 200;
 fn thousands_of_event_streams_are_borne_and_those_over_the_cap_are_told() {
     let crowd = crowd_of(CAP + OVER);
     let cap = crowd - OVER;
-    let headers = generated(12, 1, 0.0);
+    let headers = generated(3, 1, 0.0);
     let db = folder();
     let limits =
         ["--max-connections", "8192", "--max-subscribers", &cap.to_string()].map(str::to_owned);
@@ -46,15 +47,17 @@ fn thousands_of_event_streams_are_borne_and_those_over_the_cap_are_told() {
     let (let_in, told) = (cap as f64, OVER as f64);
     assert_eq!((server.metric("plait_subscribers_open"), refused), (Some(let_in), Some(told)));
 
-    let mut expected = hashes(rest);
-    expected.sort();
+    let expected = hashes(rest);
     // Every other one reads nothing.
     let heard = thread::scope(|scope| {
         let reader = scope.spawn(|| {
             for events in events.iter_mut().step_by(2) {
-                let mut heard = events.hashes(rest.len());
-                heard.sort();
-                assert_eq!(heard, expected);
+                // Blocks that were there before may be told to those that came first.
+                let mut left: BTreeSet<&str> = expected.iter().map(String::as_str).collect();
+                while !left.is_empty() {
+                    let event = events.event().expect("the stream goes on");
+                    left.remove(event.member("hash"));
+                }
             }
         });
         for some in rest.chunks(20) {
