@@ -252,11 +252,19 @@ fn seen(world: &World) -> BTreeSet<String> {
         seen.insert(world.ask(&typed.header("Content-Type", "text/plain"), &target).0);
         seen.insert(world.ask(&Request::post(&target, " ".repeat(100_000)), &target).0);
     }
+    for target in gets(world) {
+        seen.insert(too_long(world, "GET", &target));
+    }
     let long = format!("{BASE}/cut?{}", "x".repeat(9000));
     seen.insert(world.ask(&Request::get(&long), &long).0);
     let request = Request::get("/info").header("X-Long", &"x".repeat(40_000));
     seen.insert(world.ask(&request, "/info").0);
     seen
+}
+
+/// A body longer than any that is read, which nobody asked for.
+fn too_long(world: &World, method: &str, target: &str) -> String {
+    world.ask(&Request::new(method, target).body(" ".repeat(100_000)), target).0
 }
 
 /// The same for the archive, and for backups.
@@ -274,7 +282,12 @@ fn seen_of_folders(world: &World) -> BTreeSet<String> {
         let request = Request::get(&target).header(name, value);
         seen.insert(world.ask(&request, &target).0);
     }
+    for target in ["/archive/manifest.json", &target] {
+        seen.insert(too_long(world, "GET", target));
+    }
     for (base, query) in [("", ""), (BASE, "?backupPact=false")] {
+        seen.insert(too_long(world, "POST", &format!("{base}/make-backup{query}")));
+        seen.insert(too_long(world, "GET", &format!("{base}/check-backup/none")));
         let target = format!("{base}/make-backup{query}");
         let (name, made) = world.ask(&Request::post(&target, ""), &target);
         seen.insert(name);
