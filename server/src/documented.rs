@@ -286,11 +286,16 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::PathHash { .. } => matches!(route, Route::Header(..)),
         Error::PathPayload { .. } => is_of_payload(route),
         Error::Body(_) | Error::ContentType => has_body,
-        // One that means nothing is read to its end as well.
-        Error::BodyCut | Error::BodySlow | Error::BodyLong { .. } => true,
         Error::BodyMissing | Error::BodyHash { .. } | Error::Bounds { .. } => is_branch(route),
         Error::BatchMissing | Error::BatchHash { .. } => is_batch,
-        Error::Unread(_) | Error::UriLong { .. } | Error::HeadLong { .. } | Error::Full => true,
+        // A body that means nothing is read to its end as well.
+        Error::BodyCut
+        | Error::BodySlow
+        | Error::BodyLong { .. }
+        | Error::Unread(_)
+        | Error::UriLong { .. }
+        | Error::HeadLong { .. }
+        | Error::Full => true,
         // The chain may be none of the network; any other path of the document is there.
         Error::Path => is_on_chain,
         Error::Unknown(_) => is_of_pages(route) || matches!(route, Route::Header(..)),
