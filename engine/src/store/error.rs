@@ -7,6 +7,24 @@ use zerocopy::IntoBytes;
 use super::{Column, FORMAT_VERSION, TrunkKey};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 
+/// What is wrong with a record of a log or a list of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RecordFlaw {
+    /// It is of a kind, a number of RocksDB's, that is never written there: RocksDB would read it without an
+    /// end.
+    #[error("a record of kind {0}")]
+    Kind(u8),
+    /// It is longer than the file by what it says, and whole with another length: RocksDB would take it for
+    /// one that a crash has cut, and not see what follows.
+    #[error("a record of {got} bytes, expected {expected}")]
+    Length {
+        /// What it says.
+        got: usize,
+        /// With which length it has its checksum.
+        expected: usize,
+    },
+}
+
 /// The store cannot do what it was asked.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -48,16 +66,15 @@ pub enum StoreError {
         /// The key, in hexadecimal digits.
         key: String,
     },
-    /// A log or a list of files has a record of a kind that is never written there: RocksDB would read
-    /// it without an end.
-    #[error("{path} is damaged at byte {at}: a record of kind {kind}", path = path.display())]
+    /// A log or a list of files has a record that RocksDB would not take for a damaged one.
+    #[error("{path} is damaged at byte {at}: {flaw}", path = path.display())]
     Record {
         /// The file.
         path: PathBuf,
         /// Bytes before the record.
         at: u64,
-        /// Its kind, a number of RocksDB's.
-        kind: u8,
+        /// What is wrong with it.
+        flaw: RecordFlaw,
     },
     /// A file or folder cannot be used.
     #[error("{path}: {source}", path = path.display())]

@@ -36,7 +36,7 @@ mod sweep;
 
 pub use batch::{Batch, Sealed};
 pub use columns::Column;
-pub use error::StoreError;
+pub use error::{RecordFlaw, StoreError};
 pub use format::{FORMAT_VERSION, History, Meta};
 pub use index::{HeightValue, IndexEntry, IndexOf, UnindexedKey};
 pub use key::{LooseKey, PayloadKey, PendingKey, TrunkKey};

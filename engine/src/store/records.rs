@@ -2,7 +2,9 @@
 //!
 //! Some kinds of records belong to logs that are written over again. Where one of them stands among
 //! others, as one flipped bit can have it, RocksDB reads it again and again without an end, and where it
-//! comes first, it takes it for the end of the log. So such records are looked for before it reads.
+//! comes first, it takes it for the end of the log. And a record that is longer than the file, by what it
+//! says, it takes for one that a crash has cut, though there may be many whole ones in what it passes over. So
+//! such records are looked for before it reads.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +13,7 @@ use std::path::Path;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::{StoreError, live};
+use super::{RecordFlaw, StoreError, live};
 
 /// Bytes of a block of these files. No record crosses the end of one.
 const BLOCK_LEN: usize = 32 << 10;
@@ -52,16 +54,16 @@ pub(super) fn check_foreign(path: &Path) -> Result<(), StoreError> {
 
 fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
     for file in live::journals(path) {
-        if let Some((at, kind)) = odd_record(&file, may_recycle) {
-            return Err(StoreError::Record { path: file, at, kind });
+        if let Some((at, flaw)) = odd_record(&file, may_recycle) {
+            return Err(StoreError::Record { path: file, at, flaw });
         }
     }
     Ok(())
 }
 
-/// Where the first record is that does not belong here, and its kind. What cannot be read is for
+/// Where the first record is that does not belong here, and why. What cannot be read is for
 /// RocksDB to say.
-fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, u8)> {
+fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, RecordFlaw)> {
     let mut file = File::open(path).ok()?;
     let (mut before, mut block) = (0, Vec::with_capacity(BLOCK_LEN));
     loop {
@@ -69,8 +71,8 @@ fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, u8)> {
         file.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block).ok()?;
         match odd_in(&block) {
             // A whole log of these.
-            Some((0, _)) if before == 0 && may_recycle => return None,
-            Some((at, kind)) => return Some((before + at as u64, kind)),
+            Some((0, RecordFlaw::Kind(_))) if before == 0 && may_recycle => return None,
+            Some((at, flaw)) => return Some((before + at as u64, flaw)),
             None if block.len() < BLOCK_LEN => return None,
             None => before += block.len() as u64,
         }
@@ -78,21 +80,51 @@ fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, u8)> {
 }
 
 /// The same of a block.
-fn odd_in(block: &[u8]) -> Option<(usize, u8)> {
+fn odd_in(block: &[u8]) -> Option<(usize, RecordFlaw)> {
     let mut rest = block;
     loop {
         let (head, behind) = Head::ref_from_prefix(rest).ok()?;
+        let (before, _) = block.split_at_checked(block.len() - rest.len())?;
+        // Behind a record that is damaged RocksDB passes over the rest of the block.
+        let found = |flaw| is_whole(before).then_some((before.len(), flaw));
         if is_recycled(head.kind) {
-            let (before, _) = block.split_at_checked(block.len() - rest.len())?;
-            // Behind a record that is damaged RocksDB passes over the rest of the block.
-            return is_whole(before).then_some((before.len(), head.kind));
+            return found(RecordFlaw::Kind(head.kind));
         }
         // No record, but room for some.
         if head.kind == 0 && head.len.get() == 0 {
             return None;
         }
-        (_, rest) = behind.split_at_checked(head.len.get().into())?;
+        match behind.split_at_checked(head.len.get().into()) {
+            Some((_, next)) => rest = next,
+            // Of other blocks RocksDB says that they are damaged.
+            None if block.len() == BLOCK_LEN => return None,
+            None => {
+                let (got, expected) = (head.len.get().into(), other_len(head, behind)?);
+                return found(RecordFlaw::Length { got, expected });
+            }
+        }
     }
+}
+
+/// With which length a record is whole that is longer than the file by what it says, if another record
+/// follows then or the file ends.
+fn other_len(head: &Head, behind: &[u8]) -> Option<usize> {
+    let mut sum = crc32c::crc32c(&[head.kind]);
+    for len in 0..=behind.len() {
+        let (_, next) = behind.split_at_checked(len)?;
+        if masked(sum) == head.checksum.get() && begins_whole(next) {
+            return Some(len);
+        }
+        sum = crc32c::crc32c_append(sum, next.get(..1).unwrap_or_default());
+    }
+    None
+}
+
+/// Whether there is nothing, or a record with its checksum.
+fn begins_whole(records: &[u8]) -> bool {
+    let Ok((head, behind)) = Head::ref_from_prefix(records) else { return records.is_empty() };
+    let record = behind.get(..usize::from(head.len.get()));
+    record.is_some_and(|record| checksum(head.kind, record) == head.checksum.get())
 }
 
 /// Whether records have their checksums.
@@ -111,7 +143,10 @@ fn is_whole(mut records: &[u8]) -> bool {
 
 /// RocksDB's checksum: CRC-32C, turned and moved, so that one of a checksum is not a plain one again.
 fn checksum(kind: u8, held: &[u8]) -> u32 {
-    let sum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), held);
+    masked(crc32c::crc32c_append(crc32c::crc32c(&[kind]), held))
+}
+
+const fn masked(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
@@ -134,10 +169,41 @@ mod tests {
         bytes
     }
 
-    fn odd(bytes: &[u8], may_recycle: bool) -> Option<(u64, u8)> {
+    fn odd_of(bytes: &[u8], may_recycle: bool) -> Option<(u64, RecordFlaw)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         odd_record(file.path(), may_recycle)
+    }
+
+    fn odd(bytes: &[u8], may_recycle: bool) -> Option<(u64, u8)> {
+        odd_of(bytes, may_recycle).map(|(at, flaw)| match flaw {
+            RecordFlaw::Kind(kind) => (at, kind),
+            RecordFlaw::Length { .. } => panic!("{flaw}"),
+        })
+    }
+
+    #[test]
+    fn a_record_that_is_longer_than_the_file_is_whole_with_another_length_or_was_cut() {
+        let whole = records(&[(2, 32_761), (4, 10), (1, 700), (1, 0), (1, 33)]);
+        let heads = [(32_768, 10_u16), (32_785, 700), (33_492, 0), (33_499, 33)];
+        for (at, expected) in heads {
+            for bit in 0..16 {
+                let (got, mut bytes) = (expected ^ (1 << bit), whole.clone());
+                bytes[at + 4..at + 6].copy_from_slice(&U16::new(got).to_bytes());
+                let is_longer = at + 7 + usize::from(got) > whole.len();
+                let (got, expected) = (got.into(), expected.into());
+                let flaw = is_longer.then_some((at as u64, RecordFlaw::Length { got, expected }));
+                assert_eq!(odd_of(&bytes, false), flaw, "{got} for {expected}");
+            }
+        }
+        for len in (0..whole.len()).step_by(61).chain(33_480..whole.len()) {
+            assert_eq!(odd_of(&whole[..len], false), None, "{len} bytes");
+        }
+        // What is in front of it is damaged, so it is never read.
+        let mut bytes = whole.clone();
+        bytes[32_785 + 5] |= 0x80;
+        bytes[32_780] ^= 1;
+        assert_eq!(odd_of(&bytes, false), None);
     }
 
     #[test]
