@@ -24,6 +24,9 @@ pub const NAMES: &[&str] = &[
     "create/rows/after",
     "open/before",
     "open/after",
+    "upgrade/rows/after",
+    "upgrade/write/before",
+    "upgrade/write/after",
     // Blocks, seals and payloads.
     "commit/write/before",
     "commit/write/after",

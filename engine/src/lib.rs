@@ -20,6 +20,8 @@ pub mod network;
 
 pub mod verify;
 
+pub mod tally;
+
 pub mod generate;
 
 #[cfg(feature = "store")]
@@ -74,6 +76,6 @@ pub use types::{
 #[cfg(feature = "store")]
 pub use {
     open::{Engine, OpenError},
-    query::{Cut, Joined, QueryError, Reader, Records, Scan, View},
+    query::{Cut, Joined, QueryError, Reader, Records, Scan, Stats, StatsRow, Steps, View},
     write::Writer,
 };

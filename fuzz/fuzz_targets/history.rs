@@ -6,7 +6,7 @@ use fuzz::Edge;
 use libfuzzer_sys::fuzz_target;
 use plait_engine::{
     BlockHash, BlockHeight, Bounds, BranchQuery, Cursor, Header, HeaderRef, Heights, Page,
-    QueryError, RangeQuery, Records, Scan, UnknownLower, View,
+    QueryError, RangeQuery, Records, Scan, Steps, UnknownLower, View,
 };
 use testkit::drawing::CHAIN;
 use testkit::forest::{Forest, OTHER_CHAIN, Step};
@@ -79,6 +79,7 @@ fuzz_target!(|case: Case| {
             RangeQuery { heights: branch.heights, cursor: branch.cursor, limit: branch.limit };
         branches(&planted, &view, &branch, query.chunk.into());
         ranges(&planted, &view, &range, query.chunk.into());
+        stats(&view, branch.heights, query.chunk.into());
     }
 });
 
@@ -175,6 +176,16 @@ fn lookups(forest: &Forest, view: &View) {
     let heaviest = forest.blocks.iter().map(|block| block.view().weight()).max();
     let tip = view.tip(CHAIN).and_then(|tip| view.header(CHAIN, &tip.hash).ok().flatten());
     assert_eq!(tip.map(|tip| tip.view().weight()), heaviest, "the tip is not the heaviest");
+}
+
+/// Sums of runs are those of every header.
+fn stats(view: &View, heights: Heights, step: u64) {
+    let Some(steps) = Steps::of(view, &[CHAIN], heights, Some(step)) else { return };
+    let (quick, slow) = (view.stats(&[CHAIN], steps), view.stats_by_scan(&[CHAIN], steps));
+    assert!(
+        matches!((&quick, &slow), (Ok(quick), Ok(slow)) if quick == slow),
+        "{quick:?} {slow:?}"
+    );
 }
 
 fn branches(planted: &Planted, view: &View, query: &BranchQuery, chunk: usize) {

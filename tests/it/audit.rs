@@ -150,8 +150,10 @@ proptest! {
         database.add(&forest.blocks);
         database.add(&forest.others);
         let dir = database.close();
-        for (which, byte) in damaged {
-            damage(dir.path(), which.get(&forest.blocks).view(), FREE[byte]);
+        // Of each block one byte: what is damaged already would not be found.
+        let blocks = damaged.iter().map(|(which, byte)| (which.index(forest.blocks.len()), *byte));
+        for (block, byte) in blocks.collect::<BTreeMap<_, _>>() {
+            damage(dir.path(), forest.blocks[block].view(), FREE[byte]);
         }
         assert_like_one_by_one(dir.path());
     }

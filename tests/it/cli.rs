@@ -95,7 +95,7 @@ fn info_tells_what_a_database_holds() {
     assert_eq!((outcome.status, &*outcome.err), (Some(0), ""));
     let lines: Vec<&str> = outcome.out.lines().collect();
     assert_eq!(lines[0], "network  development (full history)");
-    assert_eq!(lines[1], "format   4");
+    assert_eq!(lines[1], "format   5");
     assert_eq!(lines[2], format!("blocks   {}, 0 of them sealed", headers.len()));
     // Drawn blocks are replayed at level `hash`; genesis blocks hold by definition.
     let drawn = headers.len() - 20;
@@ -118,7 +118,7 @@ fn info_as_json_is_one_object_with_the_same_facts() {
     let info: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
     assert_eq!(info["network"], "development");
     assert_eq!(info["history"], "full");
-    assert_eq!(info["formatVersion"], 4);
+    assert_eq!(info["formatVersion"], 5);
     assert_eq!(info["payloadsEstimate"], 0);
     assert_eq!((&info["blocks"], &info["sealed"]), (&100.into(), &0.into()));
     assert_eq!(info["verified"], serde_json::json!({ "full": 20, "hash": 80, "none": 0 }));
@@ -184,7 +184,7 @@ fn a_database_of_another_format_version_is_refused() {
         put_meta(db.path(), "format", &[0, 0, 0, version]);
         let before = columns(db.path());
         for (command, outcome) in open_in_every_way(db.path()) {
-            let said = format!("format version {version}, this release reads 4");
+            let said = format!("format version {version}, this release reads 5");
             outcome.assert_fails(2, &[&said]);
             assert!(!outcome.err.contains("panicked"), "{command}");
         }
@@ -195,11 +195,11 @@ fn a_database_of_another_format_version_is_refused() {
 #[test]
 fn a_database_that_a_later_release_added_to_is_refused_for_its_format() {
     let db = database(&braid(1));
-    put_meta(db.path(), "format", &[0, 0, 0, 5]);
+    put_meta(db.path(), "format", &[0, 0, 0, 6]);
     add_column(db.path(), "signatures");
     let before = files(db.path());
     for (_, outcome) in open_in_every_way(db.path()) {
-        outcome.assert_fails(2, &["format version 5, this release reads 4"]);
+        outcome.assert_fails(2, &["format version 6, this release reads 5"]);
     }
     assert!(files(db.path()) == before);
 }
@@ -214,7 +214,7 @@ fn a_database_of_an_earlier_release_with_fewer_columns_is_refused_for_its_format
     );
     let before = files(db.path());
     for (_, outcome) in open_in_every_way(db.path()) {
-        outcome.assert_fails(2, &["format version 3, this release reads 4"]);
+        outcome.assert_fails(2, &["format version 3, this release reads 5"]);
     }
     assert!(files(db.path()) == before);
 }

@@ -25,11 +25,9 @@ fn thousands_of_event_streams_are_borne_and_those_over_the_cap_are_told() {
     let cap = crowd - OVER;
     let headers = generated(3, 1, 0.0);
     let db = folder();
-    let limits =
-        ["--max-connections", "8192", "--max-subscribers", &cap.to_string()].map(str::to_owned);
-    let mut flags: Vec<&str> = limits.iter().map(String::as_str).collect();
-    flags.extend(["--metrics", "127.0.0.1:0"]);
-    let mut server = taking(db.path(), &flags);
+    let places = cap.to_string();
+    let limits = ["--max-connections", "8192", "--max-subscribers", &places];
+    let mut server = taking(db.path(), &[&limits[..], &["--metrics", "127.0.0.1:0"]].concat());
     let mut pusher = client(&server);
     let (first, rest) = headers.split_at(20);
     assert_sum(&pusher.ask(&request(OCTETS, dump(first))), [20, 0, 0, 0]);

@@ -70,6 +70,7 @@ mod replay;
 mod resume;
 mod rocks;
 mod runs;
+mod stats;
 mod systemd;
 mod tidy;
 mod validation;

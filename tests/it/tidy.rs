@@ -89,7 +89,9 @@ fn char_len(text: &str) -> usize {
 /// Every source file of the workspace.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for folder in ["engine/src", "server/src", "tests/kit", "tests/it", "benches", "fuzz"] {
+    for folder in
+        ["engine/src", "engine/parquet", "server/src", "tests/kit", "tests/it", "benches", "fuzz"]
+    {
         collect(&workspace().join(folder), &mut found);
     }
     assert!(found.len() > 100, "{} sources found", found.len());

@@ -6,6 +6,7 @@
     reason = "whatever goes wrong here is a test that fails"
 )]
 
+pub mod age;
 pub mod archive;
 pub mod block;
 pub mod braid;

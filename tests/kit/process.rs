@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::block::NETWORK;
+use crate::say;
 
 /// No command here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -75,6 +76,28 @@ fn is_setting(name: &OsStr) -> bool {
 /// Runs a `plait` command to its end.
 pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Outcome {
     finish(plait(args).spawn().expect("the command starts"))
+}
+
+/// Runs a script in Python over the binary, with an environment of this name in the target folder for what
+/// it installs; where it cannot be run, says why.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn run_script(script: &str, venv: &str, rest: &[&str]) {
+    let plait = binary();
+    let target = plait.ancestors().nth(2).expect("a profile lies in the target folder");
+    let mut command = Command::new("python3");
+    command.arg(script).args(rest).arg("--plait").arg(&plait);
+    command.arg("--venv").arg(target.join(venv)).stdin(Stdio::null());
+    let Ok(output) = command.output() else { return say("skipped: there is no python3") };
+    let text = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(77) => say(text.trim()),
+        status => {
+            assert_eq!(status, Some(0), "{}{text}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
 }
 
 /// Runs `plait replay` for the network of drawn blocks, into the database in `db`.

@@ -6,7 +6,7 @@ use super::Flaw;
 use super::rows::{Row, Rows};
 use super::windows::Draft;
 use crate::header::{HeaderRef, LEN};
-use crate::store::{Column, LooseKey, Snapshot, StoreError, TrunkKey, is_run};
+use crate::store::{Column, LooseKey, RunSums, Snapshot, StoreError, TrunkKey, is_run};
 use crate::types::{BlockHeight, ChainId, Rank, RunLength};
 use crate::verify::Level;
 
@@ -17,6 +17,12 @@ pub(super) struct Chain<'a> {
     trunk: Rows<'a>,
     loose: Rows<'a>,
     levels: Rows<'a>,
+    /// Unless it is of a release that had none.
+    sums: Option<Rows<'a>>,
+    /// What the trunk comes to up to where it was read, if that is known.
+    below: Option<RunSums>,
+    /// The height behind that.
+    summed_end: Option<BlockHeight>,
     /// The height behind the last run, if that could be read.
     sealed_end: Option<BlockHeight>,
 }
@@ -43,13 +49,17 @@ impl<'a> Chain<'a> {
             trunk: rows(Column::Trunk),
             loose: rows(Column::Loose),
             levels: rows(Column::Levels),
+            sums: snapshot.has_sums().then(|| rows(Column::Sums)),
+            below: None,
+            summed_end: None,
             sealed_end: None,
         }
     }
 
     /// The lowest height that has a row, or at which to try again to read one.
     pub(super) fn next_height(&self) -> Option<BlockHeight> {
-        [&self.trunk, &self.loose, &self.levels].into_iter().filter_map(Rows::next_height).min()
+        let rows = [&self.trunk, &self.loose, &self.levels].into_iter().chain(&self.sums);
+        rows.filter_map(Rows::next_height).min()
     }
 
     /// Adds the blocks at heights from `first`, where a run begins, to `last`, without those below that
@@ -74,6 +84,7 @@ impl<'a> Chain<'a> {
         if !(trunk_is_whole && loose_is_whole) {
             draft.note.holes.push(self.id);
         }
+        self.read_sums(first, last, &runs, draft);
         draft.note.levels.resize(draft.blocks(), Level::Full);
         if !self.read_levels(first, last, &runs, draft) {
             // It is not known which of them were verified less than fully.
@@ -136,6 +147,59 @@ impl<'a> Chain<'a> {
             }
             Row::Good
         })
+    }
+
+    /// Compares what runs are said to come to with what they do.
+    fn read_sums(
+        &mut self,
+        first: BlockHeight,
+        last: BlockHeight,
+        runs: &[Sealed],
+        draft: &mut Draft,
+    ) {
+        let Some(rows) = &mut self.sums else { return };
+        let chain = self.id;
+        let (mut below, mut runs) = (self.below, runs.iter().peekable());
+        let wrong = |draft: &mut Draft, height: u64| {
+            draft.note.flaws.push(Flaw::Sums { chain, height: BlockHeight::new(height) });
+        };
+        let mut end = self.summed_end;
+        let whole = rows.read(first, last, draft, |key, value, draft| {
+            let start = TrunkKey::ref_from_bytes(key).map(TrunkKey::first);
+            let (Ok(start), Ok(sums)) = (start, RunSums::read(key, value)) else {
+                return Row::Damaged;
+            };
+            while let Some(run) = runs.next_if(|run| run.heights.start < start.get()) {
+                wrong(draft, run.heights.start);
+                below = None;
+            }
+            match runs.next_if(|run| run.heights.start == start.get()) {
+                Some(run) => {
+                    let known = below.filter(|_| end == Some(start));
+                    let expected = RunSums::behind(known, draft.run(run));
+                    let is_right = match known {
+                        Some(_) => sums == expected,
+                        // It begins anew; only when its last block was made is known.
+                        None => sums.last == expected.last,
+                    };
+                    if !is_right {
+                        wrong(draft, start.get());
+                    }
+                    end = Some(BlockHeight::new(run.heights.end));
+                }
+                None if draft.note.holes.contains(&chain) => {}
+                None => wrong(draft, start.get()),
+            }
+            below = Some(sums);
+            Row::Good
+        });
+        for run in runs {
+            if whole {
+                wrong(draft, run.heights.start);
+            }
+            below = None;
+        }
+        (self.below, self.summed_end) = (below, end);
     }
 
     fn read_levels(

@@ -85,6 +85,14 @@ pub enum Flaw {
         /// The block, if it has a row of its own.
         hash: Option<BlockHash>,
     },
+    /// `sums` does not say what the blocks of a run come to, or says it where there is none.
+    #[error("chain {chain}, height {height}: sums are not those of the run that begins there")]
+    Sums {
+        /// The chain.
+        chain: ChainId,
+        /// Where the run begins.
+        height: BlockHeight,
+    },
     /// A payload is not what its hashes say.
     #[error("chain {chain}, height {height}, payload {hash}: {error}")]
     Payload {
@@ -145,6 +153,7 @@ impl Flaw {
             | Self::Parts { .. } => "index",
             Self::Payload { .. } | Self::NoBlock { .. } | Self::NotPending { .. } => "payload",
             Self::Level { .. } => "levels",
+            Self::Sums { .. } => "statistics",
         }
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn read(snapshot: &Snapshot, flaws: &mut Vec<Flaw>) -> [u64; 2] {
     let chains = snapshot.meta().version.chain_ids().count();
     let behind = ChainId::new(u32::try_from(chains).unwrap_or(u32::MAX));
     let behind = TrunkKey::new(behind, BlockHeight::new(0));
-    for column in [Column::Trunk, Column::Loose, Column::Levels, Column::Payloads] {
+    let sums = snapshot.has_sums().then_some(Column::Sums);
+    let columns = [Column::Trunk, Column::Loose, Column::Levels, Column::Payloads];
+    for column in columns.into_iter().chain(sums) {
         rows(snapshot, column, behind.as_bytes(), flaws, &mut |_, _| false);
     }
     foreign(snapshot.count_foreign(), flaws);

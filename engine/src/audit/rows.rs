@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
                 Ok(Some((key, _))) if height(key) > last => return whole,
                 Ok(Some((key, value))) => {
                     self.next = match self.column {
-                        Column::Trunk => self.run_length.end(height(key)),
+                        Column::Trunk | Column::Sums => self.run_length.end(height(key)),
                         _ => height(key),
                     };
                     self.step = self.run_length.get().into();

@@ -50,6 +50,12 @@ impl Draft {
         self.note.flaws.push(Flaw::Unreadable { place, error });
     }
 
+    /// The records of a run.
+    pub(super) fn run(&self, run: &Sealed) -> &[u8] {
+        let blocks = usize::try_from(run.heights.end - run.heights.start).unwrap_or_default();
+        self.bytes.get(run.first * LEN..(run.first + blocks) * LEN).unwrap_or_default()
+    }
+
     /// The block of these runs at a height.
     pub(super) fn sealed(&self, runs: &[Sealed], height: BlockHeight) -> Option<HeaderRef<'_>> {
         let start = number(runs, height)? * LEN;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{BackupError, disk};
 use crate::open::Engine;
 use crate::query::View;
-use crate::store::{FORMAT_VERSION, is_table};
+use crate::store::is_table;
 
 /// The name of the file that says what a backup holds.
 pub(super) const CONTENTS: &str = "contents.json";
@@ -64,7 +64,7 @@ impl Contents {
         Ok(Self {
             plait: env!("CARGO_PKG_VERSION").to_owned(),
             network: version.name().to_owned(),
-            format_version: FORMAT_VERSION,
+            format_version: view.format_version(),
             blocks: version.chain_ids().map(|chain| view.block_count(chain)).sum(),
             cut_height: cut.height(),
             cut_id: cut.id().to_string(),

@@ -5,7 +5,7 @@ use super::blocks::Blocks;
 use crate::header::{HeaderRef, LEN};
 use crate::store::StoreError;
 use crate::tree::{NodeId, Place, Trunk};
-use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+use crate::types::{BlockHash, BlockHeight, ChainId, Micros, Rank};
 
 /// Loose blocks that are read together.
 const TOGETHER: usize = 512;
@@ -18,7 +18,7 @@ const TOGETHER: usize = 512;
 /// # Cost
 ///
 /// Of the trunk one read a run, which is not kept in memory; of other blocks one lookup each.
-pub(crate) struct Divided<'a> {
+pub struct Divided<'a> {
     blocks: Blocks<'a>,
     /// The canonical block above all others.
     top: Option<Place>,
@@ -33,7 +33,7 @@ impl View {
     /// # Errors
     ///
     /// [`StoreError`] if the disk cannot be read or holds something else.
-    pub(crate) fn divided(
+    pub fn divided(
         &self,
         chain: ChainId,
         top: Option<BlockHash>,
@@ -45,9 +45,42 @@ impl View {
     }
 }
 
-impl Divided<'_> {
+impl<'a> Divided<'a> {
+    pub(super) const fn blocks(&self) -> &Blocks<'a> {
+        &self.blocks
+    }
+
+    /// Those of these canonical heights that are sealed, if any is.
+    pub(super) fn sealed_heights(
+        &self,
+        low: BlockHeight,
+        high: BlockHeight,
+    ) -> Option<(BlockHeight, BlockHeight)> {
+        let (trunk, join) = self.trunk().zip(self.join)?;
+        let (low, high) = (low.max(trunk.first()), high.min(join));
+        (low <= high).then_some((low, high))
+    }
+
+    /// Whether the trunk begins at `height`.
+    pub(super) fn is_lowest(&self, height: BlockHeight) -> bool {
+        self.trunk().is_some_and(|trunk| trunk.first() == height)
+    }
+
+    /// When the canonical block below `height` was made, if it is held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read or holds something else.
+    pub(super) fn made_below(&self, height: BlockHeight) -> Result<Option<Micros>, StoreError> {
+        let forest = self.blocks.forest();
+        let below = self.top.zip(height.parent()).and_then(|(top, at)| forest.ancestor(top, at));
+        let header = below.map(|below| self.blocks.header(below)).transpose()?;
+        Ok(header.map(|header| header.view().creation_time()))
+    }
+
     /// The lowest height from `from` on that has a block.
-    pub(crate) fn next_height(&self, from: BlockHeight) -> Option<BlockHeight> {
+    #[must_use]
+    pub fn next_height(&self, from: BlockHeight) -> Option<BlockHeight> {
         let forest = self.blocks.forest();
         let node = forest.nodes_from(from).next().map(|id| forest.rank(id).height);
         let sealed = self.trunk().filter(|trunk| from < trunk.end());
@@ -56,7 +89,8 @@ impl Divided<'_> {
 
     /// The heights of canonical blocks from `first` to `last`, if there is any; there is one block
     /// at each of them.
-    pub(crate) fn canonical_heights(
+    #[must_use]
+    pub fn canonical_heights(
         &self,
         first: BlockHeight,
         last: BlockHeight,
@@ -68,16 +102,17 @@ impl Divided<'_> {
     }
 
     /// The number of orphans at heights from `first` to `last`.
-    pub(crate) fn orphan_count(&self, first: BlockHeight, last: BlockHeight) -> u64 {
+    #[must_use]
+    pub fn orphan_count(&self, first: BlockHeight, last: BlockHeight) -> u64 {
         let forest = self.blocks.forest();
-        let nodes = forest.nodes_from(first).take_while(|id| forest.rank(*id).height <= last);
+        let nodes = forest.node_count(first, last);
         let sealed = self.trunk().map_or(0, |trunk| {
             let end = trunk.end().get().min(last.get().saturating_add(1));
             end.saturating_sub(trunk.first().max(first).get())
         });
         let canonical = self.canonical_heights(first, last);
         let canonical = canonical.map_or(0, |(low, high)| high.get() - low.get() + 1);
-        (nodes.count() as u64 + sealed).saturating_sub(canonical)
+        (nodes + sealed).saturating_sub(canonical)
     }
 
     /// The header of the canonical block at `height`, which must have one.
@@ -85,7 +120,7 @@ impl Divided<'_> {
     /// # Errors
     ///
     /// [`StoreError`] if the disk cannot be read or holds something else.
-    pub(crate) fn canonical_rank(&self, height: BlockHeight) -> Result<Rank, StoreError> {
+    pub fn canonical_rank(&self, height: BlockHeight) -> Result<Rank, StoreError> {
         let place = self.top.and_then(|top| self.blocks.forest().ancestor(top, height));
         let place = place.ok_or_else(|| StoreError::gap(self.blocks.chain(), height))?;
         self.blocks.rank(place)
@@ -97,7 +132,7 @@ impl Divided<'_> {
     ///
     /// What `visit` returns, and [`StoreError`] if the disk cannot be read or holds something
     /// else.
-    pub(crate) fn canonical<E: From<StoreError>>(
+    pub fn canonical<E: From<StoreError>>(
         &self,
         first: BlockHeight,
         last: BlockHeight,
@@ -127,7 +162,7 @@ impl Divided<'_> {
     /// # Errors
     ///
     /// As for [`Divided::canonical`].
-    pub(crate) fn orphans<E: From<StoreError>>(
+    pub fn orphans<E: From<StoreError>>(
         &self,
         first: BlockHeight,
         last: BlockHeight,

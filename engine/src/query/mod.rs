@@ -44,6 +44,8 @@ mod records;
 #[cfg(feature = "store")]
 mod scan;
 #[cfg(feature = "store")]
+mod stats;
+#[cfg(feature = "store")]
 mod view;
 
 pub use bounds::{Bounds, BranchQuery, Heights, RangeQuery, UnknownLower};
@@ -53,14 +55,16 @@ pub use past::Past;
 pub use position::{Position, PositionError};
 
 #[cfg(feature = "store")]
-pub(crate) use {blocks::Blocks, divided::Divided, load::load};
+pub(crate) use {blocks::Blocks, load::load};
 
 #[cfg(feature = "store")]
 pub use {
     cut::Cut,
+    divided::Divided,
     error::QueryError,
     joined::{Joined, UnknownTop},
     records::Records,
     scan::Scan,
+    stats::{Stats, StatsRow, Steps},
     view::{Reader, View},
 };

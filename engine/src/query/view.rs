@@ -132,6 +132,12 @@ impl View {
         Self { cached, ..self }
     }
 
+    /// The layout of the database: see [`FORMAT_VERSION`](crate::store::FORMAT_VERSION).
+    #[must_use]
+    pub fn format_version(&self) -> u32 {
+        self.snapshot().format_version()
+    }
+
     /// The network of the database.
     #[must_use]
     pub const fn version(&self) -> ChainwebVersion {
@@ -213,6 +219,15 @@ impl View {
         let forest = self.tree().forest(chain);
         let is_node = forest.is_some_and(|forest| forest.find(&header.hash()).is_some());
         Ok(self.snapshot().level(chain, header.rank(), !is_node)?)
+    }
+
+    /// Whether no block is verified less than fully.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`].
+    pub fn is_fully_verified(&self) -> Result<bool, QueryError> {
+        Ok(!self.snapshot().has_levels()?)
     }
 
     /// The number of blocks of each level below [`Level::Full`].

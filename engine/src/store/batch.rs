@@ -2,8 +2,8 @@ use rocksdb::WriteBatch;
 use zerocopy::IntoBytes;
 
 use super::{
-    Column, History, IndexEntry, IndexOf, LooseKey, Meta, PayloadKey, PendingKey, Snapshot, Store,
-    StoreError, TrunkKey,
+    Column, History, IndexEntry, IndexOf, LooseKey, Meta, PayloadKey, PendingKey, RunSums,
+    Snapshot, Store, StoreError, TrunkKey,
 };
 use crate::header::{HeaderRef, LEN};
 use crate::payload::Payload;
@@ -21,6 +21,8 @@ pub struct Sealed<'a> {
     pub from_loose: &'a [Rank],
     /// The first height of the run that this one takes the place of, with all that was in it.
     pub instead_of: Option<BlockHeight>,
+    /// What the trunk comes to, up to the end of the run.
+    pub sums: RunSums,
 }
 
 /// Writes that take effect together or not at all.
@@ -70,7 +72,9 @@ impl Batch {
         let trunk = store.column(Column::Trunk);
         if let Some(first) = run.instead_of {
             self.inner.delete_cf(trunk, TrunkKey::new(chain, first).as_bytes());
+            self.delete_sums(store, chain, first);
         }
+        self.put_sums(store, chain, run.first, &run.sums);
         self.inner.put_cf(trunk, TrunkKey::new(chain, run.first).as_bytes(), run.headers);
     }
 
@@ -89,6 +93,7 @@ impl Batch {
         let store = snapshot.store();
         let key = TrunkKey::new(chain, first);
         self.inner.delete_cf(store.column(Column::Trunk), key.as_bytes());
+        self.delete_sums(store, chain, first);
         for header in in_run(headers) {
             let key = LooseKey::new(chain, header.rank());
             self.inner.put_cf(store.column(Column::Loose), key.as_bytes(), header.as_bytes());

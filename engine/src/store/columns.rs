@@ -25,13 +25,16 @@ pub enum Column {
     /// What these blocks carry, as far as it came with them: [`PendingKey`](super::PendingKey) → the
     /// record of a payload.
     PendingPayloads,
+    /// What the blocks of the trunk come to, up to the end of each run: [`TrunkKey`](super::TrunkKey) of
+    /// the run → [`RunSums`](super::RunSums).
+    Sums,
     /// What the database says of itself: name → value.
     Meta,
 }
 
 impl Column {
     /// Every column family.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Loose,
         Self::Trunk,
         Self::Heights,
@@ -42,6 +45,7 @@ impl Column {
         Self::PayloadUnindexed,
         Self::Pending,
         Self::PendingPayloads,
+        Self::Sums,
         Self::Meta,
     ];
 
@@ -59,6 +63,7 @@ impl Column {
             Self::PayloadUnindexed => "payload_unindexed",
             Self::Pending => "pending",
             Self::PendingPayloads => "pending_payloads",
+            Self::Sums => "sums",
             Self::Meta => "meta",
         }
     }

@@ -10,7 +10,11 @@ use super::{Column, MarkedAt, StoreError};
 use crate::types::{ChainwebVersion, RunLength};
 
 /// The layout of keys and values that this release reads and writes.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
+
+/// The layout before [`Column::Sums`], which this release reads, and turns into its own when it opens a
+/// database to write.
+pub(super) const WITHOUT_SUMS: u32 = 4;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const NETWORK: &str = "network";
@@ -51,8 +55,8 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Reads and checks the column `meta`.
-    pub(super) fn read(db: &DB, path: &Path) -> Result<Self, StoreError> {
+    /// Reads and checks the column `meta`: what it says, and the format version.
+    pub(super) fn read(db: &DB, path: &Path) -> Result<(Self, u32), StoreError> {
         let path = path.to_owned();
         let read = |name: &'static str| -> Result<Option<Vec<u8>>, StoreError> {
             let column = db.cf_handle(Column::Meta.name());
@@ -64,11 +68,11 @@ impl Meta {
             let value = U32::read_from_bytes(&value);
             value.map(|value| Some(value.get())).map_err(|_| StoreError::meta(name))
         };
-        match number(FORMAT)? {
+        let format = match number(FORMAT)? {
             None => return Err(StoreError::Unfinished { path: path.clone() }),
-            Some(FORMAT_VERSION) => {}
+            Some(format @ (FORMAT_VERSION | WITHOUT_SUMS)) => format,
             Some(got) => return Err(StoreError::Format { got }),
-        }
+        };
         let version = number(NETWORK)?.and_then(ChainwebVersion::from_code);
         let history = match read(HISTORY)?.as_deref() {
             Some(b"full") => Some(History::Full),
@@ -76,11 +80,12 @@ impl Meta {
             _ => None,
         };
         let run_length = number(RUN_LENGTH)?.and_then(NonZeroU32::new).map(RunLength::new);
-        Ok(Self {
+        let meta = Self {
             version: version.ok_or_else(|| StoreError::meta(NETWORK))?,
             history: history.ok_or_else(|| StoreError::meta(HISTORY))?,
             run_length: run_length.ok_or_else(|| StoreError::meta(RUN_LENGTH))?,
-        })
+        };
+        Ok((meta, format))
     }
 
     /// Whether an entry is one that this release knows, or of a name that it does not.

@@ -75,6 +75,18 @@ impl Snapshot {
         }
     }
 
+    /// Whether a block has a level below [`Level::Full`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read.
+    pub fn has_levels(&self) -> Result<bool, StoreError> {
+        let mut iterator = self.iterator(Column::Levels, ReadOptions::default());
+        iterator.seek_to_first();
+        iterator.status()?;
+        Ok(iterator.valid())
+    }
+
     /// The number of blocks of each level below [`Level::Full`].
     ///
     /// # Cost

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
 
-use super::{Column, Opened, Store, StoreError, options};
+use super::{Opened, Store, StoreError, options};
 use crate::failpoint::reached;
 
 /// How often a database is tried to be linked that another process changes meanwhile. A change of
@@ -62,7 +62,7 @@ impl Store {
             let name = "rocksdb.cur-size-all-mem-tables";
             Ok(self.db.property_int_value_cf(self.column(column), name)?.unwrap_or_default())
         };
-        Column::ALL.into_iter().map(bytes).sum()
+        self.columns().map(bytes).sum()
     }
 
     /// Bytes of all files of the database in `dir`.

@@ -8,7 +8,9 @@
 //! - `I-3` What is read is checked against its key; what does not fit is
 //!   [`StoreError::Damaged`], never an answer.
 //! - `I-4` What is cached is named by what it holds: a run that is cut anew has another name.
-//! - `I-5` A store of an unknown format version is not opened.
+//! - `I-5` A store of an unknown format version is not opened. One of the version before is read as it
+//!   is, and becomes one of this version when it is opened to be written.
+//! - `I-7` Every run has a row in `sums`, from the batch that it comes with.
 //! - `I-6` A payload is stored where a block is that names it, in the batch of that block or in a
 //!   later one, and found by its hash from then on. What waits with a block goes with it.
 #![doc = include_str!("../../../docs/formats.md")]
@@ -32,7 +34,9 @@ mod records;
 mod runs;
 mod snapshot;
 mod stats;
+mod sums;
 mod sweep;
+mod upgrade;
 
 pub use batch::{Batch, Sealed};
 pub use columns::Column;
@@ -48,6 +52,7 @@ pub(crate) use runs::is_run;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
 pub use stats::{ColumnStats, RunStats, StoreStats};
+pub use sums::RunSums;
 pub use sweep::{KeyValue, Sweep};
 
 use std::path::{Path, PathBuf};
@@ -58,6 +63,7 @@ use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
+use format::WITHOUT_SUMS;
 use index::Index;
 use opened::Opened;
 use runs::Caches;
@@ -78,6 +84,8 @@ pub struct Store {
     caches: Caches,
     /// What was wrong with its log when it was opened.
     damaged_log: Option<String>,
+    /// Whether every run has its row in `sums`.
+    has_sums: bool,
 }
 
 impl Store {
@@ -102,8 +110,12 @@ impl Store {
         reached("open/before");
         let opened = Opened::to_write(&path, || options::columns(&blocks))?;
         reached("open/after");
-        let meta = Meta::read(&opened.db, &path)?;
-        Self::new(opened, meta, blocks, sizes)
+        let (meta, format) = Meta::read(&opened.db, &path)?;
+        let mut store = Self::new(opened, meta, format, blocks, sizes)?;
+        if format == WITHOUT_SUMS {
+            store.add_sums()?;
+        }
+        Ok(store)
     }
 
     /// Opens the database in `dir` to read; others may write it meanwhile, which is not seen.
@@ -116,8 +128,8 @@ impl Store {
         let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
         let opened = Opened::to_read(&path, || options::columns(&blocks))?;
-        let meta = Meta::read(&opened.db, &path)?;
-        Self::new(opened, meta, blocks, sizes)
+        let (meta, format) = Meta::read(&opened.db, &path)?;
+        Self::new(opened, meta, format, blocks, sizes)
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
@@ -143,7 +155,7 @@ impl Store {
         let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
         reached("create/tables/after");
-        let store = Self::new(Opened::whole(db), meta, blocks, sizes)?;
+        let store = Self::new(Opened::whole(db), meta, FORMAT_VERSION, blocks, sizes)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -171,6 +183,12 @@ impl Store {
     #[must_use]
     pub fn damaged_log(&self) -> Option<&str> {
         self.damaged_log.as_deref()
+    }
+
+    /// The layout that it has: [`FORMAT_VERSION`], or an earlier one if it is only read.
+    #[must_use]
+    pub const fn format_version(&self) -> u32 {
+        if self.has_sums { FORMAT_VERSION } else { WITHOUT_SUMS }
     }
 
     /// What the database says of itself.
@@ -242,7 +260,7 @@ impl Store {
     /// [`StoreError::RocksDb`].
     pub fn flush(&self) -> Result<(), StoreError> {
         let columns: Vec<&ColumnFamily> =
-            Column::ALL.into_iter().map(|column| self.column(column)).collect();
+            self.columns().map(|column| self.column(column)).collect();
         reached("tables/flush/before");
         self.db.flush_cfs_opt(&columns, &FlushOptions::default())?;
         reached("tables/flush/after");
@@ -273,6 +291,7 @@ impl Store {
     fn new(
         Opened { db, damaged_log }: Opened,
         meta: Meta,
+        format: u32,
         blocks: Cache,
         sizes: CacheSizes,
     ) -> Result<Self, StoreError> {
@@ -297,6 +316,7 @@ impl Store {
             block_bytes: sizes.block_bytes,
             caches: Caches::new(sizes.run_bytes),
             damaged_log,
+            has_sums: format != WITHOUT_SUMS,
         };
         for of in IndexOf::ALL {
             store.index_of(of).look(&store, of)?;
@@ -310,6 +330,11 @@ impl Store {
             IndexOf::Blocks => blocks,
             IndexOf::Payloads => payloads,
         }
+    }
+
+    /// The columns that it has: all, but for what a database that is only read may lack.
+    fn columns(&self) -> impl Iterator<Item = Column> {
+        Column::ALL.into_iter().filter(|column| self.db.cf_handle(column.name()).is_some())
     }
 
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
-use super::{StoreError, live, options};
+use super::{Column, StoreError, live, options};
 
 /// How often the opening of a database is tried again that another process is writing.
 const TRIES: u32 = 20;
@@ -33,12 +33,14 @@ impl Opened {
         let opened = Self::recovered(|mode| {
             let mut options = options::writing(path);
             options.set_wal_recovery_mode(mode);
+            // The release before had one less; that all others are there was checked.
+            options.create_missing_column_families(true);
             DB::open_cf_descriptors(&options, path, columns())
         });
         opened.map_err(|error| StoreError::opening(path, error))
     }
 
-    /// Opens the database at `path` to read.
+    /// Opens the database at `path` to read. One of the release before lacks [`Column::Sums`].
     pub(super) fn to_read(
         path: &Path,
         columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
@@ -49,7 +51,10 @@ impl Opened {
             let opened = Self::recovered(|mode| {
                 let mut options = options::database();
                 options.set_wal_recovery_mode(mode);
-                DB::open_cf_descriptors_read_only(&options, path, columns(), false)
+                let (has, sums) = (DB::list_cf(&options::foreign(), path)?, Column::Sums.name());
+                let mut columns = columns();
+                columns.retain(|column| column.name() != sums || has.iter().any(|has| has == sums));
+                DB::open_cf_descriptors_read_only(&options, path, columns, false)
             });
             let again = match &opened {
                 // The writer has just replaced a file that was to be opened: its list is read anew.

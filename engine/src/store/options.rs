@@ -145,6 +145,7 @@ pub(super) fn tuned(column: Column, cache: &Cache) -> Options {
         Column::PendingPayloads => pending_payloads(cache),
         // Written and read in order, and empty most of the time.
         Column::Levels | Column::Pending => ordered(cache),
+        Column::Sums => sums(cache),
         Column::Meta => Options::default(),
     }
 }
@@ -236,6 +237,13 @@ fn in_parts(table: &mut BlockBasedOptions) {
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_top_level_index_and_filter(true);
+}
+
+fn sums(cache: &Cache) -> Options {
+    let mut options = ordered(cache);
+    // Counts and sums, most of whose bytes are those of the row before: two thirds go.
+    options.set_compression_type(DBCompressionType::Lz4);
+    options
 }
 
 fn ordered(cache: &Cache) -> Options {

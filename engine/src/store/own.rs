@@ -2,6 +2,7 @@ use std::path::Path;
 
 use rocksdb::{DB, IteratorMode};
 
+use super::format::WITHOUT_SUMS;
 use super::{Column, Meta, StoreError, options};
 
 /// The column family that RocksDB makes by itself; ours are beside it.
@@ -18,8 +19,11 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let columns = DB::list_cf(&options::foreign(), path)?;
     let has = |name: &str| columns.iter().any(|column| column == name);
     let is_ours = |name: &str| Column::ALL.iter().any(|column| column.name() == name);
-    let complete = Column::ALL.iter().all(|column| has(column.name()));
-    let others = columns.iter().any(|name| name != DEFAULT && !is_ours(name));
+    let is_complete = |but: Option<Column>| {
+        Column::ALL.iter().all(|column| has(column.name()) || Some(*column) == but)
+    };
+    let (complete, others) =
+        (is_complete(None), columns.iter().any(|name| name != DEFAULT && !is_ours(name)));
     if complete && !others {
         return Ok(());
     }
@@ -27,8 +31,10 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
         // One of another release, which had others.
         let meta = [Column::Meta.name()];
         let db = DB::open_cf_for_read_only(&options::foreign(), path, meta, false)?;
-        if let Err(error @ StoreError::Format { .. }) = Meta::read(&db, path) {
-            return Err(error);
+        match Meta::read(&db, path) {
+            Err(error @ StoreError::Format { .. }) => return Err(error),
+            Ok((_, WITHOUT_SUMS)) if is_complete(Some(Column::Sums)) && !others => return Ok(()),
+            Ok(_) | Err(_) => {}
         }
     }
     if !complete && !others && is_empty(path)? {

@@ -226,6 +226,12 @@ impl Snapshot {
         Ok(Some((typed.first(), end, parent)))
     }
 
+    /// [`Store::format_version`] of its database.
+    #[must_use]
+    pub fn format_version(&self) -> u32 {
+        self.store().format_version()
+    }
+
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> Meta {

@@ -78,7 +78,7 @@ impl Store {
             block_cache_pinned_bytes: self.blocks.get_pinned_usage() as u64,
             block_cache_bytes_max: self.block_bytes as u64,
             runs: self.caches.stats(),
-            columns: Column::ALL.map(|column| (column, self.column_stats(column))).to_vec(),
+            columns: self.columns().map(|column| (column, self.column_stats(column))).collect(),
             snapshots: whole(properties::NUM_SNAPSHOTS),
             flushes_running: whole(properties::NUM_RUNNING_FLUSHES),
             compactions_running: whole(properties::NUM_RUNNING_COMPACTIONS),

@@ -57,7 +57,7 @@ impl Snapshot {
     }
 }
 
-fn sweeping(end: Option<&[u8]>) -> ReadOptions {
+pub(super) fn sweeping(end: Option<&[u8]>) -> ReadOptions {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options.set_readahead_size(READAHEAD_BYTES);

@@ -223,6 +223,14 @@ impl Forest {
         self.order.get(start..).unwrap_or_default().iter().copied()
     }
 
+    /// The number of nodes at heights from `first` to `last`.
+    #[must_use]
+    pub fn node_count(&self, first: BlockHeight, last: BlockHeight) -> u64 {
+        let start = self.order.partition_point(|id| self.rank(*id).height < first);
+        let end = self.order.partition_point(|id| self.rank(*id).height <= last);
+        end.saturating_sub(start) as u64
+    }
+
     /// The heaviest block: the tip of the canonical chain. Of equals, that of the smaller hash. It
     /// is never sealed.
     #[must_use]

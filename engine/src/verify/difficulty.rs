@@ -11,7 +11,8 @@ use crate::types::{BlockHeight, ChainwebVersion, Micros, Target};
 
 /// How hard it is to meet a target: the number of hashes it takes on average, less rounding.
 /// `None` for a target of 0, which nothing meets.
-pub(crate) fn difficulty(target: Target) -> Option<U256> {
+#[must_use]
+pub fn difficulty(target: Target) -> Option<U256> {
     U256::MAX.checked_div(target.get())
 }
 

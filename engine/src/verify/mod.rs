@@ -33,6 +33,7 @@ pub(crate) mod votes;
 pub use backend::Backend;
 pub use batch::Hasher;
 pub use braid::Adjacents;
+pub use difficulty::difficulty;
 pub use error::{Failure, Failures};
 pub use level::Level;
 pub use lineage::Parent;

@@ -2,7 +2,7 @@ use super::{WriteError, Writer};
 use crate::failpoint::reached;
 use crate::header::{HeaderRef, LEN};
 use crate::query::Blocks;
-use crate::store::{Batch, Sealed, StoreError};
+use crate::store::{Batch, RunSums, Sealed, StoreError};
 use crate::tree::{Forest, NodeId, Step};
 use crate::types::{BlockHeight, ChainId, Rank};
 
@@ -63,7 +63,8 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let lowest = headers.get(..LEN).and_then(|lowest| HeaderRef::parse(lowest).ok());
         let Some((lowest, first)) = lowest.zip(ranks.first()) else { return Ok(()) };
-        let run = Sealed { first: first.height, headers, from_loose: ranks, instead_of };
+        let sums = self.run_sums(chain, first.height, headers, instead_of)?;
+        let run = Sealed { first: first.height, headers, from_loose: ranks, instead_of, sums };
         let mut batch = Batch::default();
         batch.seal(self.store(), chain, &run);
         reached("seal/write/before");
@@ -73,6 +74,28 @@ impl Writer {
             forest.seal(nodes, lowest.parent());
         }
         Ok(())
+    }
+
+    /// What the trunk comes to with a new run at its end, or in front of it.
+    fn run_sums(
+        &self,
+        chain: ChainId,
+        first: BlockHeight,
+        headers: &[u8],
+        instead_of: Option<BlockHeight>,
+    ) -> Result<RunSums, StoreError> {
+        if let Some(lowest) = instead_of {
+            // It ends where that did.
+            return self.snapshot.run_sums(chain, lowest);
+        }
+        let forest = self.tree.forest(chain);
+        let trunk = forest.and_then(|forest| Some((forest, forest.trunk()?)));
+        if let Some((forest, trunk)) = trunk.filter(|(_, trunk)| first < trunk.first()) {
+            let lowest = trunk.first();
+            let above = Blocks::new(chain, forest, &self.snapshot).sealed_run(lowest)?;
+            return Ok(self.snapshot.run_sums(chain, lowest)?.in_front_of(headers, &above));
+        }
+        Ok(RunSums::behind(self.snapshot.sums_below(chain, first)?, headers))
     }
 
     fn unseal(&mut self, chain: ChainId, from: BlockHeight) -> Result<(), WriteError> {

@@ -14,6 +14,7 @@ use plait_engine::{Engine, Reader};
 use super::schedule::{Action, schedule};
 use super::world::NOW;
 use super::{Entry, Format, Ledger, Model, Random, Said, Set, Step, World, choose, dump, folder};
+use crate::age::age;
 use crate::block::NETWORK;
 use crate::carried;
 
@@ -84,6 +85,12 @@ impl Child {
             Action::Reopen => {
                 self.join()?;
                 (self.pusher, self.reader) = (None, None);
+                self.open(sorts_all)
+            }
+            Action::Upgrade => {
+                self.join()?;
+                (self.pusher, self.reader) = (None, None);
+                age(&folder::database(&self.folder))?;
                 self.open(sorts_all)
             }
         }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -7,7 +8,9 @@ use super::line::{Run, Spare};
 use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef, LEN};
 use crate::payload::Payload;
-use crate::store::{Batch, IndexEntry, IndexOf, Mark, PayloadKey, Sealed, Store, StoreError};
+use crate::store::{
+    Batch, IndexEntry, IndexOf, Mark, PayloadKey, RunSums, Sealed, Store, StoreError,
+};
 use crate::types::{ChainId, Rank};
 use crate::verify::Level;
 use crate::write::WriteError;
@@ -97,15 +100,16 @@ impl Drop for Committer {
 
 /// Writes commits until there are no more, or one fails.
 fn run(
-    store: &Store,
+    store: &Arc<Store>,
     spare: &Spare,
     commits: &Receiver<Commit>,
     results: &Sender<Result<usize, StoreError>>,
     spent: &Sender<Vec<IndexEntry>>,
 ) {
+    let mut tops = BTreeMap::new();
     for mut commit in commits {
         let mut entries = mem::take(&mut commit.entries);
-        let result = write(store, spare, commit, &entries);
+        let result = write(store, spare, commit, &entries, &mut tops);
         entries.clear();
         // Nobody waits for it at the end.
         let _ = spent.send(entries);
@@ -117,11 +121,13 @@ fn run(
     }
 }
 
+/// Writes a commit. `tops` has what the trunk of each chain comes to that has grown so far.
 fn write(
-    store: &Store,
+    store: &Arc<Store>,
     spare: &Spare,
     commit: Commit,
     entries: &[IndexEntry],
+    tops: &mut BTreeMap<ChainId, RunSums>,
 ) -> Result<usize, StoreError> {
     let Commit { runs, loose, payloads, mark, flush, .. } = commit;
     let sealed: usize = runs.iter().map(|(_, run)| run.records.len()).sum();
@@ -139,7 +145,13 @@ fn write(
             .collect();
         batch.put_levels(store, chain, run.first, &levels);
         let Run { first, records, .. } = run;
-        let run = Sealed { first, headers: &records, from_loose: &ranks, instead_of: None };
+        let below = match tops.get(&chain) {
+            Some(below) => Some(*below),
+            None => store.snapshot().sums_below(chain, first)?,
+        };
+        let sums = RunSums::behind(below, &records);
+        tops.insert(chain, sums);
+        let run = Sealed { first, headers: &records, from_loose: &ranks, instead_of: None, sums };
         batch.seal(store, chain, &run);
         spare.give(records);
     }

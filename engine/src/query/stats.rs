@@ -1,0 +1,291 @@
+use rayon::prelude::*;
+
+use super::divided::Divided;
+use super::{Heights, QueryError, View};
+use crate::header::{HeaderRef, LEN};
+use crate::store::StoreError;
+use crate::tally::{Sums, Tally};
+use crate::types::{BlockHash, BlockHeight, ChainId, Micros};
+
+/// What the blocks of some heights of one chain come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Canonical blocks: those of the cut, and all that they have below them.
+    pub blocks: u64,
+    /// All other blocks.
+    pub orphans: u64,
+    /// Sums over the canonical blocks.
+    pub sums: Sums,
+    /// When the highest canonical block was made.
+    pub last: Option<Micros>,
+}
+
+/// What the blocks of some heights come to, of one chain or of several together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StatsRow {
+    /// The chain, if it is of one.
+    pub chain: Option<ChainId>,
+    /// The heights, the first and the last.
+    pub heights: (BlockHeight, BlockHeight),
+    /// Counts and sums; the last block is that of the chain whose last block was made last.
+    pub stats: Stats,
+    /// Hashes per second: of each chain the sum of its difficulties divided by that of its block times.
+    /// None without a block time.
+    pub hash_rate: Option<f64>,
+}
+
+impl Stats {
+    /// Both together.
+    fn plus(self, other: &Self) -> Self {
+        Self {
+            blocks: self.blocks + other.blocks,
+            orphans: self.orphans + other.orphans,
+            sums: self.sums.plus(&other.sums),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// Heights, divided: the first part ends below the first multiple of `step`, the others have `step`
+/// heights, but for the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    first: u64,
+    last: u64,
+    step: u64,
+}
+
+impl Steps {
+    /// Steps of this many heights, at least one.
+    #[must_use]
+    pub fn new(heights: Heights, step: u64) -> Self {
+        Self { first: heights.min().get(), last: heights.max().get(), step: step.max(1) }
+    }
+
+    /// Steps of these heights, as far as one of the chains has blocks there: of this many heights each, or
+    /// one. None if there are no blocks at all.
+    #[must_use]
+    pub fn of(view: &View, chains: &[ChainId], asked: Heights, step: Option<u64>) -> Option<Self> {
+        let (low, high) = view.heights(chains)?;
+        let (first, last) = (low.max(asked.min()), high.min(asked.max()));
+        let heights = Heights { min: Some(first), max: Some(last) };
+        Some(Self::new(heights, step.unwrap_or(u64::MAX)))
+    }
+
+    /// The number of steps.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        if self.first > self.last {
+            return 0;
+        }
+        (self.last / self.step - self.first / self.step).saturating_add(1)
+    }
+
+    /// The first and the last height of each.
+    pub fn iter(self) -> impl Iterator<Item = (BlockHeight, BlockHeight)> {
+        (0..self.count()).map(move |number| {
+            let start = (self.first / self.step + number).saturating_mul(self.step);
+            let last = start.saturating_add(self.step - 1).min(self.last);
+            (BlockHeight::new(start.max(self.first)), BlockHeight::new(last))
+        })
+    }
+}
+
+impl View {
+    /// What each step of these heights comes to, of each of these chains, in the order in which they are
+    /// given; of a chain that the network does not have nothing.
+    ///
+    /// # Cost
+    ///
+    /// Of each step two lookups, however many heights it has, and a run where it begins or ends within
+    /// one; in all the blocks that are not sealed, and finding the cut. Of a database that was made by
+    /// an earlier release, and is only read, all canonical blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`] and [`QueryError::Cold`].
+    pub fn stats(&self, chains: &[ChainId], steps: Steps) -> Result<Vec<Vec<Stats>>, QueryError> {
+        let sums = self.snapshot().has_sums();
+        self.each_stats(
+            chains,
+            |divided| if sums { quick(divided, steps) } else { slow(divided, steps) },
+        )
+    }
+
+    /// The lowest and the highest height at which one of these chains has a block.
+    fn heights(&self, chains: &[ChainId]) -> Option<(BlockHeight, BlockHeight)> {
+        let low = chains.iter().filter_map(|chain| self.lowest(*chain)).min()?;
+        let highest = |chain: &ChainId| self.tree().forest(*chain)?.highest();
+        let high = chains.iter().filter_map(highest).max()?;
+        Some((low, high))
+    }
+
+    /// A row for each step, by ascending heights: of all these chains together, or one of each of them.
+    ///
+    /// # Cost
+    ///
+    /// As for [`View::stats`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn stats_rows(
+        &self,
+        chains: &[ChainId],
+        steps: Steps,
+        by_chain: bool,
+    ) -> Result<Vec<StatsRow>, QueryError> {
+        let of_chains = self.stats(chains, steps)?;
+        let mut rows = Vec::new();
+        for (number, heights) in steps.iter().enumerate() {
+            let mut together =
+                StatsRow { chain: None, heights, stats: Stats::default(), hash_rate: None };
+            for (chain, stats) in chains.iter().zip(&of_chains) {
+                let Some(stats) = stats.get(number) else { continue };
+                let row = StatsRow {
+                    chain: Some(*chain),
+                    heights,
+                    stats: *stats,
+                    hash_rate: stats.sums.hash_rate(),
+                };
+                if by_chain {
+                    rows.push(row);
+                    continue;
+                }
+                together.stats = together.stats.plus(stats);
+                if let Some(rate) = row.hash_rate {
+                    together.hash_rate = Some(together.hash_rate.unwrap_or_default() + rate);
+                }
+            }
+            if !by_chain {
+                rows.push(together);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// [`View::stats`] from every header: the slow twin.
+    ///
+    /// # Errors
+    ///
+    /// As for [`View::stats`].
+    pub fn stats_by_scan(
+        &self,
+        chains: &[ChainId],
+        steps: Steps,
+    ) -> Result<Vec<Vec<Stats>>, QueryError> {
+        self.each_stats(chains, |divided| slow(divided, steps))
+    }
+
+    fn each_stats(
+        &self,
+        chains: &[ChainId],
+        stats: impl Fn(&Divided<'_>) -> Result<Vec<Stats>, StoreError> + Sync,
+    ) -> Result<Vec<Vec<Stats>>, QueryError> {
+        let cut = self.cut(None)?;
+        let of_chain = |chain: &ChainId| {
+            let member = cut.blocks().find(|(on, ..)| on == chain);
+            let top: Option<BlockHash> = member.map(|(.., hash)| hash);
+            let divided = self.divided(*chain, top)?;
+            divided.map_or_else(|| Ok(Vec::new()), |divided| stats(&divided))
+        };
+        let stats: Result<Vec<_>, StoreError> = chains.par_iter().map(of_chain).collect();
+        Ok(stats?)
+    }
+}
+
+/// From every header.
+fn slow(divided: &Divided<'_>, steps: Steps) -> Result<Vec<Stats>, StoreError> {
+    let each = steps.iter().map(|(first, last)| {
+        let mut stats = Stats { orphans: divided.orphan_count(first, last), ..Stats::default() };
+        if let Some((low, high)) = divided.canonical_heights(first, last) {
+            stats.add(divided, low, high, divided.made_below(low)?)?;
+        }
+        Ok(stats)
+    });
+    each.collect()
+}
+
+/// From the sums of runs.
+fn quick(divided: &Divided<'_>, steps: Steps) -> Result<Vec<Stats>, StoreError> {
+    let each = steps.iter().map(|(first, last)| {
+        let mut stats = Stats { orphans: divided.orphan_count(first, last), ..Stats::default() };
+        let Some((low, high)) = divided.canonical_heights(first, last) else { return Ok(stats) };
+        let Some((start, end)) = divided.sealed_heights(low, high) else {
+            stats.add(divided, low, high, divided.made_below(low)?)?;
+            return Ok(stats);
+        };
+        // What is not sealed is below the trunk, or above it.
+        if let Some(below) = start.parent().filter(|below| low <= *below) {
+            stats.add(divided, low, below, divided.made_below(low)?)?;
+        }
+        let (sums, made) = upto(divided, end)?;
+        stats.sums = stats.sums.plus(&sums.minus(&below(divided, start)?));
+        stats.blocks += end.get() - start.get() + 1;
+        stats.last = Some(made);
+        if let Some(above) = end.child().filter(|above| *above <= high) {
+            stats.add(divided, above, high, Some(made))?;
+        }
+        Ok(stats)
+    });
+    each.collect()
+}
+
+impl Stats {
+    /// Adds the canonical blocks from `low` to `high`, above a block that was made at `below`.
+    fn add(
+        &mut self,
+        divided: &Divided<'_>,
+        low: BlockHeight,
+        high: BlockHeight,
+        below: Option<Micros>,
+    ) -> Result<(), StoreError> {
+        let mut tally = Tally::new(Sums::default(), below);
+        divided.canonical(low, high, |records| {
+            self.blocks += (records.len() / LEN) as u64;
+            push(&mut tally, records);
+            Ok::<_, StoreError>(())
+        })?;
+        self.sums = self.sums.plus(tally.sums());
+        self.last = tally.last();
+        Ok(())
+    }
+}
+
+/// The sums up to a block of the trunk, it too, and when it was made.
+fn upto(divided: &Divided<'_>, height: BlockHeight) -> Result<(Sums, Micros), StoreError> {
+    let blocks = divided.blocks();
+    let (first, end) = blocks.run_heights(height);
+    let run = blocks.snapshot().run_sums(blocks.chain(), first)?;
+    if height.child() == Some(end) {
+        return Ok((run.sums, run.last));
+    }
+    let records = blocks.sealed_run(first)?;
+    let gap = || StoreError::gap(blocks.chain(), height);
+    let number = usize::try_from(height.get() - first.get()).map_err(|_| gap())?;
+    let (own, above) = records.split_at_checked((number + 1) * LEN).ok_or_else(gap)?;
+    let own = own.last_chunk::<LEN>().ok_or_else(gap)?;
+    let made = HeaderRef::parse(own).map_err(|_| gap())?.creation_time();
+    let mut tally = Tally::new(Sums::default(), Some(made));
+    push(&mut tally, above);
+    Ok((run.sums.minus(tally.sums()), made))
+}
+
+/// The sums up to the block below this one of the trunk.
+fn below(divided: &Divided<'_>, height: BlockHeight) -> Result<Sums, StoreError> {
+    let blocks = divided.blocks();
+    let (first, _) = blocks.run_heights(height);
+    if let Some(below) = height.parent().filter(|_| first < height || !divided.is_lowest(height)) {
+        return Ok(upto(divided, below)?.0);
+    }
+    let run = blocks.snapshot().run_sums(blocks.chain(), first)?;
+    let mut tally = Tally::new(Sums::default(), divided.made_below(height)?);
+    push(&mut tally, &blocks.sealed_run(first)?);
+    Ok(run.sums.minus(tally.sums()))
+}
+
+/// Adds records, which were checked when they were read.
+fn push(tally: &mut Tally, records: &[u8]) {
+    let headers = records.chunks_exact(LEN).map(HeaderRef::parse);
+    headers.flatten().for_each(|header| tally.push(header));
+}
