@@ -29,8 +29,8 @@ EXAMPLES ?= 300
 
 builds = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup run test crash schemathesis power-cuts check fuzz fuzz-all fuzz-mutations fmt bench \
-	bench-quick bench-instructions bench-instructions-accept clean-run
+.PHONY: help setup run test test-browser test-analytics screenshots crash schemathesis power-cuts check fuzz fuzz-all \
+	fuzz-mutations fmt bench bench-quick bench-instructions bench-instructions-accept clean-run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-26s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,8 @@ help: ## this list
 	@echo '            REPLAY_FLAGS="..."     more flags for plait replay, such as --allow-partial'
 	@echo '            DB=path                the database, else run/db, or run/dump-db with DUMP'
 	@echo '            LISTEN=127.0.0.1:1848  where to serve'
+	@echo 'make test-browser HEIGHTS=250000   five million headers, and what is measured'
+	@echo 'make test-analytics HEIGHTS=500000 five million rows'
 	@echo 'make power-cuts CUTS=100           how many'
 	@echo '            SEED=number            the moments of an earlier run'
 	@echo 'make crash  CYCLES=1000 SEED=1     how many, and which ones'
@@ -62,6 +64,21 @@ run: ## build, replay the sample or DUMP=path, serve on LISTEN
 test: ## all tests
 	@scripts/setup.sh build
 	cargo test --release --workspace --locked
+
+test-browser: ## drive the explorer in a headless chromium; skipped where there is none
+	@scripts/setup.sh build
+	cargo build --release --locked --package plait
+	tests/browser/try_browser.py --plait $(builds)/release/plait $(if $(HEIGHTS),--heights $(HEIGHTS)) || [ $$? -eq 77 ]
+
+test-analytics: ## run the queries of docs/analytics.md with DuckDB over a dataset; needs Python
+	@scripts/setup.sh build
+	cargo build --release --locked --package plait --features parquet
+	tests/compat/try_analytics.py --plait $(builds)/release/plait --venv $(builds)/analytics-venv $(if $(HEIGHTS),--heights $(HEIGHTS)) || [ $$? -eq 77 ]
+
+screenshots: ## take the pictures of docs/images anew, with chromium
+	@scripts/setup.sh build
+	cargo build --release --locked --package plait
+	scripts/screenshots.py --plait $(builds)/release/plait
 
 crash: ## kill processes between any two durable steps, and check what they leave; some five minutes
 	@scripts/setup.sh build

@@ -54,6 +54,8 @@ pub struct Config {
     pub page_bytes_max: usize,
     /// Payloads that a batch may ask for; further ones are not looked at.
     pub batch_payloads_max: usize,
+    /// Steps of heights that statistics are told of at once, times the chains.
+    pub stats_steps_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
     /// Event streams at once. Further ones are answered 503.
@@ -216,6 +218,7 @@ impl Default for Config {
             page_blocks_max: 360,
             page_bytes_max: 16 << 20,
             batch_payloads_max: 1000,
+            stats_steps_max: 4096,
             stream_headers: 512,
             subscribers_max: 4096,
             updates_interval: Duration::from_millis(50),

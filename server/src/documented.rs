@@ -71,12 +71,15 @@ fn expected(route: &Route) -> Option<&'static str> {
         Route::Outputs(..) => "/chain/{chain}/payload/{hash}/outputs",
         Route::PayloadBatch(_) => "/chain/{chain}/payload/batch",
         Route::OutputsBatch(_) => "/chain/{chain}/payload/outputs/batch",
+        Route::State => "/state",
+        Route::Stats(None) => "/stats",
+        Route::Stats(Some(_)) => "/chain/{chain}/stats",
         Route::MakeBackup => "/make-backup",
         Route::CheckBackup(_) => "/check-backup/{id}",
         Route::Archive(name) if name == "manifest.json" => "/archive/manifest.json",
         Route::Archive(_) => "/archive/{name}",
-        // `OPTIONS *` is no path.
-        Route::Server => return None,
+        // `OPTIONS *` is no path, and the page is for people.
+        Route::Server | Route::Explorer(_) => return None,
     })
 }
 
@@ -102,6 +105,9 @@ fn routes() -> Vec<Route> {
         Route::Outputs(chain, text()),
         Route::PayloadBatch(chain),
         Route::OutputsBatch(chain),
+        Route::State,
+        Route::Stats(None),
+        Route::Stats(Some(chain)),
         Route::MakeBackup,
         Route::CheckBackup("1".to_owned()),
         Route::Archive("manifest.json".to_owned()),
@@ -170,6 +176,8 @@ fn queried(route: &Route) -> &'static [&'static str] {
     match route {
         Route::Cut => &["maxheight"],
         Route::Updates(_) => &["lastEventId", "resume"],
+        Route::Stats(None) => &["by", "maxheight", "minheight", "step"],
+        Route::Stats(Some(_)) => &["maxheight", "minheight", "step"],
         Route::MakeBackup => &["backupPact"],
         route if is_of_pages(route) => &["limit", "maxheight", "minheight", "next"],
         route if is_of_payload(route) => &["height"],
@@ -232,6 +240,7 @@ fn errors() -> Vec<Error> {
     let unread = [400, 414, 431].map(|status| Error::Unread(StatusCode::from_u16(status).unwrap()));
     let mut errors = vec![
         Error::Parameter { name: "limit", expected: "", got: text() },
+        Error::Steps { got: 2, max: 1 },
         Error::PathHash { got: text(), source: hash() },
         Error::PathPayload { got: text(), source: hash() },
         Error::Body(json),
@@ -273,6 +282,7 @@ fn errors() -> Vec<Error> {
 fn can_be(error: &Error, route: &Route) -> bool {
     let is_on_chain = expected(route).is_some_and(|path| path.contains("{chain}"));
     let is_batch = matches!(route, Route::PayloadBatch(_) | Route::OutputsBatch(_));
+    let is_of_stats = matches!(route, Route::Stats(_));
     let is_of_archive = matches!(route, Route::Archive(_));
     let is_of_updates = matches!(route, Route::Updates(_));
     let is_of_backups = matches!(route, Route::MakeBackup | Route::CheckBackup(_));
@@ -281,8 +291,9 @@ fn can_be(error: &Error, route: &Route) -> bool {
     let reads_database = reads && !is_of_archive && !is_of_backups;
     match error {
         Error::Parameter { .. } => {
-            is_of_pages(route) || is_of_payload(route) || *route == Route::Cut
+            is_of_pages(route) || is_of_payload(route) || is_of_stats || *route == Route::Cut
         }
+        Error::Steps { .. } => is_of_stats,
         Error::PathHash { .. } => matches!(route, Route::Header(..)),
         Error::PathPayload { .. } => is_of_payload(route),
         Error::Body(_) | Error::ContentType => has_body,
@@ -304,7 +315,9 @@ fn can_be(error: &Error, route: &Route) -> bool {
         }
         // Another method is no operation of the document.
         Error::Method(_) => false,
-        Error::Accept(_) => is_on_chain || matches!(route, Route::Cut | Route::Info),
+        Error::Accept(_) => {
+            is_on_chain || is_of_stats || matches!(route, Route::Cut | Route::Info | Route::State)
+        }
         Error::Range { .. } => {
             is_of_archive && *route != Route::Archive("manifest.json".to_owned())
         }

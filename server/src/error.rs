@@ -19,6 +19,16 @@ pub(crate) enum Error {
         /// The value, decoded; long ones are cut.
         got: String,
     },
+    /// Statistics are asked for in more steps than are added up.
+    #[error(
+        "{got} steps, of all chains together, at most {max} are allowed: take a larger \"step\""
+    )]
+    Steps {
+        /// Steps of a chain, of all chains together.
+        got: u64,
+        /// Those that are allowed.
+        max: usize,
+    },
     /// The path has something else where a block hash belongs.
     #[error("path: {got:?} is not a block hash: {source}")]
     PathHash {
@@ -173,6 +183,7 @@ impl Error {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. }
+            | Self::Steps { .. }
             | Self::PathHash { .. }
             | Self::PathPayload { .. }
             | Self::Body(_)

@@ -31,6 +31,8 @@ mod updates;
 
 mod openapi;
 
+mod explorer;
+
 mod endpoint;
 
 mod route;
@@ -61,6 +63,7 @@ pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
 pub use metrics::{Metrics, ReplayProgress};
+pub use response::stats_json;
 
 /// Serves the headers that `reader` reads, on a socket that listens already, until `shutdown` ends
 /// and the requests in flight are answered or out of time.

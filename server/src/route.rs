@@ -45,6 +45,11 @@ pub(crate) enum Route {
     Outputs(ChainId, String),
     PayloadBatch(ChainId),
     OutputsBatch(ChainId),
+    /// Of a chain, or of all.
+    Stats(Option<ChainId>),
+    State,
+    /// A file of the explorer, by its name, decoded.
+    Explorer(String),
     MakeBackup,
     /// The name as it stands in the path, decoded.
     CheckBackup(String),
@@ -72,6 +77,8 @@ impl Route {
         }
         let segments = decoded.each_ref().map(AsRef::as_ref);
         match segments.get(..count)? {
+            [""] => Some(Self::Explorer("index.html".to_owned())),
+            ["explorer", name] => Some(Self::Explorer((*name).to_owned())),
             ["archive", name] => Some(Self::Archive((*name).to_owned())),
             ["chainweb", "0.0", network, rest @ ..] if *network == version.name() => {
                 Self::find_in_network(version, rest)
@@ -97,6 +104,8 @@ impl Route {
         let ["chain", number, rest @ ..] = segments else {
             return match segments {
                 ["cut"] => Some(Self::Cut),
+                ["stats"] => Some(Self::Stats(None)),
+                ["state"] => Some(Self::State),
                 ["header", "updates"] => Some(Self::Updates(Kind::Headers)),
                 ["block", "updates"] => Some(Self::Updates(Kind::Blocks)),
                 segments => Self::find_anywhere(segments),
@@ -110,6 +119,7 @@ impl Route {
             ["header"] => Some(Self::Headers(chain)),
             ["header", "branch"] => Some(Self::HeaderBranch(chain)),
             ["header", hash] => Some(Self::Header(chain, (*hash).to_owned())),
+            ["stats"] => Some(Self::Stats(Some(chain))),
             ["block"] => Some(Self::Blocks(chain)),
             ["block", "branch"] => Some(Self::BlockBranch(chain)),
             ["payload", "batch"] => Some(Self::PayloadBatch(chain)),
@@ -146,6 +156,9 @@ impl Route {
             Self::Outputs(..) => Endpoint::Outputs,
             Self::PayloadBatch(_) => Endpoint::PayloadBatch,
             Self::OutputsBatch(_) => Endpoint::OutputsBatch,
+            Self::Stats(_) => Endpoint::Stats,
+            Self::State => Endpoint::State,
+            Self::Explorer(_) => Endpoint::Explorer,
             Self::MakeBackup | Self::CheckBackup(_) => Endpoint::Backup,
             Self::Archive(_) => Endpoint::Archive,
             Self::Server => Endpoint::Other,
@@ -189,6 +202,9 @@ impl Route {
             | Self::Blocks(_)
             | Self::Payload(..)
             | Self::Outputs(..)
+            | Self::Stats(_)
+            | Self::State
+            | Self::Explorer(_)
             | Self::CheckBackup(_)
             | Self::Archive(_) => &[Method::GET, Method::HEAD, Method::OPTIONS],
             Self::Updates(_) | Self::Server => {
@@ -264,6 +280,9 @@ where
         Route::Outputs(chain, hash) => endpoint::outputs(app, head, chain, &hash).await,
         Route::PayloadBatch(chain) => endpoint::payload_batch(app, head, body, chain).await,
         Route::OutputsBatch(chain) => endpoint::outputs_batch(app, head, body, chain).await,
+        Route::Stats(chain) => endpoint::stats(app, head, chain).await,
+        Route::State => endpoint::state(app, head).await,
+        Route::Explorer(name) => endpoint::explorer(head, &name),
         Route::MakeBackup => endpoint::make_backup(app, head).await,
         Route::CheckBackup(id) => endpoint::check_backup(app, &id).await,
         Route::Archive(name) => endpoint::archive(app, head, &name).await,
@@ -316,6 +335,9 @@ mod tests {
             ("cut/", Route::Cut),
             ("header/updates", Route::Updates(Kind::Headers)),
             ("block/updates/", Route::Updates(Kind::Blocks)),
+            ("stats", Route::Stats(None)),
+            ("state", Route::State),
+            ("chain/3/stats", Route::Stats(Some(chain(3)))),
             ("chain/0/hash", Route::Hashes(chain(0))),
             ("chain/19/hash/branch", Route::HashBranch(chain(19))),
             ("chain/10/header", Route::Headers(chain(10))),
@@ -341,6 +363,9 @@ mod tests {
         assert_eq!(find("/openapi.json"), Some(Route::OpenApi));
         assert_eq!(find("/make-backup"), Some(Route::MakeBackup));
         assert_eq!(find("/check-backup/x%2F"), Some(Route::CheckBackup("x/".to_owned())));
+        let page = |name: &str| Some(Route::Explorer(name.to_owned()));
+        assert_eq!(find("/"), page("index.html"));
+        assert_eq!(find("/explorer/main.js"), page("main.js"));
         assert_eq!(find("*"), Some(Route::Server));
     }
 
@@ -348,8 +373,10 @@ mod tests {
     fn other_paths_lead_nowhere() {
         for path in [
             "",
-            "/",
             "//",
+            "/explorer",
+            "/explorer/",
+            "/explorer/x/y",
             "/cut",
             "info",
             "//info",

@@ -155,7 +155,7 @@ fn requests() -> Vec<(Request, u16)> {
         (get("chain/0/header/short"), 400),
         (get("chain/0/header/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 404),
         (get("chain/20/hash"), 404),
-        (Request::get("/"), 404),
+        (Request::get("/nowhere"), 404),
         (Request::get("/chainweb/0.0/mainnet01/cut"), 404),
         (Request::new("DELETE", on(0, "hash")), 405),
         (Request::get(on(0, "hash/branch")), 405),

@@ -164,7 +164,7 @@ fn paths_that_lead_nowhere_are_not_found() {
     let mut client = server.connect();
     let hash = world().forked.hash(1);
     for path in [
-        "/",
+        "/nowhere",
         "//",
         "/chainweb",
         "/chainweb/0.0",

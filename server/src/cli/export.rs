@@ -2,29 +2,33 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use clap::Args as ClapArgs;
-use plait_engine::Engine;
+use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::archive::{ArchiveError, Export, FileHeights, Flaw, Summary};
+use plait_engine::{Engine, Reader};
 use serde::Serialize;
 
 use super::progress::Display;
-use super::{fail, interrupt, open_advice};
+use super::{dataset, fail, interrupt, open_advice};
 
 const EXAMPLES: &str = "\
 Examples:
   plait export --db ./db --out ./archive
   plait export --db ./db --out ./archive --prune --json
+  plait export --db ./db --out ./dataset --format parquet
 
-Exit status: 0 the archive is written, 2 wrong usage or input or output that failed, 130 or 143
-stopped by a signal. Whenever it ends early, the archive that was there before is whole, and running
-the same command again goes on.";
+Exit status: 0 all is written, 2 wrong usage or input or output that failed, 130 or 143 stopped by a
+signal. Whenever it ends early, the archive that was there before is whole, a dataset has no file
+_SUCCESS, and running the same command again goes on.";
 
-/// Write a database as an archive: immutable files, and a manifest of them.
+/// Write a database as an archive, or as a dataset of Parquet files.
 ///
-/// Equal databases make equal archives, byte for byte. A later export into the same folder writes
-/// only what is new. Opens the database to read only, so it may be in use by plait serve.
+/// An archive is immutable files and a manifest of them, to be copied and replayed; a dataset is to be
+/// queried: docs/analytics.md has its columns. Equal databases make equal files, byte for byte. A later
+/// export into the same folder writes only what is new. Opens the database to read only, so it may be in
+/// use by plait serve.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -32,22 +36,35 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
     db: PathBuf,
 
-    /// Folder of the archive; made if it is not there.
+    /// Folder of the archive or the dataset; made if it is not there.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// Heights of a file [default: those of the archive that is there, or 65536].
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = Format::Archive)]
+    format: Format,
+
+    /// Heights of a file [default: of an archive those that it has, or 65536; of a dataset 262144].
     #[arg(long, value_name = "N", value_parser = heights)]
     file_heights: Option<FileHeights>,
 
     /// Remove files of earlier exports that are no part of the archive any more. Whoever still has
-    /// the old manifest misses them.
+    /// the old manifest misses them. From a dataset they are always removed.
     #[arg(long)]
     prune: bool,
 
     /// Print what was done as one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// What an export makes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Headers of 318 bytes, and a manifest.
+    Archive,
+    /// Apache Parquet, in folders named by network and chain.
+    Parquet,
 }
 
 /// [`Summary`] as JSON.
@@ -71,18 +88,18 @@ impl Args {
             Ok(reader) => reader,
             Err(error) => return fail(&error, open_advice(&error)),
         };
-        let start = Instant::now();
-        let display = Mutex::new(Display::new());
-        let export = Export::new(&reader, &self.out).heights(self.file_heights).prune(self.prune);
-        let result = export.run(stop, &|progress| {
-            if let Ok(mut display) = display.lock() {
-                display.share(progress.records, progress.of);
+        match self.format {
+            Format::Archive => self.archive(&reader, stop),
+            Format::Parquet => {
+                dataset::export(&reader, &self.out, self.file_heights, self.json, stop)
             }
-        });
-        if let Ok(display) = display.lock() {
-            display.finish();
         }
-        match result {
+    }
+
+    fn archive(&self, reader: &Reader, stop: &AtomicBool) -> ExitCode {
+        let start = Instant::now();
+        let export = Export::new(reader, &self.out).heights(self.file_heights).prune(self.prune);
+        match displayed(|show| export.run(stop, &|progress| show(progress.records, progress.of))) {
             Ok(summary) if summary.stopped => {
                 tell!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
@@ -106,18 +123,38 @@ impl Args {
         } else if stale > 0 {
             tell!("{stale} files of earlier exports are left; --prune removes them");
         }
-        if self.json {
-            let printed =
-                Printed { records, files, bytes, written, written_bytes, unread, stale, removed };
-            let mut out = io::stdout().lock();
-            let text = serde_json::to_string(&printed).map_err(io::Error::from);
-            let done = text.and_then(|text| writeln!(out, "{text}")).and_then(|()| out.flush());
-            if let Err(error) = done.or_else(ignore_broken_pipe) {
-                return fail(&error, "The archive is written.");
-            }
+        if !self.json {
+            return ExitCode::SUCCESS;
         }
-        ExitCode::SUCCESS
+        let printed =
+            Printed { records, files, bytes, written, written_bytes, unread, stale, removed };
+        match print_json(&printed) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, "The archive is written."),
+        }
     }
+}
+
+/// What `export` returns, which tells how many headers are done, and of how many; that is displayed.
+pub(super) fn displayed<T>(export: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
+    let display = Mutex::new(Display::new());
+    let result = export(&|done, of| {
+        if let Ok(mut display) = display.lock() {
+            display.share(done, of);
+        }
+    });
+    if let Ok(display) = display.lock() {
+        display.finish();
+    }
+    result
+}
+
+/// Prints what was done as one line.
+pub(super) fn print_json(printed: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let text = serde_json::to_string(printed)?;
+    let done = writeln!(out, "{text}").and_then(|()| out.flush());
+    done.or_else(ignore_broken_pipe)
 }
 
 /// Whoever reads has seen enough.

@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
-use plait_engine::store::FORMAT_VERSION;
 use plait_engine::{ChainId, Cut, Engine, OpenError, QueryError, Rank, Reader};
 use serde::Serialize;
 use thiserror::Error;
@@ -127,7 +126,7 @@ impl Info {
         Ok(Self {
             network: reader.version().name(),
             history: reader.meta().history.name(),
-            format_version: FORMAT_VERSION,
+            format_version: view.format_version(),
             blocks,
             sealed,
             verified: Levels { full, hash, none },

@@ -13,6 +13,11 @@ macro_rules! tell {
 
 mod backup;
 mod config;
+#[cfg(feature = "parquet")]
+mod dataset;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_dataset.rs"]
+mod dataset;
 mod export;
 mod follow;
 mod found;
@@ -28,6 +33,7 @@ mod replay;
 mod restore;
 mod serve;
 mod settings;
+mod stats;
 mod stop;
 mod systemd;
 mod verify;
@@ -74,6 +80,7 @@ enum Command {
     Export(export::Args),
     Verify(verify::Args),
     Info(info::Args),
+    Stats(stats::Args),
     Backup(backup::Args),
     Restore(restore::Args),
     Config(config::Args),
@@ -95,6 +102,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Info(args) => args.run(),
+        Command::Stats(args) => args.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Config(args) => args.run(&log),

@@ -37,6 +37,12 @@ pub(crate) enum Endpoint {
     PayloadBatch,
     /// `payload/outputs/batch`.
     OutputsBatch,
+    /// `stats`.
+    Stats,
+    /// `state`.
+    State,
+    /// The page at `/`, and what it is made of.
+    Explorer,
     /// `header/updates`.
     HeaderUpdates,
     /// `block/updates`.
@@ -52,7 +58,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::Health,
         Self::Ready,
         Self::Info,
@@ -69,6 +75,9 @@ impl Endpoint {
         Self::Outputs,
         Self::PayloadBatch,
         Self::OutputsBatch,
+        Self::Stats,
+        Self::State,
+        Self::Explorer,
         Self::HeaderUpdates,
         Self::BlockUpdates,
         Self::Archive,
@@ -95,6 +104,9 @@ impl Endpoint {
             Self::Outputs => "payload/{hash}/outputs",
             Self::PayloadBatch => "payload/batch",
             Self::OutputsBatch => "payload/outputs/batch",
+            Self::Stats => "stats",
+            Self::State => "state",
+            Self::Explorer => "explorer",
             Self::HeaderUpdates => "header/updates",
             Self::BlockUpdates => "block/updates",
             Self::Archive => "archive",

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::state::FollowState;
 use super::text::{Kind, Text};
 
 /// What following another node is at.
@@ -108,6 +109,15 @@ impl Follow {
     pub(super) fn lag(&self) -> Option<u64> {
         let lag = self.theirs.load(Relaxed).saturating_sub(self.ours.load(Relaxed));
         self.is_told.load(Relaxed).then_some(lag)
+    }
+
+    /// What it is at, if another node is followed.
+    pub(super) fn state(&self) -> Option<FollowState> {
+        let now = self.phase.load(Relaxed);
+        let (phase, name) = FollowPhase::ALL.into_iter().find(|(phase, _)| *phase as u8 == now)?;
+        let in_step = matches!(phase, FollowPhase::Live | FollowPhase::Polling);
+        let state = FollowState { phase: name, in_step, behind_heights: self.lag() };
+        self.is_on.load(Relaxed).then_some(state)
     }
 
     pub(super) fn write(&self, text: &mut Text) {

@@ -14,6 +14,7 @@ mod ingest;
 mod page;
 mod process;
 mod ready;
+mod state;
 mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -27,6 +28,7 @@ use plait_engine::push::Counts;
 pub(crate) use endpoint::{Endpoint, GONE};
 pub(crate) use follow::{FollowFailure, FollowPhase};
 pub(crate) use ready::Unready;
+pub(crate) use state::Work;
 pub(crate) use text::CONTENT_TYPE;
 
 use endpoint::{PerEndpoint, PerStatus};

@@ -179,6 +179,7 @@ fn values(version: ChainwebVersion, config: &Config) -> Map<String, Value> {
         ("$page_blocks_max", config.page_blocks_max),
         ("$batch_payloads_max", config.batch_payloads_max),
         ("$bounds_max", config.bounds_max),
+        ("$stats_steps_max", config.stats_steps_max),
         ("$uri_bytes_max", config.uri_bytes_max),
         ("$head_bytes_max", config.head_bytes_max),
         ("$body_bytes_max", config.body_bytes_max),

@@ -34,10 +34,19 @@ impl Params {
             next: find(query, "next", "inclusive:HASH or exclusive:HASH", |text| {
                 text.parse().ok()
             })?,
-            heights: Heights {
-                min: find(query, "minheight", "a block height", height)?,
-                max: Self::height_max(query)?,
-            },
+            heights: Self::heights(query)?,
+        })
+    }
+
+    /// Reads `minheight` and `maxheight` from the query of a URI.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if a value does not parse.
+    pub(crate) fn heights(query: Option<&str>) -> Result<Heights, Error> {
+        Ok(Heights {
+            min: find(query, "minheight", "a block height", height)?,
+            max: Self::height_max(query)?,
         })
     }
 
@@ -57,6 +66,26 @@ impl Params {
     /// [`Error::Parameter`] if its value does not parse.
     pub(crate) fn height(query: Option<&str>) -> Result<Option<BlockHeight>, Error> {
         find(query, "height", "a block height", height)
+    }
+
+    /// Reads `step` from the query of a URI: heights that are told of together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if its value is no number above 0.
+    pub(crate) fn step(query: Option<&str>) -> Result<Option<u64>, Error> {
+        let step = |text: &str| number(text).filter(|step| *step > 0);
+        find(query, "step", "a number of heights, at least 1", step)
+    }
+
+    /// Reads `by` from the query of a URI: whether each chain is told of by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if its value is not `chain`.
+    pub(crate) fn by_chain(query: Option<&str>) -> Result<bool, Error> {
+        let by = find(query, "by", "chain", |text| (text == "chain").then_some(()))?;
+        Ok(by.is_some())
     }
 
     /// Items to put on a page of at most `max`.
@@ -143,6 +172,20 @@ mod tests {
         assert_eq!(params.limit_of(360), 360);
         assert_eq!(parse("limit=0").unwrap().limit_of(360), 0);
         assert_eq!(parse("minheight=007").unwrap().heights.min, Some(BlockHeight::new(7)));
+    }
+
+    #[test]
+    fn steps_are_above_none_and_rows_are_by_chain_or_not() {
+        assert_eq!(Params::step(Some("step=256")).unwrap(), Some(256));
+        assert_eq!(Params::step(Some("by=chain")).unwrap(), None);
+        assert!(Params::by_chain(Some("step=1&by=chain")).unwrap());
+        assert!(!Params::by_chain(None).unwrap());
+        for query in ["step=0", "step=", "step=-1", "step=all"] {
+            assert!(Params::step(Some(query)).is_err(), "{query}");
+        }
+        for query in ["by=", "by=height", "by=Chain"] {
+            assert!(Params::by_chain(Some(query)).is_err(), "{query}");
+        }
     }
 
     #[test]

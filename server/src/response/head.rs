@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK,
-    RETRY_AFTER, SERVER, TRAILER, VARY,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, LINK, REFERRER_POLICY, RETRY_AFTER, SERVER, TRAILER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -40,6 +41,11 @@ const HEADERS_MAX: usize = 13;
 const OCTETS: &str = "application/octet-stream";
 
 const EVENTS: &str = "text/event-stream";
+
+/// What a page of ours may load and run: only what comes from here, as a file.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
 
 const TEXT: &str = "text/plain;charset=utf-8";
 
@@ -208,6 +214,22 @@ pub(crate) fn immutable(mut response: Response<Body>, tag: &str) -> Response<Bod
 pub(crate) fn revalidated(response: Response<Body>, tag: &str) -> Response<Body> {
     let mut response = immutable(response, tag);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// A file of the explorer.
+pub(crate) fn asset(content_type: &'static str, bytes: &'static [u8]) -> Response<Body> {
+    typed(content_type, Bytes::from_static(bytes).into())
+}
+
+/// Marks an answer as a part of a page that asks nobody but this server for anything, and runs nothing
+/// but what it is made of.
+pub(crate) fn page(response: Response<Body>, tag: &str) -> Response<Body> {
+    let mut response = revalidated(response, tag);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 

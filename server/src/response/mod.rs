@@ -12,13 +12,15 @@ mod head;
 mod json;
 mod octets;
 mod payload;
+mod stats;
 
 pub(crate) use body::Body;
 pub(crate) use events::EventSource;
 pub(crate) use head::{
-    Stamp, current_text, error, events, file, immutable, json, link_next, not_modified, octets,
-    preflight, revalidated, stream, streamed, text, without_body,
+    Stamp, asset, current_text, error, events, file, immutable, json, link_next, not_modified,
+    octets, page, preflight, revalidated, stream, streamed, text, without_body,
 };
 pub(crate) use json::{cut, hashes, header, headers};
 pub(crate) use octets::{Cut, Source, Step, Stream};
 pub(crate) use payload::{Blocks, Form, List, block_len, blocks, payload, payloads};
+pub use stats::stats_json;

@@ -9,7 +9,8 @@ use serde_saphyr::{Location, Spanned};
 use thiserror::Error;
 
 use super::Settings;
-use super::rows::{ROWS, Row};
+use super::row::Row;
+use super::rows::ROWS;
 
 /// Bytes of a file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -3,7 +3,8 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use super::rows::{ROWS, Row};
+use super::row::Row;
+use super::rows::ROWS;
 use super::{Settings, field::Field};
 
 /// The flags of every command.

@@ -11,6 +11,7 @@ mod field;
 mod file;
 mod flags;
 mod print;
+mod row;
 mod rows;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,8 @@
 use std::fmt::Write;
 
 use super::Settings;
-use super::rows::{ROWS, Row};
+use super::row::Row;
+use super::rows::ROWS;
 
 /// Columns of a comment, with its indentation.
 const COLUMNS: usize = 98;

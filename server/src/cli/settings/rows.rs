@@ -1,38 +1,7 @@
 //! The table.
 
-use std::ffi::OsStr;
-
-use super::{Settings, field::Field};
-
-/// One setting.
-pub(super) struct Row {
-    /// The key in the file, with the keys of the sections that it is in.
-    pub(super) key: Option<&'static str>,
-    /// The flag, from which the variable of the environment follows.
-    pub(super) flag: Option<&'static str>,
-    /// What it means.
-    pub(super) about: &'static str,
-    /// Where it is kept, and what it may be.
-    pub(super) field: fn(&mut Settings) -> Field<'_>,
-}
-
-impl Row {
-    /// Takes `text` as the value of this setting, or says what is expected instead.
-    pub(super) fn set(&self, settings: &mut Settings, text: &OsStr) -> Result<(), String> {
-        (self.field)(settings).set(text)
-    }
-
-    /// The variable of the environment that stands for the flag.
-    pub(super) fn variable(&self) -> Option<String> {
-        let name = |flag: &str| format!("PLAIT_{}", flag.to_uppercase().replace('-', "_"));
-        self.flag.map(name)
-    }
-
-    /// The default as a file and a flag take it, if there is one.
-    pub(super) fn default(&self) -> Option<String> {
-        (self.field)(&mut Settings::default()).show()
-    }
-}
+use super::field::Field;
+use super::row::Row;
 
 /// All settings, in the order of the file.
 pub(super) static ROWS: &[Row] = &[
@@ -329,6 +298,12 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Number(&mut s.config.batch_payloads_max, 0..=usize::MAX),
     },
     Row {
+        key: Some("limits.statsSteps"),
+        flag: Some("max-stats-steps"),
+        about: "Steps of heights that statistics are told of at once, times the chains.",
+        field: |s| Field::Number(&mut s.config.stats_steps_max, 1..=usize::MAX),
+    },
+    Row {
         key: Some("limits.streamHeaders"),
         flag: Some("stream-headers"),
         about: "Headers that a stream reads at once.",
@@ -401,7 +376,10 @@ pub(super) static ROWS: &[Row] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+    use crate::cli::settings::Settings;
 
     /// A value that is no default.
     fn other(field: &Field<'_>) -> &'static str {

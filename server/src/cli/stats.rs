@@ -1,0 +1,137 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use plait_engine::{
+    BlockHeight, ChainId, Engine, Heights, OpenError, QueryError, StatsRow, Steps, View,
+};
+use thiserror::Error;
+
+use super::{fail, open_advice};
+use plait::stats_json;
+
+const EXAMPLES: &str = "\
+Examples:
+  plait stats --db ./db
+  plait stats --db ./db --by-chain
+  plait stats --db ./db --step 100000 --json | jq '.rows[].hashRate'";
+
+/// Say what the blocks of a range of heights come to: how many, orphans, difficulty, block times.
+///
+/// Exact, and as cheap for the whole history as for a part. Opens the database to read only, so it may be
+/// in use by plait serve or plait replay.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Folder of the database.
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
+    db: PathBuf,
+
+    /// The lowest height.
+    #[arg(long, value_name = "HEIGHT")]
+    min_height: Option<u64>,
+
+    /// The highest height.
+    #[arg(long, value_name = "HEIGHT")]
+    max_height: Option<u64>,
+
+    /// Heights of a row; all of them together, without it.
+    #[arg(long, value_name = "HEIGHTS", value_parser = clap::value_parser!(u64).range(1..))]
+    step: Option<u64>,
+
+    /// Only this chain.
+    #[arg(long, value_name = "CHAIN")]
+    chain: Option<u32>,
+
+    /// A row for each chain, in the place of one for all of them.
+    #[arg(long)]
+    by_chain: bool,
+
+    /// Print what GET stats answers, in one line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why there is nothing to print.
+#[derive(Debug, Error)]
+enum Error {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("the network has no chain {0}")]
+    Chain(u32),
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
+}
+
+impl Args {
+    pub(super) fn run(self) -> ExitCode {
+        match self.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever reads has seen enough.
+            Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
+            Err(Error::Open(error)) => fail(&error, open_advice(&error)),
+            Err(error @ Error::Chain(_)) => fail(&error, "plait info lists those that it has."),
+            Err(error) => fail(&error, "Check the folder that --db names."),
+        }
+    }
+
+    fn print(&self) -> Result<(), Error> {
+        let view = Engine::open_read_only(&self.db)?.view();
+        let rows = self.rows(&view)?;
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            out.write_all(&stats_json(&rows, view.version()))?;
+            writeln!(out)?;
+        } else {
+            write_table(&rows, &mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn rows(&self, view: &View) -> Result<Vec<StatsRow>, Error> {
+        let all = view.version().chain_ids();
+        let chains: Vec<ChainId> = match self.chain {
+            None => all.collect(),
+            Some(number) => all.filter(|chain| chain.get() == number).collect(),
+        };
+        if let Some(number) = self.chain.filter(|_| chains.is_empty()) {
+            return Err(Error::Chain(number));
+        }
+        let asked = Heights {
+            min: self.min_height.map(BlockHeight::new),
+            max: self.max_height.map(BlockHeight::new),
+        };
+        let Some(steps) = Steps::of(view, &chains, asked, self.step) else { return Ok(Vec::new()) };
+        Ok(view.stats_rows(&chains, steps, self.by_chain || self.chain.is_some())?)
+    }
+}
+
+/// Writes rows as columns: counts, difficulty, seconds, hashes per second.
+fn write_table(rows: &[StatsRow], out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:>5} {:>10} {:>10} {:>12} {:>9} {:>28} {:>12} {:>12}",
+        "chain", "from", "to", "blocks", "orphans", "difficulty", "block time", "hash rate"
+    )?;
+    for row in rows {
+        let (first, last) = row.heights;
+        let (stats, sums) = (&row.stats, &row.stats.sums);
+        let chain = row.chain.map_or_else(|| "all".to_owned(), |chain| chain.to_string());
+        let times = sums.times.count();
+        #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+        let mean = (times > 0).then(|| sums.time as f64 / times as f64 / 1e6);
+        let mean = mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.3} s"));
+        let rate = row.hash_rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.4e}/s"));
+        writeln!(
+            out,
+            "{chain:>5} {first:>10} {last:>10} {:>12} {:>9} {:>28} {mean:>12} {rate:>12}",
+            stats.blocks, stats.orphans, sums.difficulty
+        )?;
+    }
+    Ok(())
+}

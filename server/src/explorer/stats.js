@@ -1,0 +1,147 @@
+// Statistics of the whole history as plots.
+
+import { ask, Trouble } from "./api.js";
+import { make } from "./dom.js";
+import { barPlot, linePlot } from "./plot.js";
+import { counted, grouped, moment, scaled } from "./text.js";
+
+const STEPS = 150;
+// Steps of this many heights are added up already.
+const CHEAP = 256;
+
+// About so many steps over the whole history.
+const stepOf = (top) => {
+    const step = Math.max(Math.ceil((top + 1) / STEPS), 1);
+    return step < CHEAP ? step : Math.ceil(step / CHEAP) * CHEAP;
+};
+
+const sayTime = (micros) => moment(Math.round(micros)).slice(0, 16).replace("T", " ");
+
+const seconds = (number) => `${Number(number.toPrecision(3))}\u202fs`;
+
+const lengths = (micros) => {
+    const value = micros / 1e6;
+    if (value < 1) return `${Number((value * 1000).toPrecision(2))}\u202fms`;
+    if (value < 120) return `${Number(value.toPrecision(2))}\u202fs`;
+    return value < 7200
+        ? `${Math.round(value / 60)}\u202fmin`
+        : `${Math.round(value / 3600)}\u202fh`;
+};
+
+const percent = (share) => `${Number((share * 100).toPrecision(3))}\u202f%`;
+
+// Block times in the classes that the server counts; those at the ends without any are left out.
+const blockTimeBars = (row, bounds) => {
+    const all = row.blockTimes.reduce((sum, count) => sum + count, 0);
+    const bars = row.blockTimes.map((count, at) => ({
+        name: at < bounds.length ? lengths(bounds[at]) : "more",
+        y: all ? count / all : 0,
+        words: `${percent(all ? count / all : 0)}, ${counted(count, "block")}`,
+    }));
+    const first = bars.findIndex(({ y }) => y > 0);
+    const last = bars.findLastIndex(({ y }) => y > 0);
+    return first < 0 ? [] : bars.slice(first, last + 1);
+};
+
+const orphanBars = (rows) =>
+    rows.map(({ chain, blocks, orphans }) => {
+        const share = blocks + orphans ? orphans / (blocks + orphans) : 0;
+        return {
+            name: String(chain),
+            y: share,
+            words: `${percent(share)}, ${counted(orphans, "orphan")}`,
+        };
+    });
+
+const growth = (rows) => {
+    let sum = 0;
+    return rows.map((row) => ({ x: row.lastTime, y: (sum += row.blocks + row.orphans) }));
+};
+
+export const showStats = async ({ network, live }) => {
+    const step = stepOf(live.top);
+    let steps, byChain, whole;
+    try {
+        [steps, byChain, whole] = await Promise.all(
+            [`stats?step=${step}`, "stats?by=chain", "stats"].map((path) => ask(path)),
+        );
+    } catch (error) {
+        if (error.status !== 404) throw error;
+        throw new Trouble(404, "This server has no statistics.");
+    }
+    const rows = steps.rows.filter(({ lastTime, blocks }) => lastTime !== null && blocks > 0);
+    const all = whole.rows[0];
+    const each = step === 1 ? "over each height" : `over each ${counted(step, "height")}`;
+    // The last step has hardly begun at times: so few blocks make no mean.
+    const steady = rows.filter(
+        ({ minHeight, maxHeight }) => 2 * (maxHeight - minHeight + 1) >= step,
+    );
+    const over = (y) => steady.map((row) => ({ x: row.lastTime, y: y(row) }));
+    return [
+        make("h1", {}, "Statistics"),
+        make(
+            "p",
+            {},
+            all
+                ? `${counted(all.blocks, "canonical block")} and ${counted(all.orphans, "orphan")} of ${network.name}, up to height ${grouped(live.top)}.`
+                : "Nothing is stored yet.",
+        ),
+        make(
+            "div",
+            { class: "plots" },
+            linePlot({
+                title: "Difficulty",
+                note: `of a block, mean ${each}`,
+                unit: "hashes a block",
+                points: over((row) => Number(row.difficulty) / row.blocks),
+                isLog: true,
+                say: (value) => scaled(value),
+                sayTime,
+            }),
+            linePlot({
+                title: "Estimated hash rate",
+                note: `of all chains together, mean ${each}`,
+                unit: "hashes per second",
+                points: over((row) => row.hashRate ?? NaN),
+                isLog: true,
+                say: (value) => scaled(value, "H/s"),
+                sayTime,
+            }),
+            linePlot({
+                title: "Block time",
+                note: `mean ${each}; the line is at ${seconds(network.delay)}, which the difficulty aims at`,
+                unit: "seconds",
+                points: over((row) => row.time / row.blocks / 1e6),
+                reference: network.delay,
+                say: seconds,
+                sayTime,
+            }),
+            barPlot({
+                title: "Block times",
+                note: "how many blocks came how long after their parent",
+                unit: "share of the blocks",
+                bars: all ? blockTimeBars(all, whole.blockTimeBounds) : [],
+                say: percent,
+                what: "below",
+                nth: 3,
+            }),
+            barPlot({
+                title: "Orphan rate",
+                note: "orphans among all blocks of a chain",
+                unit: "share of the blocks",
+                bars: orphanBars(byChain.rows),
+                say: percent,
+                what: "chain",
+            }),
+            linePlot({
+                title: "Growth",
+                note: "blocks stored, orphans too",
+                unit: "blocks",
+                points: growth(rows),
+                isArea: true,
+                say: (value) => scaled(value),
+                sayTime,
+            }),
+        ),
+    ];
+};

@@ -1,0 +1,193 @@
+//! `GET stats`, `GET state` and the files of the explorer, over a real server of a generated history; the
+//! command says the same.
+
+use plait_engine::generate::{History, Plan};
+use plait_engine::{BlockHeight, Engine, Header, Heights, Steps};
+use serde_json::{Value, json};
+use testkit::block::{NETWORK, dump};
+use testkit::http::{Request, Response};
+use testkit::process::{Outcome, run};
+use testkit::server::{Replayed, Server, utf8};
+
+use crate::http_data::{BASE, OCTETS, on};
+
+const HEIGHTS: u64 = 700;
+
+struct World {
+    server: Server,
+    database: Replayed,
+}
+
+impl World {
+    fn new(flags: &[&str]) -> Self {
+        let plan = Plan { forks: 0.02, fork_depth: 30, ..Plan::new(NETWORK, HEIGHTS) };
+        let mined: Vec<Header> = History::new(&plan).unwrap().collect();
+        let database = Replayed::new("development", dump(&mined), &[]);
+        Self { server: Server::start(&database, flags), database }
+    }
+
+    fn get(&self, rest: &str) -> Response {
+        self.server.get(&format!("{BASE}/{rest}"))
+    }
+
+    fn stats(&self, rest: &str) -> Value {
+        json_of(&self.get(rest))
+    }
+
+    fn command(&self, rest: &[&str]) -> Outcome {
+        let path = self.database.path();
+        run([&["stats", "--db", utf8(&path)], rest].concat())
+    }
+}
+
+fn json_of(answer: &Response) -> Value {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("Content-Type"), Some("application/json;charset=utf-8"));
+    serde_json::from_str(answer.text()).unwrap()
+}
+
+fn sum(rows: &Value, member: &str) -> u64 {
+    rows.as_array().unwrap().iter().map(|row| row[member].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn rows_are_what_the_engine_says_and_the_command_says_the_same() {
+    let world = World::new(&[]);
+    let reader = Engine::open_read_only(&world.database.path()).unwrap();
+    let view = reader.view();
+    let chains: Vec<_> = view.version().chain_ids().collect();
+    let blocks: u64 = chains.iter().map(|chain| view.block_count(*chain)).sum();
+    let whole = world.stats("stats");
+    let [row] = &whole["rows"].as_array().unwrap()[..] else { panic!("one row: {whole}") };
+    assert_eq!((&row["minHeight"], &row["maxHeight"]), (&json!(0), &json!(HEIGHTS)));
+    assert_eq!(row["blocks"].as_u64().unwrap() + row["orphans"].as_u64().unwrap(), blocks);
+    assert!(row["orphans"].as_u64().unwrap() > 0 && row["hashRate"].as_f64().unwrap() > 0.0);
+    assert_eq!(row.get("chain"), None);
+    let bounds = whole["blockTimeBounds"].as_array().unwrap();
+    let times = row["blockTimes"].as_array().unwrap();
+    assert_eq!((bounds.len(), times.len()), (27, 28));
+    let in_bins: u64 = times.iter().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(in_bins, row["blocks"].as_u64().unwrap() - 20, "all but genesis blocks");
+
+    let steps = world.stats("stats?step=100");
+    assert_eq!(steps["rows"].as_array().unwrap().len(), 8);
+    assert_eq!(sum(&steps["rows"], "blocks"), row["blocks"].as_u64().unwrap());
+    assert_eq!(sum(&steps["rows"], "orphans"), row["orphans"].as_u64().unwrap());
+
+    let by_chain = world.stats("stats?by=chain&minheight=250&maxheight=520");
+    let rows = by_chain["rows"].as_array().unwrap();
+    let heights = Heights { min: Some(BlockHeight::new(250)), max: Some(BlockHeight::new(520)) };
+    let expected = view.stats_by_scan(&chains, Steps::new(heights, u64::MAX)).unwrap();
+    for ((row, stats), chain) in rows.iter().zip(&expected).zip(&chains) {
+        let [stats] = stats[..] else { panic!("one step") };
+        assert_eq!(row["chain"], chain.get());
+        assert_eq!((&row["blocks"], &row["orphans"]), (&json!(271), &json!(stats.orphans)));
+        assert_eq!(row["difficulty"], stats.sums.difficulty.to_string());
+        assert_eq!(row["time"], stats.sums.time);
+        assert_eq!(row["blockTimes"], json!(stats.sums.times.get()));
+        assert_eq!(row["lastTime"], json!(stats.last.unwrap().get()));
+        let rate = row["hashRate"].as_f64().unwrap();
+        assert!((rate - stats.sums.hash_rate().unwrap()).abs() <= rate * 1e-12);
+        assert_eq!(
+            world.stats(&format!("chain/{chain}/stats?minheight=250&maxheight=520"))["rows"],
+            json!([row])
+        );
+    }
+
+    for (path, flags) in [
+        ("stats", &[][..]),
+        ("stats?step=100", &["--step", "100"]),
+        (
+            "stats?by=chain&minheight=250&maxheight=520",
+            &["--by-chain", "--min-height", "250", "--max-height", "520"],
+        ),
+        ("chain/3/stats?step=256", &["--chain", "3", "--step", "256"]),
+    ] {
+        let said = world.command(&[&["--json"], flags].concat());
+        assert_eq!((said.status, said.out.trim_end()), (Some(0), world.get(path).text()), "{path}");
+        let table = world.command(flags);
+        assert_eq!(table.status, Some(0));
+        let rows = world.stats(path)["rows"].as_array().unwrap().len();
+        assert_eq!(table.out.lines().count(), 1 + rows, "{}", table.out);
+    }
+    world.command(&["--chain", "20"]).assert_fails(2, &["the network has no chain 20"]);
+    world.command(&["--step", "0"]).assert_fails(2, &["--step"]);
+}
+
+#[test]
+fn heights_without_blocks_make_no_rows_and_too_many_steps_are_refused() {
+    let world = World::new(&["--max-stats-steps", "100"]);
+    for path in [
+        "stats?minheight=701",
+        "stats?minheight=5&maxheight=4",
+        "chain/0/stats?minheight=99999999999999999999",
+    ] {
+        assert_eq!(world.stats(path)["rows"], json!([]), "{path}");
+    }
+    assert_eq!(
+        world.stats("chain/0/stats?step=8&maxheight=799")["rows"].as_array().unwrap().len(),
+        88
+    );
+    for (path, steps) in [("stats?step=100", 160), ("chain/0/stats?step=1", 701)] {
+        let answer = world.get(path);
+        assert_eq!(answer.status, 400);
+        let said = format!("{steps} steps, of all chains together, at most 100 are allowed");
+        assert!(answer.text().contains(&said), "{}", answer.text());
+    }
+    for path in ["stats?step=0", "stats?step=x", "stats?by=height", "stats?minheight=-1"] {
+        assert_eq!(world.get(path).status, 400, "{path}");
+    }
+    assert_eq!(world.get("chain/20/stats").status, 404);
+    assert_eq!(world.server.ask(&Request::get(format!("{BASE}/stats")).accept(OCTETS)).status, 406);
+    assert_eq!(world.server.post(&format!("{BASE}/stats"), "{}").status, 405);
+    // What a page of headers would refuse means nothing here.
+    assert_eq!(world.get("stats?limit=x&next=y").status, 200);
+}
+
+#[test]
+fn state_is_what_the_store_holds_and_the_server_does() {
+    let world = World::new(&[]);
+    let state = json_of(&world.get("state"));
+    let view = Engine::open_read_only(&world.database.path()).unwrap().view();
+    let cut = view.cut(None).unwrap();
+    let blocks: u64 = view.version().chain_ids().map(|chain| view.block_count(chain)).sum();
+    assert_eq!(state["network"], "development");
+    assert_eq!((&state["history"], &state["formatVersion"]), (&json!("full"), &json!(5)));
+    assert_eq!((&state["blocks"], &state["fullyVerified"]), (&json!(blocks), &json!(false)));
+    assert_eq!(state["cut"], json!({ "height": cut.height(), "id": cut.id().to_string() }));
+    assert_eq!((&state["replay"], &state["follow"]), (&Value::Null, &Value::Null));
+    let backup = json!({ "running": false, "lastSuccess": null, "failed": 0 });
+    assert_eq!(state["backup"], backup);
+    assert_eq!(world.server.get(&on(0, "state")).status, 404);
+}
+
+#[test]
+fn the_explorer_is_files_that_run_nothing_from_elsewhere() {
+    let world = World::new(&[]);
+    let page = world.server.get("/");
+    assert_eq!((page.status, page.header("Content-Type")), (200, Some("text/html;charset=utf-8")));
+    let policy = page.header("Content-Security-Policy").unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors"]
+    {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    let mut files = 0;
+    // Relative, so that the page may stand below a path of a proxy.
+    for part in page.text().split('"').filter(|part| part.starts_with("explorer/")) {
+        let part = &format!("/{part}");
+        let file = world.server.get(part);
+        assert_eq!(file.status, 200, "{part}");
+        assert_eq!(file.header("X-Content-Type-Options"), Some("nosniff"));
+        let tag = file.header("ETag").unwrap();
+        let again = world.server.ask(&Request::get(part).header("If-None-Match", tag));
+        assert_eq!((again.status, again.body.len()), (304, 0));
+        assert_eq!(again.header("Cache-Control"), Some("no-cache"));
+        files += 1;
+    }
+    assert!(files > 0, "{}", page.text());
+    for path in ["/explorer/", "/explorer/mod.rs", "/explorer/..%2Fmod.rs", "/index.html"] {
+        assert_eq!(world.server.get(path).status, 404, "{path}");
+    }
+    assert_eq!(world.server.post("/", "").status, 405);
+}
