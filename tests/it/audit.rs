@@ -94,9 +94,11 @@ fn one_by_one(dir: &Path, level: Level) -> (Broken, [u64; 3]) {
     (broken, passed)
 }
 
-fn assert_like_one_by_one(dir: &Path) {
+/// Of damaged blocks the times may be other ones than those that were added up.
+fn assert_like_one_by_one(dir: &Path, is_damaged: bool) {
     for level in Level::ALL {
-        let (broken, flaws, report) = audit(dir, level).unwrap();
+        let (broken, mut flaws, report) = audit(dir, level).unwrap();
+        flaws.retain(|flaw| !(is_damaged && flaw.starts_with("statistics: ")));
         let slow = one_by_one(dir, level);
         assert_eq!((broken, report.passed), slow, "{level:?}");
         assert_eq!(flaws, [""; 0], "{level:?}");
@@ -152,10 +154,11 @@ proptest! {
         let dir = database.close();
         // Of each block one byte: what is damaged already would not be found.
         let blocks = damaged.iter().map(|(which, byte)| (which.index(forest.blocks.len()), *byte));
-        for (block, byte) in blocks.collect::<BTreeMap<_, _>>() {
-            damage(dir.path(), forest.blocks[block].view(), FREE[byte]);
+        let damaged: BTreeMap<_, _> = blocks.collect();
+        for (block, byte) in &damaged {
+            damage(dir.path(), forest.blocks[*block].view(), FREE[*byte]);
         }
-        assert_like_one_by_one(dir.path());
+        assert_like_one_by_one(dir.path(), !damaged.is_empty());
     }
 }
 
@@ -165,7 +168,7 @@ fn whole_braids_are_walked_as_one_by_one() {
     let mut database = Database::with_genesis();
     database.add(&blocks);
     let dir = database.close();
-    assert_like_one_by_one(dir.path());
+    assert_like_one_by_one(dir.path(), false);
     // On both sides of where a window ends, sealed and not.
     for (number, height) in [0, 511, 1023, 1024, 1099].into_iter().enumerate() {
         let block = blocks
@@ -173,7 +176,7 @@ fn whole_braids_are_walked_as_one_by_one() {
             .find(|block| (block.view().height().get(), block.view().chain().get()) == (height, 7));
         damage(dir.path(), block.unwrap().view(), FREE[number % FREE.len()]);
     }
-    assert_like_one_by_one(dir.path());
+    assert_like_one_by_one(dir.path(), true);
     assert_eq!(audit(dir.path(), Level::Hash).unwrap().0.len(), 5);
 }
 

@@ -191,3 +191,19 @@ fn the_explorer_is_files_that_run_nothing_from_elsewhere() {
     }
     assert_eq!(world.server.post("/", "").status, 405);
 }
+
+#[test]
+fn more_rows_than_memory_is_for_are_refused_by_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let (db, file) = (folder.path().join("db"), folder.path().join("blocks"));
+    let network = ["--network", "mainnet01"];
+    let made = run([&["generate", "--heights", "1", "--out", utf8(&file)], &network[..]].concat());
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    let outcome = run([&["replay", "--db", utf8(&db)], &network[..], &[utf8(&file)]].concat());
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    // Ten chains of mainnet begin at height 852,054.
+    let command = |rest: &[&str]| run([&["stats", "--db", utf8(&db)], rest].concat());
+    command(&["--step", "1"]).assert_fails(2, &["17041100 rows", "Name a longer --step"]);
+    assert_eq!(command(&["--step", "1", "--max-height", "99"]).out.lines().count(), 101);
+    assert_eq!(command(&["--step", "100000"]).out.lines().count(), 10);
+}

@@ -98,8 +98,9 @@ proptest! {
         }),
     ) {
         let (mut rest, mut commits) = (&blocks[..], Vec::new());
-        for size in sizes.iter().cycle().take_while(|_| !rest.is_empty()) {
-            let (commit, behind) = rest.split_at(*size.min(&rest.len()));
+        let mut sizes = sizes.into_iter().cycle();
+        while !rest.is_empty() {
+            let (commit, behind) = rest.split_at(sizes.next().unwrap().min(rest.len()));
             commits.push(commit.to_vec());
             rest = behind;
         }

@@ -53,6 +53,9 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// Rows that are added up at most: each takes some 400 bytes.
+const ROWS_MAX: u64 = 1_000_000;
+
 /// Why there is nothing to print.
 #[derive(Debug, Error)]
 enum Error {
@@ -62,6 +65,8 @@ enum Error {
     Query(#[from] QueryError),
     #[error("the network has no chain {0}")]
     Chain(u32),
+    #[error("{got} rows of steps and chains, expected at most {ROWS_MAX}")]
+    Rows { got: u64 },
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
 }
@@ -75,6 +80,9 @@ impl Args {
                 ExitCode::SUCCESS
             }
             Err(Error::Open(error)) => fail(&error, open_advice(&error)),
+            Err(error @ Error::Rows { .. }) => {
+                fail(&error, "Name a longer --step, or fewer heights.")
+            }
             Err(error @ Error::Chain(_)) => fail(&error, "plait info lists those that it has."),
             Err(error) => fail(&error, "Check the folder that --db names."),
         }
@@ -107,6 +115,10 @@ impl Args {
             max: self.max_height.map(BlockHeight::new),
         };
         let Some(steps) = Steps::of(view, &chains, asked, self.step) else { return Ok(Vec::new()) };
+        let got = steps.count().saturating_mul(chains.len() as u64);
+        if got > ROWS_MAX {
+            return Err(Error::Rows { got });
+        }
         Ok(view.stats_rows(&chains, steps, self.by_chain || self.chain.is_some())?)
     }
 }
