@@ -28,6 +28,9 @@ pub mod generate;
 pub mod failpoint;
 
 #[cfg(feature = "store")]
+pub mod regular;
+
+#[cfg(feature = "store")]
 pub mod store;
 
 pub mod tree;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use plait_engine::{BlockHeight, ChainId, ChainwebVersion};
+use plait_engine::{BlockHeight, ChainId, ChainwebVersion, regular};
 
 use crate::ParquetError;
 
@@ -100,7 +100,7 @@ impl Folder {
 
 /// The length of the file at `path`, if its footer says that it holds this.
 pub(crate) fn bytes_of(path: &Path, content: &str) -> Option<u64> {
-    let file = File::open(path).ok()?;
+    let file = regular::open(path).ok()?;
     let bytes = file.metadata().ok()?.len();
     let reader = SerializedFileReader::new(file).ok()?;
     let about = reader.metadata().file_metadata().key_value_metadata()?;

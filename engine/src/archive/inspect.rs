@@ -10,6 +10,7 @@ use super::layout::HEADER_LEN;
 use super::manifest::is_absent;
 use super::{Damage, Entry, Fault, FileHeader, Hasher, Kind, Manifest, RecordFlaw};
 use crate::header::{HeaderRef, LEN, RawHeader, merkle};
+use crate::regular;
 use crate::types::{BlockHash, BlockHeight, Rank};
 
 /// Records that are read together: 650 kB.
@@ -47,7 +48,7 @@ pub(super) fn inspect(dir: &Path, manifest: &Manifest, entry: &Entry) -> Result<
 
 /// Opens a file and checks its length.
 pub(super) fn open(dir: &Path, entry: &Entry) -> Result<File, Damage> {
-    let file = File::open(dir.join(entry.name()));
+    let file = regular::open(&dir.join(entry.name()));
     let file =
         file.map_err(|error| if is_absent(&error) { Damage::Missing } else { Damage::Io(error) })?;
     let (got, expected) = (file.metadata().map_err(Damage::Io)?.len(), entry.bytes());

@@ -1,5 +1,4 @@
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use serde::Deserialize;
 use super::layout::HEADER_LEN;
 use super::{ArchiveError, Checksum, FORMAT_VERSION, FileHeader, FileHeights, Flaw, Kind, outline};
 use crate::header::LEN;
+use crate::regular;
 use crate::store::History;
 use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Rank};
 
@@ -96,7 +96,7 @@ impl Manifest {
     pub fn read(dir: &Path) -> Result<(Self, Vec<u8>), ArchiveError> {
         let path = dir.join(MANIFEST);
         let mut bytes = Vec::new();
-        let read = File::open(&path)
+        let read = regular::open(&path)
             .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| ()));
         match read {
             Err(error) if is_absent(&error) => {

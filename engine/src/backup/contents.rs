@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{BackupError, disk};
 use crate::open::Engine;
 use crate::query::View;
+use crate::regular;
 use crate::store::is_table;
 
 /// The name of the file that says what a backup holds.
 pub(super) const CONTENTS: &str = "contents.json";
+
+/// Bytes of that file at most: those of some 400,000 files, of which mainnet01 has some 2,000.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +79,8 @@ impl Contents {
     /// Bytes of all files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        // As the file says, which anybody may have written.
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
     /// Writes it into the folder of its backup.
@@ -89,7 +94,7 @@ impl Contents {
     /// Reads it from the folder of a backup.
     pub(super) fn read(dir: &Path) -> Result<Self, BackupError> {
         let path = dir.join(CONTENTS);
-        let text = std::fs::read_to_string(&path).map_err(BackupError::io(&path))?;
+        let text = regular::read_text(&path, BYTES_MAX).map_err(BackupError::io(&path))?;
         serde_json::from_str(&text)
             .map_err(|error| BackupError::Damaged { path, what: error.to_string() })
     }

@@ -10,6 +10,7 @@ use super::BackupError;
 use crate::archive::{Checksum, Hasher};
 use crate::durable;
 use crate::failpoint::reached;
+use crate::regular;
 
 /// Bytes that are copied or read between two looks at whether to stop.
 const STEP_BYTES: usize = 4 << 20;
@@ -75,7 +76,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BackupError> {
 /// Copies a file and makes it durable, under its name only when it is whole.
 pub(super) fn copy(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
     let draft = draft_of(to);
-    let mut input = File::open(from).map_err(BackupError::io(from))?;
+    let mut input = regular::open(from).map_err(BackupError::io(from))?;
     reached("copy/create/before");
     let mut output = File::create(&draft).map_err(BackupError::io(&draft))?;
     reached("copy/write/before");
@@ -98,7 +99,7 @@ pub(super) fn copy(from: &Path, to: &Path, stop: &AtomicBool) -> Result<(), Back
 
 /// The checksum of a file.
 pub(super) fn checksum(path: &Path, stop: &AtomicBool) -> Result<Checksum, BackupError> {
-    let mut file = File::open(path).map_err(BackupError::io(path))?;
+    let mut file = regular::open(path).map_err(BackupError::io(path))?;
     let (mut hasher, mut buffer) = (Hasher::default(), vec![0; STEP_BYTES]);
     loop {
         if stop.load(Ordering::Relaxed) {

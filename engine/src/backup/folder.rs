@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::contents::Contents;
 use super::{BackupError, BackupId, Job, Status, disk};
 use crate::failpoint::reached;
+use crate::regular;
 
 /// The file that is locked while a job runs, and holds its name.
 const LOCK: &str = ".lock";
@@ -16,6 +17,9 @@ pub(super) const STATUS: &str = "status";
 
 /// The file of a failed job that says why it failed.
 pub(super) const CAUSE: &str = "error";
+
+/// Bytes of each of these two at most.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
 
 /// What names of unfinished backups begin and end with.
 const UNFINISHED: (&str, &str) = (".", ".tmp");
@@ -226,7 +230,7 @@ impl Backups {
     /// What the folder of a backup says.
     fn status_of(&self, id: &BackupId) -> Option<Status> {
         let path = self.path(id);
-        let read = || fs::read_to_string(path.join(STATUS)).ok();
+        let read = || regular::read_text(&path.join(STATUS), TEXT_BYTES_MAX).ok();
         let text = match read() {
             // The folder may have got its name since, with the status in it.
             None if path.is_dir() => read(),
@@ -247,7 +251,7 @@ impl Backups {
     /// [`BackupError::Io`] if the folder cannot be read.
     pub fn running(&self) -> Result<Option<BackupId>, BackupError> {
         let path = self.dir.join(LOCK);
-        let mut lock = match File::open(&path) {
+        let mut lock = match regular::open(&path) {
             Ok(lock) => lock,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(BackupError::io(&path)(error)),
@@ -287,7 +291,7 @@ impl Backups {
             let Some(id) = id.filter(|_| path.is_dir()) else { continue };
             let Some(status) = self.status(&id)? else { continue };
             let done = status == Status::Done;
-            let cause = fs::read_to_string(path.join(CAUSE)).ok();
+            let cause = regular::read_text(&path.join(CAUSE), TEXT_BYTES_MAX).ok();
             listed.push(Listed {
                 status,
                 contents: if done { Contents::read(&path).ok() } else { None },
@@ -318,7 +322,7 @@ impl Backups {
             }
             let path = self.path(&listed.id);
             if listed.status == Status::Done {
-                let held = File::open(path.join(STATUS)).map(|status| status.try_lock());
+                let held = regular::open(&path.join(STATUS)).map(|status| status.try_lock());
                 if matches!(held, Ok(Err(TryLockError::WouldBlock))) {
                     tracing::warn!(id = %listed.id, "not deleting a backup that is in use");
                     continue;
@@ -370,5 +374,6 @@ fn own_bytes(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let files = disk::files(dir).unwrap_or_default();
     let own = files.iter().filter_map(|path| path.metadata().ok());
-    own.filter(|data| data.nlink() == 1).map(|data| data.len()).sum()
+    let own = own.filter(|data| data.nlink() == 1);
+    own.fold(0, |sum, data| sum.saturating_add(data.len()))
 }

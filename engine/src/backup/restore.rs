@@ -13,6 +13,7 @@ use super::folder::STATUS;
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
+use crate::regular;
 use crate::store::{is_table, link};
 use crate::types::Micros;
 
@@ -21,6 +22,9 @@ const UNFINISHED: &str = ".restore";
 
 /// The file there that says what is being restored.
 const MARK: &str = "mark.json";
+
+/// Bytes of that file at most.
+const MARK_BYTES_MAX: u64 = 64 << 10;
 
 /// What is to be restored, and how.
 #[derive(Clone, Debug)]
@@ -73,7 +77,7 @@ impl Restore {
         let from = backups.path(&self.id);
         // Retention leaves it alone while this is held.
         let path = from.join(STATUS);
-        let held = File::open(&path).map_err(BackupError::io(&path))?;
+        let held = regular::open(&path).map_err(BackupError::io(&path))?;
         held.lock_shared().map_err(BackupError::io(&path))?;
         let contents = Contents::read(&from)?;
         let (_lock, mut mark) = self.claim(backups)?;
@@ -118,7 +122,7 @@ impl Restore {
         }
         let from = backups.dir().canonicalize().map_err(BackupError::io(backups.dir()))?;
         let path = unfinished.join(MARK);
-        let mark = match fs::read_to_string(&path) {
+        let mark = match regular::read_text(&path, MARK_BYTES_MAX) {
             Ok(text) => serde_json::from_str(&text).map_err(|_| occupied())?,
             // Nothing is copied before there is a mark.
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -164,8 +168,9 @@ impl Restore {
         }
         let missing =
             places.iter().filter(|(_, path, bytes)| !is_there(path, *bytes) && !is_linked(path));
-        disk::require_space(&self.to, missing.map(|(_, _, bytes)| bytes).sum())?;
-        let (mut done, all) = (0, contents.bytes());
+        let needed = missing.fold(0_u64, |sum, (_, _, bytes)| sum.saturating_add(*bytes));
+        disk::require_space(&self.to, needed)?;
+        let (mut done, all) = (0_u64, contents.bytes());
         for (source, target, bytes) in places {
             if stop.load(Ordering::Relaxed) {
                 return Err(BackupError::Stopped);
@@ -182,7 +187,7 @@ impl Restore {
                     disk::copy(&source, &target, stop)?;
                 }
             }
-            done += bytes;
+            done = done.saturating_add(bytes);
             observer(Event::Copied(done, all));
         }
         Ok(())

@@ -241,7 +241,7 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
         return Err(Failed::Stopped(error.to_owned()));
     }
     let count = |name: &str| end.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let others = count("waiting") + count("refused");
+    let others = count("waiting").saturating_add(count("refused"));
     Ok(Counts { stored: count("stored"), known: count("known"), others })
 }
 
