@@ -8,7 +8,7 @@ use super::source::Place;
 use crate::archive::{ArchiveError, Damage};
 use crate::header::{DecodeError, LEN, RawHeader, TextError};
 use crate::payload::{self, PayloadError, RecordError};
-use crate::store::StoreError;
+use crate::store::{LogFinding, StoreError};
 use crate::types::ChainwebVersion;
 use crate::verify::{Failure, Failures};
 use crate::write::WriteError;
@@ -60,6 +60,32 @@ pub enum ReplayError {
         /// The network whose chains were looked for.
         version: ChainwebVersion,
     },
+    /// All headers of a node's database are of another network.
+    #[error("{path}: a database of a node of {got}, not of {version}", path = path.display())]
+    OtherNetwork {
+        /// The database.
+        path: PathBuf,
+        /// The network of its headers.
+        got: ChainwebVersion,
+        /// The network that was asked for.
+        version: ChainwebVersion,
+    },
+    /// A log of a node's database is damaged before the first header.
+    #[error("{path}: no header could be read: {damage}", path = path.display())]
+    Unread {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: Box<LogFinding>,
+    },
+    /// An input does not begin with the genesis blocks, and nothing below it is stored.
+    #[error("{input}: the history does not begin with the genesis blocks; {notices}")]
+    Partial {
+        /// The input.
+        input: String,
+        /// Which heights it has.
+        notices: String,
+    },
     /// An archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -110,6 +136,9 @@ pub enum Wrong {
     /// A file of an archive is not what was written.
     #[error(transparent)]
     File(Damage),
+    /// Some of what a node wrote is not there, or damaged.
+    #[error(transparent)]
+    Log(LogFinding),
     /// It breaks rules of its network.
     #[error(transparent)]
     Rules(#[from] Failures),
@@ -127,6 +156,7 @@ impl Wrong {
             Self::Payload(error) => (Some(hash_name(error)), None),
             Self::PayloadText(_) | Self::PayloadParts(_) | Self::Row(_) => (Some("Payload"), None),
             Self::File(_) => (Some("File"), None),
+            Self::Log(_) => (Some("Log"), None),
             Self::Rules(failures) => (None, Some(failures)),
         };
         let rules = failures.into_iter().flat_map(Failures::iter).map(Failure::name);

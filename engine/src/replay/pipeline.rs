@@ -223,8 +223,9 @@ impl<'a> Replay<'a> {
             && source.resume(at)?
         {
             input.at = at;
-            self.summary.known += at.records.get();
-            self.summary.skipped += at.records.get();
+            let records = at.records.get();
+            self.summary.known = self.summary.known.saturating_add(records);
+            self.summary.skipped = self.summary.skipped.saturating_add(records);
         }
         Ok(())
     }

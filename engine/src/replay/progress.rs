@@ -56,6 +56,10 @@ pub struct Summary {
     pub rejected: u64,
     /// Payloads that were stored, of blocks that were too or had been before.
     pub payloads: u64,
+    /// Rows of another network, which were passed over.
+    pub foreign: u64,
+    /// Blocks whose payloads the input should have and does not.
+    pub bare: u64,
     /// Whether it was asked to stop before the end.
     pub stopped: bool,
 }
@@ -64,7 +68,7 @@ impl Summary {
     /// The number of records.
     #[must_use]
     pub const fn records(&self) -> u64 {
-        self.stored + self.known + self.rejected
+        self.stored.saturating_add(self.known).saturating_add(self.rejected)
     }
 }
 

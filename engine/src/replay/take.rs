@@ -16,6 +16,9 @@ impl Replay<'_> {
         chunk: CheckedChunk,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ReplayError> {
+        let skips = chunk.chunk().skips();
+        self.summary.foreign = self.summary.foreign.saturating_add(skips.foreign);
+        self.summary.bare = self.summary.bare.saturating_add(skips.bare);
         let known = self.count_known(&chunk)?;
         stage.skip_checks(known == chunk.chunk().len());
         if known == chunk.chunk().len() {

@@ -23,6 +23,9 @@ pub enum RecordFlaw {
         /// With which length it has its checksum.
         expected: usize,
     },
+    /// Zeros stand in its place, and something follows: RocksDB would pass over them without a word.
+    #[error("zeros where a record should be")]
+    Zeros,
 }
 
 /// The store cannot do what it was asked.

@@ -9,6 +9,7 @@ use rocksdb::checkpoint::Checkpoint;
 
 use super::{Opened, Store, StoreError, options};
 use crate::failpoint::reached;
+use crate::regular;
 
 /// How often a database is tried to be linked that another process changes meanwhile. A change of
 /// its list of files is seldom, and linking takes milliseconds.
@@ -22,6 +23,9 @@ const SCRATCH: &str = "listed";
 
 /// The file that names the current list of files.
 const CURRENT: &str = "CURRENT";
+
+/// Bytes of that file at most: a name.
+const CURRENT_BYTES_MAX: u64 = 1 << 10;
 
 impl Store {
     /// Makes a copy of the database as it is now in the folder `to`, which must not exist while the
@@ -212,8 +216,8 @@ fn tolerated(done: io::Result<()>) -> io::Result<bool> {
 }
 
 /// The name of the current list of files.
-fn current(path: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(path.join(CURRENT)) {
+pub(super) fn current(path: &Path) -> io::Result<Option<String>> {
+    match regular::read_text(&path.join(CURRENT), CURRENT_BYTES_MAX) {
         Ok(text) => Ok(text.strip_suffix('\n').map(str::to_owned)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -222,23 +226,63 @@ fn current(path: &Path) -> io::Result<Option<String>> {
 
 /// The log of the database at `path`, as far as it can be read. The oldest part is deleted first.
 pub(super) fn logs(path: &Path) -> Vec<PathBuf> {
-    let names = listing(path).unwrap_or_default();
+    let names = names(path, false).unwrap_or_default();
     names.iter().filter(|name| Kind::of(name) == Kind::Log).map(|name| path.join(name)).collect()
 }
 
 /// Files of the database at `path` that are made of records: its log, and its list of files.
 pub(super) fn journals(path: &Path) -> Vec<PathBuf> {
-    let names = listing(path).unwrap_or_default();
-    let is_one = |name: &&String| Kind::of(name) == Kind::Log || name.starts_with("MANIFEST");
+    let names = names(path, false).unwrap_or_default();
+    let is_one = |name: &&String| Kind::of(name) == Kind::Log || is_list(name);
     names.iter().filter(is_one).map(|name| path.join(name)).collect()
 }
 
+/// Checks that each file that RocksDB may open in the folder `path` is a regular file: it would wait for
+/// ever for somebody to write into a FIFO.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] that names the first that is none.
+pub(super) fn check_regular(path: &Path) -> Result<(), StoreError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Io { path, source }
+    };
+    for entry in path.read_dir().map_err(io(path))? {
+        let entry = entry.map_err(io(path))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_read = Kind::of(&name) != Kind::Other || name == CURRENT || is_list(&name);
+        // What is gone by now, or leads nowhere, is for RocksDB to say.
+        let is_odd = is_read && entry.path().metadata().is_ok_and(|data| !data.is_file());
+        if is_odd {
+            return Err(io(&entry.path())(regular::not_regular()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a list of files has this name.
+pub(super) fn is_list(name: &str) -> bool {
+    name.starts_with("MANIFEST-")
+}
+
 fn listing(path: &Path) -> io::Result<Vec<String>> {
+    names(path, true)
+}
+
+/// Names of the files in the folder `path`: `real` ones, or those that links lead to as well.
+fn names(path: &Path, real: bool) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in path.read_dir()? {
         let entry = entry?;
+        let is_file = if real {
+            entry.file_type().is_ok_and(|kind| kind.is_file())
+        } else {
+            entry.path().metadata().is_ok_and(|data| data.is_file())
+        };
         // Temporary files may be gone by now.
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if is_file {
             names.extend(entry.file_name().into_string());
         }
     }
@@ -268,8 +312,8 @@ pub fn link(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Copies at most the first `len` bytes of a file that may be growing.
-fn copy_prefix(from: &PathBuf, to: &Path, len: u64) -> io::Result<()> {
-    let file = File::open(from)?;
+fn copy_prefix(from: &Path, to: &Path, len: u64) -> io::Result<()> {
+    let file = regular::open(from)?;
     let len = file.metadata()?.len().min(len);
     let copied = io::copy(&mut file.take(len), &mut File::create(to)?)?;
     if copied < len { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }

@@ -7,10 +7,10 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 use super::{Column, StoreError, live, options};
 
 /// How often the opening of a database is tried again that another process is writing.
-const TRIES: u32 = 20;
+pub(super) const TRIES: u32 = 20;
 
 /// The time between two tries.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A database that RocksDB has opened.
 pub(super) struct Opened {
@@ -51,6 +51,8 @@ impl Opened {
             let opened = Self::recovered(|mode| {
                 let mut options = options::database();
                 options.set_wal_recovery_mode(mode);
+                // See `options::foreign`.
+                options.set_track_and_verify_wals_in_manifest(true);
                 let (has, sums) = (DB::list_cf(&options::foreign(), path)?, Column::Sums.name());
                 let mut columns = columns();
                 columns.retain(|column| column.name() != sums || has.iter().any(|has| has == sums));

@@ -102,6 +102,8 @@ pub(super) fn foreign() -> Options {
     let mut options = Options::default();
     options.set_info_logger(logger());
     options.set_max_open_files(256);
+    // Without it RocksDB 11.8 follows a null pointer where a list of files that is only read names logs.
+    options.set_track_and_verify_wals_in_manifest(true);
     options
 }
 

@@ -6,30 +6,34 @@
 //! says, it takes for one that a crash has cut, though there may be many whole ones in what it passes over. So
 //! such records are looked for before it reads.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::{RecordFlaw, StoreError, live};
+use crate::regular;
 
 /// Bytes of a block of these files. No record crosses the end of one.
-const BLOCK_LEN: usize = 32 << 10;
+pub(super) const BLOCK_LEN: usize = 32 << 10;
+
+/// Bytes that a list of files has at most: that of a million tables has a fifth of it. A file may say that it
+/// has a million times what is on the disk.
+const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// What stands in front of what a record holds.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Head {
+pub(super) struct Head {
     /// The [`checksum`] of the kind and of what the record holds.
-    checksum: U32,
-    len: U16,
-    kind: u8,
+    pub(super) checksum: U32,
+    pub(super) len: U16,
+    pub(super) kind: u8,
 }
 
 /// Whether a kind of records belongs to a log that is written over again.
-const fn is_recycled(kind: u8) -> bool {
+pub(super) const fn is_recycled(kind: u8) -> bool {
     matches!(kind, 5..=8 | 11 | 131)
 }
 
@@ -53,7 +57,19 @@ pub(super) fn check_foreign(path: &Path) -> Result<(), StoreError> {
 }
 
 fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
+    live::check_regular(path)?;
     for file in live::journals(path) {
+        if file.metadata().is_ok_and(|data| data.len() > JOURNAL_BYTES_MAX) {
+            if live::is_list(&file.file_name().unwrap_or_default().to_string_lossy()) {
+                let text = format!("the list of files has over {JOURNAL_BYTES_MAX} bytes");
+                let source = io::Error::new(io::ErrorKind::InvalidData, text);
+                return Err(StoreError::Io { path: file, source });
+            }
+            // Where it is needed it is refused for its length.
+            if may_recycle {
+                continue;
+            }
+        }
         if let Some((at, flaw)) = odd_record(&file, may_recycle) {
             return Err(StoreError::Record { path: file, at, flaw });
         }
@@ -64,12 +80,29 @@ fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
 /// Where the first record is that does not belong here, and why. What cannot be read is for
 /// RocksDB to say.
 fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, RecordFlaw)> {
-    let mut file = File::open(path).ok()?;
+    let mut file = regular::open(path).ok()?;
     let (mut before, mut block) = (0, Vec::with_capacity(BLOCK_LEN));
+    // Where zeros begin: at the end of a file they are room that was made for records to come.
+    let mut zeros = None;
     loop {
         block.clear();
         file.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block).ok()?;
+        if let Some(at) = zeros {
+            if block.iter().any(|byte| *byte != 0) {
+                return Some((at, RecordFlaw::Zeros));
+            }
+            if block.len() < BLOCK_LEN {
+                return None;
+            }
+            continue;
+        }
         match odd_in(&block) {
+            Some((at, RecordFlaw::Zeros)) if block.iter().skip(at).all(|byte| *byte == 0) => {
+                zeros = Some(before + at as u64);
+                if block.len() < BLOCK_LEN {
+                    return None;
+                }
+            }
             // A whole log of these.
             Some((0, RecordFlaw::Kind(_))) if before == 0 && may_recycle => return None,
             Some((at, flaw)) => return Some((before + at as u64, flaw)),
@@ -90,9 +123,8 @@ fn odd_in(block: &[u8]) -> Option<(usize, RecordFlaw)> {
         if is_recycled(head.kind) {
             return found(RecordFlaw::Kind(head.kind));
         }
-        // No record, but room for some.
         if head.kind == 0 && head.len.get() == 0 {
-            return None;
+            return found(RecordFlaw::Zeros);
         }
         match behind.split_at_checked(head.len.get().into()) {
             Some((_, next)) => rest = next,
@@ -142,7 +174,7 @@ fn is_whole(mut records: &[u8]) -> bool {
 }
 
 /// RocksDB's checksum: CRC-32C, turned and moved, so that one of a checksum is not a plain one again.
-fn checksum(kind: u8, held: &[u8]) -> u32 {
+pub(super) fn checksum(kind: u8, held: &[u8]) -> u32 {
     masked(crc32c::crc32c_append(crc32c::crc32c(&[kind]), held))
 }
 
@@ -178,7 +210,7 @@ mod tests {
     fn odd(bytes: &[u8], may_recycle: bool) -> Option<(u64, u8)> {
         odd_of(bytes, may_recycle).map(|(at, flaw)| match flaw {
             RecordFlaw::Kind(kind) => (at, kind),
-            RecordFlaw::Length { .. } => panic!("{flaw}"),
+            RecordFlaw::Length { .. } | RecordFlaw::Zeros => panic!("{flaw}"),
         })
     }
 
@@ -208,7 +240,7 @@ mod tests {
 
     #[test]
     fn records_of_logs_that_are_written_over_again_are_found_where_they_do_not_belong() {
-        let whole = records(&[(2, 32_761), (3, 32_756), (4, 10), (1, 700), (0, 0)]);
+        let whole = records(&[(2, 32_761), (3, 32_756), (4, 10), (1, 700)]);
         assert_eq!(odd(&whole, false), None);
         // The second block has no room for a head behind its record.
         let late = records(&[(2, 32_761), (3, 32_756), (4, 10), (8, 700)]);
@@ -218,6 +250,21 @@ mod tests {
             let first = records(&[(kind, 30), (kind, 3)]);
             assert_eq!(odd(&first, false), Some((0, kind)));
             assert_eq!(odd(&first, true), None);
+        }
+    }
+
+    #[test]
+    fn zeros_are_room_at_the_end_and_damage_in_front_of_anything_else() {
+        let whole = records(&[(2, 32_761), (4, 10), (1, 700)]);
+        for room in [1, 7, 100, 32_768, 100_000] {
+            assert_eq!(odd_of(&[&whole[..], &vec![0; room]].concat(), false), None, "{room}");
+        }
+        for (at, len) in [(32_768, 17), (32_785, 300), (0, 33_000), (0, 32_768)] {
+            let mut bytes = whole.clone();
+            bytes[at..at + len].fill(0);
+            let found = odd_of(&bytes, false);
+            // Behind the end of a block the zeros begin anew.
+            assert_eq!(found, Some((at as u64, RecordFlaw::Zeros)), "{len} bytes at {at}");
         }
     }
 

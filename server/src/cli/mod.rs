@@ -24,6 +24,7 @@ mod found;
 mod generate;
 mod info;
 mod interrupt;
+mod lacks;
 mod level;
 mod loading;
 mod logs;

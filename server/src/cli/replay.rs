@@ -12,6 +12,7 @@ use plait_engine::verify::{Level, Verifier};
 use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Reader, Writer};
 use serde_json::{Value, json};
 
+use super::lacks;
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
 use super::{fail, interrupt, open_advice, parse_network};
@@ -157,7 +158,11 @@ impl How {
     ) -> Result<Option<Box<dyn Source>>, ReplayError> {
         let Some(input) = inputs.first().filter(|_| !Engine::exists(db)) else { return Ok(None) };
         let version = self.network.unwrap_or(ChainwebVersion::Mainnet01);
-        self.open(input, version).map(Some)
+        let source = self.open(input, version)?;
+        if inputs.len() == 1 {
+            lacks::refuse(input, &*source, &self.admission())?;
+        }
+        Ok(Some(source))
     }
 
     fn open(&self, input: &Path, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
@@ -217,7 +222,10 @@ impl Work<'_> {
         let mut result = Ok(());
         for input in *inputs {
             let source = first.take().map_or_else(|| how.open(input, version), Ok);
-            result = source.and_then(|source| run(input, source, &mut replay, display));
+            result = source.and_then(|source| {
+                lacks::announce(input, &*source, &how.admission(), display);
+                run(input, source, &mut replay, display)
+            });
             let summary = replay.summary();
             if result.is_err() || summary.stopped || summary.rejected > 0 && !how.keep_going {
                 break;
@@ -283,8 +291,9 @@ struct Report {
 
 impl Report {
     fn object(&self, display: &Display) -> Value {
-        let Summary { stored, partial, known, skipped, waiting, rejected, payloads, stopped } =
+        let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
             self.summary;
+        let Summary { foreign, bare, stopped, .. } = self.summary;
         json!({
             "event": "summary",
             "stored": stored,
@@ -295,6 +304,8 @@ impl Report {
             "waiting": waiting,
             "rejected": rejected,
             "rejectedBy": self.rejected_by,
+            "otherNetwork": foreign,
+            "withoutPayload": bare,
             "orphans": self.orphans,
             "stopped": stopped,
             "seconds": display.seconds(),
@@ -317,10 +328,14 @@ impl Report {
         if payloads > 0 {
             tell!("stored {payloads} payloads");
         }
+        lacks::tell_skipped(self.summary);
         let rules: Vec<String> =
             self.rejected_by.iter().map(|(name, count)| format!("{name} {count}")).collect();
         if !rules.is_empty() {
             tell!("rejected by rule: {}", rules.join(", "));
+        }
+        if self.rejected_by.contains_key("Log") {
+            tell!("{}", lacks::LOG_ADVICE);
         }
         if skipped > 0 {
             tell!(
@@ -349,6 +364,14 @@ pub(super) fn replay_advice(error: &ReplayError) -> &'static str {
         ReplayError::Empty { .. } => "Nothing was stored.",
         ReplayError::Format { .. } | ReplayError::NoHeaders { .. } => {
             "See plait replay --help for --format and --network."
+        }
+        ReplayError::OtherNetwork { .. } => "Name the network of the node with --network.",
+        ReplayError::Unread { .. } => {
+            "--keep-going reads what is whole behind the damage; an undamaged copy is better."
+        }
+        ReplayError::Partial { .. } => {
+            "Nothing was stored. Add --allow-partial to store it as a partial history, or replay the \
+             blocks below it first."
         }
         ReplayError::NoDatabase { .. } => {
             "Name the folder that holds the node's database, often .../0/rocksDb."

@@ -57,7 +57,7 @@ impl Source for Archive {
         let records = records.unwrap_or_default();
         let last = records.bytes.rchunks_exact(size_of::<RawHeader>()).next();
         let last = last.and_then(|last| RawHeader::ref_from_bytes(last).ok());
-        self.records += records.places.len() as u64;
+        self.records = self.records.saturating_add(records.places.len() as u64);
         let end = MarkedAt {
             position: self.reader.position().into(),
             // More of this height may come.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::RawPayload;
+use super::{RawPayload, Skips};
 use crate::archive::{self, Entry, Manifest, Records};
 use crate::header::{LEN, RawHeader};
 use crate::replay::Wrong;
@@ -71,6 +71,8 @@ pub struct Chunk {
     wrong: Vec<(usize, Place, Wrong)>,
     /// What records carry, by their numbers, which ascend.
     payloads: Vec<(usize, RawPayload)>,
+    /// What was passed over before them, between and behind.
+    skips: Skips,
     /// The place in the input behind them.
     end: MarkedAt,
 }
@@ -114,8 +116,8 @@ impl Chunk {
     /// Records as they lie in a file or stream, the first behind `offset` bytes.
     #[must_use]
     pub const fn whole(offset: u64, bytes: Bytes, end: MarkedAt) -> Self {
-        let places = Places::From(offset);
-        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), end }
+        let (places, skips) = (Places::From(offset), Skips { foreign: 0, bare: 0 });
+        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), skips, end }
     }
 
     /// Records that each have a place of their own.
@@ -133,15 +135,17 @@ impl Chunk {
                 Err(error) => wrong.push((places.len(), place, error)),
             }
         }
-        Self { bytes: bytes.into(), places: Places::Each(places), wrong, payloads, end }
+        let (bytes, places, skips) = (bytes.into(), Places::Each(places), Skips::default());
+        Self { bytes, places, wrong, payloads, skips, end }
     }
 
     /// Records of an archive.
     #[must_use]
     pub fn archived(manifest: Arc<Manifest>, records: Records, end: MarkedAt) -> Self {
         let Records { bytes, places } = records;
-        let (bytes, places) = (bytes.into(), Places::Archived(manifest, places));
-        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), end }
+        let (places, skips) = (Places::Archived(manifest, places), Skips::default());
+        let bytes = bytes.into();
+        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), skips, end }
     }
 
     /// What records carry, by their numbers: taken out, so that it is held once.
@@ -160,6 +164,18 @@ impl Chunk {
     pub fn with_wrong(mut self, place: Place, wrong: Wrong) -> Self {
         self.wrong.push((self.records().len(), place, wrong));
         self
+    }
+
+    /// The same with what was passed over.
+    #[must_use]
+    pub fn skipping(self, skips: Skips) -> Self {
+        Self { skips, ..self }
+    }
+
+    /// What was passed over.
+    #[must_use]
+    pub const fn skips(&self) -> Skips {
+        self.skips
     }
 
     /// The records.

@@ -7,8 +7,10 @@ mod detect;
 mod jsonl;
 mod merged;
 mod node;
+mod notice;
 mod payload;
 mod rows;
+mod texts;
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
@@ -22,6 +24,7 @@ pub use detect::{Format, detect};
 pub use jsonl::{Jsonl, push_line};
 pub use merged::{Feed, Merged, Watcher};
 pub use node::Node;
+pub use notice::{Notice, Skips, Span};
 pub use payload::RawPayload;
 pub use rows::Rows;
 
@@ -54,6 +57,16 @@ pub trait Source: Send {
     ///
     /// As for [`Source::next`].
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError>;
+
+    /// What is to be known of it before it is read.
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
+
+    /// Whether it is known to lack blocks between the genesis blocks and its lowest ones.
+    fn begins_late(&self) -> bool {
+        false
+    }
 }
 
 /// How an input is read.
@@ -62,7 +75,7 @@ pub struct Reading {
     /// Its format, if that is not told by its content.
     pub format: Option<Format>,
     /// Whether damaged files of an archive are wrong records, which a replay may go on after, or
-    /// errors.
+    /// errors; and whether a damaged log of a node's database is read on behind the damage.
     pub keep_going: bool,
     /// Whether what blocks carry is read too, where it is there.
     pub payloads: bool,
@@ -95,7 +108,9 @@ pub fn open(
         return match format {
             None if is_archive() => Ok(Box::new(Archive::open(input, version, keep_going)?)),
             Some(Format::Archive) => Ok(Box::new(Archive::open(input, version, keep_going)?)),
-            None | Some(Format::Node) => Ok(Box::new(Node::open(input, version, payloads)?)),
+            None | Some(Format::Node) => {
+                Ok(Box::new(Node::open(input, version, keep_going, payloads)?))
+            }
             Some(Format::Binary | Format::Jsonl) => Err(ReplayError::Format {
                 input: input.display().to_string(),
                 reason: "is a folder, and this format is that of files".to_owned(),

@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use zerocopy::byteorder::big_endian::U64;
@@ -7,27 +7,31 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::payload::PAYLOAD_BYTES_MAX;
 use super::rows::Tables;
-use super::{Chunk, Place, RawPayload, Record, Source, with_payloads};
-use crate::header::{DecodeError, RawHeader};
+use super::{Chunk, Notice, Place, RawPayload, Record, Skips, Source, Span, with_payloads};
+use crate::header::{DecodeError, HeaderRef, RawHeader, merkle};
 use crate::replay::{ReplayError, Wrong};
-use crate::store::{MarkedAt, NodeDatabase, NodeHeaders, StoreError};
-use crate::types::{BlockHash, ChainId, ChainwebVersion};
-
-/// Blocks whose payloads are looked up together: enough for several threads, and not too much memory
-/// even where each has some hundred kilobytes.
-const LOOKED_UP: usize = 256;
+use crate::store::{LogFinding, MarkedAt, NodeDatabase, NodeHeaders, StoreError};
+use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion};
 
 /// The header tables of a chainweb-node, merged by height so that parents come first on every
 /// chain, and what the tables of payloads have for them.
 ///
-/// Rank tables are not read: the header tables alone say everything.
+/// Rank tables are not read: the header tables alone say everything. Rows of another network are passed over
+/// and counted: nodes that began with the software of another one have its genesis blocks.
 pub struct Node {
     path: PathBuf,
+    version: ChainwebVersion,
     database: NodeDatabase,
     /// Those of payloads, if they are to be read and there are any.
     tables: Option<Tables>,
     /// For each chain the first key that is still to be read; `None` behind the last one.
     cursors: Vec<(ChainId, Option<Vec<u8>>)>,
+    /// Blocks that were read, and whose payloads are still to be looked up.
+    ahead: VecDeque<Record>,
+    /// The heights that each chain has, as far as it has any.
+    spans: Vec<Span>,
+    /// What is missing in what was read, which is told at its end.
+    losses: Vec<LogFinding>,
     position: u64,
     records: u64,
 }
@@ -42,7 +46,8 @@ struct HeaderKey {
 
 impl Node {
     /// Opens the database in `path`: the RocksDB directory itself, or a folder above it. `payloads`
-    /// says whether what blocks carry is read, too.
+    /// says whether what blocks carry is read, too. Behind damage in a log it is read on only if it is to
+    /// `keep_going`.
     ///
     /// # Errors
     ///
@@ -50,6 +55,7 @@ impl Node {
     pub fn open(
         path: &Path,
         version: ChainwebVersion,
+        keep_going: bool,
         payloads: bool,
     ) -> Result<Self, ReplayError> {
         let places = [path.to_owned(), path.join("0").join("rocksDb"), path.join("rocksDb")];
@@ -62,20 +68,43 @@ impl Node {
             });
         }
         let fail = |source| ReplayError::Database { path: path.clone(), source };
-        let database = NodeDatabase::open(&path).map_err(fail)?;
-        let mut cursors = Vec::new();
+        let database = NodeDatabase::open(&path, keep_going).map_err(fail)?;
+        let (mut cursors, mut spans, mut other) = (Vec::new(), Vec::new(), None);
         for chain in version.chain_ids() {
             let rows = database.headers(chain, None);
             cursors.push((chain, rows.row().map_err(fail)?.map(|(key, _)| key.to_owned())));
+            let first = first_of(rows, version, &mut other).map_err(fail)?;
+            let last = last_of(database.last_header(chain), version).map_err(fail)?;
+            spans.extend(first.zip(last).map(|(first, last)| Span { chain, first, last }));
         }
-        if cursors.iter().all(|(_, key)| key.is_none()) {
-            return Err(ReplayError::NoHeaders { path, version });
+        let losses: Vec<LogFinding> =
+            database.findings().iter().filter(|finding| finding.is_loss()).cloned().collect();
+        if spans.is_empty() {
+            return Err(match (losses.into_iter().next(), other) {
+                (Some(damage), _) => ReplayError::Unread { path, damage: Box::new(damage) },
+                (None, Some(got)) => ReplayError::OtherNetwork { path, got, version },
+                (None, None) => ReplayError::NoHeaders { path, version },
+            });
         }
         let tables = if payloads { Tables::of(&database).map_err(fail)? } else { None };
-        Ok(Self { path, database, tables, cursors, position: 0, records: 0 })
+        let (ahead, position, records) = (VecDeque::new(), 0, 0);
+        Ok(Self {
+            path,
+            version,
+            database,
+            tables,
+            cursors,
+            ahead,
+            spans,
+            losses,
+            position,
+            records,
+        })
     }
 
-    fn read(&mut self, records_max: usize) -> Result<Vec<Record>, StoreError> {
+    /// The next records, and how many rows of other networks come before them, between and behind.
+    fn read(&mut self, records_max: usize) -> Result<(Vec<Record>, u64), StoreError> {
+        let mut foreign = 0;
         let mut tables: Vec<(ChainId, NodeHeaders<'_>)> = Vec::new();
         let mut heap = BinaryHeap::new();
         for (chain, cursor) in self.cursors.iter().filter(|(_, cursor)| cursor.is_some()) {
@@ -87,12 +116,18 @@ impl Node {
         }
         let mut records = Vec::with_capacity(records_max);
         while records.len() < records_max
+            && foreign < FOREIGN_MAX
             && let Some(Reverse((_, index))) = heap.pop()
         {
             let Some((chain, rows)) = tables.get_mut(index) else { continue };
             if let Some((key, value)) = rows.row()? {
-                self.position += (key.len() + value.len()) as u64;
-                records.push(record(*chain, key, value));
+                self.position = self.position.saturating_add((key.len() + value.len()) as u64);
+                match record(*chain, key, value) {
+                    Record { header: Ok(raw), .. } if is_foreign(&raw, self.version) => {
+                        foreign += 1;
+                    }
+                    record => records.push(record),
+                }
             }
             rows.advance();
             if let Some((key, _)) = rows.row()? {
@@ -105,49 +140,88 @@ impl Node {
         }
         drop(tables);
         self.cursors = cursors;
-        Ok(records)
+        Ok((records, foreign))
     }
 
-    /// The same with what these blocks carry; fewer of them if that is much.
-    fn read_with_payloads(&mut self, records_max: usize) -> Result<Vec<Record>, StoreError> {
-        let (mut records, mut bytes) = (Vec::with_capacity(records_max), 0);
-        while records.len() < records_max && bytes < PAYLOAD_BYTES_MAX {
-            let mut some = self.read(LOOKED_UP.min(records_max - records.len()))?;
-            let Some(tables) = self.tables.as_ref().filter(|_| !some.is_empty()) else {
-                return Ok(if records.is_empty() { some } else { records });
-            };
-            let headers: Vec<RawHeader> =
-                some.iter().filter_map(|record| record.header.as_ref().ok()).copied().collect();
-            let rows = tables.read(&self.database, &headers)?;
-            let right = some.iter_mut().filter(|record| record.header.is_ok());
-            for (record, payload) in right.zip(rows) {
-                bytes += payload.as_ref().map_or(0, RawPayload::len);
-                record.payload = payload;
-            }
-            records.append(&mut some);
+    /// The first records that were read ahead, with what these blocks carry; and how many of them carry what
+    /// is not there.
+    fn looked_up(&mut self, tables: &Tables) -> Result<(Vec<Record>, u64), StoreError> {
+        let blocks = self.ahead.make_contiguous();
+        let payloads = tables.read(&self.database, blocks, PAYLOAD_BYTES_MAX)?;
+        let (mut bare, mut bytes) = (0, 0);
+        let records = self.ahead.drain(..payloads.len()).zip(payloads).map(|(block, payload)| {
+            bare += u64::from(block.header.is_ok() && payload.is_none());
+            bytes += payload.as_ref().map_or(0, RawPayload::len) as u64;
+            Record { payload, ..block }
+        });
+        let records = records.collect();
+        self.position = self.position.saturating_add(bytes);
+        Ok((records, bare))
+    }
+
+    /// The next records, and what was passed over.
+    fn next_records(&mut self, records_max: usize) -> Result<(Vec<Record>, Skips), StoreError> {
+        let mut skips = Skips::default();
+        if self.ahead.is_empty() {
+            let (records, foreign) = self.read(records_max)?;
+            (self.ahead, skips.foreign) = (records.into(), foreign);
         }
-        self.position += bytes as u64;
-        Ok(records)
+        let Some(tables) = self.tables.take() else {
+            return Ok((std::mem::take(&mut self.ahead).into(), skips));
+        };
+        let looked_up = self.looked_up(&tables);
+        self.tables = Some(tables);
+        let (records, bare) = looked_up?;
+        Ok((records, Skips { bare, ..skips }))
+    }
+
+    /// The lowest height that is still to be given; all below it was.
+    fn height(&self) -> u64 {
+        let keys = self.cursors.iter().filter_map(|(_, key)| key.as_deref());
+        let ahead = self.ahead.iter().map(|record| match &record.place {
+            Place::Row { key, .. } => height_of(key),
+            _ => 0,
+        });
+        keys.map(height_of).chain(ahead).min().unwrap_or(u64::MAX)
     }
 }
 
 impl Source for Node {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
-        let records = match &self.tables {
-            Some(_) => self.read_with_payloads(records_max.max(1)),
-            None => self.read(records_max.max(1)),
-        };
-        let records =
-            records.map_err(|source| ReplayError::Database { path: self.path.clone(), source })?;
-        self.records += records.len() as u64;
-        let keys = self.cursors.iter().filter_map(|(_, key)| key.as_deref());
-        let height = keys.map(height_of).min().unwrap_or(u64::MAX);
+        let read = self.next_records(records_max.max(1));
+        let (records, skips) =
+            read.map_err(|source| ReplayError::Database { path: self.path.clone(), source })?;
+        self.records = self.records.saturating_add(records.len() as u64);
         let end = MarkedAt {
             position: self.position.into(),
-            steps: height.into(),
+            steps: self.height().into(),
             records: self.records.into(),
         };
-        Ok((!records.is_empty()).then(|| Chunk::each(records, end)))
+        if records.is_empty() && skips == Skips::default() {
+            // What is missing comes last, so that all that is there is taken before a replay ends there.
+            let losses = std::mem::take(&mut self.losses);
+            let chunk = Chunk::each(Vec::new(), end);
+            return Ok((!losses.is_empty()).then(|| {
+                losses.into_iter().fold(chunk, |chunk, loss| {
+                    let place = Place::File("logs".to_owned());
+                    chunk.with_wrong(place, Wrong::Log(loss))
+                })
+            }));
+        }
+        Ok(Some(Chunk::each(records, end).skipping(skips)))
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let logs = self.database.findings().iter().filter(|finding| !finding.is_loss());
+        let logs = logs.cloned().map(Notice::Log);
+        // How far it goes is of interest where some of it is missing.
+        let lacks_some = self.begins_late() || !self.database.findings().is_empty();
+        let heights = lacks_some.then(|| Notice::Heights(self.spans.clone()));
+        logs.chain(heights).collect()
+    }
+
+    fn begins_late(&self) -> bool {
+        self.spans.iter().any(|span| span.begins_late(self.version))
     }
 
     fn size(&self) -> Option<u64> {
@@ -164,9 +238,60 @@ impl Source for Node {
         for (_, cursor) in self.cursors.iter_mut().filter(|(_, cursor)| cursor.is_some()) {
             *cursor = Some(at.steps.to_bytes().to_vec());
         }
+        self.ahead.clear();
         (self.position, self.records) = (at.position.get(), at.records.get());
         Ok(true)
     }
+}
+
+/// Rows of other networks that are passed over at once.
+const FOREIGN_MAX: u64 = 1 << 16;
+
+/// Whether a header is whole, and of another network than `version`. One whose hash is another than its
+/// fields ask for is damaged, whatever network it says.
+fn is_foreign(raw: &RawHeader, version: ChainwebVersion) -> bool {
+    let is_right = |header: HeaderRef<'_>| merkle::block_hash(header) == header.hash();
+    raw.version.get() != version.code() && HeaderRef::new(raw).is_ok_and(is_right)
+}
+
+/// The code of the network in the value of a row.
+fn code_of(value: &[u8]) -> Option<u32> {
+    RawHeader::ref_from_prefix(value).ok().map(|(raw, _)| raw.version.get())
+}
+
+/// The height of the first header of `version`; the network of one before it goes to `other`.
+fn first_of(
+    mut rows: NodeHeaders<'_>,
+    version: ChainwebVersion,
+    other: &mut Option<ChainwebVersion>,
+) -> Result<Option<BlockHeight>, StoreError> {
+    let mut passed = 0;
+    while let Some((key, value)) = rows.row()? {
+        let code = code_of(value).unwrap_or(version.code());
+        if code == version.code() || passed == FOREIGN_MAX {
+            return Ok(Some(BlockHeight::new(height_of(key))));
+        }
+        *other = other.or(ChainwebVersion::from_code(code));
+        passed += 1;
+        rows.advance();
+    }
+    Ok(None)
+}
+
+/// The height of the last header of `version`.
+fn last_of(
+    mut rows: NodeHeaders<'_>,
+    version: ChainwebVersion,
+) -> Result<Option<BlockHeight>, StoreError> {
+    let mut passed = 0;
+    while let Some((key, value)) = rows.row()? {
+        if code_of(value).is_none_or(|code| code == version.code()) || passed == FOREIGN_MAX {
+            return Ok(Some(BlockHeight::new(height_of(key))));
+        }
+        passed += 1;
+        rows.step_back();
+    }
+    Ok(None)
 }
 
 fn height_of(key: &[u8]) -> u64 {

@@ -2,6 +2,7 @@
 //! height, in older databases as JSON and by hash.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use base64::Engine as _;
@@ -9,12 +10,20 @@ use serde::Deserialize;
 use zerocopy::byteorder::{big_endian, little_endian};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::RawPayload;
+use super::texts::Texts;
+use super::{RawPayload, Record};
 use crate::header::RawHeader;
 use crate::payload::{Outputs, Parts, Payload, PayloadError, RecordError};
 use crate::replay::Wrong;
-use crate::store::{NodeDatabase, StoreError};
+use crate::store::{NodeDatabase, NodeValue, StoreError};
 use crate::types::{BASE64URL, OutputsHash, PayloadHash, TransactionsHash, decode_32};
+
+/// Bytes of a row at most: as many as a line of JSON may have.
+const ROW_BYTES_MAX: usize = 64 << 20;
+
+/// Transactions, or outputs, of a row at most. A block of mainnet01 has some hundreds, and what they may cost
+/// together allows some thousands. Each takes some 50 bytes of memory beside its own, however short it is.
+pub(super) const ITEMS_MAX: u64 = 1 << 18;
 
 /// A row of one of the tables.
 #[derive(Debug)]
@@ -58,6 +67,23 @@ struct Key {
     hash: [u8; 32],
 }
 
+/// What a table has under a key.
+enum Found {
+    Row(Row),
+    /// A row that is longer than any of a block.
+    Long,
+    Nothing,
+}
+
+impl Found {
+    fn of(value: NodeValue, row: impl FnOnce(Box<[u8]>) -> Row) -> Self {
+        match value {
+            NodeValue::Bytes(bytes) => Self::Row(row(bytes)),
+            NodeValue::Long(_) => Self::Long,
+        }
+    }
+}
+
 /// The tables of one database, as far as it has them.
 pub(super) struct Tables {
     binary: bool,
@@ -72,28 +98,52 @@ impl Tables {
         Ok((binary || json).then_some(Self { binary, json }))
     }
 
-    /// What each of these blocks carries, as far as that is there.
+    /// What the first of these blocks carry, as far as that is there: of as many, and of one at least,
+    /// as have about `bytes_max` bytes.
+    ///
+    /// Threads take blocks one by one, and no more of them once there are so many bytes. So no more is held
+    /// at once than that and a block for each thread, whatever the rows have.
     pub(super) fn read(
         &self,
         database: &NodeDatabase,
-        headers: &[RawHeader],
+        blocks: &[Record],
+        bytes_max: usize,
     ) -> Result<Vec<Option<RawPayload>>, StoreError> {
+        let (next, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || {
+            let mut found = Vec::new();
+            while bytes.load(Ordering::Relaxed) < bytes_max {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(block) = blocks.get(number) else { break };
+                let Ok(header) = &block.header else { continue };
+                let payload = self.rows(database, header)?;
+                bytes.fetch_add(payload.as_ref().map_or(0, RawPayload::len), Ordering::Relaxed);
+                found.extend(payload.map(|payload| (number, payload)));
+            }
+            Ok(found)
+        };
         // Lookups in a database that is not in memory are waiting for the most part.
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = headers.len().div_ceil(threads).max(1);
-        thread::scope(|scope| {
-            let read = |some: &[RawHeader]| some.iter().map(|h| self.rows(database, h)).collect();
-            let mut shares = headers.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares.map(|some| scope.spawn(move || read(some))).collect();
-            let mut rows: Vec<_> = read(first)?;
+        let found = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut found = work()?;
             for other in others {
                 let more: Result<Vec<_>, StoreError> =
                     other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                rows.append(&mut more?);
+                found.append(&mut more?);
             }
-            Ok(rows)
-        })
+            Ok::<_, StoreError>(found)
+        })?;
+        // Every block that a thread took was looked up, so all up to the last of them were.
+        let looked_up = next.into_inner().min(blocks.len());
+        let mut payloads: Vec<Option<RawPayload>> = Vec::new();
+        payloads.resize_with(looked_up, || None);
+        for (number, payload) in found {
+            if let Some(place) = payloads.get_mut(number) {
+                *place = Some(payload);
+            }
+        }
+        Ok(payloads)
     }
 
     fn rows(
@@ -102,15 +152,24 @@ impl Tables {
         header: &RawHeader,
     ) -> Result<Option<RawPayload>, StoreError> {
         let get = |table: &str, hash: &[u8; 32]| self.get(database, table, header, hash);
-        let Some(roots) = get("BlockPayload", header.payload_hash.as_bytes())? else {
-            return Ok(None);
+        let (odd, long) = (Some(RawPayload::Odd(ODD)), Some(RawPayload::Odd(LONG)));
+        let roots = match get("BlockPayload", header.payload_hash.as_bytes())? {
+            Found::Row(roots) => roots,
+            Found::Long => return Ok(long),
+            Found::Nothing => return Ok(None),
         };
-        let Some(roots) = roots.roots() else { return Ok(Some(RawPayload::Odd(ODD))) };
-        // Of a block that it did not get whole, a node has not all rows.
-        let Some(transactions) = get("BlockTransactions", roots.transactions.as_bytes())? else {
-            return Ok(None);
+        let Some(roots) = roots.roots() else { return Ok(odd) };
+        let transactions = match get("BlockTransactions", roots.transactions.as_bytes())? {
+            Found::Row(transactions) => transactions,
+            Found::Long => return Ok(long),
+            // Of a block that it did not get whole, a node has not all rows.
+            Found::Nothing => return Ok(None),
         };
-        let outputs = get("BlockOutputs", roots.outputs.as_bytes())?;
+        let outputs = match get("BlockOutputs", roots.outputs.as_bytes())? {
+            Found::Row(outputs) => Some(outputs),
+            Found::Long => return Ok(long),
+            Found::Nothing => None,
+        };
         Ok(Some(RawPayload::Rows(Rows { roots, transactions, outputs })))
     }
 
@@ -121,15 +180,16 @@ impl Tables {
         table: &str,
         header: &RawHeader,
         hash: &[u8; 32],
-    ) -> Result<Option<Row>, StoreError> {
+    ) -> Result<Found, StoreError> {
         if self.binary {
             let key = Key { height: header.height, hash: *hash };
-            if let Some(row) = database.get(&format!("{table}2"), key.as_bytes())? {
-                return Ok(Some(Row::Binary(row.into())));
+            let row = database.get(&format!("{table}2"), key.as_bytes(), ROW_BYTES_MAX)?;
+            if let Some(row) = row {
+                return Ok(Found::of(row, Row::Binary));
             }
         }
-        let row = if self.json { database.get(table, hash)? } else { None };
-        Ok(row.map(|row| Row::Json(row.into())))
+        let row = if self.json { database.get(table, hash, ROW_BYTES_MAX)? } else { None };
+        Ok(row.map_or(Found::Nothing, |row| Found::of(row, Row::Json)))
     }
 }
 
@@ -218,6 +278,9 @@ impl Item<'_> {
 /// That a row is not of the form that its table has.
 const ODD: &str = "a row of its tables is not what a node writes";
 
+/// That a row is longer than one may be.
+const LONG: &str = "a row of its tables has over 64 MiB";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the names in the JSON")]
@@ -229,15 +292,17 @@ struct JsonRoots {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct JsonTransactions {
-    transaction: Vec<String>,
+struct JsonTransactions<'a> {
+    #[serde(borrow)]
+    transaction: Texts<'a>,
     miner_data: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct JsonOutputs {
-    outputs: Vec<String>,
+struct JsonOutputs<'a> {
+    #[serde(borrow)]
+    outputs: Texts<'a>,
     coinbase_output: String,
 }
 
@@ -264,7 +329,7 @@ impl Row {
         match self {
             Self::Binary(bytes) => items(bytes),
             Self::Json(text) => {
-                let row: JsonTransactions = serde_json::from_slice(text).ok()?;
+                let row: JsonTransactions<'_> = serde_json::from_slice(text).ok()?;
                 decoded(&row.transaction, &row.miner_data)
             }
         }
@@ -275,14 +340,14 @@ impl Row {
         match self {
             Self::Binary(bytes) => items(bytes),
             Self::Json(text) => {
-                let row: JsonOutputs = serde_json::from_slice(text).ok()?;
+                let row: JsonOutputs<'_> = serde_json::from_slice(text).ok()?;
                 decoded(&row.outputs, &row.coinbase_output)
             }
         }
     }
 }
 
-fn decoded<'a>(items: &[String], last: &str) -> Option<Items<'a>> {
+fn decoded<'a>(Texts(items): &Texts<'_>, last: &str) -> Option<Items<'a>> {
     let items: Option<Vec<Item<'a>>> = items.iter().map(|text| Item::decoded(text)).collect();
     Some((items?, Item::decoded(last)?))
 }
@@ -290,7 +355,7 @@ fn decoded<'a>(items: &[String], last: &str) -> Option<Items<'a>> {
 /// A hash, the number of items, each item behind its length, and one more.
 fn items(row: &[u8]) -> Option<Items<'_>> {
     let (_, rest) = row.split_at_checked(size_of::<[u8; 32]>())?;
-    let (count, mut rest) = number(rest)?;
+    let (count, mut rest) = number(rest).filter(|(count, _)| *count <= ITEMS_MAX)?;
     let mut items = Vec::new();
     for _ in 0..count {
         items.push(item(&mut rest)?);

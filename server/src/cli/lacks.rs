@@ -1,0 +1,54 @@
+//! What is said of inputs that lack something.
+
+use std::path::Path;
+
+use plait_engine::replay::source::Source;
+use plait_engine::replay::{Admission, ReplayError, Summary};
+
+use super::progress::Display;
+
+/// What to do about damage in the logs of a node's database.
+pub(super) const LOG_ADVICE: &str =
+    "--keep-going reads what is whole behind the damage in the logs of a node's database";
+
+/// Says what an input lacks, before it is read.
+pub(super) fn announce(
+    input: &Path,
+    source: &dyn Source,
+    admission: &Admission,
+    display: &Display,
+) {
+    let input = input.display();
+    for notice in source.notices() {
+        display.line("warning", &format!("{input}: {notice}"));
+    }
+    if source.begins_late() && *admission == Admission::Genesis {
+        let text = "the history does not begin with the genesis blocks. Blocks whose parents are neither \
+                    there nor stored need --allow-partial";
+        display.line("warning", &format!("{input}: {text}"));
+    }
+}
+
+/// Refuses an input for a new database, of which nothing could be stored: that is known before it is read.
+pub(super) fn refuse(
+    input: &Path,
+    source: &dyn Source,
+    admission: &Admission,
+) -> Result<(), ReplayError> {
+    if !source.begins_late() || *admission != Admission::Genesis {
+        return Ok(());
+    }
+    let notices: Vec<String> = source.notices().iter().map(ToString::to_string).collect();
+    let input = input.display().to_string();
+    Err(ReplayError::Partial { input, notices: notices.join("; ") })
+}
+
+/// Says what was passed over, and is not wrong.
+pub(super) fn tell_skipped(Summary { foreign, bare, .. }: Summary) {
+    if bare > 0 {
+        tell!("{bare} blocks came without their payloads, which the node does not have (any more)");
+    }
+    if foreign > 0 {
+        tell!("skipped {foreign} rows of another network");
+    }
+}
