@@ -10,6 +10,7 @@ use super::{ArchiveError, Entry, FileHeader, FileHeights, Kind, MANIFEST, Manife
 use crate::durable;
 use crate::failpoint::reached;
 use crate::query::{Divided, Reader, View};
+use crate::regular;
 use crate::store::StoreError;
 use crate::types::{BlockHeight, ChainId};
 
@@ -184,7 +185,8 @@ fn publish(
     is_hashed: bool,
 ) -> Result<(), ArchiveError> {
     let (text, path) = (manifest.render(), dir.join(MANIFEST));
-    let is_there = std::fs::read(&path).is_ok_and(|there| there == text.as_bytes());
+    let is_there =
+        regular::read(&path, text.len() as u64).is_ok_and(|there| there == text.as_bytes());
     let error = |error| ArchiveError::io(&path, error);
     reached("export/files/after");
     durable::sync(dir).map_err(error)?;
@@ -194,7 +196,7 @@ fn publish(
         reached("export/manifest/after");
         durable::sync(dir).map_err(error)?;
     }
-    target.record(&text, is_hashed)
+    target.record(&text, &manifest.files, is_hashed)
 }
 
 impl Work<'_> {

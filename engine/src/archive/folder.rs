@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::inspect::open;
+use super::stamp::Stamp;
 use super::{ArchiveError, Checksum, Damage, Entry, MANIFEST, Manifest};
 
 /// An archive that is offered to others, as its manifest is at any time.
@@ -17,10 +18,12 @@ pub struct Folder {
     known: Mutex<Option<Known>>,
 }
 
-/// A manifest that was read, and how its file looked then.
+/// A manifest that was read, and how its file looked before.
 #[derive(Debug)]
 struct Known {
-    seen: (SystemTime, u64),
+    /// The device, and what changes with the file: a link that leads to another archive now leads to
+    /// another file, be it as long and as old.
+    seen: (u64, Stamp),
     listed: Arc<Listed>,
 }
 
@@ -49,7 +52,7 @@ impl Folder {
         // One reads while others wait: they would read the same.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.dir.join(MANIFEST);
-        let seen = path.metadata().and_then(|data| Ok((data.modified()?, data.len())));
+        let seen = path.metadata().map(|data| (data.dev(), Stamp::of(&data)));
         if let (Ok(seen), Some(known)) = (&seen, &*known)
             && known.seen == *seen
         {

@@ -28,6 +28,7 @@ mod layout;
 mod manifest;
 mod outline;
 mod read;
+mod stamp;
 mod target;
 
 pub use check::{Event, Report, check};

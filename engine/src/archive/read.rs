@@ -14,6 +14,9 @@ use crate::types::BlockHeight;
 /// Bytes that are read of a file at once. There are two files a chain at most that are open.
 const BUFFER_BYTES: usize = 200 * LEN;
 
+/// Records that room is made for at once.
+const RESERVED_MAX: usize = 1 << 16;
+
 /// Where in an archive a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -61,6 +64,8 @@ pub struct Reader {
     turn: (BlockHeight, usize),
     position: u64,
     skipped: Vec<(usize, Damage)>,
+    /// Why the files of the next range cannot be given, until that is told.
+    failed: Option<ArchiveError>,
     /// Whether the files were checked before.
     is_checked: bool,
 }
@@ -113,6 +118,7 @@ impl Reader {
             turn: (BlockHeight::new(0), 0),
             position: 0,
             skipped: Vec::new(),
+            failed: None,
             is_checked: false,
         }
     }
@@ -157,17 +163,30 @@ impl Reader {
     /// is given then, and the next call goes on without it.
     pub fn next_records(&mut self, max: usize) -> Result<Option<Records>, ArchiveError> {
         let max = max.max(1);
+        // What came before an error is given first.
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut records = Records::default();
-        records.bytes.reserve(max.min(1 << 16) * LEN);
+        // No more than there is: many files of one record each are no reason to take much for each.
+        let left = self.cursors.iter().fold(0_u64, |sum, cursor| sum.saturating_add(cursor.left));
+        let expected = usize::try_from(left).unwrap_or(max).min(max).min(RESERVED_MAX);
+        records.bytes.reserve(expected * LEN);
         while records.places.len() < max {
-            if !self.has_turn() && !self.next_height() {
-                // Files of the next range are opened in front of a result, not behind it.
-                if !records.places.is_empty() || !self.next_range()? {
-                    break;
-                }
+            if self.has_turn() || self.next_height() {
+                self.give(max, &mut records)?;
                 continue;
             }
-            self.give(max, &mut records)?;
+            match self.next_range() {
+                // What was left out is told of behind the records before it.
+                Ok(true) if self.skipped.is_empty() || records.places.is_empty() => {}
+                Ok(true | false) => break,
+                Err(error) if records.places.is_empty() => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
         }
         Ok(Some(records).filter(|records| !records.places.is_empty()))
     }
@@ -197,7 +216,7 @@ impl Reader {
                     records.bytes.extend_from_slice(cursor.next.as_bytes());
                     records.places.push(Place { file: cursor.number, record: cursor.place });
                 }
-                self.position += LEN as u64;
+                self.position = self.position.saturating_add(LEN as u64);
                 if let Err(error) = cursor.advance() {
                     let path = self.dir.join(
                         self.manifest
@@ -230,22 +249,22 @@ impl Reader {
                 (number, entry, (!passed(entry)).then(|| self.cursor(number, entry)))
             })
             .collect();
-        let (mut cursors, mut position, mut failed) = (Vec::new(), 0, Vec::new());
+        let (mut cursors, mut position, mut failed) = (Vec::new(), 0_u64, Vec::new());
         for (number, entry, cursor) in opened {
             match cursor {
                 Some(Ok(cursor)) => {
                     cursors.push(cursor);
-                    position += HEADER_LEN as u64;
+                    position = position.saturating_add(HEADER_LEN as u64);
                 }
                 Some(Err(damage)) => {
                     failed.push((number, damage));
-                    position += entry.bytes();
+                    position = position.saturating_add(entry.bytes());
                 }
-                None => position += entry.bytes(),
+                None => position = position.saturating_add(entry.bytes()),
             }
         }
         self.cursors = cursors;
-        self.position += position;
+        self.position = self.position.saturating_add(position);
         if self.keep_going {
             self.skipped.append(&mut failed);
             return Ok(true);

@@ -2,17 +2,29 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{ArchiveError, Checksum, Entry, FileHeights, Kind, MANIFEST, Manifest};
+use super::stamp::Stamp;
+use super::{ArchiveError, Checksum, Entry, FileHeights, Hasher, Kind, MANIFEST, Manifest};
 use crate::durable::is_draft;
 use crate::failpoint::reached;
+use crate::regular;
 use crate::types::{BlockHeight, ChainId, ChainwebVersion};
 
 /// A file of the exporter's own, which is no part of the archive: it is locked during an export,
-/// and holds the checksum of the last manifest whose blocks all had checked hashes.
+/// and holds the checksum of the last manifest if all its blocks had checked hashes, and how the files of
+/// the archive looked when their bytes were compared with their checksums.
 pub(super) const MARK: &str = ".export";
+
+/// Bytes of the mark that are read: those of some 500,000 files.
+const MARK_BYTES_MAX: u64 = 64 << 20;
+
+/// What stands in the mark where blocks were not hashed.
+const UNHASHED: &str = "unhashed";
+
+/// Bytes of a file that are compared at once.
+const COMPARED_BYTES: usize = 1 << 20;
 
 /// Where a file belongs: chain, range, kind.
 type Place = (ChainId, BlockHeight, Kind);
@@ -23,8 +35,10 @@ pub(super) struct Target {
     heights: FileHeights,
     /// The files of the last export, if what they hold follows from their last blocks.
     trusted: HashMap<Place, Entry>,
-    /// Lengths of all files that are named as those of archives are.
-    lengths: HashMap<String, u64>,
+    /// All files that are named as those of archives are.
+    files: HashMap<String, Stamp>,
+    /// How files looked that were compared with their checksums.
+    compared: HashMap<String, Stamp>,
     mark: File,
 }
 
@@ -37,7 +51,7 @@ impl Target {
     ) -> Result<Self, ArchiveError> {
         fs::create_dir_all(dir).map_err(|error| ArchiveError::io(dir, error))?;
         reached("export/folder/after");
-        let lengths = look_around(dir)?;
+        let there = look_around(dir)?;
         let old = match Manifest::read(dir) {
             Ok((old, bytes)) => Some((old, Checksum::of(&bytes))),
             Err(ArchiveError::Missing { .. }) => None,
@@ -48,7 +62,10 @@ impl Target {
         reached("export/lock/after");
         let mut text = String::new();
         // Text that is none says nothing, too.
-        let _ = (&mark).take(1024).read_to_string(&mut text);
+        let _ = (&mark).take(MARK_BYTES_MAX).read_to_string(&mut text);
+        let mut lines = text.lines();
+        let hashed = lines.next().unwrap_or_default();
+        let compared = Stamp::read(lines);
         let mut used = heights.unwrap_or(FileHeights::DEFAULT);
         if let Some((old, checksum)) = old {
             if old.version != version {
@@ -60,13 +77,14 @@ impl Target {
                 return Err(ArchiveError::Heights { dir, got, expected: expected.get() });
             }
             used = old.heights;
-            if text.trim() == checksum.to_string() {
+            if hashed == checksum.to_string() {
                 files.extend(old.files.into_iter().map(|entry| (entry.place(), entry)));
             }
         }
         remove_drafts(dir)?;
         reached("export/drafts/after");
-        Ok(Self { dir: dir.to_owned(), heights: used, trusted: files, lengths, mark })
+        let (dir, trusted) = (dir.to_owned(), files);
+        Ok(Self { dir, heights: used, trusted, files: there, compared, mark })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -87,26 +105,48 @@ impl Target {
         self.trusted.get(&place)
     }
 
-    /// Whether a file of this name and length is there.
+    /// Whether the file of this entry is there, with the bytes that it should have. It is read unless it looks
+    /// as it did when that was last done.
     pub(super) fn has(&self, entry: &Entry) -> bool {
-        self.lengths.get(&entry.name()) == Some(&entry.bytes())
+        let name = entry.name();
+        let Some(stamp) = self.files.get(&name) else { return false };
+        stamp.bytes == entry.bytes()
+            && (self.compared.get(&name) == Some(stamp)
+                || checksum(&self.dir.join(&name)).is_ok_and(|sum| sum == entry.checksum))
     }
 
     /// Whether any file of this length is there for this place.
     pub(super) fn has_some(&self, (chain, from, kind): Place, len: u64) -> bool {
         let prefix = format!("{:02}-{:010}-{}-", chain.get(), from.get(), kind.name());
-        self.lengths.iter().any(|(name, other)| *other == len && name.starts_with(&prefix))
+        let mut files = self.files.iter();
+        files.any(|(name, stamp)| stamp.bytes == len && name.starts_with(&prefix))
     }
 
-    /// Writes down whether the manifest that was just written can be relied on by the next export.
-    pub(super) fn record(&mut self, manifest: &str, is_hashed: bool) -> Result<(), ArchiveError> {
-        let text = is_hashed.then(|| format!("{}\n", Checksum::of(manifest.as_bytes())));
+    /// Writes down whether the manifest that was just written can be relied on by the next export, and how
+    /// the `files` that it names look, all of which were written or compared.
+    pub(super) fn record(
+        &mut self,
+        manifest: &str,
+        files: &[Entry],
+        is_hashed: bool,
+    ) -> Result<(), ArchiveError> {
+        let checksum = is_hashed.then(|| Checksum::of(manifest.as_bytes()).to_string());
+        let mut text = checksum.unwrap_or_else(|| UNHASHED.to_owned()) + "\n";
+        for name in files.iter().map(Entry::name) {
+            // What has gone by now is looked for by the next export.
+            let stamp = self.dir.join(&name).symlink_metadata().map(|data| Stamp::of(&data));
+            if let Ok(stamp) = stamp
+                && stamp.is_settled()
+            {
+                stamp.push(&name, &mut text);
+            }
+        }
         let write = |mut file: &File| {
             reached("export/mark/before");
             file.rewind()?;
             file.set_len(0)?;
             reached("export/mark/cut");
-            file.write_all(text.unwrap_or_default().as_bytes())?;
+            file.write_all(text.as_bytes())?;
             file.sync_all()?;
             reached("export/mark/after");
             Ok(())
@@ -123,7 +163,7 @@ impl Target {
         let named: std::collections::HashSet<String> =
             manifest.files.iter().map(Entry::name).collect();
         let (mut stale, mut removed) = (0, 0);
-        for name in self.lengths.keys().filter(|name| !named.contains(*name)) {
+        for name in self.files.keys().filter(|name| !named.contains(*name)) {
             stale += 1;
             if prune {
                 let path = self.dir.join(name);
@@ -137,24 +177,36 @@ impl Target {
     }
 }
 
-/// Names and lengths of the files of archives; anything else must not be there, unless there is a
+/// The checksum of a file.
+fn checksum(path: &Path) -> io::Result<Checksum> {
+    let (mut file, mut hasher) = (regular::open(path)?, Hasher::default());
+    let mut buffer = vec![0; COMPARED_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            len => hasher.update(buffer.get(..len).unwrap_or_default()),
+        }
+    }
+}
+
+/// Names and looks of the files of archives; anything else must not be there, unless there is a
 /// manifest.
-fn look_around(dir: &Path) -> Result<HashMap<String, u64>, ArchiveError> {
+fn look_around(dir: &Path) -> Result<HashMap<String, Stamp>, ArchiveError> {
     let is_archive = dir.join(MANIFEST).exists();
-    let (mut lengths, mut strange) = (HashMap::new(), None);
+    let (mut files, mut strange) = (HashMap::new(), None);
     for entry in fs::read_dir(dir).map_err(|error| ArchiveError::io(dir, error))? {
         let entry = entry.map_err(|error| ArchiveError::io(dir, error))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let data = entry.metadata().map_err(|error| ArchiveError::io(&entry.path(), error))?;
         if data.is_file() && is_file_name(&name) {
-            lengths.insert(name, data.len());
+            files.insert(name, Stamp::of(&data));
         } else if name != MARK && !is_draft(&name) {
             strange = strange.or(Some(name));
         }
     }
     match strange {
         Some(found) if !is_archive => Err(ArchiveError::Occupied { dir: dir.to_owned(), found }),
-        _ => Ok(lengths),
+        _ => Ok(files),
     }
 }
 
@@ -176,6 +228,9 @@ fn lock(dir: &Path) -> Result<File, ArchiveError> {
     let path = dir.join(MARK);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| ArchiveError::io(&path, error))?;
+    if !file.metadata().is_ok_and(|data| data.is_file()) {
+        return Err(ArchiveError::io(&path, regular::not_regular()));
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ArchiveError::Locked { dir: dir.to_owned() }),
