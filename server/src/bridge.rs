@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::files::FileReads;
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::response::{Cut, Source, Step};
@@ -46,6 +47,7 @@ pub(crate) enum Phase {
 #[derive(Clone)]
 pub(crate) struct Bridge {
     reader: Reader,
+    files: FileReads,
     places: Arc<Semaphore>,
     wait_time: Duration,
     stream_headers: usize,
@@ -63,6 +65,7 @@ impl Bridge {
     ) -> Self {
         Self {
             reader,
+            files: FileReads::new(config, metrics.clone()),
             places: Arc::new(Semaphore::new(config.reads_max)),
             wait_time: config.read_wait_time,
             stream_headers: config.stream_headers,
@@ -115,6 +118,11 @@ impl Bridge {
     {
         let place = self.place().await?;
         self.run(place, job).await
+    }
+
+    /// The slots for reads of the archive.
+    pub(crate) const fn files(&self) -> &FileReads {
+        &self.files
     }
 
     /// Runs a short `job` that reads a file, where it may block.

@@ -24,6 +24,9 @@ const FILE_BYTES: usize = 160 << 10;
 
 /// What is read chunk by chunk.
 pub(crate) trait Chunks: Send + Sized + 'static {
+    /// Whether it reads a file of the archive, and not the database.
+    const IS_FILE: bool;
+
     /// Reads the next bytes. Blocks.
     ///
     /// # Errors
@@ -64,7 +67,14 @@ impl<C: Chunks> Source for ChunkFeed<C> {
         self.state = match mem::replace(&mut self.state, State::Ended) {
             State::Idle(chunks) => {
                 let bridge = self.bridge.clone();
-                let job = async move { bridge.chunk_of(move || chunks.next()).await? };
+                let job = async move {
+                    let next = move || chunks.next();
+                    if C::IS_FILE {
+                        bridge.files().chunk(next).await?
+                    } else {
+                        bridge.chunk_of(next).await?
+                    }
+                };
                 State::Reading(tokio::spawn(RequestId::current().scope(job)))
             }
             state @ (State::Reading(_) | State::Ended) => state,
@@ -104,6 +114,8 @@ pub(crate) struct FileChunks {
 }
 
 impl Chunks for FileChunks {
+    const IS_FILE: bool = true;
+
     fn next(mut self) -> Result<Chunk<Self>, Error> {
         let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(FILE_BYTES);
         let mut bytes = vec![0; len];

@@ -7,6 +7,9 @@ use plait_engine::UnknownLower;
 
 use crate::address::{Listen, Upstream};
 
+/// Threads that may be left in reads of an archive whose file system does not answer.
+pub(crate) const ARCHIVE_STUCK_MAX: usize = 64;
+
 /// What the server offers beside the database, what it allows and how long it waits.
 ///
 /// Every limit bounds what one client can hold; the defaults suit a small machine on the internet.
@@ -16,6 +19,10 @@ pub struct Config {
     pub archive: Option<PathBuf>,
     /// Whether nothing else is offered, but for `/health-check`.
     pub archive_only: bool,
+    /// Jobs that read the archive at once, beside those that read the database.
+    pub archive_reads_max: usize,
+    /// How long such a job may take until it is given up.
+    pub archive_read_time: Duration,
     /// Backups, and whether clients may ask for them.
     pub backup: Backup,
     /// Which requests are logged.
@@ -200,6 +207,8 @@ impl Default for Config {
         Self {
             archive: None,
             archive_only: false,
+            archive_reads_max: 8,
+            archive_read_time: Duration::from_secs(10),
             backup: Backup::default(),
             requests: Requests::None,
             connections_max: 1024,
@@ -229,5 +238,14 @@ impl Default for Config {
             drain_time: Duration::from_secs(10),
             cut_time: Duration::from_secs(2),
         }
+    }
+}
+
+impl Config {
+    /// Threads that reads may take at once, those that a file system keeps among them.
+    #[must_use]
+    pub const fn read_threads_max(&self) -> usize {
+        let archive = self.archive_reads_max.saturating_add(ARCHIVE_STUCK_MAX);
+        self.reads_max.saturating_add(archive)
     }
 }

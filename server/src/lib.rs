@@ -21,6 +21,8 @@ mod request;
 
 mod response;
 
+mod files;
+
 mod bridge;
 
 mod chunks;

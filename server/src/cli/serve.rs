@@ -75,7 +75,7 @@ impl Args {
         // A thread that ends a read is idle a little later than its place is free: without a limit
         // there would be many times more threads than places, each with memory of its own.
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .max_blocking_threads(settings.config.reads_max.saturating_add(OTHER_JOBS))
+            .max_blocking_threads(settings.config.read_threads_max().saturating_add(OTHER_JOBS))
             .enable_all()
             .build();
         let runtime = match runtime {

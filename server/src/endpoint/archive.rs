@@ -20,7 +20,7 @@ pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Respo
     let folder = app.archive.clone().ok_or(Error::Path)?;
     let listed = {
         let folder = Arc::clone(&folder);
-        app.bridge.read_file(move || told(folder.listed())).await??
+        app.bridge.files().read(move || told(folder.listed())).await??
     };
     if name == MANIFEST {
         return Ok(manifest(head, &listed));
@@ -40,7 +40,7 @@ pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Respo
         Wanted::Nothing => return Err(Error::Range { len }),
     };
     let open = move || told(folder.open(&entry, first));
-    let file = app.bridge.read_file(open).await??;
+    let file = app.bridge.files().read(open).await??;
     let count = last - first + 1;
     let chunks = FileChunks { file, left: count };
     let stream = Stream::sized(Box::new(ChunkFeed::new(&app.bridge, chunks)), count);

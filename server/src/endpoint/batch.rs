@@ -152,6 +152,8 @@ struct Rest {
 }
 
 impl Chunks for Rest {
+    const IS_FILE: bool = false;
+
     fn next(self) -> Result<Chunk<Self>, Error> {
         let Self { reader, batch, begun } = self;
         let mut out = Vec::new();

@@ -63,7 +63,7 @@ pub(crate) struct Counters {
     pub(crate) reads_of_disk: AtomicU64,
     pub(crate) reads_running: AtomicU64,
     pub(crate) reads_waiting: AtomicU64,
-    reads_refused: AtomicU64,
+    pub(crate) reads_refused: AtomicU64,
     readiness: Readiness,
     backup: Backup,
     replay: Replay,

@@ -37,6 +37,18 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Folder(&mut s.config.archive),
     },
     Row {
+        key: Some("archive.reads"),
+        flag: Some("archive-reads"),
+        about: "Jobs that read the archive at once, beside those that read the database.",
+        field: |s| Field::Number(&mut s.config.archive_reads_max, 1..=4096),
+    },
+    Row {
+        key: Some("archive.readTime"),
+        flag: Some("archive-read-time"),
+        about: "How long such a job may take; then its client is answered 503, and others have their turn.",
+        field: |s| Field::SomeSeconds(&mut s.config.archive_read_time),
+    },
+    Row {
         key: Some("backup.api.enabled"),
         flag: Some("backup-api"),
         about: "Whether backups can be asked for over HTTP, by anybody who reaches the server.",
