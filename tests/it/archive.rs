@@ -361,6 +361,57 @@ fn a_full_disk_leaves_the_archive_before_it() {
 }
 
 #[test]
+fn what_an_export_keeps_it_has_compared() {
+    let mut database = Database::with_genesis();
+    database.add(&braid_with_orphans(9, 3));
+    let archive = folder();
+    let dir = archive.path();
+    export(database.reader(), dir, 4);
+    let whole = files(dir);
+    let again = export(database.reader(), dir, 4);
+    assert_eq!((again.written, again.unread > 0), (0, true), "{again:?}");
+    let names: Vec<&String> = whole.keys().filter(|name| has_extension(name, "plait")).collect();
+    let of = |kind: &str| -> Vec<&String> {
+        names.iter().copied().filter(|name| name.contains(kind)).collect()
+    };
+    for kind in ["canonical", "orphans"] {
+        let of_kind = of(kind);
+        let (one, other) = (of_kind[0], of_kind[1]);
+        assert_eq!(whole[one].len(), whole[other].len(), "{one} and {other}");
+        // Two files of equal length change places; by writing, and by renaming.
+        fs::write(dir.join(one), &whole[other]).unwrap();
+        fs::write(dir.join(other), &whole[one]).unwrap();
+        let mended = export(database.reader(), dir, 4);
+        assert_eq!(mended.written, 2, "{mended:?}");
+        assert!(files(dir) == whole, "{kind}, written");
+        let aside = dir.join("aside");
+        fs::rename(dir.join(one), &aside).unwrap();
+        fs::rename(dir.join(other), dir.join(one)).unwrap();
+        fs::rename(&aside, dir.join(other)).unwrap();
+        assert_eq!(export(database.reader(), dir, 4).written, 2);
+        assert!(files(dir) == whole, "{kind}, renamed");
+        // One bit, with the old time of change.
+        let path = dir.join(one);
+        let time = path.metadata().unwrap().modified().unwrap();
+        let mut bytes = whole[one].clone();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        assert_eq!(export(database.reader(), dir, 4).written, 1);
+        assert!(files(dir) == whole, "{kind}, one bit");
+    }
+    // A mirror has other times; it is compared once, and kept.
+    let mirror = folder();
+    for (name, bytes) in &whole {
+        fs::write(mirror.path().join(name), bytes).unwrap();
+    }
+    fs::copy(dir.join(".export"), mirror.path().join(".export")).unwrap();
+    assert_eq!(export(database.reader(), mirror.path(), 4).written, 0);
+    assert_sound_but(mirror.path(), "");
+}
+
+#[test]
 fn two_exports_into_one_folder_do_not_meet() {
     let database = Database::with_genesis().close();
     let archive = exported(database.path(), &[]);

@@ -268,7 +268,7 @@ fn a_hostile_manifest_is_refused_and_reserves_nothing() {
     )
     .unwrap();
     let (damaged, _, report) = check(dir).unwrap();
-    assert_eq!((damaged.len(), report.sound), (files.len() - 2, 0));
+    assert_eq!((damaged.len(), report.sound), (files.len() - 1, 0));
 }
 
 #[test]

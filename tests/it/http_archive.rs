@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use http::{Request as Http2, Version};
+use plait_engine::generate::{History, Plan};
+use plait_engine::{ChainwebVersion, Header};
 use testkit::archive::{files, has_extension};
 use testkit::block::dump;
 use testkit::braid::braid_with_orphans;
@@ -304,5 +307,55 @@ async fn the_newer_protocol_has_the_same_bytes() {
             got.extend_from_slice(&data);
         }
         assert!(got == bytes[first..=last], "{range:?}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_to_another_archive_of_the_same_length_and_age_is_followed() {
+    let archives = folder();
+    for (name, seed) in [("v1", 1), ("v2", 2)] {
+        let plan = Plan { seed, ..Plan::new(ChainwebVersion::Development, 20) };
+        let blocks: Vec<Header> = History::new(&plan).unwrap().collect();
+        let database = Replayed::new("development", dump(&blocks), &[]);
+        export(&database.path(), &archives.path().join(name));
+    }
+    let manifest = |name: &str| archives.path().join(name).join("manifest.json");
+    let (one, two) = (fs::read(manifest("v1")).unwrap(), fs::read(manifest("v2")).unwrap());
+    assert!(one.len() == two.len() && one != two, "{} and {} bytes", one.len(), two.len());
+    let time = fs::metadata(manifest("v1")).unwrap().modified().unwrap();
+    fs::File::options().write(true).open(manifest("v2")).unwrap().set_modified(time).unwrap();
+    let link = archives.path().join("current");
+    std::os::unix::fs::symlink("v1", &link).unwrap();
+    let server = Server::of_archive(&link);
+    assert!(server.get("/archive/manifest.json").body == one);
+    for (name, expected) in [("v2", &two), ("v1", &one), ("v2", &two)] {
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(name, &link).unwrap();
+        assert!(server.get("/archive/manifest.json").body == *expected, "{name}");
+        let listed: serde_json::Value = serde_json::from_slice(expected).unwrap();
+        let file = listed["files"][0]["name"].as_str().unwrap();
+        assert_eq!(server.get(&path(file)).status, 200, "{name}");
+    }
+}
+
+#[test]
+fn a_fifo_in_place_of_a_file_takes_no_slot_and_pages_are_answered() {
+    let world = world(&["--max-reads", "2", "--archive-reads", "2", "--read-wait-time", "1"]);
+    let files = offered(world.archive.path());
+    let name = long(&files).0;
+    for place in [name.as_str(), "manifest.json"] {
+        let file = world.archive.path().join(place);
+        fs::remove_file(&file).unwrap();
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        // More of them than there are slots, and nobody writes into the FIFO.
+        for _ in 0..20 {
+            assert_eq!(world.server.get(&path(place)).status, 500, "{place}");
+        }
+        let page =
+            world.server.get("/chainweb/0.0/development/chain/0/header?limit=5&minheight=500");
+        assert_eq!(page.status, 200, "{}", page.text());
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, &files[place]).unwrap();
+        assert_eq!(world.server.get(&path(place)).status, 200, "{place}");
     }
 }

@@ -18,13 +18,23 @@ impl NodeDb {
     pub(crate) fn create(path: &Path) -> Self {
         let mut options = Options::default();
         options.create_if_missing(true);
+        Self::create_with(path, &options)
+    }
+
+    /// The same with these options, or the one that is there.
+    pub(crate) fn create_with(path: &Path, options: &Options) -> Self {
         std::fs::create_dir_all(path).unwrap();
-        Self(DB::open(&options, path).unwrap())
+        Self(DB::open(options, path).unwrap())
     }
 
     /// Adds a header as a node does, without its row in the rank table.
     pub(crate) fn put(&self, header: HeaderRef<'_>) {
         self.put_row(header, header.as_bytes());
+    }
+
+    /// Adds headers as [`NodeDb::put`] does.
+    pub(crate) fn put_all<'a>(&self, headers: impl IntoIterator<Item = &'a Header>) {
+        headers.into_iter().for_each(|header| self.put(header.view()));
     }
 
     /// Adds a row under the key of `header`.
@@ -44,8 +54,17 @@ impl NodeDb {
 
     /// Adds a row of any table.
     pub(crate) fn put_key(&self, table: &str, key: &[u8], value: &[u8]) {
-        let key = [format!("-{table}$").as_bytes(), key].concat();
+        self.put_raw(&[format!("-{table}$").as_bytes(), key].concat(), value);
+    }
+
+    /// Adds a row under this key as it is.
+    pub(crate) fn put_raw(&self, key: &[u8], value: &[u8]) {
         self.0.put(key, value).unwrap();
+    }
+
+    /// Writes the log to the disk.
+    pub(crate) fn sync(&self) {
+        self.0.flush_wal(true).unwrap();
     }
 
     /// Adds what a block carries, as nodes of today do: in binary, by height.
@@ -127,7 +146,7 @@ pub(crate) fn roots(payload: PayloadRef<'_>) -> Vec<u8> {
 }
 
 /// A hash, the number of items, each item behind its length, and one more.
-fn binary_row<'a>(
+pub(crate) fn binary_row<'a>(
     hash: &[u8],
     items: impl ExactSizeIterator<Item = &'a [u8]>,
     last: &'a [u8],

@@ -22,7 +22,8 @@ pub fn export(reader: &Database, dir: &Path, heights: u32) -> Summary {
     export.run(&AtomicBool::new(false), &|_| {}).expect("an archive")
 }
 
-/// Every file of a folder.
+/// Every file of a folder, but for what an exporter notes for itself: that says how files look, which no two
+/// archives have in common.
 ///
 /// # Panics
 ///
@@ -34,7 +35,7 @@ pub fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         let bytes = std::fs::read(entry.path()).expect("a file to read");
         (entry.file_name().into_string().expect("a name of text"), bytes)
     };
-    entries.map(file).collect()
+    entries.filter(|entry| entry.file_name() != ".export").map(file).collect()
 }
 
 /// Whether a name ends with this, as in `plait` or `tmp`.

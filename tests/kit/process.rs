@@ -138,8 +138,41 @@ pub fn run_with_input(mut command: Command, input: Vec<u8>) -> Outcome {
     outcome
 }
 
+/// What came of a command, and how much memory it took.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The most bytes that it had in memory at once, as the system counts them.
+    pub peak_bytes: u64,
+}
+
+/// Waits for a command to end, as [`finish`] does, and looks at its memory every few milliseconds.
+///
+/// # Panics
+///
+/// If the system does not say how much that is.
+#[must_use]
+pub fn finish_measured(child: Child) -> Measured {
+    let mut peak_bytes = 0;
+    let path = format!("/proc/{}/status", child.id());
+    let outcome = finish_with(child, &mut || {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak_bytes = kilobytes.map_or(peak_bytes, |kilobytes| peak_bytes.max(kilobytes << 10));
+    });
+    assert!(peak_bytes > 0, "the system does not say how much memory a process has");
+    Measured { outcome, peak_bytes }
+}
+
 /// Waits for a command to end; kills it where it hangs.
-pub fn finish(mut child: Child) -> Outcome {
+#[expect(clippy::must_use_candidate, reason = "that it ends may be all that is asked")]
+pub fn finish(child: Child) -> Outcome {
+    finish_with(child, &mut || {})
+}
+
+fn finish_with(mut child: Child, look: &mut dyn FnMut()) -> Outcome {
     let out = child.stdout.take().map(read_all);
     let err = child.stderr.take().map(read_all);
     let start = Instant::now();
@@ -147,6 +180,7 @@ pub fn finish(mut child: Child) -> Outcome {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             break Some(status);
         }
+        look();
         if start.elapsed() > PATIENCE {
             child.kill().expect("a child can be killed");
             break None;
