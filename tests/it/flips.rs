@@ -119,7 +119,11 @@ fn assert_named(error: &str, at: usize, bit: u8) {
     let len =
         |byte: usize| format!("is damaged at byte {}: a record of ", at.saturating_sub(4 + byte));
     let is_len = |byte| error.contains(&len(byte)) && error.contains(" bytes, expected ");
-    assert!(error.contains(&kind) || is_len(0) || is_len(1), "bit {bit} of {at}: {error}");
+    // A kind of 0 and no bytes: what room for records to come looks like.
+    let place = (at + 1).saturating_sub(HEAD_LEN);
+    let none = format!("is damaged at byte {place}: zeros where a record should be");
+    let is_kind = error.contains(&kind) || error.contains(&none);
+    assert!(is_kind || is_len(0) || is_len(1), "bit {bit} of {at}: {error}");
 }
 
 #[test]
@@ -255,8 +259,9 @@ fn a_flipped_bit_in_what_an_exporter_notes_costs_time_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     archive::export(database.reader(), folder.path(), 4);
     let files = archive::files(folder.path());
-    let (name, bytes) = files.iter().find(|(name, _)| name.starts_with('.')).unwrap();
-    for at in 0..bytes.len() {
+    let name = ".export";
+    let bytes = fs::read(folder.path().join(name)).unwrap();
+    for at in (0..bytes.len()).step_by(bytes.len() / 100 + 1) {
         let mut other = bytes.clone();
         other[at] ^= 1 << (at % 8);
         fs::write(folder.path().join(name), other).unwrap();
