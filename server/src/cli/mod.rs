@@ -27,6 +27,7 @@ mod interrupt;
 mod level;
 mod loading;
 mod logs;
+mod numbers;
 mod progress;
 mod push;
 mod replay;

@@ -51,7 +51,7 @@ pub(super) struct Args {
     files: Vec<PathBuf>,
 }
 
-fn to(text: &str) -> Result<Listen, &'static str> {
+fn to(text: &str) -> Result<Listen, String> {
     // As the server says it, and as curl takes it.
     let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches("/push"));
     address.unwrap_or(text).parse()

@@ -13,6 +13,7 @@ use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Reader, Writer
 use serde_json::{Value, json};
 
 use super::level::VerifyLevel;
+use super::numbers::whole;
 use super::progress::{Display, Shown, now};
 use super::{fail, interrupt, open_advice, parse_network};
 
@@ -42,7 +43,7 @@ pub(super) struct Args {
     how: How,
 
     /// Blocks that are committed at once while they come in order.
-    #[arg(long, value_name = "BLOCKS", hide = true)]
+    #[arg(long, value_name = "BLOCKS", hide = true, value_parser = whole(1..=1_usize << 24))]
     commit: Option<usize>,
 
     /// Print progress and summary on standard output, one JSON object a line.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Kind;
 use super::render::{self, COMMENT, Entry};
+use crate::clock::after;
 use crate::config::Config;
 
 /// Events that a subscriber takes at once.
@@ -208,7 +209,9 @@ impl Log {
     pub(super) fn comment(&self, quiet: Duration) {
         let mut state = self.state();
         let now = Instant::now();
-        let due = state.listeners.map(|kind| kind.count > 0 && now - kind.told >= quiet);
+        let due = state
+            .listeners
+            .map(|kind| kind.count > 0 && now.saturating_duration_since(kind.told) >= quiet);
         let Some(past) = state.past.as_ref().filter(|_| due.contains(&true)) else { return };
         let position = past.position().to_string().into();
         for (listeners, due) in state.listeners.iter_mut().zip(due) {
@@ -226,7 +229,7 @@ impl Log {
     pub(super) fn quiet_until(&self, quiet: Duration) -> Instant {
         let state = self.state();
         let listened = state.listeners.iter().filter(|kind| kind.count > 0);
-        listened.map(|kind| kind.told).min().unwrap_or_else(Instant::now) + quiet
+        after(listened.map(|kind| kind.told).min().unwrap_or_else(Instant::now), quiet)
     }
 
     /// Ends all streams.

@@ -44,7 +44,7 @@ fn line(text: &mut String, depth: usize, line: &str) {
 fn about(row: &Row) -> String {
     let flag = row.flag.map(|flag| format!("--{flag}"));
     let default = row.default().map(|default| format!("default {default}"));
-    let more: Vec<String> = [flag, default].into_iter().flatten().collect();
+    let more: Vec<String> = [flag, row.range(), default].into_iter().flatten().collect();
     if more.is_empty() {
         row.about.to_owned()
     } else {
@@ -103,12 +103,12 @@ mod tests {
             requests: Requests::Errors,
             head_time: Duration::from_millis(123),
             cut_time: Duration::from_nanos(1),
-            drain_time: Duration::from_secs(1 << 40),
+            drain_time: Duration::from_secs(31_536_000),
             bounds_max: 0,
             unknown_lower: UnknownLower::Ignore,
             ..Config::default()
         };
-        config.backup.keep = Some(usize::MAX);
+        config.backup.keep = Some(1_000_000);
         let settings = Settings {
             db: Some("null".into()),
             listen: SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
