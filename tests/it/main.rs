@@ -31,6 +31,7 @@ mod http_archive;
 mod http_backup;
 mod http_block;
 mod http_branch;
+mod http_clock;
 mod http_data;
 mod http_documents;
 mod http_forms;

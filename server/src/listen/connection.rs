@@ -135,11 +135,14 @@ pub(crate) fn builder(config: &Config) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .title_case_headers(true)
+        // Every answer brings its own, which follows a clock that is put back.
+        .auto_date_header(false)
         // Heads up to this are read, so that those over their limit get an answer of ours.
         .max_buf_size(BUFFER_BYTES.max(config.head_bytes_max.saturating_mul(2)));
     builder
         .http2()
         .timer(TokioTimer::new())
+        .auto_date_header(false)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(config.head_bytes_max).unwrap_or(u32::MAX))
         .max_send_buf_size(BUFFER_BYTES)
