@@ -1,12 +1,13 @@
 //! How a server begins and ends: signals, draining, exit statuses, messages.
 
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use testkit::http::{Client, Ended, Request, Response};
-use testkit::process::{plait, run};
+use testkit::process::{binary, plait, run};
 use testkit::server::{Replayed, Server, Signal, utf8};
 
 use crate::http_data::{BASE, OCTETS, Tree, bounds, database, on, page, served_with, world};
@@ -28,6 +29,52 @@ fn signals_end_an_idle_server_with_status_0() {
         assert!(idle.drain());
         drop(silent);
         assert!(TcpStream::connect(server.address()).is_err());
+    }
+}
+
+#[test]
+fn hang_up_stops_a_server_once_and_other_signals_do_nothing() {
+    let mut server = served_with(&["--drain-delay", "60"]);
+    for signal in [Signal::USR1, Signal::USR2, Signal::PIPE] {
+        server.signal(signal);
+        assert_eq!(server.get("/health-check").status, 200, "{signal:?}");
+    }
+    server.signal(Signal::HUP);
+    until(|| server.get("/health-check").status == 503);
+    // As a terminal that closes sends it: by the kernel, then by the shell.
+    server.signal(Signal::HUP);
+    for _ in 0..20 {
+        assert_eq!(server.get("/info").status, 200, "requests are answered on");
+    }
+    server.signal(Signal::TERM);
+    assert!(server.wait(LONG).is_some(), "it ends");
+}
+
+#[test]
+fn hang_up_drains_a_server_and_is_ignored_under_nohup() {
+    let mut server = served_with(&[]);
+    server.signal(Signal::HUP);
+    assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+    assert!(server.log().contains("stopping"), "{}", server.log());
+
+    let database = database();
+    let mut command = Command::new("nohup");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--db"];
+    command.arg(binary()).args(serve).arg(database.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut server = Server::of_command(command);
+    server.signal(Signal::HUP);
+    for _ in 0..20 {
+        assert_eq!(server.get("/health-check").status, 200);
+    }
+    server.signal(Signal::TERM);
+    assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+}
+
+/// Waits until something is so.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LONG, "not within {LONG:?}");
     }
 }
 

@@ -34,6 +34,7 @@ mod replay;
 mod restore;
 mod serve;
 mod settings;
+mod signals;
 mod stats;
 mod stop;
 mod systemd;
@@ -91,6 +92,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let Cli { log, command } = cli;
+    signals::ignore_user_signals();
     if !matches!(command, Command::Serve(_) | Command::Follow(_)) {
         logs::init_from_flags(&log);
     }

@@ -25,7 +25,7 @@ Examples:
     plait replay --db ./db --network mainnet01 -
 
 Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
-130 or 143 stopped by a signal. Running the same command again goes on.";
+129, 130 or 143 stopped by a signal. Running the same command again goes on.";
 
 /// Verify the headers of a dump, and what their blocks carry, and store them.
 ///

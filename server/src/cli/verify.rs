@@ -20,7 +20,7 @@ Examples:
   plait verify ./archive
 
 Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that
-cannot be read, 130 or 143 stopped by a signal.";
+cannot be read, 129, 130 or 143 stopped by a signal.";
 
 /// Verify again everything that a database or an archive holds.
 ///
