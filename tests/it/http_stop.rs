@@ -32,6 +32,57 @@ fn signals_end_an_idle_server_with_status_0() {
     }
 }
 
+/// What the log says, at level debug, of a connection that was waited for.
+const WAITED: &str = "connection dropped";
+
+#[test]
+fn connections_kept_open_do_not_hold_up_a_server_that_stops() {
+    // Were any waited for, it would take these minutes, and the log would say why one was dropped.
+    let flags = ["--drain-time", "600", "--cut-time", "600", "--log", "debug"];
+    let mut server = served_with(&flags);
+    let mut kept: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut kept {
+        assert_eq!(client.ask(&Request::get(format!("{BASE}/cut"))).status, 200);
+    }
+    let mut old = server.connect();
+    let request = Request::get("/info").version("HTTP/1.0").header("Connection", "keep-alive");
+    assert_eq!(old.ask(&request).status, 200);
+    let mut events = server.connect();
+    events.send(Request::get(format!("{BASE}/header/updates")).to_bytes()).unwrap();
+    assert_eq!(events.read_head().unwrap().status, 200);
+    let silent = server.connect();
+    server.signal(Signal::TERM);
+    // No client closes its side before the server is gone.
+    assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+    assert!(!server.log().contains(WAITED), "{}", server.log());
+    for client in kept.iter_mut().chain([&mut old, &mut events]) {
+        assert!(is_ended(client), "the connection was ended, not broken");
+    }
+    drop(silent);
+}
+
+#[test]
+fn request_in_flight_is_answered_though_idle_connections_are_closed_before() {
+    let mut server = served_with(&["--drain-time", "600", "--log", "debug"]);
+    let mut idle = server.connect();
+    assert_eq!(idle.ask(&Request::get("/info")).status, 200);
+    let tip = world().forked.hash(world().trunk[2]);
+    let request = Request::post(on(0, "hash/branch"), bounds(&[tip], &[])).to_bytes();
+    let (first, second) = request.split_at(request.len() - 10);
+    let mut busy = server.connect();
+    // The server asks for the rest, so it has the head.
+    let head = String::from_utf8_lossy(first).replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
+    busy.send(head).unwrap();
+    assert_eq!(busy.read_head().unwrap().status, 100);
+    server.signal(Signal::TERM);
+    assert!(is_ended(&mut idle), "an idle connection ends at once");
+    assert!(server.is_running());
+    busy.send(second).unwrap();
+    assert_eq!(page(&busy.read("POST").unwrap()).items.len(), 3);
+    assert!(server.wait(LONG).expect("it ends").success());
+    assert!(!server.log().contains(WAITED), "{}", server.log());
+}
+
 #[test]
 fn hang_up_stops_a_server_once_and_other_signals_do_nothing() {
     let mut server = served_with(&["--drain-delay", "60"]);
@@ -68,6 +119,17 @@ fn hang_up_drains_a_server_and_is_ignored_under_nohup() {
     }
     server.signal(Signal::TERM);
     assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+}
+
+/// Reads what is left; whether the connection ends behind it as it should.
+fn is_ended(client: &mut Client) -> bool {
+    loop {
+        match client.read_some(1 << 16) {
+            Ok(bytes) if bytes.is_empty() => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 /// Waits until something is so.

@@ -87,6 +87,7 @@ impl Server {
                 }
                 _ = phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {
                     draining = true;
+                    activity.drain();
                     connection.as_mut().graceful_shutdown();
                 }
                 reason = activity.dropped() => {
@@ -123,6 +124,9 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     };
+    if response.headers().contains_key(CONNECTION) {
+        turn.leave_unread();
+    }
     record.answer(response.status(), response.body().is_end_stream());
     Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
 }
