@@ -57,6 +57,7 @@ mod joined;
 mod live;
 mod logs;
 mod metrics;
+mod mirror;
 mod node;
 mod openapi;
 mod order;

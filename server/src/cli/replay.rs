@@ -21,8 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   plait replay --db ./db mainnet-headers.bin
   plait replay --db ./db --format node --allow-partial /data/chainweb-db/0/rocksDb
-  curl -s http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3 |
-    plait replay --db ./db --network mainnet01 -
+  curl -fsS --retry 5 'http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3' |
+    plait replay --db ./db --network mainnet01 --verify hash -
 
 Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
 129, 130 or 143 stopped by a signal. Running the same command again goes on.";

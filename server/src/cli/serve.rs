@@ -35,7 +35,7 @@ Examples:
   plait serve --db ./db --archive ./archive
   plait serve --archive ./archive
   plait serve --config plait.yaml
-  curl http://127.0.0.1:1848/chainweb/0.0/mainnet01/cut";
+  curl -fsS http://127.0.0.1:1848/chainweb/0.0/mainnet01/cut";
 
 /// Serve the headers of a database over HTTP.
 ///
