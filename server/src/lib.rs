@@ -7,6 +7,9 @@
 //! socket ←listen─ response ←────────────Page, Stream──────────────────┘
 //! ```
 
+// A number from a client or a setting must not end a task: arithmetic says what becomes of an overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod clock;
 
 mod address;

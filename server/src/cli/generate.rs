@@ -176,10 +176,10 @@ impl Args {
             Some(path) => Box::new(File::create(path)?),
         };
         let bar = bar(self.heights);
-        let mut written = 0;
+        let mut written = 0_u64;
         let blocks = history.blocks().inspect(|(header, _)| {
-            written += 1;
-            if written % SHOW_EVERY == 0 {
+            written = written.saturating_add(1);
+            if written.is_multiple_of(SHOW_EVERY) {
                 bar.set_position(header.view().height().get());
             }
         });

@@ -103,13 +103,13 @@ impl Args {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error, "The system refuses files to this process."),
         };
-        let mut others = 0;
+        let mut others = 0_u64;
         for file in &self.files {
             match runtime.block_on(push(&self.to, file)) {
                 Ok(Counts { stored, known, others: not }) => {
                     let name = file.display();
                     tell!("{name}: stored {stored}, {known} already there, {not} not stored");
-                    others += not;
+                    others = not.saturating_add(others);
                 }
                 Err(error) => return fail(&error, error.advice()),
             }
@@ -241,7 +241,7 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
         return Err(Failed::Stopped(error.to_owned()));
     }
     let count = |name: &str| end.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let others = count("waiting") + count("refused");
+    let others = count("waiting").saturating_add(count("refused"));
     Ok(Counts { stored: count("stored"), known: count("known"), others })
 }
 

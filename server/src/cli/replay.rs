@@ -128,7 +128,7 @@ impl Args {
                 tell!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
             }
-            Ok(summary) => ExitCode::from(u8::from(summary.rejected + summary.waiting > 0)),
+            Ok(summary) => ExitCode::from(u8::from([summary.rejected, summary.waiting] != [0; 2])),
             Err(Failed::Open(error)) => fail(&error, open_advice(&error)),
             Err(Failed::Replay(error)) => fail(&error, replay_advice(&error)),
         }
@@ -299,7 +299,7 @@ impl Report {
             "orphans": self.orphans,
             "stopped": stopped,
             "seconds": display.seconds(),
-            "headersPerSecond": display.rate(self.summary.records() - skipped).round(),
+            "headersPerSecond": display.rate(self.summary.records().saturating_sub(skipped)).round(),
             "level": self.level,
         })
     }
@@ -307,7 +307,7 @@ impl Report {
     fn print(&self, display: &Display) {
         let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
             self.summary;
-        let records = self.summary.records() - skipped;
+        let records = self.summary.records().saturating_sub(skipped);
         tell!(
             "stored {stored}, already there {known}, rejected {rejected}: {records} headers in \
              {:.1} s ({:.0} headers/s), verified at level {}",

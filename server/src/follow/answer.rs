@@ -148,7 +148,7 @@ impl Answer {
                 }
             };
             let Ok(data) = frame.into_data() else { continue };
-            self.came += data.len();
+            self.came = self.came.saturating_add(data.len());
             // Only the time that was waited here counts: who asks for the next may be slow himself.
             self.left = self.left.saturating_sub(begin.elapsed());
             if self.came >= PROGRESS_BYTES {

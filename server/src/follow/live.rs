@@ -47,7 +47,7 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
     let mut look_around = (!around.is_zero()).then(Instant::now);
     let mut looked = Instant::now();
     let gap_time = GAP_TIME.min(session.poll_time());
-    let (mut gap, mut strays) = (false, 0);
+    let (mut gap, mut strays) = (false, 0_usize);
     loop {
         select! {
             blocks = next(&mut events) => match blocks {
@@ -97,7 +97,7 @@ async fn next(events: &mut Option<Events>) -> Result<Vec<RawHeader>, FollowError
 
 /// Stores blocks of events; returns how many are not stored, for now.
 async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, FollowError> {
-    let mut strays = 0;
+    let mut strays = 0_usize;
     for batch in blocks.chunks(BATCH) {
         let with_payloads = payloads::with(session, batch.to_vec()).await;
         let outcomes = session.inlet.push(with_payloads).await?;
@@ -105,7 +105,9 @@ async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, Follow
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             match held(raw, outcome) {
                 // It is in the cut, and comes with what is below it, or once its time has come.
-                Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => strays += 1,
+                Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => {
+                    strays = strays.saturating_add(1);
+                }
                 other => other?,
             }
         }

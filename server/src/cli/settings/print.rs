@@ -25,7 +25,7 @@ pub(in super::super) fn print(settings: &Settings) -> String {
         for (depth, section) in sections.iter().enumerate().skip(same) {
             line(&mut text, depth, &format!("{section}:"));
         }
-        for comment in wrapped(&about(row), COLUMNS - 2 * sections.len()) {
+        for comment in wrapped(&about(row), COLUMNS.saturating_sub(indent(sections.len()))) {
             line(&mut text, sections.len(), &format!("# {comment}"));
         }
         let value = (row.field)(&mut settings).show();
@@ -38,7 +38,11 @@ pub(in super::super) fn print(settings: &Settings) -> String {
 
 fn line(text: &mut String, depth: usize, line: &str) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{:indent$}{line}", "", indent = 2 * depth);
+    let _ = writeln!(text, "{:indent$}{line}", "", indent = indent(depth));
+}
+
+fn indent(depth: usize) -> usize {
+    depth.saturating_mul(2)
 }
 
 fn about(row: &Row) -> String {
@@ -56,7 +60,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= columns => {
+            Some(line) if line.len().saturating_add(word.len()) < columns => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -103,7 +107,7 @@ mod tests {
             requests: Requests::Errors,
             head_time: Duration::from_millis(123),
             cut_time: Duration::from_nanos(1),
-            drain_time: Duration::from_secs(31_536_000),
+            drain_time: Duration::from_hours(365 * 24),
             bounds_max: 0,
             unknown_lower: UnknownLower::Ignore,
             ..Config::default()
