@@ -34,7 +34,9 @@ static PREFIX: LazyLock<[u8; PREFIX_LEN as usize]> = LazyLock::new(|| {
     // Seeded by the system.
     let random = RandomState::new().hash_one(std::process::id());
     std::array::from_fn(|at| {
-        digit(random.unbounded_shr(DIGIT_BITS.saturating_mul(u32::try_from(at).unwrap_or_default())))
+        digit(
+            random.unbounded_shr(DIGIT_BITS.saturating_mul(u32::try_from(at).unwrap_or_default())),
+        )
     })
 });
 

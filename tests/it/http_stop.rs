@@ -111,7 +111,12 @@ fn hang_up_drains_a_server_and_is_ignored_under_nohup() {
     let database = database();
     let mut command = Command::new("nohup");
     let serve = ["serve", "--listen", "127.0.0.1:0", "--db"];
-    command.arg(binary()).args(serve).arg(database.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .arg(binary())
+        .args(serve)
+        .arg(database.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut server = Server::of_command(command);
     server.signal(Signal::HUP);
     for _ in 0..20 {

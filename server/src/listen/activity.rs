@@ -416,7 +416,7 @@ mod tests {
         two.drain();
         assert!(two.close(), "it may tell how much it has read");
         assert_eq!(two.overdue(&config()), None);
-        advance(CALM_TIME + Duration::from_millis(1)).await;
+        advance(CALM_TIME + Duration::from_millis(2)).await;
         assert_eq!(two.overdue(&config()), Some("the client does not close"));
         assert_eq!(serving.overdue(&config()), None, "nothing is stopping");
     }

@@ -440,7 +440,25 @@ mod tests {
             if let Some(default) = row.default() {
                 row.set(&mut settings, OsStr::new(&default)).unwrap();
             }
-            for value in ["2305843009213693952", "9223372036854775808", "18446744073709551615"] {
+            let too_much = (most.parse::<u64>().unwrap() + 1).to_string();
+            let none = (least != "0").then_some("0");
+            let wrong = [
+                too_much.as_str(),
+                "2305843009213693952",
+                "9223372036854775808",
+                "18446744073709551615",
+                "18446744073709551616",
+                "-1",
+                "1e300",
+                "-1e300",
+                "NaN",
+                "inf",
+                "",
+                "many",
+                "0x10",
+                "99999999999 years",
+            ];
+            for value in wrong.into_iter().chain(none) {
                 let error = row.set(&mut settings, OsStr::new(value)).unwrap_err();
                 assert!(error.contains(&format!("from {least} to {most}")), "{error}");
             }
