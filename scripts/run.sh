@@ -91,7 +91,7 @@ announce() {
     echo "Serving $database, $network. Ctrl-C ends it. To try from another terminal:"
     echo
     echo "# the newest block of every chain"
-    echo "curl -s '$base/cut'"
+    echo "curl -sS '$base/cut'"
     if [ -n "$tip" ]; then
         height=${tip%% *}
         rest=${tip#* }
@@ -106,17 +106,17 @@ lines_for() { # lines_for CHAIN HEIGHT HASH
     cat <<EOF
 
 # headers by ascending height, orphans included
-curl -s '$chain/header?minheight=$from&limit=3'
+curl -sS '$chain/header?minheight=$from&limit=3'
 
 # one header as a JSON object
-curl -s -H 'Accept: application/json;blockheader-encoding=object' '$chain/header/$3'
+curl -sS -H 'Accept: application/json;blockheader-encoding=object' '$chain/header/$3'
 
 # ancestors of a block, newest first, as base64url strings, then as JSON objects
-curl -s -H 'Content-Type: application/json' -d '{"upper":["$3"]}' '$chain/header/branch?limit=3'
-curl -s -H 'Content-Type: application/json' -H 'Accept: application/json;blockheader-encoding=object' -d '{"upper":["$3"]}' '$chain/header/branch?limit=3'
+curl -sS -H 'Content-Type: application/json' -d '{"upper":["$3"]}' '$chain/header/branch?limit=3'
+curl -sS -H 'Content-Type: application/json' -H 'Accept: application/json;blockheader-encoding=object' -d '{"upper":["$3"]}' '$chain/header/branch?limit=3'
 
 # the same as bytes, 318 a header
-curl -s -H 'Content-Type: application/json' -H 'Accept: application/octet-stream' -d '{"upper":["$3"]}' -o /tmp/headers.bin '$chain/header/branch?limit=3' && wc -c /tmp/headers.bin
+curl -fsS -H 'Content-Type: application/json' -H 'Accept: application/octet-stream' -d '{"upper":["$3"]}' -o /tmp/headers.bin '$chain/header/branch?limit=3' && wc -c /tmp/headers.bin
 EOF
 }
 

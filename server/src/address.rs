@@ -1,12 +1,39 @@
 //! Addresses of a configuration: where blocks are taken, and whom to follow.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
+
+const EXPECTED: &str = "expected an address and a port, as in 127.0.0.1:1848 or localhost:1848";
+
+/// An address with a port. A host name is resolved here, once, to the first address that it has;
+/// `localhost` is 127.0.0.1, whatever order a resolver has.
+///
+/// # Errors
+///
+/// What is expected instead, or why the name cannot be resolved.
+pub fn resolve(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
+    let port: u16 = port.parse().map_err(|_| EXPECTED)?;
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    // What has a colon is no name, but an IPv6 address without its brackets.
+    if host.is_empty() || host.contains([':', '[', ']', '/', ' ']) {
+        return Err(EXPECTED.to_owned());
+    }
+    let mut addresses = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("cannot resolve the host name {host}: {error}"))?;
+    addresses.next().ok_or_else(|| format!("the host name {host} has no address"))
+}
 
 /// Where blocks are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +65,15 @@ impl fmt::Display for Listen {
 }
 
 impl FromStr for Listen {
-    type Err = &'static str;
+    type Err = String;
 
+    /// The path of a socket, or what [`resolve`] takes.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.starts_with('/') {
             return Ok(Self::Unix(text.into()));
         }
-        let address = text.parse().map(Self::Tcp);
-        address.map_err(|_| "expected an address and a port, or the absolute path of a socket")
+        let is_none = || format!("{EXPECTED}, or the absolute path of a socket");
+        resolve(text).map(Self::Tcp).map_err(|why| if why == EXPECTED { is_none() } else { why })
     }
 }
 
@@ -119,6 +147,21 @@ mod tests {
         {
             assert!(text.parse::<Upstream>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn host_names_are_resolved_and_what_is_no_address_is_refused() {
+        assert_eq!(resolve("localhost:7").unwrap().to_string(), "127.0.0.1:7");
+        assert_eq!(resolve("[::1]:7").unwrap().to_string(), "[::1]:7");
+        for text in
+            ["", "1849", "x", ":1", "::1:1", "localhost:", "localhost:65536", "a b:1", "x/y:1"]
+        {
+            assert_eq!(resolve(text), Err(EXPECTED.to_owned()), "{text}");
+        }
+        // RFC 6761: no resolver answers for this domain.
+        let error = resolve("plait.invalid:1848").unwrap_err();
+        assert!(error.contains("plait.invalid"), "{error}");
+        assert_eq!("localhost:7".parse::<Listen>().unwrap().to_string(), "127.0.0.1:7");
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Chunks for FileChunks {
             tracing::error!(%request, "a file of the archive cannot be read: {error}");
             return Err(Error::Bug);
         }
-        self.left -= len as u64;
+        self.left = self.left.saturating_sub(len as u64);
         let rest = (self.left > 0).then_some(self);
         Ok(Chunk { bytes: bytes.into(), rest })
     }

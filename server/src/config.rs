@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plait_engine::UnknownLower;
+use tokio::sync::Semaphore;
 
 use crate::address::{Listen, Upstream};
+use crate::clock::WAIT_MAX;
 
 /// Threads that may be left in reads of an archive whose file system does not answer.
 pub(crate) const ARCHIVE_STUCK_MAX: usize = 64;
@@ -84,6 +86,31 @@ pub struct Config {
     pub cut_time: Duration,
 }
 
+impl Config {
+    /// The same with what no counter and no timer takes brought down to what they take. The command
+    /// line refuses it; this is for programs that link the server.
+    pub(crate) fn bounded(mut self) -> Self {
+        for count in [&mut self.connections_max, &mut self.reads_max] {
+            *count = (*count).min(Semaphore::MAX_PERMITS);
+        }
+        for time in [
+            &mut self.head_time,
+            &mut self.body_time,
+            &mut self.idle_time,
+            &mut self.stall_time,
+            &mut self.read_wait_time,
+            &mut self.updates_interval,
+            &mut self.updates_keep_alive,
+            &mut self.drain_delay,
+            &mut self.drain_time,
+            &mut self.cut_time,
+        ] {
+            *time = (*time).min(WAIT_MAX);
+        }
+        self
+    }
+}
+
 /// Where blocks may be pushed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingest {
@@ -156,6 +183,24 @@ pub struct Follow {
     pub range_heights: usize,
     /// How far the cut may be behind, in its height, for the server to be ready.
     pub ready_lag: usize,
+}
+
+impl Follow {
+    /// As [`Config::bounded`].
+    pub(crate) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.connect_time,
+            &mut self.answer_time,
+            &mut self.stall_time,
+            &mut self.poll_time,
+            &mut self.siblings_time,
+            &mut self.retry_time_min,
+            &mut self.retry_time_max,
+        ] {
+            *time = (*time).min(WAIT_MAX);
+        }
+        self
+    }
 }
 
 impl Default for Follow {

@@ -241,6 +241,7 @@ fn errors() -> Vec<Error> {
     let mut errors = vec![
         Error::Parameter { name: "limit", expected: "", got: text() },
         Error::Steps { got: 2, max: 1 },
+        Error::Empty { min: BlockHeight::new(2), max: BlockHeight::new(1) },
         Error::PathHash { got: text(), source: hash() },
         Error::PathPayload { got: text(), source: hash() },
         Error::Body(json),
@@ -293,7 +294,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::Parameter { .. } => {
             is_of_pages(route) || is_of_payload(route) || is_of_stats || *route == Route::Cut
         }
-        Error::Steps { .. } => is_of_stats,
+        Error::Steps { .. } | Error::Empty { .. } => is_of_stats,
         Error::PathHash { .. } => matches!(route, Route::Header(..)),
         Error::PathPayload { .. } => is_of_payload(route),
         Error::Body(_) | Error::ContentType => has_body,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use plait_engine::query::{PositionError, UnknownTop};
-use plait_engine::{BlockHash, HashError, PayloadHash, QueryError};
+use plait_engine::{BlockHash, BlockHeight, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
 /// Why a request is not answered with what it asks for.
@@ -28,6 +28,14 @@ pub(crate) enum Error {
         got: u64,
         /// Those that are allowed.
         max: usize,
+    },
+    /// The range of heights of statistics ends before it begins.
+    #[error("query parameters: minheight {min} is above maxheight {max}: the range is empty")]
+    Empty {
+        /// The lowest height.
+        min: BlockHeight,
+        /// The highest height.
+        max: BlockHeight,
     },
     /// The path has something else where a block hash belongs.
     #[error("path: {got:?} is not a block hash: {source}")]
@@ -184,6 +192,7 @@ impl Error {
         match self {
             Self::Parameter { .. }
             | Self::Steps { .. }
+            | Self::Empty { .. }
             | Self::PathHash { .. }
             | Self::PathPayload { .. }
             | Self::Body(_)

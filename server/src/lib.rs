@@ -7,6 +7,11 @@
 //! socket ←listen─ response ←────────────Page, Stream──────────────────┘
 //! ```
 
+// A number from a client or a setting must not end a task: arithmetic says what becomes of an overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+mod clock;
+
 mod address;
 
 mod config;
@@ -59,7 +64,7 @@ use plait_engine::Reader;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use address::{Listen, Upstream};
+pub use address::{Listen, Upstream, resolve};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
 pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};
@@ -88,6 +93,7 @@ pub async fn run_measured(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
+    let config = config.bounded();
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
     let app = Arc::new(endpoint::App::new(reader, config, metrics, watcher));
     let backups = app.backups.clone();

@@ -1,5 +1,8 @@
 //! The `plait` command.
 
+// As in the library.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod cli;
 
 use std::process::ExitCode;

@@ -26,11 +26,18 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Digits that tell two runs of a server apart: 50 bits.
 const PREFIX_LEN: u32 = 10;
 
+/// Characters of a name of ours: the prefix, a dash, and the number.
+const NAME_LEN: usize = PREFIX_LEN as usize + 1 + 13;
+
 /// What all names of this process begin with, drawn when the first is made.
 static PREFIX: LazyLock<[u8; PREFIX_LEN as usize]> = LazyLock::new(|| {
     // Seeded by the system.
     let random = RandomState::new().hash_one(std::process::id());
-    std::array::from_fn(|at| digit(random >> (DIGIT_BITS * u32::try_from(at).unwrap_or_default())))
+    std::array::from_fn(|at| {
+        digit(
+            random.unbounded_shr(DIGIT_BITS.saturating_mul(u32::try_from(at).unwrap_or_default())),
+        )
+    })
 });
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -51,12 +58,13 @@ impl RequestId {
     /// One addition and one allocation; no call of the system.
     pub(crate) fn unique() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut name = BytesMut::with_capacity(PREFIX.len() + 1 + 13);
+        let mut name = BytesMut::with_capacity(NAME_LEN);
         name.put_slice(&*PREFIX);
         name.put_u8(b'-');
-        let digits = (u64::BITS - number.leading_zeros()).div_ceil(DIGIT_BITS).max(1);
+        let bits = u64::BITS.saturating_sub(number.leading_zeros());
+        let digits = bits.div_ceil(DIGIT_BITS).max(1);
         for at in (0..digits).rev() {
-            name.put_u8(digit(number >> (DIGIT_BITS * at)));
+            name.put_u8(digit(number.unbounded_shr(DIGIT_BITS.saturating_mul(at))));
         }
         Self(value(name.freeze()))
     }

@@ -70,10 +70,10 @@ impl Route {
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
         let mut decoded = [const { Cow::Borrowed("") }; SEGMENTS_MAX];
-        let mut count = 0;
+        let mut count = 0_usize;
         for segment in path.split('/') {
             *decoded.get_mut(count)? = percent_decode_str(segment).decode_utf8().ok()?;
-            count += 1;
+            count = count.saturating_add(1);
         }
         let segments = decoded.each_ref().map(AsRef::as_ref);
         match segments.get(..count)? {
@@ -296,7 +296,11 @@ fn uri_bytes(head: &Parts) -> usize {
 
 /// Bytes of all headers as HTTP/1.1 writes them, each with a colon, a space and a line end.
 fn header_bytes(head: &Parts) -> usize {
-    head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    let lens = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len().saturating_add(value.len()).saturating_add(4));
+    lens.fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]

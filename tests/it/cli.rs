@@ -315,7 +315,7 @@ fn an_interrupted_replay_goes_on_when_it_is_run_again() {
     let undisturbed = folder();
     assert_eq!(replay_file(undisturbed.path(), &[], "dump", &bytes).status, Some(0));
     let expected = columns(undisturbed.path());
-    for (name, status) in [("INT", 130), ("TERM", 143)] {
+    for (name, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let db = folder();
         let outcome = interrupt(db.path(), &bytes, name);
         outcome.assert_fails(status, &["stopped by a signal; run the same command again"]);
@@ -336,6 +336,9 @@ fn a_replay_that_waits_for_input_stops_at_a_signal_too() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&dump(&braid(1))).unwrap();
     thread::sleep(Duration::from_millis(100));
+    for ignored in ["USR1", "USR2", "PIPE"] {
+        signal(&child, ignored);
+    }
     signal(&child, "INT");
     let outcome = finish(child);
     assert_eq!(outcome.status, Some(130), "{}", outcome.err);

@@ -260,7 +260,8 @@ fn commands_say_what_is_missing() {
     run(["backup", "make"]).assert_fails(2, &["no database is named", "--db DIR"]);
     run(["backup", "list"]).assert_fails(2, &["no folder of backups is named"]);
     run(["restore", "1"]).assert_fails(2, &["--to"]);
-    run(["backup", "make", "--db", "x", "--keep", "0"]).assert_fails(2, &["expected 1 or more"]);
+    run(["backup", "make", "--db", "x", "--keep", "0"])
+        .assert_fails(2, &["expected a whole number from 1 to 1000000"]);
 }
 
 #[test]

@@ -111,17 +111,16 @@ fn rows_are_what_the_engine_says_and_the_command_says_the_same() {
         assert_eq!(table.out.lines().count(), 1 + rows, "{}", table.out);
     }
     world.command(&["--chain", "20"]).assert_fails(2, &["the network has no chain 20"]);
-    world.command(&["--step", "0"]).assert_fails(2, &["--step"]);
+    world.command(&["--step", "0"]).assert_fails(2, &["--step", "a whole number from 1 to"]);
+    world
+        .command(&["--min-height", "10", "--max-height", "5"])
+        .assert_fails(2, &["--min-height 10 is above --max-height 5", "empty"]);
 }
 
 #[test]
 fn heights_without_blocks_make_no_rows_and_too_many_steps_are_refused() {
     let world = World::new(&["--max-stats-steps", "100"]);
-    for path in [
-        "stats?minheight=701",
-        "stats?minheight=5&maxheight=4",
-        "chain/0/stats?minheight=99999999999999999999",
-    ] {
+    for path in ["stats?minheight=701", "chain/0/stats?minheight=99999999999999999999"] {
         assert_eq!(world.stats(path)["rows"], json!([]), "{path}");
     }
     assert_eq!(
@@ -133,6 +132,11 @@ fn heights_without_blocks_make_no_rows_and_too_many_steps_are_refused() {
         assert_eq!(answer.status, 400);
         let said = format!("{steps} steps, of all chains together, at most 100 are allowed");
         assert!(answer.text().contains(&said), "{}", answer.text());
+    }
+    for path in ["stats?minheight=5&maxheight=4", "chain/0/stats?maxheight=0&minheight=1"] {
+        let answer = world.get(path);
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.text().contains("the range is empty"), "{}", answer.text());
     }
     for path in ["stats?step=0", "stats?step=x", "stats?by=height", "stats?minheight=-1"] {
         assert_eq!(world.get(path).status, 400, "{path}");

@@ -1,12 +1,13 @@
 //! How a server begins and ends: signals, draining, exit statuses, messages.
 
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use testkit::http::{Client, Ended, Request, Response};
-use testkit::process::{plait, run};
+use testkit::process::{binary, plait, run};
 use testkit::server::{Replayed, Server, Signal, utf8};
 
 use crate::http_data::{BASE, OCTETS, Tree, bounds, database, on, page, served_with, world};
@@ -28,6 +29,119 @@ fn signals_end_an_idle_server_with_status_0() {
         assert!(idle.drain());
         drop(silent);
         assert!(TcpStream::connect(server.address()).is_err());
+    }
+}
+
+/// What the log says, at level debug, of a connection that was waited for.
+const WAITED: &str = "connection dropped";
+
+#[test]
+fn connections_kept_open_do_not_hold_up_a_server_that_stops() {
+    // Were any waited for, it would take these minutes, and the log would say why one was dropped.
+    let flags = ["--drain-time", "600", "--cut-time", "600", "--log", "debug"];
+    let mut server = served_with(&flags);
+    let mut kept: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut kept {
+        assert_eq!(client.ask(&Request::get(format!("{BASE}/cut"))).status, 200);
+    }
+    let mut old = server.connect();
+    let request = Request::get("/info").version("HTTP/1.0").header("Connection", "keep-alive");
+    assert_eq!(old.ask(&request).status, 200);
+    let mut events = server.connect();
+    events.send(Request::get(format!("{BASE}/header/updates")).to_bytes()).unwrap();
+    assert_eq!(events.read_head().unwrap().status, 200);
+    let silent = server.connect();
+    server.signal(Signal::TERM);
+    // No client closes its side before the server is gone.
+    assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+    assert!(!server.log().contains(WAITED), "{}", server.log());
+    for client in kept.iter_mut().chain([&mut old, &mut events]) {
+        assert!(is_ended(client), "the connection was ended, not broken");
+    }
+    drop(silent);
+}
+
+#[test]
+fn request_in_flight_is_answered_though_idle_connections_are_closed_before() {
+    let mut server = served_with(&["--drain-time", "600", "--log", "debug"]);
+    let mut idle = server.connect();
+    assert_eq!(idle.ask(&Request::get("/info")).status, 200);
+    let tip = world().forked.hash(world().trunk[2]);
+    let request = Request::post(on(0, "hash/branch"), bounds(&[tip], &[])).to_bytes();
+    let (first, second) = request.split_at(request.len() - 10);
+    let mut busy = server.connect();
+    // The server asks for the rest, so it has the head.
+    let head = String::from_utf8_lossy(first).replacen("\r\n", "\r\nExpect: 100-continue\r\n", 1);
+    busy.send(head).unwrap();
+    assert_eq!(busy.read_head().unwrap().status, 100);
+    server.signal(Signal::TERM);
+    assert!(is_ended(&mut idle), "an idle connection ends at once");
+    assert!(server.is_running());
+    busy.send(second).unwrap();
+    assert_eq!(page(&busy.read("POST").unwrap()).items.len(), 3);
+    assert!(server.wait(LONG).expect("it ends").success());
+    assert!(!server.log().contains(WAITED), "{}", server.log());
+}
+
+#[test]
+fn hang_up_stops_a_server_once_and_other_signals_do_nothing() {
+    let mut server = served_with(&["--drain-delay", "60"]);
+    for signal in [Signal::USR1, Signal::USR2, Signal::PIPE] {
+        server.signal(signal);
+        assert_eq!(server.get("/health-check").status, 200, "{signal:?}");
+    }
+    server.signal(Signal::HUP);
+    until(|| server.get("/health-check").status == 503);
+    // As a terminal that closes sends it: by the kernel, then by the shell.
+    server.signal(Signal::HUP);
+    for _ in 0..20 {
+        assert_eq!(server.get("/info").status, 200, "requests are answered on");
+    }
+    server.signal(Signal::TERM);
+    assert!(server.wait(LONG).is_some(), "it ends");
+}
+
+#[test]
+fn hang_up_drains_a_server_and_is_ignored_under_nohup() {
+    let mut server = served_with(&[]);
+    server.signal(Signal::HUP);
+    assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+    assert!(server.log().contains("stopping"), "{}", server.log());
+
+    let database = database();
+    let mut command = Command::new("nohup");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--db"];
+    command
+        .arg(binary())
+        .args(serve)
+        .arg(database.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut server = Server::of_command(command);
+    server.signal(Signal::HUP);
+    for _ in 0..20 {
+        assert_eq!(server.get("/health-check").status, 200);
+    }
+    server.signal(Signal::TERM);
+    assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+}
+
+/// Reads what is left; whether the connection ends behind it as it should.
+fn is_ended(client: &mut Client) -> bool {
+    loop {
+        match client.read_some(1 << 16) {
+            Ok(bytes) if bytes.is_empty() => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Waits until something is so.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LONG, "not within {LONG:?}");
     }
 }
 

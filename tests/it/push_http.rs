@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use plait_engine::Header;
@@ -135,6 +135,68 @@ fn a_unix_socket_is_for_its_user_and_goes_with_the_server() {
             assert!(!socket.exists());
         }
     }
+}
+
+#[test]
+fn whatever_lies_at_the_path_of_a_socket_by_then_is_left_at_the_end() {
+    let db = folder();
+    let socket = db.path().join("push");
+    let start = |name: &str| taking(&db.path().join(name), &["--ingest", utf8(&socket)]);
+    let stop = |mut server: Server| {
+        server.signal(Signal::TERM);
+        assert!(server.wait(LONG).expect("it ends").success(), "{}", server.log());
+    };
+    let first = start("first");
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "notes").unwrap();
+    stop(first);
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "notes");
+    fs::remove_file(&socket).unwrap();
+    // The socket of the next server.
+    let first = start("first");
+    fs::rename(&socket, db.path().join("moved")).unwrap();
+    let second = start("second");
+    stop(first);
+    UnixStream::connect(&socket).expect("the second server listens on");
+    stop(second);
+    assert!(!socket.exists());
+    assert!(db.path().join("moved").exists());
+}
+
+#[test]
+fn a_server_does_not_start_over_what_is_no_socket_of_a_dead_one() {
+    let db = folder();
+    let path = db.path().join("push");
+    let serve = |socket: &Path| {
+        let flags = ["--listen", "127.0.0.1:0", "--network", "development", "--ingest"];
+        let db = db.path().join("db");
+        let serve = ["serve", "--db", utf8(&db)];
+        run([&serve[..], &flags, &[utf8(socket)]].concat())
+    };
+    let not_a_socket = [utf8(&path), "not a socket", "--ingest"];
+    fs::write(&path, "notes").unwrap();
+    serve(&path).assert_fails(2, &not_a_socket);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "notes");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    serve(&path).assert_fails(2, &not_a_socket);
+    fs::remove_dir(&path).unwrap();
+    // Somebody listens, even if a full queue takes no more connections.
+    let live = UnixListener::bind(&path).unwrap();
+    serve(&path).assert_fails(2, &[utf8(&path), "another process listens there"]);
+    drop(live);
+    fs::remove_file(&path).unwrap();
+    // A socket of another kind, of which nobody can tell.
+    let other = UnixDatagram::bind(&path).unwrap();
+    serve(&path).assert_fails(2, &[utf8(&path), "whether another process listens"]);
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    drop(other);
+    // A link to something else is not a socket either, and neither it nor that is removed.
+    let (link, target) = (db.path().join("link"), db.path().join("target"));
+    fs::write(&target, "notes").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    serve(&link).assert_fails(2, &["not a socket"]);
+    assert!(link.exists() && target.exists());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::found::Found;
+use super::numbers::whole;
 use super::progress::now;
 use super::settings::{FileError, Settings};
 use super::{EXIT_USAGE, config, fail, interrupt, open_advice};
@@ -51,7 +52,7 @@ enum Action {
         pact: bool,
 
         /// Delete backups of before, all but so many of the newest, this one among them.
-        #[arg(long, value_name = "N", env = "PLAIT_KEEP_BACKUPS", value_parser = at_least_one)]
+        #[arg(long, value_name = "N", env = "PLAIT_KEEP_BACKUPS", value_parser = whole(1..=1_000_000_usize))]
         keep: Option<usize>,
     },
     /// Print what became of a backup.
@@ -304,10 +305,6 @@ fn print(text: &str, code: ExitCode) -> ExitCode {
         }
         _ => code,
     }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected 1 or more".to_owned())
 }
 
 /// What to do about a backup that cannot be made, read or restored.

@@ -50,7 +50,7 @@ fn conclude(summary: Summary, json: bool, start: Instant) -> ExitCode {
         "exported {rows} headers, {orphans} of them orphans, in {files} files of {bytes} bytes in \
          {:.1} s: wrote {written} files of {written_bytes} bytes, {} were known to be the same",
         start.elapsed().as_secs_f64(),
-        files - written,
+        files.saturating_sub(written),
     );
     if removed > 0 {
         tell!("removed {removed} files of earlier exports");

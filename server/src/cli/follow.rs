@@ -104,7 +104,7 @@ async fn run(
     tokio::select! {
         // Where it has panicked, nothing is written either.
         _ = spawn_blocking(move || thread.end()) => ended,
-        () = stop.signal() => Ok(ExitCode::FAILURE),
+        () = stop.second_signal() => Ok(ExitCode::FAILURE),
     }
 }
 

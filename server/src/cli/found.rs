@@ -65,6 +65,6 @@ pub(super) fn tell_blocks([none, hash, full]: [u64; 3], broken: u64, seconds: f6
     tell!(
         "verified {} blocks in {seconds:.1} s: {full} fully, {hash} at level hash, {none} at level \
          none, {broken} broken",
-        none + hash + full + broken,
+        [none, hash, full, broken].into_iter().fold(0, u64::saturating_add),
     );
 }

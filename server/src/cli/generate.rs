@@ -12,6 +12,7 @@ use plait_engine::payload::{VerifiedPayload, text as payload_text};
 use plait_engine::{BlockHeight, ChainId, ChainwebVersion, Header};
 use thiserror::Error;
 
+use super::numbers::{expected_whole, share, whole};
 use super::{fail, parse_network};
 
 const EXAMPLES: &str = "\
@@ -30,6 +31,12 @@ network. recap-development takes some 12 million hashes in the beginning, and 20
 new chains begin at height 61.
 
 Exit status: 0 all written or the reader has seen enough, 2 wrong usage or output that failed.";
+
+/// The greatest height: a history of more would end in the future.
+const HEIGHTS_MAX: u64 = 6_000_000;
+
+/// The most branches at one place.
+const BRANCHES_MAX: u64 = 1_000_000;
 
 /// Bytes that are collected before they are written.
 const BUFFER_LEN: usize = 1 << 20;
@@ -50,19 +57,19 @@ pub(super) struct Args {
     network: ChainwebVersion,
 
     /// Height of the last block of each chain.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(1..=HEIGHTS_MAX))]
     heights: u64,
 
     /// Chooses one of many such histories.
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = whole(0..=u64::MAX))]
     seed: u64,
 
-    /// Orphans for each canonical block, on average.
-    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    /// Orphans for each canonical block, on average: from 0 to 1.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
     forks: f64,
 
     /// Blocks of a random branch at most; short ones are common.
-    #[arg(long, value_name = "D", default_value_t = 1)]
+    #[arg(long, value_name = "D", default_value_t = 1, value_parser = whole(1..=HEIGHTS_MAX))]
     fork_depth: u64,
 
     /// Branches at one place, of DEPTH blocks from HEIGHT on; with a count, as many siblings. May be
@@ -70,8 +77,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "CHAIN:HEIGHT:DEPTH[:COUNT]", value_parser = parse_branch)]
     branch: Vec<Branch>,
 
-    /// Share of the blocks that vote for the next fork, where blocks may.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Share of the blocks that vote for the next fork, where blocks may: from 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     votes: f64,
 
     /// Make what blocks carry, too: some random transactions each. Lines are blocks then; the format
@@ -169,10 +176,10 @@ impl Args {
             Some(path) => Box::new(File::create(path)?),
         };
         let bar = bar(self.heights);
-        let mut written = 0;
+        let mut written = 0_u64;
         let blocks = history.blocks().inspect(|(header, _)| {
-            written += 1;
-            if written % SHOW_EVERY == 0 {
+            written = written.saturating_add(1);
+            if written.is_multiple_of(SHOW_EVERY) {
                 bar.set_position(header.view().height().get());
             }
         });
@@ -265,6 +272,7 @@ fn bar(heights: u64) -> ProgressBar {
 }
 
 fn parse_branch(text: &str) -> Result<Branch, String> {
+    let counts = 1..=BRANCHES_MAX;
     let numbers: Option<Vec<u64>> = text.split(':').map(|number| number.parse().ok()).collect();
     let (chain, height, depth, count) = match numbers.as_deref() {
         Some([chain, height, depth]) => (*chain, *height, *depth, 1),
@@ -272,6 +280,9 @@ fn parse_branch(text: &str) -> Result<Branch, String> {
         _ => return Err("expected numbers, as in 3:100:4000 or 3:100:1:500".to_owned()),
     };
     let chain = u32::try_from(chain).map_err(|_| "there is no such chain".to_owned())?;
+    if !counts.contains(&count) {
+        return Err(format!("COUNT: {}", expected_whole(&counts)));
+    }
     Ok(Branch { chain: ChainId::new(chain), height: BlockHeight::new(height), depth, count })
 }
 

@@ -115,14 +115,14 @@ impl Info {
         for chain in reader.version().chain_ids() {
             if let (Some(lowest), Some(tip)) = (view.lowest(chain), view.tip(chain)) {
                 let blocks = view.block_count(chain);
-                sealed += view.sealed_count(chain);
+                sealed = view.sealed_count(chain).saturating_add(sealed);
                 chains.push(ChainInfo::new(chain, blocks, lowest.get(), tip));
             }
         }
         let cut: Cut = view.cut(None)?;
         let blocks: u64 = chains.iter().map(|chain| chain.blocks).sum();
         let [none, hash] = view.count_levels()?;
-        let full = blocks.saturating_sub(none + hash);
+        let full = blocks.saturating_sub(none).saturating_sub(hash);
         Ok(Self {
             network: reader.version().name(),
             history: reader.meta().history.name(),

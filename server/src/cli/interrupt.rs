@@ -1,14 +1,16 @@
-//! Ctrl-C and SIGTERM for commands that work in batches: the first asks to stop, the second ends
-//! the process. What is committed by then is safe either way.
+//! Ctrl-C, SIGTERM and SIGHUP for commands that work in batches: the first asks to stop, a second one
+//! ends the process, unless it is a SIGHUP. What is committed by then is safe either way.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
+
+use super::signals;
 
 /// How long a batch may take to end, for example one that waits for standard input.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -19,7 +21,9 @@ static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
 /// A flag that the first signal sets. Where signals cannot be watched they end the process, as
 /// ever.
 pub(super) fn flag() -> &'static AtomicBool {
-    if let Ok(signals) = Signals::new([SIGINT, SIGTERM]) {
+    let asked = [SIGINT, SIGTERM, SIGHUP];
+    let asked = asked.iter().filter(|signal| **signal != SIGHUP || !signals::hang_up_is_ignored());
+    if let Ok(signals) = Signals::new(asked) {
         thread::spawn(move || watch(signals));
     }
     &STOP
@@ -31,13 +35,17 @@ pub(super) fn exit_code() -> ExitCode {
 }
 
 fn status() -> i32 {
-    128 + SIGNAL.load(Ordering::Relaxed)
+    SIGNAL.load(Ordering::Relaxed).saturating_add(128)
 }
 
 /// Ends the process where it must not go on, without tearing down what RocksDB keeps for all of it:
 /// other threads use that, and would crash.
 fn watch(mut signals: Signals) {
     for signal in signals.forever() {
+        if signal == SIGHUP && STOP.load(Ordering::Relaxed) {
+            // A terminal that closes sends it twice: by the kernel, and by the shell.
+            continue;
+        }
         SIGNAL.store(signal, Ordering::Relaxed);
         if STOP.swap(true, Ordering::Relaxed) {
             low_level::exit(status());

@@ -28,12 +28,14 @@ mod lacks;
 mod level;
 mod loading;
 mod logs;
+mod numbers;
 mod progress;
 mod push;
 mod replay;
 mod restore;
 mod serve;
 mod settings;
+mod signals;
 mod stats;
 mod stop;
 mod systemd;
@@ -91,6 +93,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let Cli { log, command } = cli;
+    signals::ignore_user_signals();
     if !matches!(command, Command::Serve(_) | Command::Follow(_)) {
         logs::init_from_flags(&log);
     }

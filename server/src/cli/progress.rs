@@ -69,7 +69,7 @@ impl Display {
             return;
         }
         let records = progress.summary.records();
-        let rate = self.rate(records - progress.summary.skipped);
+        let rate = self.rate(records.saturating_sub(progress.summary.skipped));
         let payloads = match progress.summary.payloads {
             0 => String::new(),
             payloads => format!(", {payloads} payloads"),
@@ -239,7 +239,7 @@ pub(super) struct Shown(u64);
 
 impl Shown {
     pub(super) fn line(&mut self, display: &Display, kind: &str, text: &str) {
-        self.0 += 1;
+        self.0 = self.0.saturating_add(1);
         if self.0 <= LINES_MAX {
             display.line(kind, text);
         } else if self.0 == LINES_MAX + 1 {

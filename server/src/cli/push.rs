@@ -51,7 +51,7 @@ pub(super) struct Args {
     files: Vec<PathBuf>,
 }
 
-fn to(text: &str) -> Result<Listen, &'static str> {
+fn to(text: &str) -> Result<Listen, String> {
     // As the server says it, and as curl takes it.
     let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches("/push"));
     address.unwrap_or(text).parse()
@@ -103,13 +103,13 @@ impl Args {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error, "The system refuses files to this process."),
         };
-        let mut others = 0;
+        let mut others = 0_u64;
         for file in &self.files {
             match runtime.block_on(push(&self.to, file)) {
                 Ok(Counts { stored, known, others: not }) => {
                     let name = file.display();
                     tell!("{name}: stored {stored}, {known} already there, {not} not stored");
-                    others += not;
+                    others = not.saturating_add(others);
                 }
                 Err(error) => return fail(&error, error.advice()),
             }

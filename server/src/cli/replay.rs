@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::lacks;
 use super::level::VerifyLevel;
+use super::numbers::whole;
 use super::progress::{Display, Shown, now};
 use super::{fail, interrupt, open_advice, parse_network};
 
@@ -21,11 +22,11 @@ const EXAMPLES: &str = "\
 Examples:
   plait replay --db ./db mainnet-headers.bin
   plait replay --db ./db --format node --allow-partial /data/chainweb-db/0/rocksDb
-  curl -s http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3 |
-    plait replay --db ./db --network mainnet01 -
+  curl -fsS --retry 5 'http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3' |
+    plait replay --db ./db --network mainnet01 --verify hash -
 
 Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
-130 or 143 stopped by a signal. Running the same command again goes on.";
+129, 130 or 143 stopped by a signal. Running the same command again goes on.";
 
 /// Verify the headers of a dump, and what their blocks carry, and store them.
 ///
@@ -43,7 +44,7 @@ pub(super) struct Args {
     how: How,
 
     /// Blocks that are committed at once while they come in order.
-    #[arg(long, value_name = "BLOCKS", hide = true)]
+    #[arg(long, value_name = "BLOCKS", hide = true, value_parser = whole(1..=1_usize << 24))]
     commit: Option<usize>,
 
     /// Print progress and summary on standard output, one JSON object a line.
@@ -128,7 +129,7 @@ impl Args {
                 tell!("stopped by a signal; run the same command again to go on");
                 interrupt::exit_code()
             }
-            Ok(summary) => ExitCode::from(u8::from(summary.rejected + summary.waiting > 0)),
+            Ok(summary) => ExitCode::from(u8::from([summary.rejected, summary.waiting] != [0; 2])),
             Err(Failed::Open(error)) => fail(&error, open_advice(&error)),
             Err(Failed::Replay(error)) => fail(&error, replay_advice(&error)),
         }
@@ -309,7 +310,7 @@ impl Report {
             "orphans": self.orphans,
             "stopped": stopped,
             "seconds": display.seconds(),
-            "headersPerSecond": display.rate(self.summary.records() - skipped).round(),
+            "headersPerSecond": display.rate(self.summary.records().saturating_sub(skipped)).round(),
             "level": self.level,
         })
     }
@@ -317,7 +318,7 @@ impl Report {
     fn print(&self, display: &Display) {
         let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
             self.summary;
-        let records = self.summary.records() - skipped;
+        let records = self.summary.records().saturating_sub(skipped);
         tell!(
             "stored {stored}, already there {known}, rejected {rejected}: {records} headers in \
              {:.1} s ({:.0} headers/s), verified at level {}",

@@ -17,7 +17,7 @@ Examples:
   plait restore latest --backups /mnt/backups --to ./db --copy
 
 Exit status: 0 the database is there, 1 the backup is not right, 2 wrong usage or files that cannot be
-read or written, 130 or 143 stopped by a signal.";
+read or written, 129, 130 or 143 stopped by a signal.";
 
 /// Make a database of a backup, in a new place.
 ///

@@ -35,12 +35,12 @@ Examples:
   plait serve --db ./db --archive ./archive
   plait serve --archive ./archive
   plait serve --config plait.yaml
-  curl http://127.0.0.1:1848/chainweb/0.0/mainnet01/cut";
+  curl -fsS http://127.0.0.1:1848/chainweb/0.0/mainnet01/cut";
 
 /// Serve the headers of a database over HTTP.
 ///
-/// SIGTERM and SIGINT stop the server: /health-check turns 503, requests in flight are answered,
-/// then the process ends with status 0. A second signal ends it at once.
+/// SIGTERM, SIGINT and SIGHUP stop the server: /health-check turns 503, requests in flight are
+/// answered, then the process ends with status 0. A second SIGTERM or SIGINT ends it at once.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -155,7 +155,7 @@ async fn until_stopped(
         tracing::info!("stopping; a second signal stops at once");
         systemd::stopping("Answering requests in flight.");
         let _ = first.send(());
-        stop.signal().await;
+        stop.second_signal().await;
     };
     tokio::select! {
         () = server(asked) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use plait_engine::{
 };
 use thiserror::Error;
 
+use super::numbers::whole;
 use super::{fail, open_advice};
 use plait::stats_json;
 
@@ -29,19 +30,19 @@ pub(super) struct Args {
     db: PathBuf,
 
     /// The lowest height.
-    #[arg(long, value_name = "HEIGHT")]
+    #[arg(long, value_name = "HEIGHT", value_parser = whole(0..=u64::MAX))]
     min_height: Option<u64>,
 
     /// The highest height.
-    #[arg(long, value_name = "HEIGHT")]
+    #[arg(long, value_name = "HEIGHT", value_parser = whole(0..=u64::MAX))]
     max_height: Option<u64>,
 
     /// Heights of a row; all of them together, without it.
-    #[arg(long, value_name = "HEIGHTS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "HEIGHTS", value_parser = whole(1..=u64::MAX))]
     step: Option<u64>,
 
     /// Only this chain.
-    #[arg(long, value_name = "CHAIN")]
+    #[arg(long, value_name = "CHAIN", value_parser = whole(0..=u32::MAX))]
     chain: Option<u32>,
 
     /// A row for each chain, in the place of one for all of them.
@@ -67,6 +68,8 @@ enum Error {
     Chain(u32),
     #[error("{got} rows of steps and chains, expected at most {ROWS_MAX}")]
     Rows { got: u64 },
+    #[error("--min-height {min} is above --max-height {max}: the range is empty")]
+    Empty { min: u64, max: u64 },
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
 }
@@ -83,12 +86,18 @@ impl Args {
             Err(error @ Error::Rows { .. }) => {
                 fail(&error, "Name a longer --step, or fewer heights.")
             }
+            Err(error @ Error::Empty { .. }) => fail(&error, "Name the lower height first."),
             Err(error @ Error::Chain(_)) => fail(&error, "plait info lists those that it has."),
             Err(error) => fail(&error, "Check the folder that --db names."),
         }
     }
 
     fn print(&self) -> Result<(), Error> {
+        if let (Some(min), Some(max)) = (self.min_height, self.max_height)
+            && min > max
+        {
+            return Err(Error::Empty { min, max });
+        }
         let view = Engine::open_read_only(&self.db)?.view();
         let rows = self.rows(&view)?;
         let mut out = io::BufWriter::new(io::stdout().lock());

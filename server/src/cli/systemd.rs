@@ -68,7 +68,7 @@ pub(super) fn stopping(status: &str) {
 /// Says again and again that the runtime turns, if that is asked for; never ends.
 pub(super) async fn watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
-    let mut ticks = interval((limit / 2).max(Duration::from_millis(1)));
+    let mut ticks = interval(limit.div_f64(2.0).max(Duration::from_millis(1)));
     loop {
         ticks.tick().await;
         notify(&[NotifyState::Watchdog]);

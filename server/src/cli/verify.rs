@@ -20,7 +20,7 @@ Examples:
   plait verify ./archive
 
 Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that
-cannot be read, 130 or 143 stopped by a signal.";
+cannot be read, 129, 130 or 143 stopped by a signal.";
 
 /// Verify again everything that a database or an archive holds.
 ///
@@ -105,7 +105,7 @@ fn check_archive(dir: &Path, level: Level) -> ExitCode {
     let verifier = |manifest: &archive::Manifest| Verifier::new(manifest.version, level, now());
     let result = archive::check(dir, verifier, stop, &mut |event| match event {
         archive::Event::Progress(report) if report.blocks() == 0 => {
-            display.files(report.sound + report.damaged);
+            display.files(report.sound.saturating_add(report.damaged));
         }
         archive::Event::Progress(report) => display.heights(report.blocks(), report.height),
         archive::Event::Damaged(name, damage) => {
@@ -133,7 +133,11 @@ fn check_archive(dir: &Path, level: Level) -> ExitCode {
 }
 
 fn conclude_archive(report: archive::Report, start: Instant) -> ExitCode {
-    tell!("checked {} files: {} damaged", report.sound + report.damaged, report.damaged);
+    tell!(
+        "checked {} files: {} damaged",
+        report.sound.saturating_add(report.damaged),
+        report.damaged
+    );
     tell_blocks(report.passed, report.broken, start.elapsed().as_secs_f64());
     if report.stopped {
         tell!("stopped by a signal at height {}", report.height);

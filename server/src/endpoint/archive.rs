@@ -41,7 +41,7 @@ pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Respo
     };
     let open = move || told(folder.open(&entry, first));
     let file = app.bridge.files().read(open).await??;
-    let count = last - first + 1;
+    let count = last.saturating_sub(first).saturating_add(1);
     let chunks = FileChunks { file, left: count };
     let stream = Stream::sized(Box::new(ChunkFeed::new(&app.bridge, chunks)), count);
     let part = matches!(wanted, Wanted::Part { .. }).then_some((first, last, len));

@@ -118,7 +118,7 @@ impl Batch {
             }
             let payload = view.payload(self.chain, &wanted.hash, wanted.height)?;
             if let Some(payload) = payload.filter(|payload| self.form.covers(payload.view())) {
-                bytes += self.form.len(payload.view());
+                bytes = self.form.len(payload.view()).saturating_add(bytes);
                 asked.push(*wanted);
                 payloads.push(payload);
             }

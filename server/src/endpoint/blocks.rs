@@ -88,7 +88,7 @@ fn read(
 ) -> Result<Result<Read, PayloadHash>, QueryError> {
     let Page { items: headers, mut next } = query.headers(view, on)?;
     // Three bytes are four characters: records of more than that have no place on the page.
-    let found = view.block_payloads(headers.iter(), bytes_max / 4 * 3)?;
+    let found = view.block_payloads(headers.iter(), (bytes_max / 4).saturating_mul(3))?;
     let (mut payloads, mut bytes) = (Vec::<Payload>::with_capacity(found.len()), 0);
     for (header, payload) in headers.iter().zip(found) {
         let has_outputs = |payload: &Payload| payload.view().has_outputs();
@@ -100,7 +100,7 @@ fn read(
                 None => return Ok(Err(header.payload_hash())),
             },
         };
-        bytes += block_len(payload.view());
+        bytes = block_len(payload.view()).saturating_add(bytes);
         if bytes > bytes_max && !payloads.is_empty() {
             break;
         }

@@ -35,7 +35,7 @@ impl Query {
         match self {
             Self::Range(query) => query.limit <= limit_max,
             Self::Branch(query) => {
-                let bounds = query.bounds.upper.len() + query.bounds.lower.len();
+                let bounds = query.bounds.upper.len().saturating_add(query.bounds.lower.len());
                 query.limit <= limit_max && bounds <= SMALL_BOUNDS
             }
         }

@@ -16,9 +16,15 @@ pub(crate) async fn stats(
 ) -> Result<Response<Body>, Error> {
     let media = negotiate(&head.headers, Media::JSON)?;
     let query = head.uri.query();
+    let heights = Params::heights(query)?;
+    if let (Some(min), Some(max)) = (heights.min, heights.max)
+        && min > max
+    {
+        return Err(Error::Empty { min, max });
+    }
     let asked = Asked {
         chains: chain.map_or_else(|| app.version.chain_ids().collect(), |chain| vec![chain]),
-        heights: Params::heights(query)?,
+        heights,
         step: Params::step(query)?,
         by_chain: chain.is_some() || Params::by_chain(query)?,
         steps_max: app.config.stats_steps_max,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::described;
 use super::error::FollowError;
+use crate::clock::after;
 
 /// Bytes that must come in the time in which something must come: what trickles is not enough.
 const PROGRESS_BYTES: usize = 16 << 10;
@@ -113,9 +114,9 @@ impl Answer {
         // Once, as the allocator keeps what a buffer leaves behind that grows; what is not written
         // takes no memory.
         let mut whole = BytesMut::with_capacity(bytes_max.min(ROOM));
-        let (end, time) = (Instant::now() + self.whole_time, self.whole_time);
+        let (end, time) = (after(Instant::now(), self.whole_time), self.whole_time);
         while let Some(piece) = self.piece().await? {
-            if whole.len() + piece.len() > bytes_max {
+            if whole.len().saturating_add(piece.len()) > bytes_max {
                 let wrong = format!("the answer is longer than {bytes_max} bytes");
                 return Err(FollowError::content(&self.path, wrong));
             }
@@ -147,7 +148,7 @@ impl Answer {
                 }
             };
             let Ok(data) = frame.into_data() else { continue };
-            self.came += data.len();
+            self.came = self.came.saturating_add(data.len());
             // Only the time that was waited here counts: who asks for the next may be slow himself.
             self.left = self.left.saturating_sub(begin.elapsed());
             if self.came >= PROGRESS_BYTES {

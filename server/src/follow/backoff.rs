@@ -27,7 +27,8 @@ impl Backoff {
         let longest = self.least.saturating_mul(factor).min(self.most);
         // Between half of it and all of it.
         let random = self.random.hash_one(self.failures) % 1024;
-        longest / 2 + (longest / 2).saturating_mul(u32::try_from(random).unwrap_or(0)) / 1024
+        let half = longest.div_f64(2.0);
+        half.saturating_add(half.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 1024.0))
     }
 }
 

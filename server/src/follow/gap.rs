@@ -154,7 +154,7 @@ async fn descend(
             let (mut rest, path) = (bytes::BytesMut::new(), answer.path().to_owned());
             while let Some(piece) = answer.piece().await? {
                 rest.extend_from_slice(&piece);
-                let whole = rest.split_to(rest.len() / LEN * LEN);
+                let whole = rest.split_to((rest.len() / LEN).saturating_mul(LEN));
                 let records = <[RawHeader]>::ref_from_bytes(&whole).unwrap_or_default();
                 if !line.push(&path, records)? {
                     return Ok(None);

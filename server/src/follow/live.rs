@@ -12,6 +12,7 @@ use super::payloads;
 use super::session::Session;
 use super::siblings;
 use super::sse::Parser;
+use crate::clock::after;
 use crate::metrics::FollowPhase;
 
 /// Bytes of an event: a block with its payload.
@@ -40,13 +41,13 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
     let mut events = answer.map(Events::new);
     session.step().await?;
     session.state.enter(phase);
-    let mut poll = interval_at(Instant::now() + session.poll_time(), session.poll_time());
+    let mut poll = interval_at(after(Instant::now(), session.poll_time()), session.poll_time());
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let around = session.config.siblings_time;
     let mut look_around = (!around.is_zero()).then(Instant::now);
     let mut looked = Instant::now();
     let gap_time = GAP_TIME.min(session.poll_time());
-    let (mut gap, mut strays) = (false, 0);
+    let (mut gap, mut strays) = (false, 0_usize);
     loop {
         select! {
             blocks = next(&mut events) => match blocks {
@@ -55,7 +56,7 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
                     return Err(FollowError::Connect("the stream of events has ended".to_owned()));
                 }
                 Ok(blocks) => {
-                    strays += push(session, blocks).await?;
+                    strays = push(session, blocks).await?.saturating_add(strays);
                     gap |= strays > 0;
                     if strays > STRAYS_MAX {
                         let text = format!("{strays} of its events, one after the other");
@@ -65,14 +66,14 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
                 Err(error) => return Err(error),
             },
             _ = poll.tick() => gap = true,
-            () = sleep_until(looked + gap_time), if gap => {
+            () = sleep_until(after(looked, gap_time)), if gap => {
                 session.step().await?;
                 session.state.enter(phase);
                 (gap, strays, looked) = (false, 0, Instant::now());
             }
             () = at(look_around) => {
                 siblings::fetch(session).await?;
-                look_around = Some(Instant::now() + around);
+                look_around = Some(after(Instant::now(), around));
             }
         }
     }
@@ -96,7 +97,7 @@ async fn next(events: &mut Option<Events>) -> Result<Vec<RawHeader>, FollowError
 
 /// Stores blocks of events; returns how many are not stored, for now.
 async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, FollowError> {
-    let mut strays = 0;
+    let mut strays = 0_usize;
     for batch in blocks.chunks(BATCH) {
         let with_payloads = payloads::with(session, batch.to_vec()).await;
         let outcomes = session.inlet.push(with_payloads).await?;
@@ -104,7 +105,9 @@ async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, Follow
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             match held(raw, outcome) {
                 // It is in the cut, and comes with what is below it, or once its time has come.
-                Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => strays += 1,
+                Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => {
+                    strays = strays.saturating_add(1);
+                }
                 other => other?,
             }
         }

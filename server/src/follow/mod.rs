@@ -59,6 +59,7 @@ impl Follower {
     ///
     /// If the file of certificates that `config` names cannot be read.
     pub fn new(config: Follow) -> io::Result<Self> {
+        let config = config.bounded();
         Ok(Self { client: Client::new(&config)?, config: Arc::new(config) })
     }
 
@@ -96,7 +97,7 @@ impl Follower {
                 backoff.reset();
             }
             // Another node is asked soon; all of them again only after a pause.
-            let all = (number + 1) % count.max(1) == 0;
+            let all = number.wrapping_add(1).checked_rem(count) == Some(0);
             let wait = if all { backoff.next() } else { self.config.retry_time_min };
             state.fail(&error, wait);
             sleep(wait).await;

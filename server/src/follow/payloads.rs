@@ -110,10 +110,10 @@ pub(super) async fn keep_filled(session: &Session) {
         }
         match filling.pass(session).await {
             Ok(()) if filling.fruitless < FRUITLESS_MAX => pause = pause_of(session),
-            Ok(()) => pause = (2 * pause).min(PAUSE_MAX),
+            Ok(()) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
             Err(error) => {
                 tracing::debug!("following: payloads: {error}");
-                pause = (2 * pause).min(PAUSE_MAX);
+                pause = pause.saturating_mul(2).min(PAUSE_MAX);
             }
         }
         sleep(pause).await;
@@ -159,7 +159,7 @@ impl Filling {
                 let missing = session.read(move |view| missing(view, chain, window)).await?;
                 for headers in missing.chunks(BATCH) {
                     let found = store(session, chain, headers).await?;
-                    self.fruitless = if found { 0 } else { self.fruitless + 1 };
+                    self.fruitless = if found { 0 } else { self.fruitless.saturating_add(1) };
                     if self.fruitless >= FRUITLESS_MAX {
                         return Ok(());
                     }

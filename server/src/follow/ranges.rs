@@ -56,7 +56,7 @@ pub(super) async fn feed(
             // Nobody reads any more.
             return;
         }
-        let to = from.saturating_add(heights.at_once - 1).min(heights.to);
+        let to = from.saturating_add(heights.at_once.saturating_sub(1)).min(heights.to);
         match lane.window(from, to).await {
             // Heights have no gaps: where one is missing the chain ends.
             Ok(Flow::On) if lane.last.is_none_or(|last| last.height.get() < to) => return,
@@ -90,7 +90,7 @@ struct Lane {
 impl Lane {
     /// Gives the blocks at these heights.
     async fn window(&mut self, from: u64, to: u64) -> Result<Flow, FollowError> {
-        let mut tries = 0;
+        let mut tries = 0_u32;
         loop {
             let before = self.last;
             let begin = before.map_or(from, |last| last.height.get().max(from));
@@ -100,18 +100,19 @@ impl Lane {
             };
             // Where nothing came for too long, it is as well tried later.
             let is_broken = matches!(error, FollowError::Connect(_));
-            tries = if self.last > before { 0 } else { tries + 1 };
+            tries = if self.last > before { 0 } else { tries.saturating_add(1) };
             if tries > 0 && !is_broken || tries >= TRIES {
                 return Err(error);
             }
             tracing::debug!("chain {}: a range broke off: {error}", self.chain);
-            sleep(PAUSE * tries).await;
+            sleep(PAUSE.saturating_mul(tries)).await;
         }
     }
 
     async fn answer(&mut self, from: u64, to: u64) -> Result<Flow, FollowError> {
         let answer = self.node.range(self.chain, (from, to), None).await?;
-        let mut range = Range { from, to, left: (to - from + 1).saturating_mul(SIBLINGS_MAX) };
+        let heights = to.saturating_sub(from).saturating_add(1);
+        let mut range = Range { from, to, left: heights.saturating_mul(SIBLINGS_MAX) };
         match answer.media() {
             Media::Octets => self.octets(answer, &mut range).await,
             Media::Json => self.pages(answer, &mut range).await,
@@ -125,7 +126,7 @@ impl Lane {
         let mut rest = BytesMut::new();
         while let Some(mut piece) = answer.piece().await? {
             if !rest.is_empty() {
-                let missing = (LEN - rest.len()).min(piece.len());
+                let missing = LEN.saturating_sub(rest.len()).min(piece.len());
                 rest.extend_from_slice(&piece.split_to(missing));
                 if rest.len() < LEN {
                     continue;
@@ -134,7 +135,7 @@ impl Lane {
                     return Ok(Flow::Stop);
                 }
             }
-            let whole = piece.split_to(piece.len() / LEN * LEN);
+            let whole = piece.split_to((piece.len() / LEN).saturating_mul(LEN));
             rest.extend_from_slice(&piece);
             if self.give(answer.path(), whole, range).await? == Flow::Stop {
                 return Ok(Flow::Stop);
@@ -151,7 +152,7 @@ impl Lane {
         loop {
             let path = answer.path().to_owned();
             let page: PageText = from_json(&path, &answer.json(PAGE_BYTES).await?)?;
-            let mut records = Vec::with_capacity(page.items.len() * LEN);
+            let mut records = Vec::with_capacity(page.items.len().saturating_mul(LEN));
             for item in &page.items {
                 records.extend_from_slice(raw(&path, item)?.as_bytes());
             }

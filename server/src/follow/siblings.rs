@@ -47,7 +47,7 @@ pub(super) async fn beside(
 ) -> Result<Vec<RawHeader>, FollowError> {
     let heights = || blocks.iter().map(|raw| raw.height.get());
     let (Some(from), Some(to)) = (heights().min(), heights().max()) else { return Ok(Vec::new()) };
-    if to - from < ALONE_MAX || session.config.siblings_time.is_zero() {
+    if to.saturating_sub(from) < ALONE_MAX || session.config.siblings_time.is_zero() {
         return Ok(Vec::new());
     }
     let mut unknown = unknown(session, from, Some(to)).await?;

@@ -114,7 +114,7 @@ impl Parser {
             self.check(self.searched)?;
             return Ok(None);
         };
-        let line = self.rest.split_to(self.searched + at);
+        let line = self.rest.split_to(self.searched.saturating_add(at));
         self.searched = 0;
         self.after_return = self.rest.first() == Some(&b'\r');
         self.rest.advance(1);
@@ -123,7 +123,8 @@ impl Parser {
     }
 
     fn check(&self, more: usize) -> Result<(), Malformed> {
-        let held = self.name.len() + self.data.as_ref().map_or(0, String::len) + more;
+        let data = self.data.as_ref().map_or(0, String::len);
+        let held = self.name.len().saturating_add(data).saturating_add(more);
         if held > self.event_bytes_max { Err(Malformed) } else { Ok(()) }
     }
 }

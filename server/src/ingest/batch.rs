@@ -65,7 +65,7 @@ impl Cutter {
             };
             let new = records.get(before..).unwrap_or_default().iter();
             let bytes = new.filter_map(|record| record.payload.as_ref()).map(RawPayload::len);
-            self.payload_bytes += bytes.sum::<usize>();
+            self.payload_bytes = bytes.fold(self.payload_bytes, usize::saturating_add);
             if !more {
                 return false;
             }
@@ -83,7 +83,7 @@ impl Cutter {
             }
             Form::Lines if !self.rest.is_empty() && !self.within_line => {
                 let line = std::mem::take(&mut self.rest);
-                self.lines += 1;
+                self.lines = self.lines.saturating_add(1);
                 self.read(&line, records);
             }
             Form::Octets | Form::Lines => {}
@@ -94,7 +94,7 @@ impl Cutter {
         let Ok((raw, _)) = RawHeader::read_from_prefix(&self.rest) else { return false };
         self.rest.advance(LEN);
         records.push(record(Place::Offset(self.offset), Ok(raw)));
-        self.offset += LEN as u64;
+        self.offset = self.offset.saturating_add(LEN as u64);
         true
     }
 
@@ -111,7 +111,7 @@ impl Cutter {
             }
             return false;
         };
-        let line = self.rest.split_to(self.searched + at + 1);
+        let line = self.rest.split_to(self.searched.saturating_add(at).saturating_add(1));
         self.searched = 0;
         if std::mem::take(&mut self.within_line) {
             return true;
@@ -120,7 +120,7 @@ impl Cutter {
             self.too_long(records);
             return true;
         }
-        self.lines += 1;
+        self.lines = self.lines.saturating_add(1);
         self.read(&line, records);
         true
     }
@@ -131,7 +131,7 @@ impl Cutter {
     }
 
     fn too_long(&mut self, records: &mut Vec<Record>) {
-        self.lines += 1;
+        self.lines = self.lines.saturating_add(1);
         let wrong = Wrong::Line("the line is longer than is allowed");
         records.push(record(Place::Line(self.lines), Err(wrong)));
     }

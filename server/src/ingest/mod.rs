@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
@@ -41,6 +41,7 @@ pub use socket::IngestListener;
 use self::batch::Form;
 use self::patience::Patient;
 use self::report::Lines;
+use crate::clock::date_now;
 use crate::config::Ingest;
 use crate::inlet::{Inlet, PushError};
 use crate::metrics::Metrics;
@@ -163,5 +164,6 @@ fn typed(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(DATE, date_now());
     response
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::socket::Stream;
+use crate::clock::after;
 
 /// How long what a client still sends is read and thrown away once all is said.
 const LINGER_TIME: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ impl Patient {
         let waits = self.waits.get_or_insert_with(|| Box::pin(sleep(time)));
         if waits.as_mut().poll(cx).is_ready() {
             // It breaks once; hyper closes it then.
-            waits.as_mut().reset(Instant::now() + time);
+            waits.as_mut().reset(after(Instant::now(), time));
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         Poll::Pending

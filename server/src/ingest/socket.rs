@@ -1,7 +1,6 @@
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,24 +17,39 @@ pub struct IngestListener(Kind);
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, Bound),
 }
+
+/// A socket in the file system that this process has made.
+#[derive(Debug)]
+struct Bound {
+    path: PathBuf,
+    /// What lies there since; no other file has the same while the socket is open.
+    file: FileId,
+}
+
+/// A file, by its device and inode.
+type FileId = (u64, u64);
 
 impl IngestListener {
     /// Listens there. A socket in the file system is for this user alone, and takes the place of one
-    /// that nobody listens on.
+    /// that nobody listens on, as a process leaves it that was killed.
     ///
     /// # Errors
     ///
-    /// If it cannot.
+    /// If it cannot. Nothing is removed then: not a file that is no socket, nor a socket of which it is
+    /// not known that nobody listens.
     pub async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => Ok(Self(Kind::Tcp(TcpListener::bind(address).await?))),
             Listen::Unix(path) => {
-                clear(path)?;
+                clear(path).await?;
                 let listener = UnixListener::bind(path)?;
                 fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-                Ok(Self(Kind::Unix(listener, path.clone())))
+                let file = socket_at(path)?;
+                let bound = file.map(|file| Bound { path: path.clone(), file });
+                let gone = || io::Error::new(ErrorKind::NotFound, "the new socket has gone");
+                Ok(Self(Kind::Unix(listener, bound.ok_or_else(gone)?)))
             }
         }
     }
@@ -47,7 +61,7 @@ impl IngestListener {
             Kind::Tcp(listener) => {
                 listener.local_addr().map_or_else(|_| String::new(), |at| format!("http://{at}"))
             }
-            Kind::Unix(_, path) => path.display().to_string(),
+            Kind::Unix(_, bound) => bound.path.display().to_string(),
         }
     }
 
@@ -65,24 +79,47 @@ impl IngestListener {
 
 impl Drop for IngestListener {
     fn drop(&mut self) {
-        if let Kind::Unix(_, path) = &self.0 {
-            let _ = fs::remove_file(path);
+        let Kind::Unix(_, bound) = &self.0 else { return };
+        // Something else may lie there by now: a file, or the socket of the next server.
+        if socket_at(&bound.path).is_ok_and(|file| file == Some(bound.file)) {
+            let _ = fs::remove_file(&bound.path);
         }
     }
 }
 
-/// Removes a socket that nobody listens on, as a process leaves it that was killed.
-fn clear(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file, and no socket"))
+/// Removes a socket that nobody listens on.
+async fn clear(path: &Path) -> io::Result<()> {
+    let Some(stale) = socket_at(path)? else { return Ok(()) };
+    // Does not wait, even where a process listens that takes no connections any more.
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Ok(_) => return Err(in_use("another process listens there")),
+        Err(error) => {
+            let why = format!("it cannot be told whether another process listens there: {error}");
+            return Err(in_use(&why));
         }
-        Ok(_) => match os::unix::net::UnixStream::connect(path) {
-            Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there")),
-            Err(_) => fs::remove_file(path),
-        },
+    }
+    // Another server may have done the same meanwhile, and listen.
+    if socket_at(path)? == Some(stale) { fs::remove_file(path) } else { Ok(()) }
+}
+
+fn in_use(why: &str) -> io::Error {
+    io::Error::new(ErrorKind::AddrInUse, why)
+}
+
+/// The socket at `path`; `None` if there is nothing, and an error if there is something else.
+fn socket_at(path: &Path) -> io::Result<Option<FileId>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            Ok(Some((metadata.dev(), metadata.ino())))
+        }
+        Ok(_) => Err(io::Error::new(
+            ErrorKind::AlreadyExists,
+            "it is not a socket, and is left as it is: remove it if nobody needs it",
+        )),
     }
 }
 

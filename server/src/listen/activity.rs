@@ -57,6 +57,10 @@ pub(super) struct Activity {
     /// HTTP/1.1 frames its bodies: a body that ends with the connection is seen to be cut. Before
     /// that a cut body looks whole, and clients of HTTP/2 are known to take it for whole, too.
     http11: AtomicBool,
+    /// The server stops: the connection ends as soon as nothing is in flight on it.
+    draining: AtomicBool,
+    /// An answer has left some of its request unread, so that more of it may come.
+    unread: AtomicBool,
     /// Breaking the connection is the only way to tell the client that the answer is cut.
     must_reset: AtomicBool,
     /// Why it is to be dropped.
@@ -80,6 +84,8 @@ impl Activity {
             closed_at: AtomicU64::new(0),
             http2: AtomicBool::new(false),
             http11: AtomicBool::new(true),
+            draining: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             must_reset: AtomicBool::new(false),
             reason: OnceLock::new(),
             told: Notify::new(),
@@ -118,10 +124,23 @@ impl Activity {
         let _ = self.blocked_since.compare_exchange(0, self.now(), Relaxed, Relaxed);
     }
 
+    /// The server stops.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
     /// The socket was shut down for writing. Returns whether something may be on its way.
+    ///
+    /// A server that stops does not wait for clients of HTTP/1.x that keep their connection open for
+    /// a next request: whoever has sent a whole request sends nothing more before it has read the
+    /// answer. A client of HTTP/2 does, window updates for one, while it reads.
     pub(super) fn close(&self) -> bool {
         let now = self.now();
         self.closed_at.store(now, Relaxed);
+        let is_whole = !self.http2.load(Relaxed) && !self.unread.load(Relaxed);
+        if self.draining.load(Relaxed) && is_whole {
+            return false;
+        }
         let last = self.last_read.load(Relaxed).max(self.quiet_since.load(Relaxed));
         last > 0 && !over(last, now, CALM_TIME)
     }
@@ -160,7 +179,9 @@ impl Activity {
         let quiet_since = self.quiet_since.load(Relaxed);
         if closed_at > 0 {
             let last_read = self.last_read.load(Relaxed).max(closed_at);
-            let is_over = over(last_read, LINGER_TIME) || over(closed_at, LINGER_TIME_MAX);
+            let draining = self.draining.load(Relaxed);
+            let linger_time = if draining { CALM_TIME } else { LINGER_TIME };
+            let is_over = over(last_read, linger_time) || over(closed_at, LINGER_TIME_MAX);
             return is_over.then_some("the client does not close");
         }
         let blocked_since = self.blocked_since.load(Relaxed);
@@ -222,6 +243,11 @@ impl Turn {
         activity.http2.store(version == Version::HTTP_2, Relaxed);
         activity.http11.store(version == Version::HTTP_11, Relaxed);
         Self { activity: Arc::clone(activity), version, awaited: true, given_since: None }
+    }
+
+    /// Its answer leaves some of it unread.
+    pub(super) fn leave_unread(&self) {
+        self.activity.unread.store(true, Relaxed);
     }
 
     /// It is for events, of which the first is to come.
@@ -363,6 +389,36 @@ mod tests {
         assert_eq!(activity.overdue(&config()), None);
         advance(SECOND).await;
         assert_eq!(activity.overdue(&config()), Some("idle"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_stops_waits_only_for_clients_that_may_be_sending() {
+        let used = |version: Version| {
+            let activity = Activity::new();
+            let turn = Turn::begin(&activity, version);
+            activity.read();
+            (activity, turn)
+        };
+        let (serving, turn) = used(Version::HTTP_11);
+        drop(answer(turn));
+        assert!(serving.close(), "it may send the rest of a body that was refused");
+        let (idle, turn) = used(Version::HTTP_11);
+        drop(answer(turn));
+        idle.drain();
+        assert!(!idle.close());
+        let (unread, turn) = used(Version::HTTP_11);
+        turn.leave_unread();
+        drop(answer(turn));
+        unread.drain();
+        assert!(unread.close());
+        let (two, turn) = used(Version::HTTP_2);
+        drop(answer(turn));
+        two.drain();
+        assert!(two.close(), "it may tell how much it has read");
+        assert_eq!(two.overdue(&config()), None);
+        advance(CALM_TIME + Duration::from_millis(2)).await;
+        assert_eq!(two.overdue(&config()), Some("the client does not close"));
+        assert_eq!(serving.overdue(&config()), None, "nothing is stopping");
     }
 
     #[tokio::test(start_paused = true)]

@@ -87,6 +87,7 @@ impl Server {
                 }
                 _ = phase.wait_for(|phase| *phase >= Phase::Draining), if !draining => {
                     draining = true;
+                    activity.drain();
                     connection.as_mut().graceful_shutdown();
                 }
                 reason = activity.dropped() => {
@@ -123,6 +124,9 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     };
+    if response.headers().contains_key(CONNECTION) {
+        turn.leave_unread();
+    }
     record.answer(response.status(), response.body().is_end_stream());
     Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
 }
@@ -135,11 +139,14 @@ pub(crate) fn builder(config: &Config) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .title_case_headers(true)
+        // Every answer brings its own, which follows a clock that is put back.
+        .auto_date_header(false)
         // Heads up to this are read, so that those over their limit get an answer of ours.
         .max_buf_size(BUFFER_BYTES.max(config.head_bytes_max.saturating_mul(2)));
     builder
         .http2()
         .timer(TokioTimer::new())
+        .auto_date_header(false)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(config.head_bytes_max).unwrap_or(u32::MAX))
         .max_send_buf_size(BUFFER_BYTES)

@@ -31,7 +31,7 @@ impl Patrol {
     /// Looks again and again, for ever.
     pub(super) async fn run(&self, config: &Config) {
         let Config { head_time, idle_time, stall_time, .. } = *config;
-        let tick = head_time.min(idle_time).min(stall_time) / 4;
+        let tick = head_time.min(idle_time).min(stall_time).div_f64(4.0);
         let mut ticks = interval(tick.clamp(TICK_MIN, TICK_MAX));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -52,7 +52,7 @@ impl Patrol {
         });
         let (len, capacity) = (watched.len(), watched.capacity());
         if len < capacity / 4 {
-            watched.shrink_to(2 * len);
+            watched.shrink_to(len.saturating_mul(2));
         }
     }
 }

@@ -76,7 +76,7 @@ impl Record {
 
     /// Some of the body is given to the connection; `whole` says whether that was the last of it.
     pub(super) const fn give(&mut self, bytes: usize, whole: bool) {
-        self.bytes += bytes as u64;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
         self.whole |= whole;
     }
 

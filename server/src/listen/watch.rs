@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::pause_after;
+use crate::clock::date_now;
 use crate::metrics::{CONTENT_TYPE as PAGE_TYPE, Metrics, Unready};
 
 /// Those who watch at once; further ones wait until one has gone.
@@ -104,5 +105,6 @@ fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Respons
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(DATE, date_now());
     response
 }

@@ -31,20 +31,20 @@ impl Histogram {
     /// Something took so long.
     pub(super) fn add(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let at = MICROS.iter().position(|micros| nanos <= micros * 1_000);
+        let at = MICROS.iter().position(|micros| nanos <= micros.saturating_mul(1_000));
         at.and_then(|at| self.buckets.get(at)).unwrap_or(&self.longer).fetch_add(1, Relaxed);
         self.nanos.fetch_add(nanos, Relaxed);
     }
 
     /// What it has now.
     pub(super) fn scrape(&self) -> Scraped {
-        let mut count = 0;
+        let mut count = 0_u64;
         let mut bucket = |(micros, bucket): (&u64, &AtomicU64)| {
-            count += bucket.load(Relaxed);
+            count = bucket.load(Relaxed).saturating_add(count);
             (Duration::from_micros(*micros).as_secs_f64(), count)
         };
         let buckets = MICROS.iter().zip(&self.buckets).map(&mut bucket).collect();
-        count += self.longer.load(Relaxed);
+        count = self.longer.load(Relaxed).saturating_add(count);
         let sum = Duration::from_nanos(self.nanos.load(Relaxed)).as_secs_f64();
         Scraped { buckets, count, sum }
     }

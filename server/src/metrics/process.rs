@@ -7,7 +7,7 @@ const TICKS: f64 = 100.0;
 
 /// What the system says of this process. Where it does not tell, there are no samples.
 pub(super) fn write(text: &mut Text) {
-    if let Some(bytes) = status("VmRSS:").map(|kilobytes| kilobytes * 1024) {
+    if let Some(bytes) = status("VmRSS:").map(|kilobytes| kilobytes.saturating_mul(1024)) {
         text.gauge("process_resident_memory_bytes", "Memory that the process holds.", bytes);
     }
     if let Some(threads) = status("Threads:") {

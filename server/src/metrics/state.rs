@@ -51,7 +51,7 @@ impl Metrics {
             known: known.load(Relaxed),
             rejected: rejected.load(Relaxed),
         };
-        let was_one = replay.running || replay.stored + replay.known + replay.rejected > 0;
+        let was_one = replay.running || [replay.stored, replay.known, replay.rejected] != [0; 3];
         let Backup { running, done: _, failed, last_success, last_millis: _ } = &counters.backup;
         let last_success = last_success.load(Relaxed);
         let backup = BackupState {

@@ -142,7 +142,9 @@ fn thousandths(text: &str) -> u16 {
         return 1000;
     }
     let padded = fraction.bytes().chain([b'0'; 3]).take(3);
-    padded.fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
+    padded.fold(0, |sum: u16, digit| {
+        sum.saturating_mul(10).saturating_add(u16::from(digit.saturating_sub(b'0')))
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, LINK, REFERRER_POLICY, RETRY_AFTER, SERVER, TRAILER, VARY,
+    CONTENT_TYPE, DATE, ETAG, LINK, REFERRER_POLICY, RETRY_AFTER, SERVER, TRAILER, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
@@ -15,6 +15,7 @@ use plait_engine::Cursor;
 use super::events::NoEvents;
 use super::octets::{X_NEXT, join};
 use super::{Body, EventSource, Stream};
+use crate::clock;
 use crate::error::{Error, allowed};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
@@ -64,11 +65,12 @@ impl Stamp {
 
     /// Adds the headers that every answer has, this one to the request of that name.
     pub(crate) fn apply(&self, mut response: Response<Body>, id: &RequestId) -> Response<Body> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = clock::seconds(SystemTime::now());
         let headers = response.headers_mut();
         headers.insert(X_PEER_ADDR, self.peer.clone());
         headers.insert(X_REQUEST_ID, id.value());
-        headers.insert(X_SERVER_TIMESTAMP, now.as_secs().into());
+        headers.insert(X_SERVER_TIMESTAMP, now.into());
+        headers.insert(DATE, clock::date(now));
         headers.insert(X_CHAINWEB_NODE_VERSION, NODE_VERSION);
         headers.insert(SERVER, SERVER_NAME);
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -287,6 +289,8 @@ mod tests {
         assert_eq!(headers["server"], concat!("plait/", env!("CARGO_PKG_VERSION")));
         assert_eq!(headers["access-control-allow-origin"], "*");
         assert_eq!(headers["vary"], "Accept");
+        let second = headers["x-server-timestamp"].to_str().unwrap().parse().unwrap();
+        assert_eq!(headers["date"], clock::date(second), "both are of one moment");
     }
 
     #[test]

@@ -22,14 +22,14 @@ pub(crate) type Objects = Option<ChainwebVersion>;
 
 /// A page of hashes.
 pub(crate) fn hashes(page: &Page<Vec<BlockHash>>) -> Bytes {
-    let bytes = page.items.len() * (HASH_LEN + ITEM_LEN);
+    let bytes = page.items.len().saturating_mul(HASH_LEN + ITEM_LEN);
     frame(page.items.len(), bytes, page.next, |out| push_hashes(out, &page.items))
 }
 
 /// A page of headers.
 pub(crate) fn headers(page: &Page<Records>, objects: Objects) -> Bytes {
     let count = page.items.len();
-    let bytes = count * (header_len(objects) + ITEM_LEN);
+    let bytes = count.saturating_mul(header_len(objects).saturating_add(ITEM_LEN));
     frame(count, bytes, page.next, |out| {
         for (i, item) in page.items.iter().enumerate() {
             if i > 0 {
@@ -42,14 +42,15 @@ pub(crate) fn headers(page: &Page<Records>, objects: Objects) -> Bytes {
 
 /// One header.
 pub(crate) fn header(item: HeaderRef<'_>, objects: Objects) -> Bytes {
-    let mut out = Vec::with_capacity(header_len(objects) + ITEM_LEN);
+    let mut out = Vec::with_capacity(header_len(objects).saturating_add(ITEM_LEN));
     push_header(&mut out, item, objects);
     out.into()
 }
 
 /// A cut, as an answer of the reference: without origin, headers and payloads.
 pub(crate) fn cut(cut: &Cut, version: ChainwebVersion) -> Bytes {
-    let mut out = Vec::with_capacity(CUT_LEN + cut.blocks().count() * MEMBER_LEN);
+    let mut out =
+        Vec::with_capacity(cut.blocks().count().saturating_mul(MEMBER_LEN).saturating_add(CUT_LEN));
     out.extend_from_slice(b"{\"hashes\":{");
     for (i, (chain, height, hash)) in cut.blocks().enumerate() {
         out.extend_from_slice(if i > 0 { b",\"" } else { b"\"" });
@@ -78,7 +79,7 @@ pub(super) fn frame(
     next: Option<Cursor>,
     push_items: impl FnOnce(&mut Vec<u8>),
 ) -> Bytes {
-    let mut out = Vec::with_capacity(bytes + FRAME_LEN);
+    let mut out = Vec::with_capacity(bytes.saturating_add(FRAME_LEN));
     out.extend_from_slice(b"{\"limit\":");
     push_number(&mut out, count as u64);
     out.extend_from_slice(b",\"items\":[");
@@ -136,7 +137,7 @@ mod tests {
                     push_header(out, item.view(), objects);
                 }
             });
-            assert_eq!(capacity(page), bytes + FRAME_LEN);
+            assert_eq!(capacity(page), bytes.saturating_add(FRAME_LEN));
         }
         let mut longest = Vec::with_capacity(FRAME_LEN);
         let written = write!(longest, "{{\"limit\":{},\"items\":[],\"next\":\"", u64::MAX);

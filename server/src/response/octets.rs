@@ -135,13 +135,13 @@ pub(super) fn join(slices: Vec<Bytes>) -> VecDeque<Bytes> {
             joined.push_back(slice);
             continue;
         }
-        if open.len() + slice.len() > SLICE_BYTES_MAX {
+        if open.len().saturating_add(slice.len()) > SLICE_BYTES_MAX {
             joined.push_back(open.split().freeze());
         }
         if open.is_empty() {
             open.reserve(short_bytes.min(SLICE_BYTES_MAX));
         }
-        short_bytes -= slice.len();
+        short_bytes = short_bytes.saturating_sub(slice.len());
         open.extend_from_slice(&slice);
     }
     joined.extend((!open.is_empty()).then(|| open.freeze()));

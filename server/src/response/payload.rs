@@ -79,7 +79,8 @@ impl List {
     /// The next payloads.
     pub(crate) fn push(&mut self, payloads: &[Payload], out: &mut Vec<u8>) {
         let views = payloads.iter().map(Payload::view);
-        out.reserve(views.map(|payload| self.form.len(payload) + 1).sum::<usize>() + 1);
+        let lens = views.map(|payload| self.form.len(payload).saturating_add(1));
+        out.reserve(lens.fold(1, usize::saturating_add));
         for payload in payloads {
             if self.is_begun && !self.form.octets {
                 out.push(b',');
@@ -117,7 +118,7 @@ pub(crate) struct Blocks {
 
 /// Bytes of a block at most.
 pub(crate) fn block_len(payload: PayloadRef<'_>) -> usize {
-    OBJECT_LEN_MAX + BLOCK_LEN + text::object_with_outputs_len(payload)
+    text::object_with_outputs_len(payload).saturating_add(OBJECT_LEN_MAX + BLOCK_LEN)
 }
 
 /// A page of blocks, of this network.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::log::Log;
 use super::render::Entry;
+use crate::clock::after;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -68,7 +69,7 @@ impl Announcer {
             let waker = Arc::clone(&woken);
             self.reader.on_shown(seen, move || waker.notify_one());
             let more = async {
-                sleep_until(begin + pause).await;
+                sleep_until(after(begin, pause)).await;
                 woken.notified().await;
             };
             tokio::select! {

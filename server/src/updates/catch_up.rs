@@ -65,7 +65,7 @@ impl CatchUp {
     ///
     /// [`QueryError::Store`]; blocks are never removed, so none is unknown.
     pub(super) fn read(mut self, reader: &Reader, log: &Log) -> Result<Chunk, QueryError> {
-        let (mut events, mut bytes, mut unheard) = (VecDeque::new(), 0, 0);
+        let (mut events, mut bytes, mut unheard) = (VecDeque::new(), 0, 0_usize);
         loop {
             let Some(way) = &mut self.way else {
                 // Nobody catches up with a log that has not begun.
@@ -86,10 +86,10 @@ impl CatchUp {
             self.past.set(header.chain(), header.rank());
             let entry = Entry::read(&reader.view(), header, &self.past, self.kind == Kind::Blocks)?;
             if let Some(event) = entry.event(self.kind, true) {
-                bytes += event.len();
+                bytes = event.len().saturating_add(bytes);
                 events.push_back(Given { bytes: event, position: entry.position });
             } else {
-                unheard += 1;
+                unheard = unheard.saturating_add(1);
             }
             if unheard >= HEADERS && events.is_empty() {
                 // So that the client has a say in how fast it goes on.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Kind;
 use super::render::{self, COMMENT, Entry};
+use crate::clock::after;
 use crate::config::Config;
 
 /// Events that a subscriber takes at once.
@@ -110,19 +111,19 @@ impl Log {
     /// A place for a subscriber, unless all are taken.
     pub(super) fn subscribe(self: &Arc<Self>, kind: Kind) -> Option<Place> {
         let mut state = self.state();
-        let taken = state.wakers.len() - state.free.len();
+        let taken = state.wakers.len().saturating_sub(state.free.len());
         if taken >= self.subscribers_max {
             return None;
         }
         let at = state.free.pop().unwrap_or_else(|| {
             state.wakers.push(None);
-            state.wakers.len() - 1
+            state.wakers.len().saturating_sub(1)
         });
         let listeners = state.listeners_mut(kind);
         if listeners.count == 0 {
             listeners.told = Instant::now();
         }
-        listeners.count += 1;
+        listeners.count = listeners.count.saturating_add(1);
         Some(Place { log: Arc::clone(self), at, kind })
     }
 
@@ -208,7 +209,9 @@ impl Log {
     pub(super) fn comment(&self, quiet: Duration) {
         let mut state = self.state();
         let now = Instant::now();
-        let due = state.listeners.map(|kind| kind.count > 0 && now - kind.told >= quiet);
+        let due = state
+            .listeners
+            .map(|kind| kind.count > 0 && now.saturating_duration_since(kind.told) >= quiet);
         let Some(past) = state.past.as_ref().filter(|_| due.contains(&true)) else { return };
         let position = past.position().to_string().into();
         for (listeners, due) in state.listeners.iter_mut().zip(due) {
@@ -226,7 +229,7 @@ impl Log {
     pub(super) fn quiet_until(&self, quiet: Duration) -> Instant {
         let state = self.state();
         let listened = state.listeners.iter().filter(|kind| kind.count > 0);
-        listened.map(|kind| kind.told).min().unwrap_or_else(Instant::now) + quiet
+        after(listened.map(|kind| kind.told).min().unwrap_or_else(Instant::now), quiet)
     }
 
     /// Ends all streams.
@@ -241,7 +244,7 @@ impl Log {
 
 impl State {
     fn end(&self) -> u64 {
-        self.first + self.items.len() as u64
+        self.first.saturating_add(self.items.len() as u64)
     }
 
     const fn listeners_mut(&mut self, kind: Kind) -> &mut Listeners {
@@ -254,20 +257,20 @@ impl State {
 
     fn jump(&mut self, past: Past) {
         // One more than there were, so that who has taken all of them is told, too.
-        self.first = self.end() + u64::from(self.past.is_some());
+        self.first = self.end().saturating_add(u64::from(self.past.is_some()));
         self.items = VecDeque::new();
         self.bytes = 0;
         self.past = Some(past);
     }
 
     fn push(&mut self, item: Item, bytes_max: usize) {
-        self.bytes += item.len();
+        self.bytes = self.bytes.saturating_add(item.len());
         self.items.push_back(item);
         while self.bytes > bytes_max
             && let Some(oldest) = self.items.pop_front()
         {
-            self.bytes -= oldest.len();
-            self.first += 1;
+            self.bytes = self.bytes.saturating_sub(oldest.len());
+            self.first = self.first.saturating_add(1);
         }
     }
 
@@ -289,7 +292,7 @@ impl Item {
     fn len(&self) -> usize {
         match self {
             Self::Block(entry) => entry.len(),
-            Self::Comment(_, position) => size_of::<Self>() + position.len(),
+            Self::Comment(_, position) => size_of::<Self>().saturating_add(position.len()),
         }
     }
 
@@ -353,10 +356,10 @@ impl Place {
             if out.len() >= TAKE_EVENTS || bytes >= TAKE_BYTES {
                 break;
             }
-            upto += 1;
+            upto = upto.saturating_add(1);
             let last = last.map(|last| out.back().map_or(last, |given: &Given| &given.position));
             if let Some(given) = item.give(self.kind, last) {
-                bytes += given.bytes.len();
+                bytes = given.bytes.len().saturating_add(bytes);
                 out.push_back(given);
             }
         }
@@ -384,7 +387,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.log.state();
-        state.listeners_mut(self.kind).count -= 1;
+        let listeners = state.listeners_mut(self.kind);
+        listeners.count = listeners.count.saturating_sub(1);
         state.free.push(self.at);
         let waker = state.wakers.get_mut(self.at).and_then(Option::take);
         // What it wakes may be dropped with it, and that may be another place.

@@ -81,13 +81,14 @@ impl Entry {
     /// Bytes of all of it.
     pub(super) fn len(&self) -> usize {
         let block = self.block.as_ref().map_or(0, |event| event.bytes.len());
-        self.position.len() + self.header.bytes.len() + block + size_of::<Self>()
+        let parts = [self.position.len(), self.header.bytes.len(), block, size_of::<Self>()];
+        parts.into_iter().fold(0, usize::saturating_add)
     }
 }
 
 /// No event, but a position to begin behind: an event source keeps it, and nobody else is told.
 pub(super) fn mark(position: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(position.len() + ID_LEN + 1);
+    let mut out = Vec::with_capacity(position.len().saturating_add(ID_LEN + 1));
     push_id(&mut out, position);
     out.push(b'\n');
     out.into()
@@ -108,7 +109,8 @@ impl Draft {
         count: Option<usize>,
         more: usize,
     ) -> Self {
-        let len = position.len() + ID_LEN + FRAME_LEN + OBJECT_LEN_MAX + more;
+        let fixed = ID_LEN + FRAME_LEN + OBJECT_LEN_MAX;
+        let len = position.len().saturating_add(fixed).saturating_add(more);
         let mut out = Vec::with_capacity(len);
         push_id(&mut out, position);
         let id_len = out.len();
@@ -150,7 +152,8 @@ fn push_id(out: &mut Vec<u8>, position: &[u8]) {
 
 /// Appends two digits for each byte.
 fn push_hex<'a>(out: &mut Vec<u8>, bytes: impl Iterator<Item = &'a u8>) {
-    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
     out.extend(bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 

@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plait::{Listen, Payloads, Requests, Upstream};
+use plait::{Listen, Payloads, Requests, Upstream, resolve};
 use plait_engine::UnknownLower;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::LogFormat;
+use crate::cli::numbers::expected_whole;
 
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
@@ -45,12 +46,10 @@ pub(super) enum Field<'a> {
     Switch(&'a mut bool),
     /// A whole number of this range.
     Number(&'a mut usize, RangeInclusive<usize>),
-    /// A whole number from 1 on, or none.
-    MaybeNumber(&'a mut Option<usize>),
-    /// Seconds from 0 on.
-    Seconds(&'a mut Duration),
-    /// Seconds above 0.
-    SomeSeconds(&'a mut Duration),
+    /// A whole number of this range, or none.
+    MaybeNumber(&'a mut Option<usize>, RangeInclusive<usize>),
+    /// Seconds, with fractions, of this range.
+    Seconds(&'a mut Duration, RangeInclusive<Duration>),
     /// What is logged.
     Log(&'a mut String),
     /// The form of the log.
@@ -84,19 +83,12 @@ impl Field<'_> {
             Self::Port(field) => {
                 field.set_port(text.parse().map_err(|_| "expected a port, 0 to 65535")?);
             }
-            Self::Address(field) => *field = address(text)?,
-            Self::MaybeAddress(field) => *field = Some(address(text)?),
+            Self::Address(field) => *field = resolve(text)?,
+            Self::MaybeAddress(field) => *field = Some(resolve(text)?),
             Self::Switch(field) => *field = chosen(&SWITCH, text)?,
             Self::Number(field, range) => *field = number(text, &range)?,
-            Self::MaybeNumber(field) => *field = Some(number(text, &(1..=usize::MAX))?),
-            Self::Seconds(field) => *field = seconds(text)?,
-            Self::SomeSeconds(field) => {
-                let time = seconds(text)?;
-                if time.is_zero() {
-                    return Err("expected more than 0 seconds".to_owned());
-                }
-                *field = time;
-            }
+            Self::MaybeNumber(field, range) => *field = Some(number(text, &range)?),
+            Self::Seconds(field, range) => *field = seconds(text, &range)?,
             Self::Log(field) => *field = targets(text)?,
             Self::Format(field) => *field = chosen(&FORMATS, text)?,
             Self::Payloads(field) => *field = chosen(&PAYLOADS, text)?,
@@ -118,12 +110,12 @@ impl Field<'_> {
                 return (!urls.is_empty()).then(|| urls.join(","));
             }
             Self::MaybeAddress(field) => return field.map(|address| address.to_string()),
-            Self::MaybeNumber(field) => return field.map(|number| number.to_string()),
+            Self::MaybeNumber(field, _) => return field.map(|number| number.to_string()),
             Self::Interface(field) => field.ip().to_string(),
             Self::Port(field) => field.port().to_string(),
             Self::Address(field) => field.to_string(),
             Self::Number(field, _) => field.to_string(),
-            Self::Seconds(field) | Self::SomeSeconds(field) => field.as_secs_f64().to_string(),
+            Self::Seconds(field, _) => field.as_secs_f64().to_string(),
             Self::Log(field) => field.clone(),
             Self::Switch(field) => word(&SWITCH, field),
             Self::Format(field) => word(&FORMATS, field),
@@ -131,6 +123,25 @@ impl Field<'_> {
             Self::Requests(field) => word(&REQUESTS, field),
             Self::Unknown(field) => word(&UNKNOWN, field),
         })
+    }
+
+    /// The lowest and the highest value, as [`Field::set`] takes them; `None` for what is no number.
+    pub(super) fn bounds(&self) -> Option<(String, String)> {
+        match self {
+            Self::Number(_, range) | Self::MaybeNumber(_, range) => {
+                Some((range.start().to_string(), range.end().to_string()))
+            }
+            Self::Seconds(_, range) => {
+                let text = |time: &Duration| time.as_secs_f64().to_string();
+                Some((text(range.start()), text(range.end())))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the value has a host name in it, perhaps, that [`Field::set`] resolves.
+    pub(super) const fn is_address(&self) -> bool {
+        matches!(self, Self::Address(_) | Self::MaybeAddress(_) | Self::MaybeListen(_))
     }
 
     /// What stands for the value in the help.
@@ -143,8 +154,8 @@ impl Field<'_> {
             Self::Address(_) | Self::MaybeAddress(_) | Self::Interface(_) => "ADDR",
             Self::Port(_) => "PORT",
             Self::Switch(_) => "BOOL",
-            Self::Number(..) | Self::MaybeNumber(_) => "N",
-            Self::Seconds(_) | Self::SomeSeconds(_) => "SECONDS",
+            Self::Number(..) | Self::MaybeNumber(..) => "N",
+            Self::Seconds(..) => "SECONDS",
             Self::Log(_) => "LEVEL",
             Self::Format(_) | Self::Payloads(_) | Self::Requests(_) | Self::Unknown(_) => "WHAT",
         }
@@ -164,20 +175,15 @@ fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> String {
 
 fn number(text: &str, range: &RangeInclusive<usize>) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| match (*range.start(), *range.end()) {
-        (least, usize::MAX) => format!("expected a whole number, {least} or more"),
-        (least, most) => format!("expected a whole number, {least} to {most}"),
+    number.ok_or_else(|| expected_whole(range))
+}
+
+fn seconds(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| range.contains(seconds)).ok_or_else(|| {
+        let (least, most) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+        format!("expected seconds from {least} to {most}, as in 10 or 0.5")
     })
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "expected seconds, as in 10 or 0.5")?;
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|error| format!("expected seconds, as in 10 or 0.5: {error}"))
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected an address and a port, as in 127.0.0.1:1848".to_owned())
 }
 
 /// An interface by its address, or by the words of chainweb-node: `*` and `*4` for all of IPv4, `*6`
@@ -210,9 +216,12 @@ mod tests {
 
     #[test]
     fn times_are_seconds_with_fractions() {
-        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for text in ["", "-1", "1s", "NaN", "inf", "1e300"] {
-            assert!(seconds(text).is_err(), "{text}");
+        let range = Duration::from_millis(1)..=Duration::from_hours(1);
+        assert_eq!(seconds("0.25", &range), Ok(Duration::from_millis(250)));
+        assert_eq!(seconds("3600", &range), Ok(Duration::from_hours(1)));
+        for text in ["", "-1", "1s", "NaN", "inf", "1e300", "0", "0.0009", "3600.1", "1e19"] {
+            let error = seconds(text, &range).unwrap_err();
+            assert!(error.contains("seconds from 0.001 to 3600"), "{text}: {error}");
         }
     }
 

@@ -231,7 +231,7 @@ mod tests {
             ("nope: 1", "1:1 unknown key nope"),
             ("limits:\n  conections: 5", "2:3 unknown key limits.conections"),
             ("backup:\n  api:\n    enable: true", "3:5 unknown key backup.api.enable"),
-            ("limits:\n  reads: many", "2:10 limits.reads: expected a whole number, 1 or more"),
+            ("limits:\n  reads: many", "2:10 limits.reads: expected a whole number from 1 to 4096"),
             ("limits:\n  reads: 0", "2:10 limits.reads: expected"),
             ("limits:\n  reads: 1.5", "2:10 limits.reads: expected"),
             ("limits:\n  reads: [1]", "2:10 limits.reads: expected one value"),

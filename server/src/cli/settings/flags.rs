@@ -80,7 +80,7 @@ fn rows(of: Of) -> impl Iterator<Item = (&'static str, &'static Row)> {
 fn apply(given: &Given, settings: &mut Settings) {
     for (flag, value) in given {
         for row in ROWS.iter().filter(|row| row.flag == Some(flag)) {
-            // It was checked where it was parsed.
+            // It was checked where it was parsed, and has no host name any more.
             let _ = row.set(settings, value);
         }
     }
@@ -91,19 +91,16 @@ fn augment(command: Command, of: Of) -> Command {
 }
 
 fn arg(flag: &'static str, row: &'static Row) -> Arg {
-    let check = |value: OsString| {
-        let checked = row.set(&mut Settings::default(), &value);
-        checked.map(|()| value)
-    };
     let default = row.default().map(|default| format!(" [default: {default}]"));
+    let range = row.range().map(|range| format!(" [{range}]"));
     let about = row.about.trim_end_matches('.');
     let mut settings = Settings::default();
     let field = (row.field)(&mut settings);
     let arg = Arg::new(flag)
         .long(flag)
         .value_name(field.unit())
-        .value_parser(OsStringValueParser::new().try_map(check))
-        .help(format!("{about}{}", default.unwrap_or_default()))
+        .value_parser(OsStringValueParser::new().try_map(|value| row.checked(value)))
+        .help(format!("{about}{}{}", range.unwrap_or_default(), default.unwrap_or_default()))
         .global(OF_LOG.contains(&flag));
     let arg = match row.variable() {
         Some(variable) => arg.env(variable),
@@ -223,9 +220,10 @@ mod tests {
     #[test]
     fn wrong_value_is_answered_with_what_is_expected() {
         for (args, expected) in [
-            (["--max-connections", "0"], "expected a whole number, 1 or more"),
-            (["--max-head-bytes", "1"], "8192 to 16777215"),
-            (["--head-time", "0"], "more than 0"),
+            (["--max-connections", "0"], "expected a whole number from 1 to 1000000"),
+            (["--max-connections", "2305843009213693952"], "from 1 to 1000000"),
+            (["--max-head-bytes", "1"], "from 8192 to 16777215"),
+            (["--head-time", "0"], "expected seconds from 0.001 to 31536000"),
             (["--metrics", "1849"], "as in 127.0.0.1:1848"),
             (["--db", ""], "expected a folder"),
             (["--ingest", "push"], "absolute path of a socket"),

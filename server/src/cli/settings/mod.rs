@@ -7,6 +7,7 @@
 //!   it may be. Its variable in the environment is `PLAIT_` and the name of the flag.
 //! - `I-3` What [`print`] writes is read as the same settings.
 
+mod bounds;
 mod field;
 mod file;
 mod flags;

@@ -25,7 +25,7 @@ pub(in super::super) fn print(settings: &Settings) -> String {
         for (depth, section) in sections.iter().enumerate().skip(same) {
             line(&mut text, depth, &format!("{section}:"));
         }
-        for comment in wrapped(&about(row), COLUMNS - 2 * sections.len()) {
+        for comment in wrapped(&about(row), COLUMNS.saturating_sub(indent(sections.len()))) {
             line(&mut text, sections.len(), &format!("# {comment}"));
         }
         let value = (row.field)(&mut settings).show();
@@ -38,13 +38,17 @@ pub(in super::super) fn print(settings: &Settings) -> String {
 
 fn line(text: &mut String, depth: usize, line: &str) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{:indent$}{line}", "", indent = 2 * depth);
+    let _ = writeln!(text, "{:indent$}{line}", "", indent = indent(depth));
+}
+
+fn indent(depth: usize) -> usize {
+    depth.saturating_mul(2)
 }
 
 fn about(row: &Row) -> String {
     let flag = row.flag.map(|flag| format!("--{flag}"));
     let default = row.default().map(|default| format!("default {default}"));
-    let more: Vec<String> = [flag, default].into_iter().flatten().collect();
+    let more: Vec<String> = [flag, row.range(), default].into_iter().flatten().collect();
     if more.is_empty() {
         row.about.to_owned()
     } else {
@@ -56,7 +60,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= columns => {
+            Some(line) if line.len().saturating_add(word.len()) < columns => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -103,12 +107,12 @@ mod tests {
             requests: Requests::Errors,
             head_time: Duration::from_millis(123),
             cut_time: Duration::from_nanos(1),
-            drain_time: Duration::from_secs(1 << 40),
+            drain_time: Duration::from_hours(365 * 24),
             bounds_max: 0,
             unknown_lower: UnknownLower::Ignore,
             ..Config::default()
         };
-        config.backup.keep = Some(usize::MAX);
+        config.backup.keep = Some(1_000_000);
         let settings = Settings {
             db: Some("null".into()),
             listen: SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),

@@ -1,5 +1,8 @@
 //! The table.
 
+use std::time::Duration;
+
+use super::bounds::{BYTES_MAX, CACHE_BYTES_MAX, COUNT_MAX, INTERVAL_MAX, SOME_TIME, TIME_MAX};
 use super::field::Field;
 use super::row::Row;
 
@@ -64,7 +67,7 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("backup.keep"),
         flag: Some("keep-backups"),
         about: "Finished backups to keep when one more is finished; all of them unless said.",
-        field: |s| Field::MaybeNumber(&mut s.config.backup.keep),
+        field: |s| Field::MaybeNumber(&mut s.config.backup.keep, 1..=COUNT_MAX),
     },
     Row {
         key: Some("ingest.listen"),
@@ -95,19 +98,19 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("ingest.connections"),
         flag: Some("ingest-connections"),
         about: "Clients that push at once; further ones wait.",
-        field: |s| Field::Number(&mut s.ingest.connections_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.ingest.connections_max, 1..=4096),
     },
     Row {
         key: Some("ingest.idleTime"),
         flag: Some("ingest-idle-time"),
         about: "How long such a client may send nothing of its blocks, and read nothing of the answer.",
-        field: |s| Field::SomeSeconds(&mut s.ingest.idle_time),
+        field: |s| Field::Seconds(&mut s.ingest.idle_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("ingest.lineBytes"),
         flag: Some("ingest-line-bytes"),
         about: "Bytes of a line of JSON.",
-        field: |s| Field::Number(&mut s.ingest.line_bytes_max, 1024..=usize::MAX),
+        field: |s| Field::Number(&mut s.ingest.line_bytes_max, 1024..=BYTES_MAX),
     },
     Row {
         key: Some("follow.upstreams"),
@@ -133,44 +136,44 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("follow.connectTime"),
         flag: Some("follow-connect-time"),
         about: "Time for a connection to a node.",
-        field: |s| Field::SomeSeconds(&mut s.follow.connect_time),
+        field: |s| Field::Seconds(&mut s.follow.connect_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.answerTime"),
         flag: Some("follow-answer-time"),
         about: "Time for the head of an answer of a node, and for a page.",
-        field: |s| Field::SomeSeconds(&mut s.follow.answer_time),
+        field: |s| Field::Seconds(&mut s.follow.answer_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.stallTime"),
         flag: Some("follow-stall-time"),
         about: "How long a long answer may stand still.",
-        field: |s| Field::SomeSeconds(&mut s.follow.stall_time),
+        field: |s| Field::Seconds(&mut s.follow.stall_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.pollTime"),
         flag: Some("follow-poll-time"),
         about: "Time between two looks at the cut of a node, beside its events.",
-        field: |s| Field::SomeSeconds(&mut s.follow.poll_time),
+        field: |s| Field::Seconds(&mut s.follow.poll_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.siblingsTime"),
         flag: Some("follow-siblings-time"),
         about: "Time between two looks for blocks of a node that are on no heaviest branch; 0 for \
                 never.",
-        field: |s| Field::Seconds(&mut s.follow.siblings_time),
+        field: |s| Field::Seconds(&mut s.follow.siblings_time, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("follow.retryTimeMin"),
         flag: Some("follow-retry-time-min"),
         about: "Time to wait after a first failure.",
-        field: |s| Field::SomeSeconds(&mut s.follow.retry_time_min),
+        field: |s| Field::Seconds(&mut s.follow.retry_time_min, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.retryTimeMax"),
         flag: Some("follow-retry-time-max"),
         about: "The same after many, each of which doubles it.",
-        field: |s| Field::SomeSeconds(&mut s.follow.retry_time_max),
+        field: |s| Field::Seconds(&mut s.follow.retry_time_max, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.rangeHeights"),
@@ -183,7 +186,7 @@ pub(super) static ROWS: &[Row] = &[
         flag: Some("follow-ready-lag"),
         about: "How much lower than that of the node the cut may be, in its height, for /ready to \
                 answer 200.",
-        field: |s| Field::Number(&mut s.follow.ready_lag, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.follow.ready_lag, 0..=1_000_000_000_000),
     },
     Row {
         key: Some("logging.level"),
@@ -216,153 +219,153 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("limits.connections"),
         flag: Some("max-connections"),
         about: "Connections at once; further ones get 503.",
-        field: |s| Field::Number(&mut s.config.connections_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.connections_max, 1..=COUNT_MAX),
     },
     Row {
         key: Some("limits.headTime"),
         flag: Some("head-time"),
         about: "Time for the head of a request.",
-        field: |s| Field::SomeSeconds(&mut s.config.head_time),
+        field: |s| Field::Seconds(&mut s.config.head_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("limits.headBytes"),
         flag: Some("max-head-bytes"),
-        about: "Bytes of the head of a request, at least 8192.",
+        about: "Bytes of the head of a request.",
         field: |s| Field::Number(&mut s.config.head_bytes_max, 8192..=(1 << 24) - 1),
     },
     Row {
         key: Some("limits.uriBytes"),
         flag: Some("max-uri-bytes"),
         about: "Bytes of path and query.",
-        field: |s| Field::Number(&mut s.config.uri_bytes_max, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.uri_bytes_max, 64..=(1 << 24) - 1),
     },
     Row {
         key: Some("limits.bodyTime"),
         flag: Some("body-time"),
         about: "Time for the body of a request.",
-        field: |s| Field::SomeSeconds(&mut s.config.body_time),
+        field: |s| Field::Seconds(&mut s.config.body_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("limits.bodyBytes"),
         flag: Some("max-body-bytes"),
         about: "Bytes of the body of a request.",
-        field: |s| Field::Number(&mut s.config.body_bytes_max, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.body_bytes_max, 0..=BYTES_MAX),
     },
     Row {
         key: Some("limits.idleTime"),
         flag: Some("idle-time"),
         about: "How long a connection is kept without a request.",
-        field: |s| Field::SomeSeconds(&mut s.config.idle_time),
+        field: |s| Field::Seconds(&mut s.config.idle_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("limits.stallTime"),
         flag: Some("stall-time"),
         about: "How long a client may take nothing of its answer.",
-        field: |s| Field::SomeSeconds(&mut s.config.stall_time),
+        field: |s| Field::Seconds(&mut s.config.stall_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("limits.reads"),
         flag: Some("max-reads"),
         about: "Reads of the disk at once; 4 a core, at least 8, unless said.",
-        field: |s| Field::Number(&mut s.config.reads_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.reads_max, 1..=4096),
     },
     Row {
         key: Some("limits.readWaitTime"),
         flag: Some("read-wait-time"),
         about: "How long a request waits for its turn to read, before it gets 503.",
-        field: |s| Field::Seconds(&mut s.config.read_wait_time),
+        field: |s| Field::Seconds(&mut s.config.read_wait_time, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("limits.bounds"),
         flag: Some("max-bounds"),
         about: "Bounds on each side of a branch query.",
-        field: |s| Field::Number(&mut s.config.bounds_max, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.bounds_max, 0..=COUNT_MAX),
     },
     Row {
         key: Some("limits.pageHashes"),
         flag: Some("max-page-hashes"),
         about: "Hashes on a page.",
-        field: |s| Field::Number(&mut s.config.page_hashes_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.page_hashes_max, 1..=COUNT_MAX),
     },
     Row {
         key: Some("limits.pageHeaders"),
         flag: Some("max-page-headers"),
         about: "Headers on a page.",
-        field: |s| Field::Number(&mut s.config.page_headers_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.page_headers_max, 1..=COUNT_MAX),
     },
     Row {
         key: Some("limits.pageBlocks"),
         flag: Some("max-page-blocks"),
         about: "Blocks on a page.",
-        field: |s| Field::Number(&mut s.config.page_blocks_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.page_blocks_max, 1..=COUNT_MAX),
     },
     Row {
         key: Some("limits.pageBytes"),
         flag: Some("max-page-bytes"),
         about: "Bytes of a page of blocks, which ends earlier for it but has one block at \
                 least, and of a batch of payloads, which is streamed if it has more.",
-        field: |s| Field::Number(&mut s.config.page_bytes_max, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.page_bytes_max, 0..=BYTES_MAX),
     },
     Row {
         key: Some("limits.batchPayloads"),
         flag: Some("max-batch-payloads"),
         about: "Payloads that a batch may ask for; further ones are not looked at.",
-        field: |s| Field::Number(&mut s.config.batch_payloads_max, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.batch_payloads_max, 0..=COUNT_MAX),
     },
     Row {
         key: Some("limits.statsSteps"),
         flag: Some("max-stats-steps"),
         about: "Steps of heights that statistics are told of at once, times the chains.",
-        field: |s| Field::Number(&mut s.config.stats_steps_max, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.stats_steps_max, 1..=COUNT_MAX),
     },
     Row {
         key: Some("limits.streamHeaders"),
         flag: Some("stream-headers"),
         about: "Headers that a stream reads at once.",
-        field: |s| Field::Number(&mut s.config.stream_headers, 1..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.stream_headers, 1..=COUNT_MAX),
     },
     Row {
         key: Some("limits.subscribers"),
         flag: Some("max-subscribers"),
         about: "Event streams at once; further ones get 503.",
-        field: |s| Field::Number(&mut s.config.subscribers_max, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.subscribers_max, 0..=COUNT_MAX),
     },
     Row {
         key: Some("limits.drainDelay"),
         flag: Some("drain-delay"),
         about: "When stopping: how long to go on while /health-check is 503 already.",
-        field: |s| Field::Seconds(&mut s.config.drain_delay),
+        field: |s| Field::Seconds(&mut s.config.drain_delay, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("limits.drainTime"),
         flag: Some("drain-time"),
         about: "After that: how long requests in flight may take before streams are cut.",
-        field: |s| Field::Seconds(&mut s.config.drain_time),
+        field: |s| Field::Seconds(&mut s.config.drain_time, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("limits.cutTime"),
         flag: Some("cut-time"),
         about: "After that: how long clients may take to read the rest.",
-        field: |s| Field::Seconds(&mut s.config.cut_time),
+        field: |s| Field::Seconds(&mut s.config.cut_time, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("updates.interval"),
         flag: Some("updates-interval"),
         about: "Time between two looks for blocks that have joined the cut, at least.",
-        field: |s| Field::Seconds(&mut s.config.updates_interval),
+        field: |s| Field::Seconds(&mut s.config.updates_interval, Duration::ZERO..=INTERVAL_MAX),
     },
     Row {
         key: Some("updates.keepAlive"),
         flag: Some("updates-keep-alive"),
         about: "How long an event stream is silent before it gets a comment; 0 for ever.",
-        field: |s| Field::Seconds(&mut s.config.updates_keep_alive),
+        field: |s| Field::Seconds(&mut s.config.updates_keep_alive, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("updates.logBytes"),
         flag: Some("updates-log-bytes"),
         about: "Bytes of events that are kept for subscribers that are slow; those that fall \
                 behind them are dropped, or read from disk if they resume.",
-        field: |s| Field::Number(&mut s.config.updates_log_bytes, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.config.updates_log_bytes, 0..=CACHE_BYTES_MAX),
     },
     Row {
         key: Some("unknownLowerBound"),
@@ -376,13 +379,13 @@ pub(super) static ROWS: &[Row] = &[
         flag: Some("block-cache-bytes"),
         about: "Bytes of tables that are kept in memory: hashes, and headers that are not in \
                 runs.",
-        field: |s| Field::Number(&mut s.caches.block_bytes, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.caches.block_bytes, 0..=CACHE_BYTES_MAX),
     },
     Row {
         key: Some("caches.runBytes"),
         flag: Some("run-cache-bytes"),
         about: "Bytes of runs of headers that are kept in memory.",
-        field: |s| Field::Number(&mut s.caches.run_bytes, 0..=usize::MAX),
+        field: |s| Field::Number(&mut s.caches.run_bytes, 0..=CACHE_BYTES_MAX),
     },
 ];
 
@@ -404,8 +407,9 @@ mod tests {
             Field::Address(_) | Field::MaybeAddress(_) => "[::1]:7",
             Field::Switch(field) if **field => "false",
             Field::Switch(_) => "true",
-            Field::Number(..) | Field::MaybeNumber(_) => "8193",
-            Field::Seconds(_) | Field::SomeSeconds(_) => "7.25",
+            Field::Number(_, range) if range.contains(&4095) => "4095",
+            Field::Number(..) | Field::MaybeNumber(..) => "8193",
+            Field::Seconds(..) => "7.25",
             Field::Log(_) => "debug",
             Field::Format(_) => "json",
             Field::Payloads(_) => "no",
@@ -433,6 +437,44 @@ mod tests {
             left.iter().map(|line| line.trim()).collect::<Vec<_>>(),
             ["archive_only: false,"]
         );
+    }
+
+    #[test]
+    fn every_number_is_bounded_and_has_its_default_within() {
+        let mut settings = Settings::default();
+        for row in ROWS {
+            let Some((least, most)) = (row.field)(&mut settings).bounds() else { continue };
+            for value in [&least, &most] {
+                row.set(&mut settings, OsStr::new(value)).unwrap();
+                let shown = (row.field)(&mut settings).show();
+                assert_eq!(shown.as_ref(), Some(value), "{}", row.about);
+            }
+            if let Some(default) = row.default() {
+                row.set(&mut settings, OsStr::new(&default)).unwrap();
+            }
+            let too_much = (most.parse::<u64>().unwrap() + 1).to_string();
+            let none = (least != "0").then_some("0");
+            let wrong = [
+                too_much.as_str(),
+                "2305843009213693952",
+                "9223372036854775808",
+                "18446744073709551615",
+                "18446744073709551616",
+                "-1",
+                "1e300",
+                "-1e300",
+                "NaN",
+                "inf",
+                "",
+                "many",
+                "0x10",
+                "99999999999 years",
+            ];
+            for value in wrong.into_iter().chain(none) {
+                let error = row.set(&mut settings, OsStr::new(value)).unwrap_err();
+                assert!(error.contains(&format!("from {least} to {most}")), "{error}");
+            }
+        }
     }
 
     #[test]
