@@ -49,7 +49,7 @@ pub(super) static ROWS: &[Row] = &[
         key: Some("archive.readTime"),
         flag: Some("archive-read-time"),
         about: "How long such a job may take; then its client is answered 503, and others have their turn.",
-        field: |s| Field::SomeSeconds(&mut s.config.archive_read_time),
+        field: |s| Field::Seconds(&mut s.config.archive_read_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("backup.api.enabled"),
