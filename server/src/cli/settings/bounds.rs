@@ -17,6 +17,9 @@ pub(super) const INTERVAL_MAX: Duration = Duration::from_hours(1);
 /// what a counter takes.
 pub(super) const COUNT_MAX: usize = 1_000_000;
 
+/// The least that is kept of events: a log that has no room for one gives none to anybody.
+pub(super) const LOG_BYTES_MIN: usize = 1 << 16;
+
 /// The most that is read into memory at once for one client.
 pub(super) const BYTES_MAX: usize = 1 << 30;
 

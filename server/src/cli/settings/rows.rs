@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::bounds::{BYTES_MAX, CACHE_BYTES_MAX, COUNT_MAX, INTERVAL_MAX, SOME_TIME, TIME_MAX};
+use super::bounds::{
+    BYTES_MAX, CACHE_BYTES_MAX, COUNT_MAX, INTERVAL_MAX, LOG_BYTES_MIN, SOME_TIME, TIME_MAX,
+};
 use super::field::Field;
 use super::row::Row;
 
@@ -365,7 +367,7 @@ pub(super) static ROWS: &[Row] = &[
         flag: Some("updates-log-bytes"),
         about: "Bytes of events that are kept for subscribers that are slow; those that fall \
                 behind them are dropped, or read from disk if they resume.",
-        field: |s| Field::Number(&mut s.config.updates_log_bytes, 0..=CACHE_BYTES_MAX),
+        field: |s| Field::Number(&mut s.config.updates_log_bytes, LOG_BYTES_MIN..=CACHE_BYTES_MAX),
     },
     Row {
         key: Some("unknownLowerBound"),
@@ -408,7 +410,7 @@ mod tests {
             Field::Switch(field) if **field => "false",
             Field::Switch(_) => "true",
             Field::Number(_, range) if range.contains(&4095) => "4095",
-            Field::Number(..) | Field::MaybeNumber(..) => "8193",
+            Field::Number(..) | Field::MaybeNumber(..) => "70000",
             Field::Seconds(..) => "7.25",
             Field::Log(_) => "debug",
             Field::Format(_) => "json",
