@@ -126,7 +126,7 @@ pub struct Ingest {
     pub connections_max: usize,
     /// How long a client may send nothing of its body, and take nothing of the answer.
     pub idle_time: Duration,
-    /// Bytes of a line of JSON.
+    /// Bytes of one JSON value at most: of a header, or of a block with its payload.
     pub line_bytes_max: usize,
 }
 

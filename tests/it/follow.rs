@@ -352,7 +352,7 @@ fn the_command_follows_until_a_signal_and_tells_what_is_wrong() {
         "mainnet01",
         "--once",
     ]);
-    made.assert_fails(2, &["its network is development, and that of the database is mainnet01"]);
+    made.assert_fails(2, &["is of network development, but --network is mainnet01"]);
     // The one that is asked for is that of the database, too.
     let asked = ["--db", utf8(db.path()), "--network", "mainnet01"];
     let wrong = "database is of network development, not mainnet01";

@@ -47,7 +47,7 @@ pub(crate) fn replay_lines(
         .ordered_from(if commit.is_some() { 0 } else { u64::MAX })
         .committing(commit.unwrap_or(1));
     let read = Box::new(Cursor::new(lines.to_vec()));
-    let source = Jsonl::new("memory".to_owned(), read, None, true);
+    let source = Jsonl::new("memory".to_owned(), read, None, true, false);
     replay.run(Box::new(source), &mut |_: Event<'_>| ()).unwrap();
     replay.finish(&mut |_| ()).unwrap()
 }
@@ -289,7 +289,7 @@ fn a_block_that_carries_something_else_than_its_hashes_say_is_refused() {
         let bad = block_object(header, &object) + "\n";
         let dump = [lines(&blocks[..at]), bad.clone().into_bytes(), lines(&blocks[at + 1..])];
         let outcome = replay(db.path(), &dump.concat());
-        let place = format!("line {}: chain {}, height 2, block", at + 1, header.chain());
+        let place = format!("line {}, column 1, offset ", at + 1);
         outcome.assert_fails(1, &[&place, text, &format!("rejected by rule: {name} 1")]);
         assert_carried(db.path(), &blocks[..at]);
         // Also where the block is there already, which stays then.
@@ -452,7 +452,7 @@ fn a_commit_in_order_ends_early_when_payloads_pile_up() {
     let replay = Replay::new(&mut writer, verifier, Admission::Genesis, false, &stop);
     let mut replay = replay.ordered_from(0).committing(1 << 18).committing_bytes(5 << 20);
     let read = Box::new(Cursor::new(lines(&blocks)));
-    let source = Jsonl::new("memory".to_owned(), read, None, true);
+    let source = Jsonl::new("memory".to_owned(), read, None, true, false);
     let mut stored = Vec::new();
     replay
         .run(Box::new(source), &mut |event| {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use plait_engine::header::{RawHeader, text};
-use plait_engine::{BranchQuery, Engine, Header, HeaderRef};
+use plait_engine::{BranchQuery, ChainwebVersion, Engine, Header, HeaderRef};
 use tempfile::TempDir;
 use testkit::block::{NETWORK, child, dump, genesis, root, sealed, sibling};
 use testkit::braid::{braid, braid_with_orphans};
@@ -325,11 +325,12 @@ fn a_child_before_its_parent_is_refused_in_a_full_history() {
 fn a_dump_of_another_network_is_refused() {
     let (db, input) = (folder(), folder());
     let file = input.path().join("dump");
-    fs::write(&file, dump(&braid(1))).unwrap();
+    let own = ChainwebVersion::Mainnet01.genesis_header(CHAIN).unwrap();
+    fs::write(&file, [dump([&own]), dump(&braid(1))].concat()).unwrap();
     let outcome =
         run(["replay".as_ref(), "--db".as_ref(), db.path().as_os_str(), file.as_os_str()]);
     let said = "VersionMismatch: network code is 2, expected 5";
-    outcome.assert_fails(1, &["offset 0: chain 0, height 0, block", said, "stored 0,"]);
+    outcome.assert_fails(1, &["offset 318: chain 0, height 0, block", said, "stored 0,"]);
     assert!(stored(db.path()).iter().all(|header| header.view().version_code() == 5));
 }
 
@@ -342,7 +343,13 @@ fn a_database_of_another_network_is_not_touched() {
     outcome.assert_fails(2, &["cannot be used multiple times"]);
     let path = db.path().as_os_str();
     let args = ["replay", "--network", "testnet04", "--db"].map(str::as_ref);
-    let outcome = run(args.into_iter().chain([path, "/dev/null".as_ref()]));
+    let input = folder();
+    let file = input.path().join("dump");
+    fs::write(&file, &bytes).unwrap();
+    let outcome = run(args.into_iter().chain([path, file.as_os_str()]));
+    outcome.assert_fails(2, &["is of network development, but --network is testnet04"]);
+    fs::write(&file, "{\"items\":[]}").unwrap();
+    let outcome = run(args.into_iter().chain([path, file.as_os_str()]));
     outcome.assert_fails(2, &["of network development, not testnet04"]);
     assert_eq!(columns(db.path()), before);
 }
@@ -371,10 +378,10 @@ fn what_cannot_be_read_makes_no_database_and_is_no_success() {
 }
 
 #[test]
-fn a_compressed_dump_is_not_taken_for_headers() {
+fn what_is_compressed_otherwise_is_not_taken_for_headers() {
     let db = folder();
-    let outcome = replay_file(db.path(), &[], "dump.gz", b"\x1f\x8b\x08\0\0\0\0\0");
-    outcome.assert_fails(2, &["compressed", "gzip -dc"]);
+    let outcome = replay_file(db.path(), &[], "dump.bz2", b"BZh91AY&SY\0\0");
+    outcome.assert_fails(2, &["compressed", "bzip2 -dc"]);
     assert!(!Engine::exists(db.path()));
 }
 
@@ -387,15 +394,15 @@ fn a_bad_line_is_named_by_its_number_and_what_came_before_is_kept() {
     let altered = good.replace("\"nonce\":\"", "\"nonce\":\"1");
     let other_network = good.replace("\"development\"", "\"elsewhere\"");
     let cases: [(&[u8], &[&str]); 12] = [
-        (b"{", &["not a header object"]),
+        (b"{", &["not JSON", "in the value that begins on line 4"]),
         (b"{}", &["not a header object", "nonce"]),
-        (b"[1]", &["not base64url"]),
+        (b"[1]", &["line 4, item 1, column 2", "neither an object nor a string"]),
         (b"null", &["a header has 318 bytes, not 3"]),
         (b"12", &["not base64url"]),
         (b"\"AAAA\"", &["a header has 318 bytes, not 3"]),
-        (b"a\0b", &["not base64url"]),
-        (b"\xFF\xFE", &["not UTF-8"]),
-        (&good.as_bytes()[..200], &["not a header object"]),
+        (b"a\0b", &["not JSON"]),
+        (b"\xFF\xFE", &["not JSON"]),
+        (&good.as_bytes()[..200], &["not JSON", "within a string"]),
         (altered.as_bytes(), &[&header, "IncorrectHash"]),
         (other_network.as_bytes(), &["chainwebVersion", "unknown network"]),
         (b"{\"items\":3}", &["not a header object"]),
@@ -405,7 +412,7 @@ fn a_bad_line_is_named_by_its_number_and_what_came_before_is_kept() {
         let bytes = [before.as_bytes(), b"\n", line, b"\n", good.as_bytes(), b"\n"].concat();
         let db = folder();
         let outcome = replay_file(db.path(), &[], "dump.jsonl", &bytes);
-        outcome.assert_fails(1, &["line 4: "]);
+        outcome.assert_fails(1, &["line 4"]);
         outcome.assert_fails(1, texts);
         let kept = stored(db.path());
         assert_eq!(kept.len(), 21, "genesis blocks and the first lines");
@@ -422,11 +429,11 @@ fn a_bad_item_of_a_page_is_named_by_its_number() {
     let mut drawing = Drawing::default();
     let chain = drawing.draw("0-1-2-3");
     let (text, last) = (page(&chain, string), string(chain[3].view()));
-    for bad in ["\"AA!A\"", "\"AAAA\"", "{}", "null", "[\"AAAA\"]", "\"\""] {
+    for bad in ["\"AA!A\"", "\"AAAA\"", "{}", "null", "12", "\"\""] {
         let db = folder();
         let text = text.replace(&last, bad);
         let outcome = replay_file(db.path(), &[], "page.jsonl", text.as_bytes());
-        outcome.assert_fails(1, &["line 1, item 4: "]);
+        outcome.assert_fails(1, &["line 1, item 4, column "]);
         assert_eq!(stored(db.path()).len(), 22, "{bad}");
     }
 }
@@ -439,7 +446,7 @@ fn an_overlong_line_is_refused_and_the_lines_behind_it_are_read() {
     let text = [string(chain[1].view()), long, string(chain[2].view())].join("\n");
     let db = folder();
     let outcome = replay_file(db.path(), &[], "dump", text.as_bytes());
-    outcome.assert_fails(1, &["line 2: ", "longer than 64 MiB"]);
+    outcome.assert_fails(1, &["line 2, column 1, ", "longer than 33554432 bytes"]);
     assert_eq!(stored(db.path()).len(), 21);
     let db = folder();
     let outcome = replay_file(db.path(), &[KEEP_GOING], "dump", text.as_bytes());
@@ -456,7 +463,7 @@ fn noise_is_refused_whatever_it_looks_like() {
         let outcome = replay_file(db.path(), &[PARTIAL], "dump", bytes);
         assert_ne!(outcome.status, None);
         assert!(!outcome.err.contains("panicked"), "{}", outcome.err);
-        assert_eq!(stored(db.path()), []);
+        assert!(!Engine::exists(db.path()) || stored(db.path()).is_empty());
     }
 }
 
@@ -519,7 +526,7 @@ fn level_none_takes_a_wrong_hash_but_no_wrong_place() {
     let args = ["--verify", "none"];
     let outcome = replay_file(db.path(), &args, "dump", &dump([&wrong_hash]));
     assert_eq!((outcome.status, outcome.counts()), (Some(0), [1, 0, 0]));
-    let lost = root(CHAIN, first.view().height(), 1, 1);
+    let lost = root(CHAIN, first.view().height().child().unwrap(), 1, 1);
     let outcome = replay_file(db.path(), &args, "dump", &dump([&lost]));
     outcome.assert_fails(1, &["MissingParent"]);
 }
@@ -529,12 +536,12 @@ fn a_format_that_is_named_is_not_told_by_content() {
     let headers = braid(1);
     let db = folder();
     let outcome = replay_file(db.path(), &["--format", "jsonl"], "dump", &dump(&headers));
-    outcome.assert_fails(1, &["line 1: "]);
+    outcome.assert_fails(1, &["line 1, column 1, offset 0: "]);
     let outcome =
         replay_file(db.path(), &["--format", "binary"], "dump", lines(&headers, string).as_bytes());
     outcome.assert_fails(1, &["offset 0: "]);
     let outcome = replay_file(db.path(), &["--format", "node"], "dump", &dump(&headers));
-    outcome.assert_fails(2, &["no chainweb-node database here"]);
+    outcome.assert_fails(2, &["is a file"]);
     let outcome = replay(db.path(), ["--format", "node", "-"]);
     assert_eq!(outcome.status, Some(2), "{}", outcome.err);
 }

@@ -124,6 +124,41 @@ pub fn replay_command<S: AsRef<OsStr>>(db: &Path, args: impl IntoIterator<Item =
     command
 }
 
+/// Runs a command that reads what `feed` writes, and returns the most memory that it held, where the
+/// system tells.
+pub fn run_measured(
+    mut command: Command,
+    feed: impl FnOnce(&mut dyn Write) -> std::io::Result<()> + Send + 'static,
+) -> (Outcome, Option<u64>) {
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the command starts");
+    let mut stdin = child.stdin.take().expect("a pipe to the command");
+    let feeder = thread::spawn(move || {
+        // A command that ends early does not read on.
+        let _ = feed(&mut stdin);
+    });
+    let id = child.id();
+    let watcher = thread::spawn(move || {
+        let mut most = None;
+        while let Some(now) = memory(id, "VmHWM") {
+            most = most.max(Some(now));
+            thread::sleep(Duration::from_millis(2));
+        }
+        most
+    });
+    let outcome = finish(child);
+    feeder.join().expect("feeding does not panic");
+    (outcome, watcher.join().expect("watching does not panic"))
+}
+
+/// Bytes of memory that a process holds by this line of its status, where the system tells.
+#[must_use]
+pub fn memory(id: u32, line: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let text = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))?;
+    let kilobytes: u64 = text.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 /// Runs a command that reads `input`.
 #[must_use]
 pub fn run_with_input(mut command: Command, input: Vec<u8>) -> Outcome {

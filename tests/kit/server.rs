@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub use rustix::process::Signal;
 
 use crate::http::{Client, Request, Response};
-use crate::process::{Outcome, finish, plait, run_with_input};
+use crate::process::{Outcome, finish, memory, plait, run_with_input};
 
 /// How long a server may take to listen.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -307,10 +307,13 @@ impl Server {
     /// Bytes of memory that the process holds, where the system tells.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kilobytes * 1024)
+        memory(self.child.id(), "VmRSS")
+    }
+
+    /// The most that it has held so far.
+    #[must_use]
+    pub fn resident_bytes_max(&self) -> Option<u64> {
+        memory(self.child.id(), "VmHWM")
     }
 
     /// What it wrote on standard error.

@@ -148,7 +148,8 @@ pub fn from_string(text: &str) -> Result<Header, TextError> {
     Ok(HeaderRef::parse(&bytes)?.to_owned())
 }
 
-/// Reads a header from its JSON object; members may stand in any order, unknown ones are ignored.
+/// Reads a header from its JSON object; members may stand in any order, unknown ones are ignored. The
+/// old network name `fast-development` is read as `development`.
 ///
 /// # Errors
 ///
@@ -208,7 +209,7 @@ impl Object<'_> {
         let adjacents: [_; DEGREE] =
             adjacents.try_into().map_err(|_| TextError::Adjacents { got })?;
         let version =
-            ChainwebVersion::from_name(&self.chainweb_version).ok_or(TextError::Version)?;
+            ChainwebVersion::from_any_name(&self.chainweb_version).ok_or(TextError::Version)?;
         let raw = RawHeader {
             feature_flags: U64::new(self.feature_flags),
             creation_time: I64::new(self.creation_time),

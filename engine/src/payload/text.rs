@@ -117,7 +117,7 @@ pub fn from_object(text: &[u8]) -> Result<Payload, TextError> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "transactions")]
     transactions: Vec<Entry<'a>>,
     #[serde(borrow)]
     miner_data: Text<'a>,
@@ -129,6 +129,36 @@ pub struct Object<'a> {
     payload_hash: Text<'a>,
     #[serde(borrow, default)]
     coinbase: Option<Text<'a>>,
+}
+
+/// Transactions of a block at most: some hundreds are usual. An empty one has three bytes of text and many
+/// more in memory.
+const TRANSACTIONS_MAX: usize = 1 << 18;
+
+/// Reads transactions, of which there are not too many.
+fn transactions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry<'de>>, D::Error> {
+    struct Transactions;
+
+    impl<'de> Visitor<'de> for Transactions {
+        type Value = Vec<Entry<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "an array of at most {TRANSACTIONS_MAX} transactions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut transactions = Vec::new();
+            while let Some(entry) = items.next_element()? {
+                if transactions.len() == TRANSACTIONS_MAX {
+                    return Err(serde::de::Error::invalid_length(TRANSACTIONS_MAX + 1, &self));
+                }
+                transactions.push(entry);
+            }
+            Ok(transactions)
+        }
+    }
+
+    deserializer.deserialize_seq(Transactions)
 }
 
 /// A string of JSON. In a list, serde would not borrow it by itself.

@@ -38,6 +38,16 @@ pub enum ReplayError {
         /// What it seems to be, and what to do.
         reason: String,
     },
+    /// The input is of another network than the database.
+    #[error("{input}: its network is {got}, and that of the database is {expected}")]
+    Network {
+        /// The file, folder or `standard input`.
+        input: String,
+        /// The network of its first record.
+        got: ChainwebVersion,
+        /// The network of the database.
+        expected: ChainwebVersion,
+    },
     /// A node's database cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Database {
@@ -115,9 +125,36 @@ pub enum Wrong {
     /// Its text is not a header.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// Its line is not text, or longer than any line of headers.
+    /// It is something else than a header.
     #[error("{0}")]
     Line(&'static str),
+    /// It is longer than any header or block.
+    #[error("the value is longer than {bytes_max} bytes")]
+    TooLong {
+        /// Bytes of a value at most.
+        bytes_max: usize,
+    },
+    /// The text is no JSON there.
+    #[error(
+        "not JSON: {reason}{}",
+        begins.map(|line| format!(", in the value that begins on line {line}")).unwrap_or_default()
+    )]
+    Syntax {
+        /// What is wrong.
+        reason: &'static str,
+        /// The line where the value begins that it is in, if that is another one.
+        begins: Option<u64>,
+    },
+    /// Its object is not that of a header.
+    #[error("not a header object: {reason} (line {line}, column {column})")]
+    Object {
+        /// What is wrong.
+        reason: String,
+        /// The line in the input, from 1.
+        line: u64,
+        /// The column there, from 1.
+        column: u64,
+    },
     /// Its key in the database is that of another block.
     #[error("the key is not that of the header under it")]
     Key,
@@ -150,8 +187,9 @@ impl Wrong {
         let (name, failures) = match self {
             Self::Cut { .. } => (Some("Cut"), None),
             Self::Bytes(_) => (Some("Bytes"), None),
-            Self::Text(_) => (Some("Text"), None),
-            Self::Line(_) => (Some("Line"), None),
+            Self::Text(_) | Self::Object { .. } => (Some("Text"), None),
+            Self::Line(_) | Self::TooLong { .. } => (Some("Line"), None),
+            Self::Syntax { .. } => (Some("Json"), None),
             Self::Key => (Some("Key"), None),
             Self::Payload(error) => (Some(hash_name(error)), None),
             Self::PayloadText(_) | Self::PayloadParts(_) | Self::Row(_) => (Some("Payload"), None),

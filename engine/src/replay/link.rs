@@ -1,4 +1,4 @@
-use super::Admission;
+use super::{Admission, OtherGenesis};
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::types::{BlockHash, ChainId};
 use crate::verify::{Adjacents, Checked, Failure, Failures, Level, Parent, Verifier};
@@ -55,12 +55,28 @@ impl Linker<'_> {
             (None, _) if !genesis => Some(Failure::MissingParent { parent: header.parent() }),
             _ => None,
         };
+        if missing.is_some()
+            && sound
+            && !admitted
+            && let Some(failure) = self.other_genesis(header)?
+        {
+            return Ok(Link::Broken(checked.with(failure)));
+        }
         Ok(match missing {
             // One that is wrong in itself is not worth waiting for.
             Some(failure) if !admitted && sound && full => Link::Waits(header, failure),
             Some(failure) if !admitted => Link::Broken(checked.with(failure)),
             _ => self.conclude(checked, parent.as_ref(), neighbours.as_ref(), admitted),
         })
+    }
+
+    /// That a block which has no parent here never gets one: its chain begins with another genesis
+    /// block, and this history has the network's.
+    fn other_genesis(&self, header: HeaderRef<'_>) -> Result<Option<Failure>, WriteError> {
+        let Some(other) = OtherGenesis::of(header, self.writer.version()) else { return Ok(None) };
+        let OtherGenesis { chain, expected, got } = other;
+        let is_full = self.writer.find(expected)?.is_some() && self.writer.find(got)?.is_none();
+        Ok(is_full.then_some(Failure::OtherGenesis { chain, got, expected }))
     }
 
     /// Verifies a block against what is there, and stages it.

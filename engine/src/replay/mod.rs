@@ -14,6 +14,7 @@
 
 mod aside;
 mod error;
+mod genesis;
 mod link;
 mod mapped;
 mod order;
@@ -25,6 +26,7 @@ mod stage;
 mod take;
 
 pub use error::{Rejection, ReplayError, Wrong};
+pub use genesis::OtherGenesis;
 pub(crate) use link::{Link, Linker};
 pub use pipeline::Replay;
 pub use progress::{Admission, Event, Progress, Summary};

@@ -255,6 +255,7 @@ impl<'a> Replay<'a> {
                 }
                 Next::Chunk(chunk) => {
                     let at = chunk.chunk().end();
+                    self.summary.log_lines += chunk.chunk().skipped();
                     let flow = self.take(stage, chunk, observer)?;
                     if flow == Flow::Stop {
                         return Ok(());

@@ -54,6 +54,8 @@ pub struct Summary {
     pub waiting: u64,
     /// Records that are wrong.
     pub rejected: u64,
+    /// Lines of a log between JSON values that were skipped.
+    pub log_lines: u64,
     /// Payloads that were stored, of blocks that were too or had been before.
     pub payloads: u64,
     /// Rows of another network, which were passed over.

@@ -48,6 +48,14 @@ impl ChainwebVersion {
         Self::ALL.into_iter().find(|version| version.name() == name)
     }
 
+    /// The network with this name or the old name `fast-development`, if there is one. Until
+    /// February 2024 `development` was the name of what is [`Self::RecapDevelopment`] now: a name
+    /// alone does not tell which of the two it is, and this takes it for the present one.
+    #[must_use]
+    pub fn from_any_name(name: &str) -> Option<Self> {
+        if name == "fast-development" { Some(Self::Development) } else { Self::from_name(name) }
+    }
+
     /// The network with this code, if there is one.
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {

@@ -118,6 +118,18 @@ pub enum Failure {
     /// An adjacent parent is of another network.
     #[error("an adjacent parent is of another network")]
     InvalidAdjacentVersion,
+    /// The chain begins with another genesis block than the network's.
+    #[error(
+        "the genesis block of chain {chain} is {got} here, and {expected} on the network of this name"
+    )]
+    OtherGenesis {
+        /// The chain.
+        chain: ChainId,
+        /// The genesis block that the header is, or stands on.
+        got: BlockHash,
+        /// The genesis block of the network.
+        expected: BlockHash,
+    },
     /// A block below on a neighbouring chain is not known.
     #[error("adjacent parent {hash} on chain {chain} is not stored")]
     MissingAdjacentParent {
@@ -157,6 +169,7 @@ impl Failure {
             Self::CreatedBeforeParent { .. } => "CreatedBeforeParent",
             Self::AdjacentParentChainMismatch => "AdjacentParentChainMismatch",
             Self::InvalidAdjacentVersion => "InvalidAdjacentVersion",
+            Self::OtherGenesis { .. } => "OtherGenesis",
             Self::MissingAdjacentParent { .. } => "MissingAdjacentParent",
             Self::IncorrectHeight { .. } => "IncorrectHeight",
             Self::VersionMismatch { .. } => "VersionMismatch",

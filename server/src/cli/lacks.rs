@@ -11,6 +11,10 @@ use super::progress::Display;
 pub(super) const LOG_ADVICE: &str =
     "--keep-going reads what is whole behind the damage in the logs of a node's database";
 
+/// What to do about an input whose network has the code of another one.
+pub(super) const GENESIS_ADVICE: &str = "the genesis differs: the database has the genesis blocks of the network. If the input is a network \
+     of your own, replay it with --allow-partial into a new folder.";
+
 /// Says what an input lacks, before it is read.
 pub(super) fn announce(
     input: &Path,
@@ -44,7 +48,10 @@ pub(super) fn refuse(
 }
 
 /// Says what was passed over, and is not wrong.
-pub(super) fn tell_skipped(Summary { foreign, bare, .. }: Summary) {
+pub(super) fn tell_skipped(Summary { foreign, bare, log_lines, .. }: Summary) {
+    if log_lines > 0 {
+        tell!("skipped {log_lines} log lines");
+    }
     if bare > 0 {
         tell!("{bare} blocks came without their payloads, which the node does not have (any more)");
     }

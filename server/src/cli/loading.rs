@@ -9,11 +9,11 @@ use clap::Args as ClapArgs;
 use plait::{Metrics, ReplayProgress};
 use plait_engine::replay::source::Source;
 use plait_engine::replay::{Progress, Summary};
-use plait_engine::{ChainwebVersion, OpenError, Writer};
+use plait_engine::{ChainwebVersion, Writer};
 
+use super::origin::Origin;
 use super::progress::Display;
 use super::replay::{How, Work, replay_advice};
-use super::{fail, open_advice};
 
 /// How often clients are shown what is stored.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
@@ -53,11 +53,12 @@ impl Inputs {
         if self.inputs.is_empty() {
             return Ok(None);
         }
-        let first = self.how.open_first(db, &self.inputs);
-        let first = first.map_err(|error| fail(&error, replay_advice(&error)))?;
-        let opened = self.how.open_database(db);
-        opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
-        Ok(Some(Ready { inputs: self, first }))
+        let origin = Origin::new(&self.how, db, &self.inputs);
+        let origin = origin.map_err(|refusal| refusal.report())?;
+        // It is opened again, with other caches.
+        let Origin { first, writer, reader } = origin;
+        drop((writer, reader));
+        Ok(Some(Ready { inputs: self, first: Some(first) }))
     }
 }
 

@@ -29,6 +29,7 @@ mod level;
 mod loading;
 mod logs;
 mod numbers;
+mod origin;
 mod progress;
 mod push;
 mod replay;
@@ -129,7 +130,7 @@ fn shut_down(runtime: Runtime, status: ExitCode) -> ExitCode {
 }
 
 fn parse_network(name: &str) -> Result<ChainwebVersion, String> {
-    ChainwebVersion::from_name(name).ok_or_else(|| {
+    ChainwebVersion::from_any_name(name).ok_or_else(|| {
         let names = ChainwebVersion::ALL.map(ChainwebVersion::name).join(", ");
         format!("not one of {names}")
     })

@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use clap::Args as ClapArgs;
@@ -11,9 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use plait::{Blocks, Listen};
-use plait_engine::header::LEN;
 use plait_engine::replay::ReplayError;
-use plait_engine::replay::source::{Format, detect};
+use plait_engine::replay::source::{Format, detect_stream};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[arg(value_name = "ADDR|PATH", value_parser = to)]
     to: Listen,
 
-    /// Files of 318-byte headers, or of JSON lines; - for standard input.
+    /// Files of 318-byte headers, or of JSON, also compressed with gzip or zstd; - for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -78,7 +78,7 @@ enum Failed {
 impl Failed {
     const fn advice(&self) -> &'static str {
         match self {
-            Self::File(..) | Self::Format(_) => "Name files of 318-byte headers or JSON lines.",
+            Self::File(..) | Self::Format(_) => "Name files of 318-byte headers or of JSON.",
             Self::Connect(..) => "Start the server with --ingest, and name what it says there.",
             Self::Http(_) | Self::Refused(..) | Self::Stopped(_) | Self::Cut => {
                 "What was stored before is kept; the same command may be run again."
@@ -121,10 +121,22 @@ impl Args {
 
 async fn push(to: &Listen, path: &Path) -> Result<Counts, Failed> {
     let name = path.display().to_string();
-    let (content_type, pieces) = open(path).map_err(|error| match error {
+    let Reading { content_type, pieces, failed } = open(path).map_err(|error| match error {
         Opening::Io(error) => Failed::File(name.clone(), error),
         Opening::Format(error) => error.into(),
     })?;
+    let pushed = send(to, content_type, pieces).await;
+    match failed.get() {
+        Some(text) => Err(Failed::File(name, io::Error::other(text.clone()))),
+        None => pushed,
+    }
+}
+
+async fn send(
+    to: &Listen,
+    content_type: &'static str,
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+) -> Result<Counts, Failed> {
     let connect = |error| Failed::Connect(to.clone(), error);
     let response = match to {
         Listen::Tcp(address) => {
@@ -149,53 +161,55 @@ enum Opening {
     Format(ReplayError),
 }
 
-/// The beginning of a file, as much as tells its format: what is piped here may come slowly.
-fn head(file: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    while head.len() < LEN && !head.contains(&b'\n') {
-        let mut piece = vec![0; LEN];
-        let read = file.read(&mut piece)?;
-        if read == 0 {
-            break;
-        }
-        head.extend_from_slice(piece.get(..read).unwrap_or_default());
-    }
-    Ok(head)
+/// A file that is read.
+struct Reading {
+    content_type: &'static str,
+    /// Its bytes, decompressed.
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    /// Why it cannot be read to its end. The server sees no more of that than a request that breaks off.
+    failed: Arc<OnceLock<String>>,
 }
 
 /// What a file is, and its bytes as they are read.
-fn open(path: &Path) -> Result<(&'static str, mpsc::Receiver<io::Result<Bytes>>), Opening> {
-    let mut file: Box<dyn Read + Send> = if path.as_os_str() == "-" {
+fn open(path: &Path) -> Result<Reading, Opening> {
+    let file: Box<dyn Read + Send> = if path.as_os_str() == "-" {
         Box::new(io::stdin())
     } else {
         Box::new(File::open(path).map_err(Opening::Io)?)
     };
-    let head = head(&mut file).map_err(Opening::Io)?;
-    let format = detect(&path.display().to_string(), &head).map_err(Opening::Format)?;
+    let name = path.display().to_string();
+    let (format, mut file) = detect_stream(&name, file).map_err(Opening::Format)?;
     let content_type = match format {
         Format::Jsonl => "application/x-ndjson",
         Format::Binary | Format::Node | Format::Archive => "application/octet-stream",
     };
     let (sender, pieces) = mpsc::channel(AHEAD);
+    let failed = Arc::new(OnceLock::new());
+    let failing = Arc::clone(&failed);
     // It ends with the file, or when nobody takes the pieces; one that waits for its input ends with
     // the process.
     std::thread::spawn(move || {
-        let mut piece = head;
-        while !piece.is_empty() {
-            if sender.blocking_send(Ok(piece.into())).is_err() {
-                return;
-            }
-            piece = vec![0; PIECE_BYTES];
-            match file.read(&mut piece) {
-                Ok(read) => piece.truncate(read),
-                Err(error) => {
-                    let _ = sender.blocking_send(Err(error));
-                    return;
+        loop {
+            let mut piece = vec![0; PIECE_BYTES];
+            let piece = match file.read(&mut piece) {
+                Ok(0) => return,
+                Ok(read) => {
+                    piece.truncate(read);
+                    Ok(piece.into())
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let _ = failing.set(error.to_string());
+                    Err(error)
+                }
+            };
+            let is_last = piece.is_err();
+            if sender.blocking_send(piece).is_err() || is_last {
+                return;
             }
         }
     });
-    Ok((content_type, pieces))
+    Ok(Reading { content_type, pieces, failed })
 }
 
 async fn ask<S>(

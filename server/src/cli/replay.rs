@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use plait_engine::replay::source::{self, Format, Reading, Source};
+use plait_engine::replay::source::{Format, Reading, Source};
 use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
@@ -15,15 +15,18 @@ use serde_json::{Value, json};
 use super::lacks;
 use super::level::VerifyLevel;
 use super::numbers::whole;
+use super::origin::{Origin, Refusal, open_input};
 use super::progress::{Display, Shown, now};
-use super::{fail, interrupt, open_advice, parse_network};
+use super::{fail, interrupt, parse_network};
 
 const EXAMPLES: &str = "\
 Examples:
   plait replay --db ./db mainnet-headers.bin
   plait replay --db ./db --format node --allow-partial /data/chainweb-db/0/rocksDb
+  plait replay --db ./db headers.json.gz blocks.jsonl.zst
+  header-dump --chain-id 0 | plait replay --db ./db --allow-partial --lenient -
   curl -fsS --retry 5 'http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3' |
-    plait replay --db ./db --network mainnet01 --verify hash -
+    plait replay --db ./db --allow-partial -
 
 Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
 129, 130 or 143 stopped by a signal. Running the same command again goes on.";
@@ -32,7 +35,7 @@ Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output tha
 ///
 /// A record that is wrong ends the replay: what came before it stays. The database is made if there
 /// is none; it is a full history, which begins with the network's genesis blocks, unless --root or
-/// --allow-partial says otherwise.
+/// --allow-partial says otherwise. Input that is compressed with gzip or zstd is read as it is.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -59,11 +62,11 @@ pub(super) struct Args {
 /// What inputs are, and what of them is stored.
 #[derive(Clone, Debug, ClapArgs)]
 pub(super) struct How {
-    /// Network of the headers [default: that of the database, or mainnet01].
+    /// Network of the headers [default: that of the first record].
     #[arg(long, value_name = "NAME", value_parser = parse_network)]
     network: Option<ChainwebVersion>,
 
-    /// Format of the inputs [default: told by their content].
+    /// Format of the inputs [default: detected from their content].
     #[arg(long, value_name = "FORMAT")]
     format: Option<InputFormat>,
 
@@ -83,6 +86,10 @@ pub(super) struct How {
     #[arg(long)]
     keep_going: bool,
 
+    /// Skip lines of a log between JSON values, and count them.
+    #[arg(long)]
+    lenient: bool,
+
     /// Whether to store what blocks carry, where the input has it. What blocks that are stored
     /// already carry is added.
     #[arg(long, value_name = "yes|no", default_value = "yes")]
@@ -101,8 +108,9 @@ enum Payloads {
 enum InputFormat {
     /// Concatenated 318-byte headers.
     Binary,
-    /// One header or block a line, as JSON object or base64url string; or one page of the API, or one
-    /// event of a saved stream.
+    /// JSON values in any layout: headers as objects or base64url strings, blocks, arrays and pages of
+    /// them, events of a saved stream.
+    #[value(alias = "json")]
     Jsonl,
     /// The RocksDB directory of a chainweb-node.
     Node,
@@ -130,18 +138,18 @@ impl Args {
                 interrupt::exit_code()
             }
             Ok(summary) => ExitCode::from(u8::from([summary.rejected, summary.waiting] != [0; 2])),
-            Err(Failed::Open(error)) => fail(&error, open_advice(&error)),
+            Err(Failed::Refused(refusal)) => refusal.report(),
             Err(Failed::Replay(error)) => fail(&error, replay_advice(&error)),
         }
     }
 
     fn replay(&self, stop: &AtomicBool) -> Result<Summary, Failed> {
-        let first = self.how.open_first(&self.db, &self.inputs).map_err(Failed::Replay)?;
-        let (mut writer, _) = self.how.open_database(&self.db).map_err(Failed::Open)?;
+        let origin = Origin::new(&self.how, &self.db, &self.inputs).map_err(Failed::Refused)?;
+        let Origin { first, mut writer, reader: _reader } = origin;
         let mut display = if self.json { Display::objects() } else { Display::new() };
         let work =
             Work { how: &self.how, inputs: &self.inputs, commit: self.commit, show_every: None };
-        work.run(&mut writer, first, stop, &mut display).map_err(Failed::Replay)
+        work.run(&mut writer, Some(first), stop, &mut display).map_err(Failed::Replay)
     }
 }
 
@@ -151,37 +159,28 @@ impl How {
         self.network
     }
 
-    /// Opens the first input, where there is no database: one is made only for what can be read.
-    pub(super) fn open_first(
+    /// How inputs are read.
+    pub(super) fn reading(&self) -> Reading {
+        let (format, keep_going) = (self.format.map(Format::from), self.keep_going);
+        let (payloads, lenient) = (self.payloads == Payloads::Yes, self.lenient);
+        Reading { format, keep_going, payloads, lenient }
+    }
+
+    /// Opens the database in `db`, or makes it, of `network` if that is known.
+    pub(super) fn open_database(
         &self,
         db: &Path,
-        inputs: &[PathBuf],
-    ) -> Result<Option<Box<dyn Source>>, ReplayError> {
-        let Some(input) = inputs.first().filter(|_| !Engine::exists(db)) else { return Ok(None) };
-        let version = self.network.unwrap_or(ChainwebVersion::Mainnet01);
-        let source = self.open(input, version)?;
-        if inputs.len() == 1 {
-            lacks::refuse(input, &*source, &self.admission())?;
-        }
-        Ok(Some(source))
-    }
-
-    fn open(&self, input: &Path, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
-        let (format, keep_going) = (self.format.map(Format::from), self.keep_going);
-        let reading = Reading { format, keep_going, payloads: self.payloads == Payloads::Yes };
-        source::open(input, version, reading)
-    }
-
-    /// Opens the database in `db`, or makes it.
-    pub(super) fn open_database(&self, db: &Path) -> Result<(Writer, Reader), OpenError> {
+        network: Option<ChainwebVersion>,
+    ) -> Result<(Writer, Reader), OpenError> {
         let history = match self.admission() {
             Admission::Genesis => History::Full,
             Admission::Roots(_) | Admission::Any => History::Partial,
         };
-        Engine::open_or_create(db, self.network, history)
+        Engine::open_or_create(db, network, history)
     }
 
-    fn admission(&self) -> Admission {
+    /// Which blocks may be stored without the blocks below them.
+    pub(super) fn admission(&self) -> Admission {
         match (self.allow_partial, self.root.as_slice()) {
             (true, _) => Admission::Any,
             (false, []) => Admission::Genesis,
@@ -222,7 +221,7 @@ impl Work<'_> {
         }
         let mut result = Ok(());
         for input in *inputs {
-            let source = first.take().map_or_else(|| how.open(input, version), Ok);
+            let source = first.take().map_or_else(|| open_input(input, version, how.reading()), Ok);
             result = source.and_then(|source| {
                 lacks::announce(input, &*source, &how.admission(), display);
                 run(input, source, &mut replay, display)
@@ -277,7 +276,7 @@ fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayEr
 
 /// Why a replay ended early, other than by a wrong record.
 enum Failed {
-    Open(OpenError),
+    Refused(Refusal),
     Replay(ReplayError),
 }
 
@@ -292,9 +291,9 @@ struct Report {
 
 impl Report {
     fn object(&self, display: &Display) -> Value {
-        let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
+        let Summary { stored, partial, known, skipped, waiting, rejected, log_lines, .. } =
             self.summary;
-        let Summary { foreign, bare, stopped, .. } = self.summary;
+        let Summary { payloads, foreign, bare, stopped, .. } = self.summary;
         json!({
             "event": "summary",
             "stored": stored,
@@ -307,6 +306,7 @@ impl Report {
             "rejectedBy": self.rejected_by,
             "otherNetwork": foreign,
             "withoutPayload": bare,
+            "logLines": log_lines,
             "orphans": self.orphans,
             "stopped": stopped,
             "seconds": display.seconds(),
@@ -338,6 +338,9 @@ impl Report {
         if self.rejected_by.contains_key("Log") {
             tell!("{}", lacks::LOG_ADVICE);
         }
+        if self.rejected_by.contains_key("OtherGenesis") {
+            tell!("{}", lacks::GENESIS_ADVICE);
+        }
         if skipped > 0 {
             tell!(
                 "{skipped} of those already there were not read again: went on where a replay \
@@ -348,7 +351,9 @@ impl Report {
             let hash = Level::Hash.name();
             tell!("{partial} of them without all the blocks below them, so at level {hash} only");
         }
-        if waiting > 0 {
+        if waiting > 0 && self.rejected_by.contains_key("OtherGenesis") {
+            tell!("{waiting} blocks above them wait for a parent or an adjacent parent");
+        } else if waiting > 0 {
             tell!(
                 "{waiting} blocks are put aside: a parent or an adjacent parent did not come. A \
                  replay that brings it stores them.",
@@ -373,6 +378,9 @@ pub(super) fn replay_advice(error: &ReplayError) -> &'static str {
         ReplayError::Partial { .. } => {
             "Nothing was stored. Add --allow-partial to store it as a partial history, or replay the \
              blocks below it first."
+        }
+        ReplayError::Network { .. } => {
+            "What was stored before is kept. Replay each network into a folder of its own."
         }
         ReplayError::NoDatabase { .. } => {
             "Name the folder that holds the node's database, often .../0/rocksDb."

@@ -27,6 +27,19 @@ struct Remote(Listen);
 #[error("there is no database, and no node tells of which network to make one: {0}")]
 struct Untold(String);
 
+/// Nobody names the network of a database that is to be made.
+#[derive(Debug, Error)]
+#[error("there is no database in {0}, and nothing tells the network of a new one")]
+struct Unnamed(String);
+
+/// The nodes to follow are of another network than the one that is named.
+#[derive(Debug, Error)]
+#[error("the node to follow is of network {got}, but --network is {asked}. Nothing was written")]
+struct OtherNetwork {
+    got: ChainwebVersion,
+    asked: ChainwebVersion,
+}
+
 /// Whether `settings` have something write.
 pub(super) fn are_in(settings: &Settings) -> bool {
     settings.ingest.listen.is_some() || !settings.follow.upstreams.is_empty()
@@ -48,7 +61,20 @@ pub(super) async fn make_database(
             let advice = "Name it: --network NAME. Or try again when a node answers.";
             Some(network.map_err(|error| fail(&Untold(error), advice))?)
         }
-        network => network,
+        None => {
+            let advice =
+                "Name it: --network NAME. Or make a database first: plait replay --db DIR INPUT";
+            return Err(fail(&Unnamed(db.display().to_string()), advice));
+        }
+        Some(asked) => {
+            // A node that does not answer is asked again while it is followed.
+            let got = follower(settings)?.network().await.ok().filter(|got| *got != asked);
+            if let Some(got) = got {
+                let advice = format!("Name its network: --network {got}. Or name another node.");
+                return Err(fail(&OtherNetwork { got, asked }, &advice));
+            }
+            Some(asked)
+        }
     };
     let db = db.to_owned();
     let making = spawn_blocking(move || Engine::open_or_create(&db, network, History::Full));

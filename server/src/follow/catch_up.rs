@@ -95,6 +95,7 @@ struct Rejected {
 enum Why {
     Missing,
     Future,
+    Genesis,
     Wrong,
 }
 
@@ -123,6 +124,7 @@ impl Rejected {
         let why = match rejection.wrong {
             Wrong::Rules(failures) if failures.iter().all(Failure::is_missing) => Why::Missing,
             Wrong::Rules(failures) if failures.iter().all(is_of_the_future) => Why::Future,
+            Wrong::Rules(failures) if failures.iter().any(is_of_another_genesis) => Why::Genesis,
             _ => Why::Wrong,
         };
         let height = rejection.block.map(|raw| raw.height.get());
@@ -135,6 +137,10 @@ impl Rejected {
 
 pub(super) const fn is_of_the_future(failure: &Failure) -> bool {
     matches!(failure, Failure::BlockInTheFuture { .. })
+}
+
+pub(super) const fn is_of_another_genesis(failure: &Failure) -> bool {
+    matches!(failure, Failure::OtherGenesis { .. })
 }
 
 impl Taken {
@@ -150,6 +156,9 @@ impl Taken {
                 return Err(FollowError::Unconnected(text));
             }
             Some(Rejected { text, why: Why::Future, .. }) => return Err(FollowError::Clock(text)),
+            Some(Rejected { text, why: Why::Genesis, .. }) => {
+                return Err(FollowError::Genesis(text));
+            }
             Some(Rejected { text, why: Why::Wrong, .. }) => return Err(FollowError::Rules(text)),
             None => {}
         }

@@ -51,6 +51,12 @@ pub(super) enum FollowError {
     /// A block breaks the rules of the network.
     #[error("it gave a block that is wrong: {0}")]
     Rules(String),
+    /// Its chains begin with other genesis blocks than the database has.
+    #[error(
+        "its genesis blocks are other ones than those of the database ({0}); to keep such a network, \
+         replay a dump of it with --allow-partial into a new folder and follow into that"
+    )]
+    Genesis(String),
     /// Blocks do not stand on any that are stored.
     #[error("it gave blocks that stand on none: {0}")]
     Unconnected(String),
@@ -77,7 +83,7 @@ impl FollowError {
             Self::Timeout { .. } => FollowFailure::Timeout,
             Self::Status { .. } => FollowFailure::Status,
             Self::Unknown(_) | Self::Content { .. } => FollowFailure::Content,
-            Self::Network { .. } => FollowFailure::Network,
+            Self::Network { .. } | Self::Genesis(_) => FollowFailure::Network,
             Self::Rules(_) => FollowFailure::Rules,
             Self::Unconnected(_) => FollowFailure::Unconnected,
             Self::Clock(_) => FollowFailure::Clock,

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use zerocopy::FromBytes;
 
 use super::answer::Media;
-use super::catch_up::is_of_the_future;
+use super::catch_up::{is_of_another_genesis, is_of_the_future};
 use super::error::FollowError;
 use super::node::{Node, NodeCut, PAGE_BYTES, PageText, from_json, raw};
 use super::payloads;
@@ -98,6 +98,9 @@ pub(super) fn held(raw: &RawHeader, outcome: &Outcome) -> Result<(), FollowError
         Outcome::Waits(failure) => Err(FollowError::Unconnected(text(failure))),
         Outcome::Refused(Wrong::Rules(failures)) if failures.iter().all(is_of_the_future) => {
             Err(FollowError::Clock(text(failures)))
+        }
+        Outcome::Refused(Wrong::Rules(failures)) if failures.iter().any(is_of_another_genesis) => {
+            Err(FollowError::Genesis(text(failures)))
         }
         Outcome::Refused(wrong) => Err(FollowError::Rules(text(wrong))),
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use plait_engine::RawHeader;
-use plait_engine::replay::source::{Record, push_line};
+use plait_engine::replay::source::{Record, push_text};
 use tokio::select;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
@@ -151,7 +151,7 @@ impl Events {
             let event = event.map_err(|_| FollowError::content(&path, "an event that is none"))?;
             let Some(event) = event else { break };
             if event.name == "BlockHeader" {
-                push_line(&mut records, 0, &event.data);
+                push_text(&mut records, event.data.as_bytes());
             }
         }
         let block = |record: Record| record.header;

@@ -2,7 +2,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use plait_engine::RawHeader;
 use plait_engine::header::LEN;
 use plait_engine::replay::Wrong;
-use plait_engine::replay::source::{Place, RawPayload, Record, push_line};
+use plait_engine::replay::source::{Limits, Next, Place, Record, Records, Values};
 use zerocopy::FromBytes;
 
 /// Bytes of what blocks carry from which on they are stored, however few they are.
@@ -13,139 +13,80 @@ const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 pub(super) enum Form {
     /// Headers of 318 bytes.
     Octets,
-    /// JSON lines.
+    /// JSON values.
     Lines,
 }
 
 /// Cuts a body into records.
+///
+/// # Memory
+///
+/// What was not cut yet: less than one header, or one JSON value and one window of items
+/// ([`Values`]). Items of a page are cut one by one, however many there are.
 #[derive(Debug)]
-pub(super) struct Cutter {
-    form: Form,
-    line_bytes_max: usize,
-    /// What no record was made of yet.
-    rest: BytesMut,
-    /// Bytes before `rest`.
-    offset: u64,
-    /// Lines before `rest`.
-    lines: u64,
-    /// How much of `rest` is known to have no end of a line.
-    searched: usize,
-    /// Whether a line that is too long is being skipped.
-    within_line: bool,
-    /// Bytes of what blocks carry that were given since there were enough of them.
-    payload_bytes: usize,
+pub(super) enum Cutter {
+    /// Headers of 318 bytes.
+    Octets {
+        /// What no record was made of yet.
+        rest: BytesMut,
+        /// Bytes before `rest`.
+        offset: u64,
+    },
+    /// JSON values.
+    Lines(Box<Values>),
 }
 
 impl Cutter {
-    pub(super) fn new(form: Form, line_bytes_max: usize) -> Self {
-        Self {
-            form,
-            line_bytes_max,
-            rest: BytesMut::new(),
-            offset: 0,
-            lines: 0,
-            searched: 0,
-            within_line: false,
-            payload_bytes: 0,
+    pub(super) fn new(form: Form, value_bytes: usize) -> Self {
+        let window_bytes = PAYLOAD_BYTES_MAX;
+        let limits = Limits { payloads: true, lenient: false, value_bytes, window_bytes };
+        match form {
+            Form::Octets => Self::Octets { rest: BytesMut::new(), offset: 0 },
+            Form::Lines => Self::Lines(Box::new(Values::new(limits))),
         }
     }
 
     /// Takes bytes of the body.
     pub(super) fn push(&mut self, bytes: &Bytes) {
-        self.rest.extend_from_slice(bytes);
+        match self {
+            Self::Octets { rest, .. } => rest.extend_from_slice(bytes),
+            Self::Lines(values) => values.feed(bytes),
+        }
     }
 
     /// Moves whole records to `records`, up to about so many of them; whether there may be more.
-    pub(super) fn cut(&mut self, records: &mut Vec<Record>, records_max: usize) -> bool {
-        while records.len() < records_max && self.payload_bytes < PAYLOAD_BYTES_MAX {
-            let before = records.len();
-            let more = match self.form {
-                Form::Octets => self.octets(records),
-                Form::Lines => self.line(records),
+    pub(super) fn cut(&mut self, records: &mut Records, records_max: usize) -> bool {
+        while records.list.len() < records_max && records.payload_bytes < PAYLOAD_BYTES_MAX {
+            let more = match self {
+                Self::Octets { rest, offset } => octets(rest, offset, &mut records.list),
+                Self::Lines(values) => values.next(records) == Next::Window,
             };
-            let new = records.get(before..).unwrap_or_default().iter();
-            let bytes = new.filter_map(|record| record.payload.as_ref()).map(RawPayload::len);
-            self.payload_bytes = bytes.fold(self.payload_bytes, usize::saturating_add);
             if !more {
                 return false;
             }
         }
-        self.payload_bytes = 0;
         true
     }
 
     /// The same of what is left where the body ends.
-    pub(super) fn finish(&mut self, records: &mut Vec<Record>) {
-        match self.form {
-            Form::Octets if !self.rest.is_empty() => {
-                let wrong = Wrong::Cut { got: self.rest.len() };
-                records.push(record(Place::Offset(self.offset), Err(wrong)));
+    pub(super) fn finish(&mut self, records: &mut Records) {
+        match self {
+            Self::Octets { rest, offset } if !rest.is_empty() => {
+                let wrong = Wrong::Cut { got: rest.len() };
+                records.list.push(record(Place::Offset(*offset), Err(wrong)));
             }
-            Form::Lines if !self.rest.is_empty() && !self.within_line => {
-                let line = std::mem::take(&mut self.rest);
-                self.lines = self.lines.saturating_add(1);
-                self.read(&line, records);
-            }
-            Form::Octets | Form::Lines => {}
+            Self::Octets { .. } => {}
+            Self::Lines(values) => values.finish(records),
         }
     }
+}
 
-    fn octets(&mut self, records: &mut Vec<Record>) -> bool {
-        let Ok((raw, _)) = RawHeader::read_from_prefix(&self.rest) else { return false };
-        self.rest.advance(LEN);
-        records.push(record(Place::Offset(self.offset), Ok(raw)));
-        self.offset = self.offset.saturating_add(LEN as u64);
-        true
-    }
-
-    fn line(&mut self, records: &mut Vec<Record>) -> bool {
-        let unsearched = self.rest.get(self.searched..).unwrap_or_default();
-        let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') else {
-            self.searched = self.rest.len();
-            if self.searched > self.line_bytes_max {
-                if !self.within_line {
-                    self.too_long(records);
-                }
-                self.within_line = true;
-                self.forget();
-            }
-            return false;
-        };
-        let line = self.rest.split_to(self.searched.saturating_add(at).saturating_add(1));
-        self.searched = 0;
-        if std::mem::take(&mut self.within_line) {
-            return true;
-        }
-        if line.len() > self.line_bytes_max {
-            self.too_long(records);
-            return true;
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.read(&line, records);
-        true
-    }
-
-    fn forget(&mut self) {
-        self.rest.clear();
-        self.searched = 0;
-    }
-
-    fn too_long(&mut self, records: &mut Vec<Record>) {
-        self.lines = self.lines.saturating_add(1);
-        let wrong = Wrong::Line("the line is longer than is allowed");
-        records.push(record(Place::Line(self.lines), Err(wrong)));
-    }
-
-    fn read(&self, line: &[u8], records: &mut Vec<Record>) {
-        match std::str::from_utf8(line).map(str::trim) {
-            Ok("") => {}
-            Ok(text) => push_line(records, self.lines, text),
-            Err(_) => {
-                let wrong = Wrong::Line("the line is not UTF-8 text");
-                records.push(record(Place::Line(self.lines), Err(wrong)));
-            }
-        }
-    }
+fn octets(rest: &mut BytesMut, offset: &mut u64, records: &mut Vec<Record>) -> bool {
+    let Ok((raw, _)) = RawHeader::read_from_prefix(rest) else { return false };
+    rest.advance(LEN);
+    records.push(record(Place::Offset(*offset), Ok(raw)));
+    *offset = offset.saturating_add(LEN as u64);
+    true
 }
 
 const fn record(place: Place, header: Result<RawHeader, Wrong>) -> Record {
@@ -161,13 +102,14 @@ mod tests {
 
     fn places(form: Form, line_bytes_max: usize, body: &[u8], piece: usize) -> Vec<(String, bool)> {
         let mut cutter = Cutter::new(form, line_bytes_max);
-        let mut records = Vec::new();
+        let mut records = Records::default();
         for bytes in body.chunks(piece) {
             cutter.push(&Bytes::copy_from_slice(bytes));
             while cutter.cut(&mut records, usize::MAX) {}
         }
         cutter.finish(&mut records);
-        records.iter().map(|record| (record.place.to_string(), record.header.is_ok())).collect()
+        let place = |record: &Record| (record.place.brief(), record.header.is_ok());
+        records.list.iter().map(place).collect()
     }
 
     fn expected(places: &[(&str, bool)]) -> Vec<(String, bool)> {
@@ -215,11 +157,11 @@ mod tests {
             assert_eq!(cut, expected(&wanted), "{piece}");
         }
         let mut cutter = Cutter::new(Form::Lines, 40);
-        let mut records = Vec::new();
+        let mut records = Records::default();
         for _ in 0..1000 {
             cutter.push(&Bytes::from_static(&[b'x'; 100]));
             cutter.cut(&mut records, 10);
-            assert!(cutter.rest.is_empty() && records.len() == 1);
+            assert_eq!(records.list.len(), 1);
         }
     }
 }

@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use plait_engine::RawHeader;
 use plait_engine::push::{Block, Outcome};
 use plait_engine::replay::Wrong;
-use plait_engine::replay::source::{Place, Record};
+use plait_engine::replay::source::{Place, Record, Records};
 use tokio::time::timeout;
 
 use super::Way;
@@ -93,16 +93,22 @@ struct Reading {
 impl Reading {
     /// The next records that come within a moment, and whether more may follow, or why not.
     async fn batch(&mut self, records_max: usize) -> (Vec<Record>, Result<bool, String>) {
-        let mut records = Vec::new();
+        let mut records = Records::default();
+        let more = self.fill(&mut records, records_max).await;
+        records.settle();
+        (records.list, more)
+    }
+
+    async fn fill(&mut self, records: &mut Records, records_max: usize) -> Result<bool, String> {
         loop {
-            if self.cutter.cut(&mut records, records_max) {
-                return (records, Ok(true));
+            if self.cutter.cut(records, records_max) {
+                return Ok(true);
             }
             if self.ended {
-                self.cutter.finish(&mut records);
-                return (records, Ok(false));
+                self.cutter.finish(records);
+                return Ok(false);
             }
-            let wait = if records.is_empty() { self.idle_time } else { LINGER };
+            let wait = if records.list.is_empty() { self.idle_time } else { LINGER };
             match timeout(wait, self.body.frame()).await {
                 Ok(None) => self.ended = true,
                 Ok(Some(Ok(frame))) => {
@@ -111,12 +117,12 @@ impl Reading {
                     }
                 }
                 Ok(Some(Err(error))) => {
-                    return (records, Err(format!("the body cannot be read: {error}")));
+                    return Err(format!("the body cannot be read: {error}"));
                 }
-                Err(_) if records.is_empty() => {
-                    return (records, Err("nothing came for too long".to_owned()));
+                Err(_) if records.list.is_empty() => {
+                    return Err("nothing came for too long".to_owned());
                 }
-                Err(_) => return (records, Ok(true)),
+                Err(_) => return Ok(true),
             }
         }
     }

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use plait_engine::replay::source::Record;
+use plait_engine::replay::source::{Record, Records};
 
 use super::batch::{Cutter, Form};
 
@@ -14,14 +14,20 @@ pub fn records(
     let form = if are_lines { Form::Lines } else { Form::Octets };
     let mut cutter = Cutter::new(form, line_bytes_max);
     let mut records = Vec::new();
+    let mut take = |some: &mut Records| {
+        some.settle();
+        records.append(&mut std::mem::take(some).list);
+    };
     for piece in pieces {
         cutter.push(&Bytes::copy_from_slice(piece));
-        let mut some = Vec::new();
+        let mut some = Records::default();
         while cutter.cut(&mut some, records_max.max(1)) {
-            records.append(&mut some);
+            take(&mut some);
         }
-        records.append(&mut some);
+        take(&mut some);
     }
-    cutter.finish(&mut records);
+    let mut some = Records::default();
+    cutter.finish(&mut some);
+    take(&mut some);
     records
 }

@@ -5,8 +5,9 @@
 //!
 //! - `I-1` Off unless the configuration says so, and then on the loopback or on a Unix socket: whoever
 //!   reaches it can write, though nothing but valid blocks.
-//! - `I-2` A client holds a buffer of one batch and one line, whatever it sends; it never holds the
-//!   writer, which is asked once a batch is there.
+//! - `I-2` A client holds a buffer of one batch and one JSON value, whatever it sends; it never holds the
+//!   writer, which is asked once a batch is there. Items of a page are taken one by one, and the answer
+//!   lists so many blocks that are not stored and counts the others.
 //! - `I-3` What is told to be stored is stored. Where a batch fails, the stream ends there and says so.
 
 mod batch;
@@ -118,7 +119,7 @@ async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallib
         return Ok(text(StatusCode::FORBIDDEN, "Not for browsers.\n"));
     }
     let Some(form) = form(&head.headers) else {
-        let wanted = "Send application/octet-stream, or JSON lines as application/x-ndjson.\n";
+        let wanted = "Send application/octet-stream, or JSON as application/x-ndjson.\n";
         return Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, wanted));
     };
     // Before any of the body is read: a client that waits for 100 is told at once.

@@ -20,6 +20,10 @@ const AHEAD: usize = 8;
 /// Bytes of a piece from which on it is sent.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// Blocks that are not stored, of one request, that have a line each. Further ones are counted: an item of
+/// a page may have two bytes, and its line has a hundred.
+const LISTED_MAX: u64 = 10_000;
+
 /// The lines of an answer.
 pub(super) struct Lines {
     pieces: mpsc::Sender<Bytes>,
@@ -28,6 +32,10 @@ pub(super) struct Lines {
     each: bool,
     open: Vec<u8>,
     counts: Counts,
+    /// Lines of blocks that are not stored.
+    listed: u64,
+    /// Blocks that are not stored and have none.
+    unlisted: u64,
 }
 
 /// Nobody reads the answer.
@@ -37,8 +45,9 @@ impl Lines {
     /// Lines, and the body that they become.
     pub(super) fn new(each: bool, stall_time: Duration) -> (Self, BoxBody<Bytes, Infallible>) {
         let (pieces, body) = mpsc::channel(AHEAD);
-        let (open, counts) = (Vec::new(), Counts::default());
-        (Self { pieces, stall_time, each, open, counts }, BoxBody::new(Pieces(body)))
+        let (open, counts, listed, unlisted) = (Vec::new(), Counts::default(), 0, 0);
+        let lines = Self { pieces, stall_time, each, open, counts, listed, unlisted };
+        (lines, BoxBody::new(Pieces(body)))
     }
 
     /// Tells what came of a batch, and returns how many blocks had each outcome.
@@ -50,7 +59,7 @@ impl Lines {
         counts.add(outcomes.iter().map(|(_, _, outcome)| outcome));
         self.counts.add(outcomes.iter().map(|(_, _, outcome)| outcome));
         for (place, raw, outcome) in outcomes {
-            if self.each || !outcome.is_held() {
+            if self.is_listed(raw.is_some(), outcome) {
                 self.block(place, raw.as_ref(), outcome).await?;
             }
         }
@@ -58,10 +67,21 @@ impl Lines {
         self.send().await.map(|()| counts)
     }
 
+    /// Whether a block has a line. A header is longer than its line, so with `each` all of them have one.
+    fn is_listed(&mut self, is_header: bool, outcome: &Outcome) -> bool {
+        if outcome.is_held() || self.each && is_header {
+            return self.each;
+        }
+        let is_listed = self.listed < LISTED_MAX;
+        let count = if is_listed { &mut self.listed } else { &mut self.unlisted };
+        *count = count.saturating_add(1);
+        is_listed
+    }
+
     /// Tells all in all, and why it ends here if the body does not.
     pub(super) async fn end(mut self, error: Option<&str>) -> Result<(), Unread> {
         let done = Some(error.is_none());
-        let sum = Sum { done, error, ..Sum::of(self.counts) };
+        let sum = Sum { unlisted: self.unlisted, done, error, ..Sum::of(self.counts) };
         self.line(&sum).await?;
         self.send().await
     }
@@ -91,6 +111,9 @@ struct Sum<'a> {
     known: u64,
     waiting: u64,
     refused: u64,
+    /// In the last line only: those of `waiting` and `refused` that have no line.
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted: u64,
     /// In the last line only: whether the body was read to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<bool>,
@@ -103,8 +126,14 @@ impl Sum<'_> {
     const fn of(counts: Counts) -> Self {
         let Counts { stored, known, waiting, refused } = counts;
         let records = counts.records();
-        Self { records, stored, known, waiting, refused, done: None, error: None }
+        let (unlisted, done, error) = (0, None, None);
+        Self { records, stored, known, waiting, refused, unlisted, done, error }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What came of one block.
@@ -145,7 +174,7 @@ impl Lines {
         };
         let block = Block {
             outcome: outcome.name(),
-            place: place.to_string(),
+            place: place.brief(),
             chain: header.map(|header| header.chain().get()),
             height: header.map(|header| header.height().get()),
             hash: header.map(|header| header.hash().to_string()),

@@ -101,6 +101,24 @@ impl Client {
         }
     }
 
+    /// Sends a request while its answer is read: neither may fit into what the system holds.
+    ///
+    /// # Panics
+    ///
+    /// If no whole answer came.
+    #[must_use]
+    pub fn ask_both_ways(&mut self, request: &Request) -> Response {
+        let (bytes, mut sender) =
+            (request.to_bytes(), self.stream.try_clone().expect("a second handle"));
+        let sending = std::thread::spawn(move || {
+            // A server may answer and close before it has read all.
+            let _ = sender.write_all(&bytes);
+        });
+        let answer = self.read(request.method());
+        sending.join().expect("sending does not panic");
+        answer.unwrap_or_else(|ended| panic!("{request}: {ended:?}"))
+    }
+
     /// Reads the answer to a request with this method.
     ///
     /// # Errors

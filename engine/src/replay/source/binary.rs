@@ -3,6 +3,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 
+use super::again::Again;
 use super::{Chunk, Place, Source};
 use crate::header::LEN;
 use crate::replay::mapped::Mapped;
@@ -18,18 +19,16 @@ pub struct Binary {
 
 enum Input {
     /// A file, of which nothing is copied.
-    Mapped {
-        file: File,
-        path: String,
-        size: u64,
-        name: [u8; 32],
-        part: Part,
-    },
+    Mapped { file: File, path: String, size: u64, name: [u8; 32], part: Part },
     Streamed {
         name: String,
         read: Box<dyn Read + Send>,
+        /// The same from elsewhere, if that can be.
+        again: Option<Again>,
+        has_ended: bool,
+        /// Why no more can be read, behind what was read before.
+        failed: Option<io::Error>,
     },
-    End,
 }
 
 /// What is mapped of a file at present.
@@ -53,7 +52,16 @@ impl Binary {
     /// The records of a stream.
     #[must_use]
     pub fn streamed(name: String, read: Box<dyn Read + Send>) -> Self {
-        Self { input: Input::Streamed { name, read }, offset: 0 }
+        let (again, has_ended, failed) = (None, false, None);
+        Self { input: Input::Streamed { name, read, again, has_ended, failed }, offset: 0 }
+    }
+
+    /// The same of what can be read from elsewhere, if it can.
+    pub(super) fn with(mut self, file: Option<Again>) -> Self {
+        if let Input::Streamed { again, .. } = &mut self.input {
+            *again = file;
+        }
+        self
     }
 
     /// The next bytes, `want` of them unless the input ends before.
@@ -73,16 +81,21 @@ impl Binary {
                 let end = start.saturating_add(want).min(part.bytes.len());
                 Ok(part.bytes.slice(start..end))
             }
-            Input::Streamed { name, read } => {
+            Input::Streamed { name, read, has_ended, failed, .. } => {
                 let mut bytes = Vec::with_capacity(want);
-                let read = read.by_ref().take(want as u64).read_to_end(&mut bytes);
-                read.map_err(|source| ReplayError::Io { input: name.clone(), source })?;
-                if bytes.len() < want {
-                    self.input = Input::End;
+                if !*has_ended {
+                    *failed = read.by_ref().take(want as u64).read_to_end(&mut bytes).err();
+                    *has_ended = failed.is_some() || bytes.len() < want;
                 }
-                Ok(bytes.into())
+                // What is cut off where reading failed is not wrong.
+                if failed.is_some() {
+                    bytes.truncate(bytes.len() / LEN * LEN);
+                }
+                match failed.take_if(|_| bytes.is_empty()) {
+                    Some(source) => Err(ReplayError::Io { input: name.clone(), source }),
+                    None => Ok(bytes.into()),
+                }
             }
-            Input::End => Ok(Bytes::new()),
         }
     }
 }
@@ -122,19 +135,28 @@ impl Source for Binary {
     fn size(&self) -> Option<u64> {
         match &self.input {
             Input::Mapped { size, .. } => Some(*size),
-            Input::Streamed { .. } | Input::End => None,
+            Input::Streamed { .. } => None,
         }
     }
 
     fn name(&self) -> Option<[u8; 32]> {
         match &self.input {
             Input::Mapped { name, .. } => Some(*name),
-            Input::Streamed { .. } | Input::End => None,
+            Input::Streamed { again, .. } => again.as_ref().map(Again::id),
         }
     }
 
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
         let position = at.position.get();
+        if let Input::Streamed { read, again: Some(again), has_ended, failed, .. } = &mut self.input
+        {
+            if !position.is_multiple_of(LEN as u64) {
+                return Ok(false);
+            }
+            *read = again.from(position)?.0;
+            (self.offset, *has_ended, *failed) = (position, false, None);
+            return Ok(true);
+        }
         let fits =
             self.size().is_some_and(|size| position <= size && position.is_multiple_of(LEN as u64));
         if fits {

@@ -16,14 +16,16 @@ use crate::types::ChainId;
 pub enum Place {
     /// Bytes before it.
     Offset(u64),
-    /// Its line, from 1.
-    Line(u64),
-    /// The item on a line with several, both from 1.
-    Item {
-        /// The line.
+    /// In text, where the value begins, or where text is that is none.
+    Value {
+        /// The line, from 1.
         line: u64,
-        /// The item on it.
-        item: u64,
+        /// Its bytes before it, and one.
+        column: u64,
+        /// Bytes of the input before it.
+        offset: u64,
+        /// Its number in the innermost array or page, from 1, if it is in one.
+        item: Option<u64>,
     },
     /// Its row in a node's database.
     Row {
@@ -49,14 +51,30 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Offset(offset) => write!(f, "offset {offset}"),
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Item { line, item } => write!(f, "line {line}, item {item}"),
+            Self::Value { line, column, offset, item } => {
+                write!(f, "line {line}")?;
+                item.map_or(Ok(()), |item| write!(f, ", item {item}"))?;
+                write!(f, ", column {column}, offset {offset}")
+            }
             Self::Record { file, record } => write!(f, "{file}, record {record}"),
             Self::Aside(place) | Self::File(place) => f.write_str(place),
             Self::Row { chain, key } => {
                 write!(f, "key BlockHeader/{chain}/header$")?;
                 key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
+        }
+    }
+}
+
+impl Place {
+    /// The place in a few words: of a value that has a line to itself, the line.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Value { line, column: 1, item: None, .. } => format!("line {line}"),
+            Self::Value { line, item: Some(item), .. } => format!("line {line}, item {item}"),
+            Self::Value { line, column, .. } => format!("line {line}, column {column}"),
+            place => place.to_string(),
         }
     }
 }
@@ -75,6 +93,8 @@ pub struct Chunk {
     skips: Skips,
     /// The place in the input behind them.
     end: MarkedAt,
+    /// Lines of a log that were passed over.
+    skipped: u64,
 }
 
 /// A record, as it stands in an input.
@@ -115,9 +135,9 @@ pub enum Item<'a> {
 impl Chunk {
     /// Records as they lie in a file or stream, the first behind `offset` bytes.
     #[must_use]
-    pub const fn whole(offset: u64, bytes: Bytes, end: MarkedAt) -> Self {
-        let (places, skips) = (Places::From(offset), Skips { foreign: 0, bare: 0 });
-        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), skips, end }
+    pub fn whole(offset: u64, bytes: Bytes, end: MarkedAt) -> Self {
+        let places = Places::From(offset);
+        Self { bytes, places, end, ..Self::default() }
     }
 
     /// Records that each have a place of their own.
@@ -135,17 +155,16 @@ impl Chunk {
                 Err(error) => wrong.push((places.len(), place, error)),
             }
         }
-        let (bytes, places, skips) = (bytes.into(), Places::Each(places), Skips::default());
-        Self { bytes, places, wrong, payloads, skips, end }
+        let (bytes, places) = (bytes.into(), Places::Each(places));
+        Self { bytes, places, wrong, payloads, end, ..Self::default() }
     }
 
     /// Records of an archive.
     #[must_use]
     pub fn archived(manifest: Arc<Manifest>, records: Records, end: MarkedAt) -> Self {
         let Records { bytes, places } = records;
-        let (places, skips) = (Places::Archived(manifest, places), Skips::default());
-        let bytes = bytes.into();
-        Self { bytes, places, wrong: Vec::new(), payloads: Vec::new(), skips, end }
+        let (bytes, places) = (bytes.into(), Places::Archived(manifest, places));
+        Self { bytes, places, end, ..Self::default() }
     }
 
     /// What records carry, by their numbers: taken out, so that it is held once.
@@ -176,6 +195,24 @@ impl Chunk {
     #[must_use]
     pub const fn skips(&self) -> Skips {
         self.skips
+    }
+
+    /// What the first place says that holds no record, if there is one.
+    #[must_use]
+    pub fn first_wrong(&self) -> Option<String> {
+        self.wrong.first().map(|(_, place, wrong)| format!("{place}: {wrong}"))
+    }
+
+    /// The same, with so many lines of a log among them.
+    #[must_use]
+    pub fn with_skipped(self, skipped: u64) -> Self {
+        Self { skipped, ..self }
+    }
+
+    /// Lines of a log that were passed over.
+    #[must_use]
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// The records.

@@ -1,33 +1,40 @@
 //! One reader a format, and how to tell formats apart.
 
+mod again;
 mod archive;
 mod binary;
 mod chunk;
+mod decode;
 mod detect;
+mod json;
 mod jsonl;
 mod merged;
 mod node;
 mod notice;
 mod payload;
+mod peek;
 mod rows;
 mod texts;
 
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 pub use archive::Archive;
 pub use binary::Binary;
 pub use chunk::{Chunk, Item, Place, Record};
-pub use detect::{Format, detect};
-pub use jsonl::{Jsonl, push_line};
+pub use detect::{Format, detect, detect_stream};
+pub use json::{Limits, Next, Records, Values};
+pub use jsonl::{Jsonl, push_text};
 pub use merged::{Feed, Merged, Watcher};
 pub use node::Node;
 pub use notice::{Notice, Skips, Span};
 pub use payload::RawPayload;
+pub use peek::{Peeked, peek};
 pub use rows::Rows;
 
+use self::again::Again;
 use super::ReplayError;
 use crate::archive::MANIFEST;
 use crate::header::LEN;
@@ -72,18 +79,20 @@ pub trait Source: Send {
 /// How an input is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Its format, if that is not told by its content.
+    /// Its format, if that is not detected from its content.
     pub format: Option<Format>,
     /// Whether damaged files of an archive are wrong records, which a replay may go on after, or
     /// errors; and whether a damaged log of a node's database is read on behind the damage.
     pub keep_going: bool,
     /// Whether what blocks carry is read too, where it is there.
     pub payloads: bool,
+    /// Whether lines between JSON values that are no JSON are skipped and counted.
+    pub lenient: bool,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { format: None, keep_going: false, payloads: true }
+        Self { format: None, keep_going: false, payloads: true, lenient: false }
     }
 }
 
@@ -97,42 +106,78 @@ pub fn open(
     version: ChainwebVersion,
     reading: Reading,
 ) -> Result<Box<dyn Source>, ReplayError> {
-    let Reading { format, keep_going, payloads } = reading;
+    match open_stream(input, reading)? {
+        Opened::Stream(source) => Ok(source),
+        Opened::Folder(format) => open_folder(input, format, version, reading),
+    }
+}
+
+/// What an input is that was opened without knowing its network.
+enum Opened {
+    Stream(Box<dyn Source>),
+    /// A folder of this format.
+    Folder(Format),
+}
+
+fn open_folder(
+    input: &Path,
+    format: Format,
+    version: ChainwebVersion,
+    reading: Reading,
+) -> Result<Box<dyn Source>, ReplayError> {
+    Ok(match format {
+        Format::Archive => Box::new(Archive::open(input, version, reading.keep_going)?),
+        _ => Box::new(Node::open(input, version, reading.keep_going, reading.payloads)?),
+    })
+}
+
+fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
+    let format = reading.format;
+    let wrong = |reason: &str| ReplayError::Format {
+        input: input.display().to_string(),
+        reason: reason.to_owned(),
+    };
     if input.as_os_str() == "-" {
-        return stream("standard input".to_owned(), Box::new(io::stdin()), None, reading);
+        if matches!(format, Some(Format::Node | Format::Archive)) {
+            return Err(ReplayError::Format {
+                input: "standard input".to_owned(),
+                reason: "this format is that of a folder, not of a stream".to_owned(),
+            });
+        }
+        let source = stream("standard input".to_owned(), Box::new(io::stdin()), None, reading);
+        return source.map(Opened::Stream);
     }
     let metadata = std::fs::metadata(input).map_err(|e| ReplayError::io(input, e))?;
-    let folder = matches!(format, Some(Format::Node | Format::Archive));
-    if metadata.is_dir() || folder {
-        let is_archive = || input.join(MANIFEST).exists();
-        return match format {
-            None if is_archive() => Ok(Box::new(Archive::open(input, version, keep_going)?)),
-            Some(Format::Archive) => Ok(Box::new(Archive::open(input, version, keep_going)?)),
-            None | Some(Format::Node) => {
-                Ok(Box::new(Node::open(input, version, keep_going, payloads)?))
-            }
-            Some(Format::Binary | Format::Jsonl) => Err(ReplayError::Format {
-                input: input.display().to_string(),
-                reason: "is a folder, and this format is that of files".to_owned(),
-            }),
-        };
+    match format {
+        Some(Format::Node) if metadata.is_file() => {
+            return Err(wrong(
+                "is a file, and a chainweb-node's database is a folder; leave --format out",
+            ));
+        }
+        Some(format @ (Format::Node | Format::Archive)) => return Ok(Opened::Folder(format)),
+        Some(_) if metadata.is_dir() => {
+            return Err(wrong("is a folder, and this format is that of files"));
+        }
+        None if metadata.is_dir() => {
+            let is_archive = input.join(MANIFEST).exists();
+            return Ok(Opened::Folder(if is_archive { Format::Archive } else { Format::Node }));
+        }
+        _ => {}
     }
     let file = File::open(input).map_err(|e| ReplayError::io(input, e))?;
-    if metadata.is_file() && metadata.len() > 0 {
-        let name = input.display().to_string();
-        let mut head = Vec::with_capacity(4 * LEN);
-        let read =
-            (&file).take(4 * LEN as u64).read_to_end(&mut head).and_then(|_| (&file).rewind());
-        read.map_err(|e| ReplayError::io(input, e))?;
-        let (size, id) = (metadata.len(), file_name(&metadata, &head));
-        match format.map_or_else(|| detect::detect(&name, &head), Ok)? {
-            Format::Binary => return Ok(Box::new(Binary::mapped(file, name, size, id))),
-            Format::Jsonl => return Ok(Box::new(Jsonl::file(name, file, size, id, payloads))),
-            Format::Node | Format::Archive => {}
-        }
-    }
-    let size = metadata.is_file().then_some(metadata.len());
-    stream(input.display().to_string(), Box::new(file), size, reading)
+    let again = if metadata.is_file() { Some(again(input, &file, &metadata)?) } else { None };
+    stream(input.display().to_string(), Box::new(file), again, reading).map(Opened::Stream)
+}
+
+/// What is needed to read a file again.
+fn again(input: &Path, file: &File, metadata: &Metadata) -> Result<Again, ReplayError> {
+    let mut head = Vec::with_capacity(4 * LEN);
+    let mut first = file;
+    let read = first.by_ref().take(4 * LEN as u64).read_to_end(&mut head);
+    let read = read.and_then(|_| first.rewind()).and_then(|()| file.try_clone());
+    let file = read.map_err(|e| ReplayError::io(input, e))?;
+    let (name, id) = (input.display().to_string(), file_name(metadata, &head));
+    Ok(Again { file, name, id, size: metadata.len(), is_compressed: false })
 }
 
 /// Tells a file from others and from itself when it was changed: by length, time of change and
@@ -151,26 +196,36 @@ fn with_payloads(name: [u8; 32]) -> [u8; 32] {
     *blake2s_simd::blake2s(&[b"payloads ", name.as_slice()].concat()).as_array()
 }
 
+/// What a stream has, which is a file if it can be read `again`.
 fn stream(
     name: String,
-    mut input: Box<dyn Read + Send>,
-    size: Option<u64>,
-    Reading { format, payloads, .. }: Reading,
+    input: Box<dyn Read + Send>,
+    again: Option<Again>,
+    reading: Reading,
 ) -> Result<Box<dyn Source>, ReplayError> {
-    let mut head = Vec::new();
-    let read = input.by_ref().take(4 * LEN as u64).read_to_end(&mut head);
-    read.map_err(|source| ReplayError::Io { input: name.clone(), source })?;
-    if head.is_empty() {
+    let Reading { format, payloads, lenient, .. } = reading;
+    let decoded = decode::decoded(&name, input)?;
+    if decoded.head.is_empty() {
         return Err(ReplayError::Empty { input: name });
     }
-    let format = format.map_or_else(|| detect::detect(&name, &head), Ok)?;
-    let input = BufReader::with_capacity(1 << 20, io::Cursor::new(head).chain(input));
-    match format {
-        Format::Binary => Ok(Box::new(Binary::streamed(name, Box::new(input)))),
-        Format::Jsonl => Ok(Box::new(Jsonl::new(name, Box::new(input), size, payloads))),
-        Format::Node | Format::Archive => Err(ReplayError::Format {
-            input: name,
-            reason: "this format is that of a folder, not of a stream".to_owned(),
-        }),
-    }
+    let is_compressed = decoded.is_compressed;
+    let format = format.map_or_else(|| detect::detect(&name, &decoded.head, lenient), Ok)?;
+    let again = again.map(|again| Again { is_compressed, ..again });
+    let Format::Jsonl = format else {
+        return Ok(match again {
+            Some(Again { file, size, id, .. }) if !is_compressed => {
+                Box::new(Binary::mapped(file, name, size, id))
+            }
+            again => Box::new(Binary::streamed(name, decoded.into_read()).with(again)),
+        });
+    };
+    let size = again.as_ref().filter(|again| !again.is_compressed).map(|again| again.size);
+    let source = Jsonl::new(name, decoded.into_read(), size, payloads, lenient);
+    Ok(match again {
+        Some(again) => {
+            let id = if payloads { with_payloads(again.id) } else { again.id };
+            Box::new(source.with(Again { id, ..again }))
+        }
+        None => Box::new(source),
+    })
 }

@@ -111,7 +111,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("ingest.lineBytes"),
         flag: Some("ingest-line-bytes"),
-        about: "Bytes of a line of JSON.",
+        about: "Maximum length of a JSON value (a header, or a block with its payload), in bytes.",
         field: |s| Field::Number(&mut s.ingest.line_bytes_max, 1024..=BYTES_MAX),
     },
     Row {

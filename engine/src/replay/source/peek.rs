@@ -1,0 +1,166 @@
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use super::{Chunk, Format, Node, Notice, Opened, Reading, Source, open_folder, open_stream};
+use crate::archive::Manifest;
+use crate::header::{HeaderRef, RawHeader};
+use crate::replay::{OtherGenesis, ReplayError};
+use crate::store::MarkedAt;
+use crate::types::ChainwebVersion;
+
+/// Records that are read in search of one whose network is known.
+const LOOKED_AT: usize = 64;
+
+/// The same of a node's database.
+const ROWS_LOOKED_AT: usize = 256;
+
+/// An input that is open, and what its first records say. They are not lost: it is read from its
+/// beginning, also where it is a pipe.
+pub struct Peeked {
+    input: PathBuf,
+    reading: Reading,
+    opened: Opened,
+    network: Option<ChainwebVersion>,
+    /// Why the first record is none.
+    wrong: Option<String>,
+    genesis: Option<OtherGenesis>,
+}
+
+/// Opens an input and reads as much as tells its network.
+///
+/// # Errors
+///
+/// As for [`open`](super::open).
+pub fn peek(input: &Path, reading: Reading) -> Result<Peeked, ReplayError> {
+    let (mut headers, mut wrong) = (Vec::new(), None);
+    let (mut network, mut opened) = (None, open_stream(input, reading)?);
+    match opened {
+        Opened::Stream(source) => {
+            let mut ahead = Ahead { chunks: VecDeque::new(), failed: None, source };
+            while network.is_none() && ahead.chunks.len() < LOOKED_AT {
+                match ahead.source.next(1) {
+                    Ok(Some(chunk)) => {
+                        network = chunk.records().iter().find_map(network_of);
+                        headers.extend_from_slice(chunk.records());
+                        wrong = wrong.or_else(|| chunk.first_wrong());
+                        ahead.chunks.push_back(chunk);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        ahead.failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            opened = Opened::Stream(Box::new(ahead));
+        }
+        Opened::Folder(Format::Archive) => network = Some(Manifest::read(input)?.0.version),
+        Opened::Folder(_) => {
+            let open = |version| Node::open(input, version, reading.keep_going, false);
+            // Every network has the chains that are looked for; rows of others are skipped.
+            let (mut node, version) = match open(ChainwebVersion::Mainnet01) {
+                Err(ReplayError::OtherNetwork { got, .. }) => (open(got)?, got),
+                node => (node?, ChainwebVersion::Mainnet01),
+            };
+            if let Some(chunk) = node.next(ROWS_LOOKED_AT)? {
+                headers.extend_from_slice(chunk.records());
+            }
+            network = Some(version);
+        }
+    }
+    if let (None, Some(raw)) = (network, headers.first()) {
+        let code = HeaderRef::new(raw).map(HeaderRef::version_code);
+        wrong =
+            code.map_or(wrong, |code| Some(format!("the network code of the first one is {code}")));
+    }
+    let of_network = |raw: &&RawHeader| network_of(raw) == network;
+    let genesis = headers.iter().filter(of_network).find_map(|raw| {
+        HeaderRef::new(raw).ok().and_then(|header| OtherGenesis::of(header, network?))
+    });
+    let input = input.to_owned();
+    Ok(Peeked { input, reading, opened, network, wrong, genesis })
+}
+
+fn network_of(raw: &RawHeader) -> Option<ChainwebVersion> {
+    ChainwebVersion::from_code(HeaderRef::new(raw).ok()?.version_code())
+}
+
+impl Peeked {
+    /// The network of the first record whose network is known.
+    #[must_use]
+    pub const fn network(&self) -> Option<ChainwebVersion> {
+        self.network
+    }
+
+    /// Why the first record is none, if it is none.
+    #[must_use]
+    pub fn wrong(&self) -> Option<&str> {
+        self.wrong.as_deref()
+    }
+
+    /// Whether the first records show another genesis block than their network has.
+    #[must_use]
+    pub const fn genesis(&self) -> Option<OtherGenesis> {
+        self.genesis
+    }
+
+    /// Whether it can be read from its beginning only once.
+    #[must_use]
+    pub fn is_pipe(&self) -> bool {
+        matches!(&self.opened, Opened::Stream(source) if source.name().is_none())
+    }
+
+    /// Reads it from its beginning, as one of `version`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](super::open).
+    pub fn into_source(self, version: ChainwebVersion) -> Result<Box<dyn Source>, ReplayError> {
+        match self.opened {
+            Opened::Stream(source) => Ok(source),
+            Opened::Folder(format) => open_folder(&self.input, format, version, self.reading),
+        }
+    }
+}
+
+/// An input of which the first chunks were read ahead.
+struct Ahead {
+    chunks: VecDeque<Chunk>,
+    /// Why there are no more.
+    failed: Option<ReplayError>,
+    source: Box<dyn Source>,
+}
+
+impl Source for Ahead {
+    fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
+        if let Some(chunk) = self.chunks.pop_front() {
+            return Ok(Some(chunk));
+        }
+        self.failed.take().map_or_else(|| self.source.next(records_max), Err)
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.source.size()
+    }
+
+    fn name(&self) -> Option<[u8; 32]> {
+        self.source.name()
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.source.notices()
+    }
+
+    fn begins_late(&self) -> bool {
+        self.source.begins_late()
+    }
+
+    fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
+        let is_resumed = self.source.resume(at)?;
+        if is_resumed {
+            self.chunks.clear();
+            self.failed = None;
+        }
+        Ok(is_resumed)
+    }
+}

@@ -1,0 +1,293 @@
+//! Of which network inputs are, before anything is written.
+//!
+//! The network stands in the first record of every format, so nobody has to name it. Where it
+//! contradicts what was named, or what is there, nothing is written: a folder with the wrong network
+//! would refuse the right command, too.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use plait_engine::replay::source::{self, Peeked, Reading, Source};
+use plait_engine::replay::{Admission, OtherGenesis, ReplayError};
+use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
+use thiserror::Error;
+
+use super::replay::{How, replay_advice};
+use super::{fail, lacks, open_advice};
+
+/// Why inputs are not replayed. Nothing was written.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Input(#[from] ReplayError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("{input} is of network {got}, but --network is {asked}. Nothing was written.")]
+    Asked { input: String, got: ChainwebVersion, asked: ChainwebVersion },
+    #[error(
+        "{input} is of network {got}, but the database in {db} is of {held}. Nothing was written."
+    )]
+    Held { input: String, got: ChainwebVersion, held: ChainwebVersion, db: String },
+    #[error("{input} is of network {got}, but {first} is of {expected}. Nothing was written.")]
+    Mixed { input: String, got: ChainwebVersion, first: String, expected: ChainwebVersion },
+    #[error("{input} does not look like headers of a known network: {wrong}. Nothing was written.")]
+    NoHeaders { input: String, wrong: String },
+    #[error("{input} has no headers, which would tell the network. Nothing was written.")]
+    Unknown { input: String },
+    #[error(
+        "{input} has the code of {network} and another genesis block: that of chain {chain} is {got}, \
+         and {network}'s is {expected}. Nothing was written.",
+        chain = genesis.chain, got = genesis.got, expected = genesis.expected
+    )]
+    Genesis { input: String, network: ChainwebVersion, genesis: OtherGenesis },
+}
+
+impl Refusal {
+    /// Reports it with what to do.
+    pub(super) fn report(&self) -> ExitCode {
+        let advice = match self {
+            Self::Input(error) => replay_advice(error).to_owned(),
+            Self::Open(error) => open_advice(error).to_owned(),
+            Self::Asked { got, .. } => format!("Run: {}", command(Some(*got), None, &[])),
+            Self::Held { got, .. } => {
+                format!("Use another folder. Run: {}", command(Some(*got), Some("NEW_DIR"), &[]))
+            }
+            Self::Mixed { .. } => {
+                "A database holds one network: replay the inputs of each into a folder \
+                                   of its own."
+                    .to_owned()
+            }
+            Self::NoHeaders { .. } => {
+                "See plait replay --help for the formats, --format and --network.".to_owned()
+            }
+            Self::Unknown { .. } => {
+                "To make an empty database all the same, name its network: --network NAME"
+                    .to_owned()
+            }
+            Self::Genesis { .. } => format!(
+                "If it is a network of your own, store it as a partial history, whose beginning is not \
+                 checked. Run: {}",
+                command(None, None, &["--allow-partial"])
+            ),
+        };
+        // Its own text has that of its source.
+        fail(&Plain(self.to_string()), &advice)
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Plain(String);
+
+/// Inputs that may be replayed.
+pub(super) struct Origin {
+    /// The first input, open.
+    pub(super) first: Box<dyn Source>,
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+}
+
+impl Origin {
+    /// Opens the database in `db`, or makes it if there is none, once the inputs agree with it and with
+    /// each other about the network.
+    pub(super) fn new(how: &How, db: &Path, inputs: &[PathBuf]) -> Result<Self, Refusal> {
+        let reading = how.reading();
+        let Some((first, others)) = inputs.split_first() else {
+            return Err(Refusal::Unknown { input: "no input".to_owned() });
+        };
+        let peeked = source::peek(first, reading)?;
+        // Those that cannot be read are reported in their turn; what a pipe gives would be lost.
+        let other = |input: &&PathBuf| {
+            let network = is_readable_twice(input).then(|| source::peek(input, reading).ok());
+            network.flatten().and_then(|peeked| peeked.network())
+        };
+        let others = others.iter().filter_map(|input| Some((shown(input), other(&input)?)));
+        let networks: Vec<(String, ChainwebVersion)> = peeked
+            .network()
+            .map(|network| (shown(first), network))
+            .into_iter()
+            .chain(others)
+            .collect();
+        for (input, got) in &networks {
+            let (input, got) = (input.clone(), *got);
+            match (how.network(), networks.first()) {
+                (Some(asked), _) if asked != got => {
+                    return Err(Refusal::Asked { input, got, asked });
+                }
+                (_, Some((first, expected))) if *expected != got => {
+                    let (first, expected) = (first.clone(), *expected);
+                    return Err(Refusal::Mixed { input, got, first, expected });
+                }
+                _ => {}
+            }
+        }
+        let network = networks.first();
+        if Engine::exists(db) {
+            let (writer, reader) = open(how, db, network)?;
+            return Ok(Self { first: peeked.into_source(writer.version())?, writer, reader });
+        }
+        let network = new_network(how, first, &peeked, network)?;
+        let source = peeked.into_source(network)?;
+        if inputs.len() == 1 {
+            lacks::refuse(first, &*source, &how.admission())?;
+        }
+        let (writer, reader) = how.open_database(db, Some(network))?;
+        Ok(Self { first: source, writer, reader })
+    }
+}
+
+/// Opens a database that is there.
+fn open(
+    how: &How,
+    db: &Path,
+    network: Option<&(String, ChainwebVersion)>,
+) -> Result<(Writer, Reader), Refusal> {
+    let held = |held| {
+        let (input, got) = network.filter(|(_, got)| *got != held)?.clone();
+        Some(Refusal::Held { input, got, held, db: db.display().to_string() })
+    };
+    match how.open_database(db, how.network()) {
+        Err(OpenError::Network { got, expected }) => {
+            Err(held(got).unwrap_or(OpenError::Network { got, expected }.into()))
+        }
+        Err(error) => Err(error.into()),
+        Ok((writer, reader)) => held(writer.version()).map_or(Ok((writer, reader)), Err),
+    }
+}
+
+/// The network of a database that is to be made.
+fn new_network(
+    how: &How,
+    first: &Path,
+    peeked: &Peeked,
+    network: Option<&(String, ChainwebVersion)>,
+) -> Result<ChainwebVersion, Refusal> {
+    let input = shown(first);
+    let Some(network) = how.network().or(network.map(|(_, network)| *network)) else {
+        return Err(match peeked.wrong() {
+            Some(wrong) => Refusal::NoHeaders { input, wrong: wrong.to_owned() },
+            None => Refusal::Unknown { input },
+        });
+    };
+    match peeked.genesis().filter(|_| how.admission() == Admission::Genesis) {
+        Some(genesis) => Err(Refusal::Genesis { input, network, genesis }),
+        None => Ok(network),
+    }
+}
+
+/// Opens an input in its turn.
+pub(super) fn open_input(
+    input: &Path,
+    version: ChainwebVersion,
+    reading: Reading,
+) -> Result<Box<dyn Source>, ReplayError> {
+    let peeked = source::peek(input, reading)?;
+    match peeked.network() {
+        Some(got) if got != version => {
+            Err(ReplayError::Network { input: shown(input), got, expected: version })
+        }
+        _ => peeked.into_source(version),
+    }
+}
+
+fn is_readable_twice(input: &Path) -> bool {
+    std::fs::metadata(input).is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
+}
+
+fn shown(input: &Path) -> String {
+    if input.as_os_str() == "-" { "standard input".to_owned() } else { input.display().to_string() }
+}
+
+/// The command that was run, with another network or folder, and more flags.
+fn command(network: Option<ChainwebVersion>, db: Option<&str>, more: &[&str]) -> String {
+    changed(std::env::args_os().skip(1), network, db, more)
+}
+
+/// The same of these arguments.
+fn changed(
+    arguments: impl Iterator<Item = OsString>,
+    network: Option<ChainwebVersion>,
+    db: Option<&str>,
+    more: &[&str],
+) -> String {
+    let arguments: Vec<String> =
+        arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let (mut words, mut rest) = (vec!["plait".to_owned()], arguments.into_iter());
+    // Behind the command itself, or behind its folder.
+    let mut at = None;
+    while let Some(word) = rest.next() {
+        let (flag, value) = word
+            .split_once('=')
+            .map_or((word.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
+        match flag {
+            "--network" if network.is_some() => {
+                if value.is_none() {
+                    let _ = rest.next();
+                }
+            }
+            "--db" => {
+                let value = value.or_else(|| rest.next()).unwrap_or_default();
+                words.extend(["--db".to_owned(), quoted(db.unwrap_or(&value))]);
+                at = Some(words.len());
+            }
+            _ => {
+                words.push(quoted(&word));
+                at = at.or(Some(words.len()));
+            }
+        }
+    }
+    let network = network.map(|network| format!("--network {network}"));
+    let new = network.into_iter().chain(more.iter().map(|flag| (*flag).to_owned()));
+    let at = at.unwrap_or(words.len());
+    words.splice(at..at, new);
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,~".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(
+        line: &str,
+        network: Option<ChainwebVersion>,
+        db: Option<&str>,
+        more: &[&str],
+    ) -> String {
+        changed(line.split(' ').map(OsString::from), network, db, more)
+    }
+
+    #[test]
+    fn the_command_that_was_run_is_put_right() {
+        let network = Some(ChainwebVersion::Development);
+        for (line, expected) in [
+            ("replay --db n1 a.bin", "plait replay --db n1 --network development a.bin"),
+            (
+                "replay --network mainnet01 --db=n1 --keep-going a.bin b",
+                "plait replay --db n1 --network development --keep-going a.bin b",
+            ),
+            ("replay --network=mainnet01 a", "plait replay --network development a"),
+            (
+                "serve --db n1 --replay it's",
+                r"plait serve --db n1 --network development --replay 'it'\''s'",
+            ),
+        ] {
+            assert_eq!(run(line, network, None, &[]), expected);
+        }
+        let moved = run("replay --db n1 a", network, Some("NEW_DIR"), &[]);
+        assert_eq!(moved, "plait replay --db NEW_DIR --network development a");
+        let partial =
+            run("replay --network development --db n1 a", None, None, &["--allow-partial"]);
+        assert_eq!(partial, "plait replay --network development --db n1 --allow-partial a");
+    }
+}
