@@ -34,6 +34,8 @@ mod chunks;
 
 mod backup;
 
+mod place;
+
 mod updates;
 
 mod openapi;
@@ -97,7 +99,11 @@ pub async fn run_measured(
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
     let app = Arc::new(endpoint::App::new(reader, config, metrics, watcher));
     let backups = app.backups.clone();
-    listen::serve(app, listener, phase, shutdown).await;
+    let watched = place::watch(app.bridge.reader(), app.metrics.clone());
+    tokio::select! {
+        () = listen::serve(app, listener, phase, shutdown) => {}
+        () = watched => {}
+    }
     if let Some(backups) = backups {
         // An error means that it panicked; the process ends anyway.
         let _ = tokio::task::spawn_blocking(move || backups.end()).await;

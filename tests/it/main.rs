@@ -17,6 +17,7 @@ mod cut;
 mod cut_vectors;
 mod dataset;
 mod difficulty;
+mod displaced;
 mod extremes;
 mod faults;
 mod flips;

@@ -14,7 +14,7 @@ use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
 use crate::regular;
-use crate::store::{is_table, link};
+use crate::store::{Store, is_table, link};
 use crate::types::Micros;
 
 /// The folder in the new one where the database is until it is whole.
@@ -74,6 +74,7 @@ impl Restore {
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Contents, BackupError> {
         require_done(backups, &self.id)?;
+        self.require_unused()?;
         let from = backups.path(&self.id);
         // Retention leaves it alone while this is held.
         let path = from.join(STATUS);
@@ -96,6 +97,7 @@ impl Restore {
             disk::sync_tree(&unfinished)?;
             reached("restore/sync/after");
             contents.check_database(&unfinished)?;
+            self.require_unused()?;
             disk::rename(&unfinished.join("0"), &self.to.join("0"))?;
             reached("restore/name/after");
         }
@@ -103,6 +105,15 @@ impl Restore {
         reached("restore/remove/after");
         disk::sync(&self.to)?;
         Ok(contents)
+    }
+
+    /// That no process goes on with a database that was in this folder: it would answer for the new one,
+    /// by name, with what the old one has.
+    fn require_unused(&self) -> Result<(), BackupError> {
+        match Store::user_of(&self.to) {
+            Some(process) => Err(BackupError::InUse { path: self.to.clone(), process }),
+            None => Ok(()),
+        }
     }
 
     /// Takes the folder for this restore.

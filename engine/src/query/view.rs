@@ -82,6 +82,16 @@ impl Reader {
         self.shared.store.dir()
     }
 
+    /// That the name of its folder still leads to this database: see
+    /// [`Store::require_place`](crate::store::Store::require_place).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Displaced`].
+    pub fn require_place(&self) -> Result<(), StoreError> {
+        self.shared.store.require_place()
+    }
+
     /// RocksDB's checkpoint of the database, in a new folder: nothing is compared, and not all of it
     /// is durable, as of a [backup](crate::backup).
     ///

@@ -44,6 +44,7 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`], for example when the disk is full.
     pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        self.require_place()?;
         reached("checkpoint/make/before");
         Checkpoint::new(&self.db)?.create_checkpoint(to)?;
         reached("checkpoint/make/after");
@@ -69,20 +70,19 @@ impl Store {
         self.columns().map(bytes).sum()
     }
 
-    /// Bytes of all files of the database in `dir`.
+    /// Bytes of all its files.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the folder cannot be read.
-    pub fn file_bytes(dir: &Path) -> Result<u64, StoreError> {
-        let path = Self::path(dir);
-        let files =
-            listing(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    pub fn file_bytes(&self) -> Result<u64, StoreError> {
+        let path = self.files();
+        let files = listing(path).map_err(|source| self.failure(source))?;
         let len = |name: &String| path.join(name).metadata().map_or(0, |data| data.len());
         Ok(files.iter().map(len).sum())
     }
 
-    /// Like [`Store::checkpoint`], of a database that is not open here and that another process may
+    /// Like [`Store::checkpoint`], of a database that is open here to read and that another process may
     /// be writing; nothing of it is changed. What that process did not write to a file yet is not
     /// in the copy.
     ///
@@ -98,22 +98,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Missing`] if there is no database, [`StoreError::Io`] if `to` cannot be
-    /// written, and if the list did not stay the same for long enough.
-    pub fn link_in_use(dir: &Path, to: &Path) -> Result<(), StoreError> {
-        let path = Self::existing(dir)?;
+    /// [`StoreError::Displaced`] if its name leads elsewhere by now, [`StoreError::Io`] if `to` cannot
+    /// be written, and if the list did not stay the same for long enough.
+    pub fn link_in_use(&self, to: &Path) -> Result<(), StoreError> {
+        self.require_place()?;
+        let path = self.files();
         let io = |source| StoreError::Io { path: to.to_owned(), source };
         for _ in 0..LINK_TRIES {
             fs::create_dir(to).map_err(io)?;
             reached("link/folder/after");
-            if try_link(&path, to).map_err(io)? {
+            if try_link(path, to).map_err(io)? {
                 return Self::drop_unlisted(to);
             }
             fs::remove_dir_all(to).map_err(io)?;
             thread::sleep(LINK_PAUSE);
         }
         let busy = io::Error::new(ErrorKind::ResourceBusy, "the database changes too fast");
-        Err(StoreError::Io { path, source: busy })
+        Err(self.failure(busy))
     }
 
     /// Removes tables from the database at `path`, which nobody else has open, that its list of

@@ -16,7 +16,9 @@
 #![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;
+mod claim;
 mod columns;
+mod directory;
 mod error;
 mod format;
 mod index;
@@ -59,6 +61,7 @@ pub use stats::{ColumnStats, RunStats, StoreStats};
 pub use sums::RunSums;
 pub use sweep::{KeyValue, Sweep};
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -67,6 +70,8 @@ use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
+use claim::Claim;
+use directory::Directory;
 use format::WITHOUT_SUMS;
 use index::Index;
 use opened::Opened;
@@ -90,6 +95,12 @@ pub struct Store {
     damaged_log: Option<String>,
     /// Whether every run has its row in `sums`.
     has_sums: bool,
+    /// The folder, as it was named.
+    dir: PathBuf,
+    /// Given back when RocksDB has closed the database, which is above.
+    claim: Option<Claim>,
+    /// Where the database is, whatever its name.
+    directory: Arc<Directory>,
 }
 
 impl Store {
@@ -109,13 +120,15 @@ impl Store {
     ///
     /// As there.
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
-        let path = Self::existing(dir)?;
+        let folder = Folder::existing(dir, Directory::to_write)?;
+        let folder = folder.claimed()?;
+        let path = folder.directory.path();
         let blocks = options::cache(sizes.block_bytes);
         reached("open/before");
-        let opened = Opened::to_write(&path, || options::columns(&blocks))?;
+        let opened = Opened::to_write(path, || options::columns(&blocks))?;
         reached("open/after");
-        let (meta, format) = Meta::read(&opened.db, &path)?;
-        let mut store = Self::new(opened, meta, format, blocks, sizes)?;
+        let (meta, format) = Meta::read(&opened.db, path)?;
+        let mut store = Self::new(opened, folder, meta, format, blocks, sizes)?;
         if format == WITHOUT_SUMS {
             store.add_sums()?;
         }
@@ -128,12 +141,13 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        let path = Self::existing(dir)?;
+        let folder = Folder::existing(dir, Directory::to_read)?;
+        let path = folder.directory.path();
         let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
-        let opened = Opened::to_read(&path, || options::columns(&blocks))?;
-        let (meta, format) = Meta::read(&opened.db, &path)?;
-        Self::new(opened, meta, format, blocks, sizes)
+        let opened = Opened::to_read(path, || options::columns(&blocks))?;
+        let (meta, format) = Meta::read(&opened.db, path)?;
+        Self::new(opened, folder, meta, format, blocks, sizes)
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
@@ -151,15 +165,18 @@ impl Store {
         std::fs::create_dir_all(&path)
             .map_err(|source| StoreError::Io { path: path.clone(), source })?;
         reached("create/folder/after");
-        let mut options = options::writing(&path);
+        let folder = Folder::open(dir, Directory::to_write)?.claimed()?;
+        let path = folder.directory.path();
+        let mut options = options::writing(path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
-        let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
-        let db = db.map_err(|e| StoreError::opening(&path, e))?;
+        let db = DB::open_cf_descriptors(&options, path, options::columns(&blocks));
+        let db = db.map_err(|e| StoreError::opening(path, e))?;
         reached("create/tables/after");
-        let store = Self::new(Opened::whole(db), meta, FORMAT_VERSION, blocks, sizes)?;
+        let opened = Opened::whole(db);
+        let store = Self::new(opened, folder, meta, FORMAT_VERSION, blocks, sizes)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -178,8 +195,23 @@ impl Store {
     /// The folder of the database, as it was named.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        // Behind it stand the two parts that `path` adds.
-        self.db.path().ancestors().nth(2).unwrap_or(self.db.path())
+        &self.dir
+    }
+
+    /// Where its files are, whatever the name of the folder by now; for this process only.
+    #[must_use]
+    pub fn files(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// That the name of the folder still leads to this database. Where it does not, nothing more is
+    /// written: who asks for it means another database.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Displaced`].
+    pub fn require_place(&self) -> Result<(), StoreError> {
+        self.directory.check()
     }
 
     /// What was wrong with its log when it was opened, if anything was. What had been written behind
@@ -228,6 +260,7 @@ impl Store {
     }
 
     fn write_with(&self, batch: Batch, options: &WriteOptions) -> Result<(), StoreError> {
+        self.require_place()?;
         let Batch { inner, partial, unindexed } = batch;
         for of in unindexed {
             // Before it is: who looks where nothing is only takes longer.
@@ -263,6 +296,7 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`].
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.require_place()?;
         let columns: Vec<&ColumnFamily> =
             self.columns().map(|column| self.column(column)).collect();
         reached("tables/flush/before");
@@ -282,18 +316,9 @@ impl Store {
         StoreError::Io { path: self.db.path().to_owned(), source }
     }
 
-    fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
-        let path = Self::path(dir);
-        if !path.join("CURRENT").exists() {
-            return Err(StoreError::Missing { dir: dir.to_owned() });
-        }
-        records::check(&path)?;
-        own::check(&path)?;
-        Ok(path)
-    }
-
     fn new(
         Opened { db, damaged_log }: Opened,
+        Folder { dir, claim, directory }: Folder,
         meta: Meta,
         format: u32,
         blocks: Cache,
@@ -304,7 +329,7 @@ impl Store {
             tracing::error!(
                 "{}: the log is damaged; what was written behind the damage is lost, bring it \
                  again: {damage}",
-                db.path().display()
+                directory.named().display()
             );
         }
         let index = |of| Index::open(&db, of);
@@ -321,7 +346,13 @@ impl Store {
             caches: Caches::new(sizes.run_bytes),
             damaged_log,
             has_sums: format != WITHOUT_SUMS,
+            dir,
+            claim,
+            directory,
         };
+        if store.claim.is_some() {
+            store.directory.note_lock().map_err(|source| store.failure(source))?;
+        }
         for of in IndexOf::ALL {
             store.index_of(of).look(&store, of)?;
         }
@@ -344,5 +375,50 @@ impl Store {
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]
     fn column(&self, column: Column) -> &ColumnFamily {
         self.db.cf_handle(column.name()).expect("every column family is open")
+    }
+}
+
+/// The folder of a database that is to be opened.
+struct Folder {
+    /// As it was named.
+    dir: PathBuf,
+    claim: Option<Claim>,
+    directory: Arc<Directory>,
+}
+
+impl Folder {
+    /// Opens the folder of a database of ours.
+    fn existing(
+        dir: &Path,
+        open: impl FnOnce(&Path) -> io::Result<Directory>,
+    ) -> Result<Self, StoreError> {
+        let folder = match Self::open(dir, open) {
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(StoreError::Missing { dir: dir.to_owned() });
+            }
+            folder => folder?,
+        };
+        let path = folder.directory.path();
+        if !path.join("CURRENT").exists() {
+            return Err(StoreError::Missing { dir: dir.to_owned() });
+        }
+        records::check(path)?;
+        own::check(path)?;
+        Ok(folder)
+    }
+
+    fn open(
+        dir: &Path,
+        open: impl FnOnce(&Path) -> io::Result<Directory>,
+    ) -> Result<Self, StoreError> {
+        let path = Store::path(dir);
+        let directory = open(&path).map_err(|source| StoreError::Io { path, source })?;
+        Ok(Self { dir: dir.to_owned(), claim: None, directory: Arc::new(directory) })
+    }
+
+    /// The same for this process to write in it.
+    fn claimed(self) -> Result<Self, StoreError> {
+        let claim = Some(Claim::new(&self.directory)?);
+        Ok(Self { claim, ..self })
     }
 }

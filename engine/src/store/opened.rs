@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
+use super::directory::shown;
 use super::{Column, StoreError, live, options};
 
 /// How often the opening of a database is tried again that another process is writing.
@@ -83,6 +84,6 @@ impl Opened {
         };
         // Where something else is damaged, this fails as well.
         let db = open(DBRecoveryMode::PointInTime)?;
-        Ok(Self { db, damaged_log: Some(error.to_string()) })
+        Ok(Self { db, damaged_log: Some(shown(error.as_ref()).into_owned()) })
     }
 }

@@ -66,6 +66,15 @@ impl Writer {
         self.reader.version()
     }
 
+    /// That the name of the folder still leads to this database: where it does not, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Displaced`].
+    pub fn require_place(&self) -> Result<(), StoreError> {
+        self.reader.require_place()
+    }
+
     /// What takes blocks that come in order, between [`Writer::begin_bulk`] and
     /// [`Writer::end_bulk`].
     pub const fn bulk(&mut self) -> Option<&mut Bulk> {

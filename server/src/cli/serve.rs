@@ -25,8 +25,9 @@ use super::systemd::{self, Sockets};
 use super::ways::{self, Prepared};
 use super::{config, fail, logs, open_advice, shut_down};
 
-/// Threads for what is no read of a request: opening the database, the page of metrics, a backup.
-const OTHER_JOBS: usize = 2;
+/// Threads for what is no read of a request: opening the database, the page of metrics, a backup, looking
+/// whether its folder is where it was.
+const OTHER_JOBS: usize = 3;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -200,6 +200,12 @@ impl Metrics {
         self.counters.ingest.fail();
     }
 
+    /// The folder of the database is not where it was, or is there again; returns what was said
+    /// before.
+    pub(crate) fn displace(&self, displaced: bool) -> bool {
+        self.counters.readiness.displace(displaced)
+    }
+
     /// The database is open, and requests are taken.
     pub(crate) fn serve(&self, reader: &Reader, connections_max: usize, reads_max: usize) {
         let serving = Serving { reader: reader.clone(), connections_max, reads_max };

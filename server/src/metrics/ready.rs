@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a server that had to refuse someone is not to be sent more.
@@ -26,6 +26,8 @@ pub(super) struct Readiness {
     lag_max: AtomicU64,
     /// How far it is, as that told last.
     lag: AtomicU64,
+    /// Whether the folder of the database is not where it was.
+    displaced: AtomicBool,
 }
 
 /// Why no requests are to be sent here.
@@ -37,6 +39,8 @@ pub(crate) enum Unready {
     Leaving,
     /// Someone was refused just now, for want of a connection or of a place to read.
     Overloaded,
+    /// The folder of the database was moved, removed or replaced.
+    Displaced,
     /// It follows another node, and is far behind, or has not heard of it yet.
     Behind,
 }
@@ -48,6 +52,9 @@ impl Unready {
             Self::Starting => "Starting.\n",
             Self::Leaving => "Shutting down.\n",
             Self::Overloaded => "Overloaded.\n",
+            Self::Displaced => {
+                "The folder of the database was moved, removed or replaced: restart the server.\n"
+            }
             Self::Behind => "Behind.\n",
         }
     }
@@ -62,6 +69,7 @@ impl Default for Readiness {
             refused_at: AtomicU64::new(0),
             lag_max: AtomicU64::new(NO_LAG),
             lag: AtomicU64::new(NO_LAG),
+            displaced: AtomicBool::new(false),
         }
     }
 }
@@ -86,10 +94,20 @@ impl Readiness {
     pub(super) fn unready(&self) -> Option<Unready> {
         match self.state.load(Relaxed) {
             STARTING => Some(Unready::Starting),
+            SERVING if self.is_displaced() => Some(Unready::Displaced),
             SERVING if self.is_overloaded(self.now()) => Some(Unready::Overloaded),
             SERVING => self.is_behind(self.now()).then_some(Unready::Behind),
             _ => Some(Unready::Leaving),
         }
+    }
+
+    /// Whether the folder of the database is not where it was; returns whether it was said before.
+    pub(super) fn displace(&self, displaced: bool) -> bool {
+        self.displaced.swap(displaced, Relaxed)
+    }
+
+    pub(super) fn is_displaced(&self) -> bool {
+        self.displaced.load(Relaxed)
     }
 
     /// It is not to be further behind another node than this.
@@ -134,6 +152,16 @@ mod tests {
         assert_eq!(readiness.unready(), Some(Unready::Starting));
         readiness.leave();
         assert_eq!(readiness.unready(), Some(Unready::Leaving));
+    }
+
+    #[test]
+    fn server_whose_database_is_not_where_it_was_is_unready_until_it_is() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        assert!(!readiness.displace(true) && readiness.displace(true));
+        assert_eq!(readiness.unready(), Some(Unready::Displaced));
+        assert!(readiness.displace(false));
+        assert_eq!(readiness.unready(), None);
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl Store {
     }
 
     fn put_sorted(&self, of: IndexOf, entries: &[IndexEntry]) -> Result<(), StoreError> {
+        self.require_place()?;
         let mut batch = WriteBatch::default();
         for entry in entries {
             let (key, value) = of.row(entry);
@@ -127,6 +128,7 @@ impl Store {
             files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
+        self.require_place()?;
         reached("index/ingest/before");
         self.db.ingest_external_file_cf_opts(self.column(of.sorted()), &how, files)?;
         reached("index/ingest/after");
