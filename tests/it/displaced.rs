@@ -71,8 +71,7 @@ impl Made {
             assert_eq!(outcome.status, Some(0), "{}", outcome.err);
         }
         let (two, backups) = (made.path("two"), made.path("backups"));
-        let backup =
-            run(["backup", "make", "--db", utf8(&two), "--backups", utf8(&backups)]);
+        let backup = run(["backup", "make", "--db", utf8(&two), "--backups", utf8(&backups)]);
         assert_eq!(backup.status, Some(0), "{}", backup.err);
         made
     }
@@ -218,7 +217,7 @@ fn wait_unready(server: &Server) {
 }
 
 /// Pushes batches of `headers` as long as they are stored; those that were.
-fn push_all(place: String, headers: &[Header]) -> Vec<Header> {
+fn push_all(place: &str, headers: &[Header]) -> Vec<Header> {
     let mut stored = Vec::new();
     for batch in headers.chunks(20) {
         let answer = Client::connect(place.parse().unwrap()).ask(&request(OCTETS, dump(batch)));
@@ -245,7 +244,7 @@ fn a_try(made: &Made, how: How, kind: Kind, signal: Signal) {
         // Others come while the folder is replaced.
         let takes = server.takes();
         let pushed = thread::scope(|scope| {
-            let pushing = scope.spawn(|| push_all(takes, &blocks.late));
+            let pushing = scope.spawn(|| push_all(&takes, &blocks.late));
             place.replace(made, &server);
             pushing.join().unwrap()
         });
@@ -339,8 +338,6 @@ fn a_replay_whose_folder_is_replaced_ends_and_leaves_the_other_database_alone() 
     let mut child = plait(args).stdin(std::process::Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     input.write_all(&dump(&made.blocks.more)).unwrap();
-    let before = at("db").join("0/rocksDb/LOCK").metadata().unwrap().modified().unwrap();
-    let _ = before;
     wait_open(child.id());
     fs::rename(at("db"), at("old")).unwrap();
     fs::rename(at("new"), at("db")).unwrap();

@@ -79,6 +79,7 @@ mod push_http;
 mod push_trouble;
 mod ranges;
 mod replay;
+mod replica;
 mod resume;
 mod rocks;
 mod runs;

@@ -49,7 +49,7 @@ pub(super) fn take(
     }
     disk::sync_tree(draft)?;
     reached("backup/sync/after");
-    compare_files(reader.store(), draft, stop)?;
+    compare_files(&reader.store(), draft, stop)?;
     let copy = Engine::open_read_only(draft)?.view();
     compare(&before, &copy)?;
     // Pact's databases were found by name: that it led elsewhere meanwhile is noticed here.

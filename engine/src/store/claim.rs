@@ -34,7 +34,7 @@ pub(super) struct Claim {
     directory: Arc<Directory>,
     id: FileId,
     /// Held for those who look for them.
-    _signs: Vec<UnixDatagram>,
+    signs: Vec<UnixDatagram>,
 }
 
 impl Claim {
@@ -51,13 +51,13 @@ impl Claim {
             return Err(locked());
         }
         // From here on it is taken back when this is dropped.
-        let mut claim = Self { directory: Arc::clone(directory), id, _signs: Vec::new() };
+        let mut claim = Self { directory: Arc::clone(directory), id, signs: Vec::new() };
         match directory.file().try_lock() {
             Err(TryLockError::WouldBlock) => return Err(locked()),
             // Not all file systems can: `LOCK` is there still.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        claim._signs = signs(directory.named());
+        claim.signs = signs(directory.named());
         Ok(claim)
     }
 }

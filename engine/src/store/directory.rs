@@ -80,8 +80,7 @@ impl Directory {
     ) -> io::Result<Self> {
         let named = std::path::absolute(named)?;
         // Descriptors are closed in programs that this one starts: the standard library asks for that.
-        let file =
-            OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&named)?;
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&named)?;
         let mut path = PathBuf::from(format!("{DESCRIPTORS}{}", file.as_raw_fd()));
         let held = id(&file.metadata()?);
         if path.metadata().is_ok_and(|data| id(&data) == held) {
@@ -254,7 +253,8 @@ mod tests {
     fn messages_have_the_name_and_not_the_descriptor() {
         let dir = TempDir::new().unwrap();
         let held = Directory::to_read(dir.path()).unwrap();
-        let text = format!("IO error: {}/000012.sst: and {}", held.path().display(), "/proc/self/fd/");
+        let text =
+            format!("IO error: {}/000012.sst: and {}", held.path().display(), "/proc/self/fd/");
         let name = dir.path().display();
         assert_eq!(shown(&text), format!("IO error: {name}/000012.sst: and /proc/self/fd/"));
         assert_eq!(shown("/proc/self/fd/9999/x"), "/proc/self/fd/9999/x");

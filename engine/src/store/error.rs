@@ -124,6 +124,13 @@ impl StoreError {
         Self::Damaged { column, key: text }
     }
 
+    /// Whether a file was gone that should be read. Of a database that another process writes, files go when
+    /// nothing in them is needed any more, and what they had is elsewhere then.
+    #[must_use]
+    pub fn is_of_lost_file(&self) -> bool {
+        matches!(self, Self::RocksDb(error) if error.as_ref().contains("No such file"))
+    }
+
     /// The trunk has no block at a height where it should.
     pub(crate) fn gap(chain: ChainId, height: BlockHeight) -> Self {
         Self::damaged(Column::Trunk, TrunkKey::new(chain, height).as_bytes())

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -231,6 +231,36 @@ pub(super) fn logs(path: &Path) -> Vec<PathBuf> {
     names.iter().filter(|name| Kind::of(name) == Kind::Log).map(|name| path.join(name)).collect()
 }
 
+/// What a database is opened from, by name and length: its list of files, and its log. Both only grow, or
+/// are replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    list: Option<(String, u64)>,
+    logs: BTreeMap<String, u64>,
+}
+
+impl Listed {
+    /// As it is now, as far as it can be read.
+    pub(super) fn now(path: &Path) -> Self {
+        let len = |name: &str| path.join(name).metadata().map(|data| data.len()).ok();
+        let list = current(path).ok().flatten();
+        let list = list.and_then(|list| len(&list).map(|len| (list, len)));
+        let logs = logs(path).into_iter().filter_map(|log| {
+            let name = log.file_name()?.to_str()?.to_owned();
+            let len = len(&name)?;
+            Some((name, len))
+        });
+        Self { list, logs: logs.collect() }
+    }
+
+    /// Whether what was read of both between this and `later` is of one moment: either the list stayed, and
+    /// all logs that it needs, or the logs stayed as they were, and the list that was read may be older.
+    pub(super) fn is_one_moment(&self, later: &Self) -> bool {
+        let logs_stayed = self.logs.keys().all(|log| later.logs.contains_key(log));
+        logs_stayed && (self.list == later.list || self.logs == later.logs)
+    }
+}
+
 /// Files of the database at `path` that are made of records: its log, and its list of files.
 pub(super) fn journals(path: &Path) -> Vec<PathBuf> {
     let names = names(path, false).unwrap_or_default();
@@ -339,6 +369,27 @@ mod tests {
             ("direct-io", Kind::Other),
         ] {
             assert_eq!(Kind::of(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_and_a_log_are_of_one_moment_unless_both_changed_or_a_log_went() {
+        let listed = |list: u64, logs: &[(&str, u64)]| Listed {
+            list: Some(("MANIFEST-000004".to_owned(), list)),
+            logs: logs.iter().map(|(name, len)| ((*name).to_owned(), *len)).collect(),
+        };
+        let before = listed(10, &[("000005.log", 7)]);
+        for (later, expected) in [
+            (listed(10, &[("000005.log", 7)]), true),
+            (listed(10, &[("000005.log", 8)]), true),
+            (listed(10, &[("000005.log", 8), ("000006.log", 1)]), true),
+            (listed(11, &[("000005.log", 7)]), true),
+            (listed(11, &[("000005.log", 8)]), false),
+            (listed(11, &[("000005.log", 7), ("000006.log", 0)]), false),
+            (listed(10, &[("000006.log", 0)]), false),
+            (listed(11, &[]), false),
+        ] {
+            assert_eq!(before.is_one_moment(&later), expected, "{later:?}");
         }
     }
 }

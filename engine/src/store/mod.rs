@@ -20,6 +20,7 @@ mod claim;
 mod columns;
 mod directory;
 mod error;
+mod folder;
 mod format;
 mod index;
 mod journal;
@@ -29,6 +30,7 @@ mod live;
 mod logs;
 mod manifest;
 mod mark;
+mod memory;
 mod node;
 mod opened;
 mod options;
@@ -36,6 +38,7 @@ mod own;
 mod payloads;
 mod pending;
 mod records;
+mod reopen;
 mod runs;
 mod snapshot;
 mod stats;
@@ -61,21 +64,22 @@ pub use stats::{ColumnStats, RunStats, StoreStats};
 pub use sums::RunSums;
 pub use sweep::{KeyValue, Sweep};
 
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
+use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
 use claim::Claim;
 use directory::Directory;
+use folder::Folder;
 use format::WITHOUT_SUMS;
 use index::Index;
+use live::Listed;
+use memory::Memory;
 use opened::Opened;
-use runs::Caches;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -87,12 +91,11 @@ pub struct Store {
     indexes: [Index; 2],
     /// Rows that are not sorted up to which they are put into their index one by one.
     put_max: AtomicUsize,
-    /// What RocksDB keeps of its tables.
-    blocks: Cache,
-    block_bytes: usize,
-    caches: Caches,
+    memory: Memory,
     /// What was wrong with its log when it was opened.
     damaged_log: Option<String>,
+    /// What it was opened from, if it was opened to read, and that was one moment.
+    listed: Option<Listed>,
     /// Whether every run has its row in `sums`.
     has_sums: bool,
     /// The folder, as it was named.
@@ -123,12 +126,12 @@ impl Store {
         let folder = Folder::existing(dir, Directory::to_write)?;
         let folder = folder.claimed()?;
         let path = folder.directory.path();
-        let blocks = options::cache(sizes.block_bytes);
+        let memory = Memory::new(sizes);
         reached("open/before");
-        let opened = Opened::to_write(path, || options::columns(&blocks))?;
+        let opened = Opened::to_write(path, || options::columns(&memory.blocks))?;
         reached("open/after");
         let (meta, format) = Meta::read(&opened.db, path)?;
-        let mut store = Self::new(opened, folder, meta, format, blocks, sizes)?;
+        let mut store = Self::new(opened, folder, meta, format, memory)?;
         if format == WITHOUT_SUMS {
             store.add_sums()?;
         }
@@ -141,13 +144,7 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        let folder = Folder::existing(dir, Directory::to_read)?;
-        let path = folder.directory.path();
-        let sizes = CacheSizes::default();
-        let blocks = options::cache(sizes.block_bytes);
-        let opened = Opened::to_read(path, || options::columns(&blocks))?;
-        let (meta, format) = Meta::read(&opened.db, path)?;
-        Self::new(opened, folder, meta, format, blocks, sizes)
+        Self::open_read_only_with(dir, CacheSizes::default())
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
@@ -170,13 +167,12 @@ impl Store {
         let mut options = options::writing(path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let sizes = CacheSizes::default();
-        let blocks = options::cache(sizes.block_bytes);
-        let db = DB::open_cf_descriptors(&options, path, options::columns(&blocks));
+        let memory = Memory::new(CacheSizes::default());
+        let db = DB::open_cf_descriptors(&options, path, options::columns(&memory.blocks));
         let db = db.map_err(|e| StoreError::opening(path, e))?;
         reached("create/tables/after");
         let opened = Opened::whole(db);
-        let store = Self::new(opened, folder, meta, FORMAT_VERSION, blocks, sizes)?;
+        let store = Self::new(opened, folder, meta, FORMAT_VERSION, memory)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -317,12 +313,11 @@ impl Store {
     }
 
     fn new(
-        Opened { db, damaged_log }: Opened,
+        Opened { db, damaged_log, listed }: Opened,
         Folder { dir, claim, directory }: Folder,
         meta: Meta,
         format: u32,
-        blocks: Cache,
-        sizes: CacheSizes,
+        memory: Memory,
     ) -> Result<Self, StoreError> {
         let Meta { version, history, run_length } = meta;
         if let Some(damage) = &damaged_log {
@@ -341,10 +336,9 @@ impl Store {
             run_length,
             indexes,
             put_max: AtomicUsize::new(index::PUT_MAX),
-            blocks,
-            block_bytes: sizes.block_bytes,
-            caches: Caches::new(sizes.run_bytes),
+            memory,
             damaged_log,
+            listed,
             has_sums: format != WITHOUT_SUMS,
             dir,
             claim,
@@ -375,50 +369,5 @@ impl Store {
     #[expect(clippy::expect_used, reason = "a database is only opened with every column family")]
     fn column(&self, column: Column) -> &ColumnFamily {
         self.db.cf_handle(column.name()).expect("every column family is open")
-    }
-}
-
-/// The folder of a database that is to be opened.
-struct Folder {
-    /// As it was named.
-    dir: PathBuf,
-    claim: Option<Claim>,
-    directory: Arc<Directory>,
-}
-
-impl Folder {
-    /// Opens the folder of a database of ours.
-    fn existing(
-        dir: &Path,
-        open: impl FnOnce(&Path) -> io::Result<Directory>,
-    ) -> Result<Self, StoreError> {
-        let folder = match Self::open(dir, open) {
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                return Err(StoreError::Missing { dir: dir.to_owned() });
-            }
-            folder => folder?,
-        };
-        let path = folder.directory.path();
-        if !path.join("CURRENT").exists() {
-            return Err(StoreError::Missing { dir: dir.to_owned() });
-        }
-        records::check(path)?;
-        own::check(path)?;
-        Ok(folder)
-    }
-
-    fn open(
-        dir: &Path,
-        open: impl FnOnce(&Path) -> io::Result<Directory>,
-    ) -> Result<Self, StoreError> {
-        let path = Store::path(dir);
-        let directory = open(&path).map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { dir: dir.to_owned(), claim: None, directory: Arc::new(directory) })
-    }
-
-    /// The same for this process to write in it.
-    fn claimed(self) -> Result<Self, StoreError> {
-        let claim = Some(Claim::new(&self.directory)?);
-        Ok(Self { claim, ..self })
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn page(counters: &Counters) -> String {
     jobs(&mut text, counters);
     counters.follow.write(&mut text);
     counters.ingest.write(&mut text);
+    counters.refresh.write(&mut text);
     let serving = counters.serving().clone();
     if let Some(serving) = serving {
         let limits = [

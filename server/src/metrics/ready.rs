@@ -8,6 +8,12 @@ const RECOVERY_TIME: Duration = Duration::from_secs(5);
 /// what it has is better than nothing then.
 const CONTACT_TIME: Duration = Duration::from_secs(30);
 
+/// How long a database that another process writes may not be read anew, at least.
+const STALE_TIME: Duration = Duration::from_secs(30);
+
+/// The same in refreshes.
+const STALE_REFRESHES: u32 = 10;
+
 /// No lag is expected, or none is known.
 const NO_LAG: u64 = u64::MAX;
 
@@ -26,6 +32,10 @@ pub(super) struct Readiness {
     lag_max: AtomicU64,
     /// How far it is, as that told last.
     lag: AtomicU64,
+    /// Milliseconds that may pass between two refreshes; 0 if there are none.
+    refresh_max: AtomicU64,
+    /// Milliseconds after `begin` when the database was read anew last.
+    refreshed_at: AtomicU64,
     /// Whether the folder of the database is not where it was.
     displaced: AtomicBool,
 }
@@ -41,6 +51,8 @@ pub(crate) enum Unready {
     Overloaded,
     /// The folder of the database was moved, removed or replaced.
     Displaced,
+    /// Another process writes the database, and it could not be read anew for some time.
+    Stale,
     /// It follows another node, and is far behind, or has not heard of it yet.
     Behind,
 }
@@ -54,6 +66,9 @@ impl Unready {
             Self::Overloaded => "Overloaded.\n",
             Self::Displaced => {
                 "The folder of the database was moved, removed or replaced: restart the server.\n"
+            }
+            Self::Stale => {
+                "What the database has could not be read again: it is shown as it was.\n"
             }
             Self::Behind => "Behind.\n",
         }
@@ -69,6 +84,8 @@ impl Default for Readiness {
             refused_at: AtomicU64::new(0),
             lag_max: AtomicU64::new(NO_LAG),
             lag: AtomicU64::new(NO_LAG),
+            refresh_max: AtomicU64::new(0),
+            refreshed_at: AtomicU64::new(0),
             displaced: AtomicBool::new(false),
         }
     }
@@ -96,9 +113,27 @@ impl Readiness {
             STARTING => Some(Unready::Starting),
             SERVING if self.is_displaced() => Some(Unready::Displaced),
             SERVING if self.is_overloaded(self.now()) => Some(Unready::Overloaded),
+            SERVING if self.is_stale(self.now()) => Some(Unready::Stale),
             SERVING => self.is_behind(self.now()).then_some(Unready::Behind),
             _ => Some(Unready::Leaving),
         }
+    }
+
+    /// The database is read anew so often.
+    pub(super) fn expect_refreshes(&self, interval: Duration) {
+        let most = STALE_TIME.max(interval.saturating_mul(STALE_REFRESHES));
+        self.refresh_max.store(u64::try_from(most.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.refreshed();
+    }
+
+    /// The database was read anew.
+    pub(super) fn refreshed(&self) {
+        self.refreshed_at.store(self.now(), Relaxed);
+    }
+
+    fn is_stale(&self, now: u64) -> bool {
+        let most = self.refresh_max.load(Relaxed);
+        most > 0 && now.saturating_sub(self.refreshed_at.load(Relaxed)) > most
     }
 
     /// Whether the folder of the database is not where it was; returns whether it was said before.
@@ -161,6 +196,19 @@ mod tests {
         assert!(!readiness.displace(true) && readiness.displace(true));
         assert_eq!(readiness.unready(), Some(Unready::Displaced));
         assert!(readiness.displace(false));
+        assert_eq!(readiness.unready(), None);
+    }
+
+    #[test]
+    fn server_that_cannot_read_its_database_anew_is_unready_after_a_while() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        readiness.expect_refreshes(Duration::from_secs(1));
+        let at = readiness.refreshed_at.load(Relaxed);
+        assert!(!readiness.is_stale(at + 30_000) && readiness.is_stale(at + 30_001));
+        readiness.expect_refreshes(Duration::from_mins(1));
+        let at = readiness.refreshed_at.load(Relaxed);
+        assert!(!readiness.is_stale(at + 600_000) && readiness.is_stale(at + 600_001));
         assert_eq!(readiness.unready(), None);
     }
 

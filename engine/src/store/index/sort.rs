@@ -150,7 +150,7 @@ impl Store {
         parts: std::ops::Range<usize>,
         count: &mut dyn FnMut(usize),
     ) -> Result<bool, StoreError> {
-        let options = options::tuned(of.sorted(), &self.blocks);
+        let options = options::tuned(of.sorted(), &self.memory.blocks);
         let mut writer = SstFileWriter::create(&options);
         writer.open(path)?;
         let mut empty = true;
