@@ -69,7 +69,7 @@ impl Replica {
     ///
     /// [`OpenError`], after which what is shown is what was. [`OpenError::Network`] if it is another database.
     pub fn refresh(&mut self) -> Result<bool, OpenError> {
-        self.earlier.retain(|moment| !moment.is_alone());
+        self.close_earlier();
         let before = self.reader.moment();
         let Some(store) = before.store().reopened()? else { return Ok(false) };
         let (got, expected) = (store.meta().version, before.store().meta().version);
@@ -81,7 +81,13 @@ impl Replica {
         let tree = tree(expected, &before, &snapshot)?;
         self.reader.publish(tree, snapshot);
         self.earlier.push(before);
+        self.close_earlier();
         Ok(true)
+    }
+
+    /// Closes what nobody looks at any more.
+    fn close_earlier(&mut self) {
+        self.earlier.retain(|moment| !moment.is_alone());
     }
 }
 

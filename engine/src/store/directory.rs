@@ -130,13 +130,18 @@ impl Directory {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let at_name = self.named.metadata().map(|data| id(&data));
         let is_here = leads_to(at_name, self.id().ok());
-        let is_locked = self.lock.get().is_none_or(|lock| {
-            leads_to(self.path.join(LOCK).metadata().map(|data| id(&data)), Some(*lock))
-        });
-        if is_here && is_locked {
+        if is_here && self.is_locked() {
             return Ok(());
         }
         Err(StoreError::Displaced { path: self.named.clone(), now: self.name_now() })
+    }
+
+    /// Whether the file is in the folder that RocksDB has locked, or none was noted. Where it is not, other
+    /// files may be those of another database as well.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.get().is_none_or(|lock| {
+            leads_to(self.path.join(LOCK).metadata().map(|data| id(&data)), Some(*lock))
+        })
     }
 
     /// Where the folder is now, as far as the system knows; `None` if it was removed.

@@ -22,6 +22,7 @@ mod directory;
 mod error;
 mod folder;
 mod format;
+mod held;
 mod index;
 mod journal;
 mod key;
@@ -76,6 +77,7 @@ use claim::Claim;
 use directory::Directory;
 use folder::Folder;
 use format::WITHOUT_SUMS;
+use held::Held;
 use index::Index;
 use live::Listed;
 use memory::Memory;
@@ -83,7 +85,7 @@ use opened::Opened;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
-    db: DB,
+    db: Held,
     version: ChainwebVersion,
     partial: AtomicBool,
     run_length: RunLength,
@@ -330,7 +332,7 @@ impl Store {
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
         let store = Self {
-            db,
+            db: Held::new(db, Arc::clone(&directory)),
             version,
             partial: AtomicBool::new(history == History::Partial),
             run_length,
