@@ -34,8 +34,6 @@ enum How {
     Restore,
     /// It is removed, and another one is moved there.
     Remove,
-    /// It stays, and its files are replaced by those of another one.
-    Refill,
 }
 
 /// What the server does beside answering.
@@ -103,7 +101,7 @@ impl Place {
         let (db, own, other) = match how {
             How::Switch => (at("db"), Some(at("v1")), at("v2")),
             How::Move | How::Restore => (at("db"), Some(at("old")), at("db")),
-            How::Remove | How::Refill => (at("db"), None, at("db")),
+            How::Remove => (at("db"), None, at("db")),
         };
         if how == How::Switch {
             copy(&made.path("one"), &at("v1"));
@@ -148,16 +146,6 @@ impl Place {
                     let _ = fs::remove_dir_all(&self.db);
                 }
                 fs::rename(at("new"), &self.db).unwrap();
-            }
-            How::Refill => {
-                let inner = self.db.join("0/rocksDb");
-                for path in files(&inner).keys() {
-                    fs::remove_file(path).unwrap();
-                }
-                let new = at("new/0/rocksDb");
-                for path in files(&new).keys().filter(|path| !path.ends_with("LOCK")) {
-                    fs::copy(path, inner.join(path.file_name().unwrap())).unwrap();
-                }
             }
         }
         self.files = files(&self.other);
@@ -250,11 +238,7 @@ fn a_try(made: &Made, how: How, kind: Kind, signal: Signal) {
     let ingest = if kind == Kind::Writes { &ingest[..] } else { &[] };
     let mut server = Server::with(&[&flags, ingest].concat());
     let mut acknowledged = blocks.own.clone();
-    if how == How::Refill && kind == Kind::Writes {
-        assert_sum(&client(&server).ask(&request(OCTETS, dump(&blocks.more))), [200, 0, 0, 0]);
-        acknowledged.extend(&blocks.more);
-        place.replace(made, &server);
-    } else if kind == Kind::Writes {
+    if kind == Kind::Writes {
         assert_sum(&client(&server).ask(&request(OCTETS, dump(&blocks.more))), [200, 0, 0, 0]);
         acknowledged.extend(&blocks.more);
         // Others come while the folder is replaced.
@@ -321,11 +305,6 @@ fn a_server_leaves_a_database_alone_that_was_restored_to_its_path() {
 #[test]
 fn a_server_leaves_a_database_alone_that_came_after_its_own_was_removed() {
     tries(How::Remove);
-}
-
-#[test]
-fn a_server_that_stops_leaves_files_alone_that_took_the_place_of_its_own() {
-    tries(How::Refill);
 }
 
 #[test]

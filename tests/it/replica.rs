@@ -130,10 +130,7 @@ fn a_replica_beside_a_replay_shows_whole_moments_of_it() {
     let (db, headers) = (folder(), generated(2_500, 3, 0.01));
     // Enough to be taken in order, with its index sorted at the end.
     let (first, rest) = headers.split_at(2_000);
-    assert_eq!(
-        replay_file(db.path(), &["--network", "development"], "dump", &dump(first)).status,
-        Some(0)
-    );
+    assert_eq!(replay_file(db.path(), &[], "dump", &dump(first)).status, Some(0));
     let input = folder();
     let file = input.path().join("dump");
     fs::write(&file, dump(rest)).unwrap();
@@ -172,10 +169,7 @@ fn a_replica_beside_a_replay_shows_whole_moments_of_it() {
 fn a_replica_refuses_at_its_start_what_would_write() {
     let db = folder();
     let headers = generated(3, 1, 0.0);
-    assert_eq!(
-        replay_file(db.path(), &["--network", "development"], "dump", &dump(&headers)).status,
-        Some(0)
-    );
+    assert_eq!(replay_file(db.path(), &[], "dump", &dump(&headers)).status, Some(0));
     let own = ["serve", "--db", utf8(db.path()), "--listen", "127.0.0.1:0", "--read-only"];
     for (flags, named) in [
         (&["--replay", "/dev/null"][..], "--replay"),
@@ -263,12 +257,11 @@ fn a_replica_serves_a_read_only_medium_and_writes_nothing() {
 fn a_replica_whose_database_is_replaced_or_removed_shows_what_it_has_and_is_not_ready() {
     let (place, headers) = (folder(), generated(20, 5, 0.0));
     let (db, away) = (place.path().join("db"), place.path().join("away"));
-    let args = ["--network", "development"];
-    assert_eq!(replay_file(&db, &args, "dump", &dump(&headers)).status, Some(0));
+    assert_eq!(replay_file(&db, &[], "dump", &dump(&headers)).status, Some(0));
     let other = replica(&db, &[]);
     fs::rename(&db, &away).unwrap();
     let fewer = &headers[..100];
-    assert_eq!(replay_file(&db, &args, "dump", &dump(fewer)).status, Some(0));
+    assert_eq!(replay_file(&db, &[], "dump", &dump(fewer)).status, Some(0));
     wait("not ready", || other.get("/ready").text().contains("moved, removed or replaced"));
     assert_eq!(served(&other), with_genesis(&headers));
     fs::remove_dir_all(&away).unwrap();

@@ -74,7 +74,6 @@ impl Restore {
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Contents, BackupError> {
         require_done(backups, &self.id)?;
-        self.require_unused()?;
         let from = backups.path(&self.id);
         // Retention leaves it alone while this is held.
         let path = from.join(STATUS);
@@ -123,6 +122,7 @@ impl Restore {
         if !unfinished.exists() && self.to.exists() && !disk::entries(&self.to)?.is_empty() {
             return Err(occupied());
         }
+        self.require_unused()?;
         fs::create_dir_all(&unfinished).map_err(BackupError::io(&unfinished))?;
         reached("restore/folder/after");
         let lock = File::open(&unfinished).map_err(BackupError::io(&unfinished))?;

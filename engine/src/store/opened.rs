@@ -70,7 +70,7 @@ impl Opened {
             });
             let again = match &opened {
                 // The writer has just replaced a file that was to be opened: its list is read anew.
-                Err(error) => error.to_string().contains("No such file"),
+                Err(error) => is_of_lost_file(error),
                 Ok(_) => !before.is_one_moment(&Listed::now(path)),
             };
             if !again || tries == TRIES {
@@ -88,7 +88,10 @@ impl Opened {
     fn recovered(open: impl Fn(DBRecoveryMode) -> Result<DB, Error>) -> Result<Self, Error> {
         let error = match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
             Ok(db) => return Ok(Self::whole(db)),
-            Err(error) if error.kind() == ErrorKind::Corruption => error,
+            // Of a file that is not there it says the same: a writer may have deleted it just now.
+            Err(error) if error.kind() == ErrorKind::Corruption && !is_of_lost_file(&error) => {
+                error
+            }
             Err(error) => return Err(error),
         };
         // Where something else is damaged, this fails as well.
@@ -96,4 +99,9 @@ impl Opened {
         let damaged_log = Some(shown(error.as_ref()).into_owned());
         Ok(Self { db, damaged_log, listed: None })
     }
+}
+
+/// Whether a file is not there that its list names.
+fn is_of_lost_file(error: &Error) -> bool {
+    error.as_ref().contains("No such file")
 }
