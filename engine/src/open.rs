@@ -112,7 +112,11 @@ impl Engine {
     ///
     /// As for [`Engine::open`].
     pub fn open_read_only(dir: &Path) -> Result<Reader, OpenError> {
-        Self::with(Store::open_read_only(dir)?, 0).map(|(_, reader)| reader)
+        Self::read_only(Store::open_read_only(dir)?)
+    }
+
+    pub(crate) fn read_only(store: Store) -> Result<Reader, OpenError> {
+        Self::with(store, 0).map(|(_, reader)| reader)
     }
 
     fn create(dir: &Path, meta: Meta) -> Result<Store, StoreError> {
@@ -136,7 +140,7 @@ impl Engine {
         let chains: Vec<ChainId> = store.meta().version.chain_ids().collect();
         let forests = chains.par_iter().map(|chain| load(&snapshot, *chain));
         let tree = Tree::new(forests.collect::<Result<_, _>>()?);
-        let reader = Reader::new(store, tree.clone());
+        let reader = Reader::new(&store, tree.clone());
         Ok((Writer::new(reader.clone(), tree, window), reader))
     }
 }

@@ -30,6 +30,9 @@ use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 use crate::response::{Cut, Source, Step};
 
+/// How long a read waits for a database to be read anew where a file is gone.
+const MORE_TIME: Duration = Duration::from_secs(5);
+
 /// How far the server is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -208,7 +211,20 @@ impl Bridge {
         F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
-        told(self.spawn(place, move || job(&reader.view())).await?)
+        let read = move || {
+            let seen = reader.shown();
+            match job(&reader.view()) {
+                // Its files may be gone where another process writes the database, but what was in
+                // them is not.
+                Err(QueryError::Store(error))
+                    if error.is_of_lost_file() && reader.wait_for_more(seen, MORE_TIME) =>
+                {
+                    job(&reader.view())
+                }
+                result => result,
+            }
+        };
+        told(self.spawn(place, read).await?)
     }
 
     async fn spawn<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>

@@ -265,6 +265,7 @@ fn errors() -> Vec<Error> {
         Error::Unlisted,
         Error::NoBackup,
         Error::Backup,
+        Error::Displaced,
         Error::Busy,
         Error::Position(PositionError::Text),
         Error::UnknownEvent(top(false)),
@@ -325,6 +326,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::Unlisted | Error::Archive => is_of_archive,
         Error::NoBackup => matches!(route, Route::CheckBackup(_)),
         Error::Backup => is_of_backups,
+        Error::Displaced => *route == Route::MakeBackup,
         Error::Position(_) | Error::UnknownEvent(_) | Error::Ahead(_) | Error::Subscribers => {
             is_of_updates
         }

@@ -157,6 +157,11 @@ pub(crate) enum Error {
     /// The folder of backups failed; the cause is for the log, not for the client.
     #[error("the folder of backups cannot be used")]
     Backup,
+    /// The folder of the database is not where it was; the cause is for the log, not for the client.
+    #[error(
+        "the folder of the database was moved, removed or replaced: the server has to be restarted"
+    )]
+    Displaced,
     /// All places where the database is read are taken, and stayed so.
     #[error("overloaded, try again later")]
     Busy,
@@ -217,7 +222,7 @@ impl Error {
             Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Full | Self::Subscribers | Self::Ahead(_) => {
+            Self::Busy | Self::Full | Self::Subscribers | Self::Ahead(_) | Self::Displaced => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,

@@ -164,6 +164,9 @@ fn run(
         match job {
             Job::Push(blocks, reply) => {
                 let outcome = idle.as_mut().map_or(Err(PushError::Busy), |pusher| {
+                    // Also where there are no blocks: who asks is told before sending any.
+                    let place = pusher.writer().require_place();
+                    place.map_err(|error| PushError::Failed(described(&error)))?;
                     pusher
                         .push(&blocks, now())
                         .map_err(|error| PushError::Failed(described(&error)))

@@ -34,6 +34,10 @@ mod chunks;
 
 mod backup;
 
+mod place;
+
+mod replica;
+
 mod updates;
 
 mod openapi;
@@ -70,6 +74,7 @@ pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
 pub use metrics::{Metrics, ReplayProgress};
+pub use replica::refresh;
 pub use response::stats_json;
 
 /// Serves the headers that `reader` reads, on a socket that listens already, until `shutdown` ends
@@ -97,7 +102,11 @@ pub async fn run_measured(
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
     let app = Arc::new(endpoint::App::new(reader, config, metrics, watcher));
     let backups = app.backups.clone();
-    listen::serve(app, listener, phase, shutdown).await;
+    let look = place::watch(app.bridge.reader(), app.metrics.clone());
+    tokio::select! {
+        () = listen::serve(app, listener, phase, shutdown) => {}
+        () = look => {}
+    }
     if let Some(backups) = backups {
         // An error means that it panicked; the process ends anyway.
         let _ = tokio::task::spawn_blocking(move || backups.end()).await;

@@ -104,6 +104,15 @@ pub enum BackupError {
         /// The folder.
         path: PathBuf,
     },
+    /// A process has a database open that was where the backup is to be restored, though its folder was
+    /// moved or removed.
+    #[error("process {process} still uses the database that was in {path}", path = path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The number of the process.
+        process: u32,
+    },
     /// Another process restores to the same place.
     #[error("another restore to {path} is running", path = .0.display())]
     Restoring(PathBuf),

@@ -14,7 +14,7 @@ use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
 use crate::regular;
-use crate::store::{is_table, link};
+use crate::store::{Store, is_table, link};
 use crate::types::Micros;
 
 /// The folder in the new one where the database is until it is whole.
@@ -96,6 +96,7 @@ impl Restore {
             disk::sync_tree(&unfinished)?;
             reached("restore/sync/after");
             contents.check_database(&unfinished)?;
+            self.require_unused()?;
             disk::rename(&unfinished.join("0"), &self.to.join("0"))?;
             reached("restore/name/after");
         }
@@ -105,6 +106,15 @@ impl Restore {
         Ok(contents)
     }
 
+    /// That no process goes on with a database that was in this folder: it would answer for the new one,
+    /// by name, with what the old one has.
+    fn require_unused(&self) -> Result<(), BackupError> {
+        match Store::user_of(&self.to) {
+            Some(process) => Err(BackupError::InUse { path: self.to.clone(), process }),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the folder for this restore.
     fn claim(&self, backups: &Backups) -> Result<(File, Mark), BackupError> {
         let unfinished = self.to.join(UNFINISHED);
@@ -112,6 +122,7 @@ impl Restore {
         if !unfinished.exists() && self.to.exists() && !disk::entries(&self.to)?.is_empty() {
             return Err(occupied());
         }
+        self.require_unused()?;
         fs::create_dir_all(&unfinished).map_err(BackupError::io(&unfinished))?;
         reached("restore/folder/after");
         let lock = File::open(&unfinished).map_err(BackupError::io(&unfinished))?;

@@ -29,6 +29,7 @@ pub(super) fn take(
         Origin::Here(reader) => reader.clone(),
         Origin::There(dir) => Engine::open_read_only(dir)?,
     };
+    reader.store().require_place()?;
     let dir = reader.dir();
     // All that this view shows must be in the copy.
     let before = reader.view();
@@ -40,7 +41,7 @@ pub(super) fn take(
     let target = Store::path(draft);
     match origin {
         Origin::Here(reader) => reader.store().checkpoint(&target)?,
-        Origin::There(dir) => Store::link_in_use(dir, &target)?,
+        Origin::There(_) => reader.store().link_in_use(&target)?,
     }
     reached("backup/tables/after");
     if with_pact {
@@ -48,9 +49,11 @@ pub(super) fn take(
     }
     disk::sync_tree(draft)?;
     reached("backup/sync/after");
-    compare_files(dir, draft, stop)?;
+    compare_files(&reader.store(), draft, stop)?;
     let copy = Engine::open_read_only(draft)?.view();
     compare(&before, &copy)?;
+    // Pact's databases were found by name: that it led elsewhere meanwhile is noticed here.
+    reader.store().require_place()?;
     let contents = Contents::of(draft, &copy, stop)?;
     reached("backup/contents/before");
     contents.write(draft)?;
@@ -74,11 +77,11 @@ fn require_space(
 ) -> Result<(), BackupError> {
     if let Origin::Here(_) = origin {
         let unflushed = reader.store().unflushed_bytes()?;
-        disk::require_space(&Store::path(dir), unflushed.saturating_add(SIDE_BYTES))?;
+        disk::require_space(reader.store().files(), unflushed.saturating_add(SIDE_BYTES))?;
     }
     let mut needed = pact::survey(dir, chains)?.saturating_add(SIDE_BYTES);
-    if !disk::share_partition(&Store::path(dir), draft)? {
-        let bytes = Store::file_bytes(dir)?;
+    if !disk::share_partition(reader.store().files(), draft)? {
+        let bytes = reader.store().file_bytes()?;
         tracing::warn!(
             bytes,
             "the folder of backups is on another partition than the database: this backup is a \
@@ -91,8 +94,8 @@ fn require_space(
 
 /// Compares tables that are copies with those they are of, as far as these are there still. Links
 /// are the same file.
-fn compare_files(dir: &Path, draft: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
-    let from = Store::path(dir);
+fn compare_files(store: &Store, draft: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
+    let from = store.files();
     for copy in disk::entries(&Store::path(draft))? {
         let name = copy.file_name().unwrap_or_default();
         let source = from.join(name);

@@ -55,7 +55,7 @@ pub use past::Past;
 pub use position::{Position, PositionError};
 
 #[cfg(feature = "store")]
-pub(crate) use {blocks::Blocks, load::load};
+pub(crate) use {blocks::Blocks, load::load, view::Moment};
 
 #[cfg(feature = "store")]
 pub use {

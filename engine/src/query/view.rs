@@ -1,4 +1,8 @@
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -18,9 +22,12 @@ pub struct Reader {
 }
 
 struct Shared {
-    store: Arc<Store>,
+    version: ChainwebVersion,
+    dir: PathBuf,
     state: ArcSwap<State>,
     news: News,
+    /// Whether it is read anew from time to time.
+    is_replica: AtomicBool,
 }
 
 /// What is shown: a tree, and the snapshot of the moment that it is of.
@@ -30,21 +37,49 @@ struct State {
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<Store>, tree: Tree) -> Self {
-        let snapshot = store.snapshot();
-        let state = ArcSwap::from_pointee(State { tree, snapshot });
-        let news = News::default();
-        Self { shared: Arc::new(Shared { store, state, news }) }
+    pub(crate) fn new(store: &Arc<Store>, tree: Tree) -> Self {
+        let (version, dir) = (store.meta().version, store.dir().to_owned());
+        let state = ArcSwap::from_pointee(State { tree, snapshot: store.snapshot() });
+        let is_replica = AtomicBool::new(false);
+        let shared = Shared { version, dir, state, news: News::default(), is_replica };
+        Self { shared: Arc::new(shared) }
     }
 
-    pub(crate) fn store(&self) -> &Arc<Store> {
-        &self.shared.store
+    /// The store of what is shown now. A writer's stays the same, a [replica](crate::replica)'s is
+    /// another one each time.
+    pub(crate) fn store(&self) -> Arc<Store> {
+        Arc::clone(self.shared.state.load().snapshot.owner())
     }
 
     /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has.
     pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot) {
         self.shared.state.store(Arc::new(State { tree, snapshot }));
         self.shared.news.tell();
+    }
+
+    /// What is shown now.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.shared.state.load_full())
+    }
+
+    /// Says that it is read anew from time to time.
+    pub(crate) fn expect_more(&self) {
+        self.shared.is_replica.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until something is shown after [`Reader::shown`] was `seen`, if it is a replica; whether
+    /// something was. A file that a view of a replica reads may be gone: the next view does not need it.
+    #[must_use]
+    pub fn wait_for_more(&self, seen: u64, limit: Duration) -> bool {
+        if !self.shared.is_replica.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (sender, receiver) = channel();
+        self.on_shown(seen, move || {
+            // Who waited may have given up.
+            let _ = sender.send(());
+        });
+        receiver.recv_timeout(limit).is_ok()
     }
 
     /// How often views were given something new to see. What is seen by now is in every view that is
@@ -67,19 +102,29 @@ impl Reader {
     /// The network of the database.
     #[must_use]
     pub fn version(&self) -> ChainwebVersion {
-        self.shared.store.meta().version
+        self.shared.version
     }
 
     /// What was wrong with the log of its database when that was opened.
     #[must_use]
     pub fn damaged_log(&self) -> Option<String> {
-        self.shared.store.damaged_log().map(str::to_owned)
+        self.store().damaged_log().map(str::to_owned)
     }
 
     /// The folder of the database, as it was named when it was opened.
     #[must_use]
     pub fn dir(&self) -> &std::path::Path {
-        self.shared.store.dir()
+        &self.shared.dir
+    }
+
+    /// That the name of its folder still leads to this database: see
+    /// [`Store::require_place`](crate::store::Store::require_place).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Displaced`].
+    pub fn require_place(&self) -> Result<(), StoreError> {
+        self.store().require_place()
     }
 
     /// RocksDB's checkpoint of the database, in a new folder: nothing is compared, and not all of it
@@ -89,19 +134,19 @@ impl Reader {
     ///
     /// [`StoreError`].
     pub fn checkpoint(&self, to: &std::path::Path) -> Result<(), StoreError> {
-        self.shared.store.checkpoint(to)
+        self.store().checkpoint(to)
     }
 
     /// What the database says of itself.
     #[must_use]
     pub fn meta(&self) -> crate::store::Meta {
-        self.shared.store.meta()
+        self.store().meta()
     }
 
     /// What the database is doing, for those who watch it.
     #[must_use]
     pub fn stats(&self) -> crate::store::StoreStats {
-        self.shared.store.stats()
+        self.store().stats()
     }
 
     /// An immutable view of the database as it is now.
@@ -111,6 +156,28 @@ impl Reader {
     pub fn view(&self) -> View {
         let state = self.shared.state.load_full();
         View { state, cached: None, version: self.version() }
+    }
+}
+
+/// What was shown at one moment. It is kept as long as this, or a view of it.
+pub(crate) struct Moment(Arc<State>);
+
+impl Moment {
+    /// Whether no view of it is left, if it is not shown any more.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.0.tree
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.0.snapshot
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.0.snapshot.owner()
     }
 }
 

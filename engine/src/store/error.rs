@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
+use super::directory::{shown, shown_path};
 use super::{Column, FORMAT_VERSION, TrunkKey};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 
@@ -38,13 +39,13 @@ pub enum StoreError {
         dir: PathBuf,
     },
     /// The database was not made by this program.
-    #[error("{path} is a RocksDB database, but not one of Plait's", path = path.display())]
+    #[error("{path} is a RocksDB database, but not one of Plait's", path = shown_path(.path))]
     Foreign {
         /// The database.
         path: PathBuf,
     },
     /// The making of the database was interrupted before it held anything.
-    #[error("{path} was never finished", path = path.display())]
+    #[error("{path} was never finished", path = shown_path(.path))]
     Unfinished {
         /// The database.
         path: PathBuf,
@@ -56,10 +57,18 @@ pub enum StoreError {
         got: u32,
     },
     /// Another process has the database open.
-    #[error("{path} is in use by another process", path = path.display())]
+    #[error("{path} is in use by another process", path = shown_path(.path))]
     Locked {
         /// The database.
         path: PathBuf,
+    },
+    /// The name of the database leads to another folder than the one that is open, or to none.
+    #[error("{}", displaced(.path, .now.as_deref()))]
+    Displaced {
+        /// The folder, as it was named.
+        path: PathBuf,
+        /// Its name now; `None` if it was removed, or if it has lost its lock file.
+        now: Option<PathBuf>,
     },
     /// What is on disk is not what was written.
     #[error("column {column} is damaged at key {key}", column = column.name())]
@@ -70,7 +79,7 @@ pub enum StoreError {
         key: String,
     },
     /// A log or a list of files has a record that RocksDB would not take for a damaged one.
-    #[error("{path} is damaged at byte {at}: {flaw}", path = path.display())]
+    #[error("{path} is damaged at byte {at}: {flaw}", path = shown_path(.path))]
     Record {
         /// The file.
         path: PathBuf,
@@ -80,7 +89,7 @@ pub enum StoreError {
         flaw: RecordFlaw,
     },
     /// A file or folder cannot be used.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}", path = shown_path(.path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -91,7 +100,7 @@ pub enum StoreError {
     #[error("not in memory")]
     Cold,
     /// RocksDB refuses.
-    #[error("RocksDB: {0}")]
+    #[error("RocksDB: {}", shown(.0.as_ref()))]
     RocksDb(rocksdb::Error),
 }
 
@@ -113,6 +122,13 @@ impl StoreError {
             let _ = write!(text, "{byte:02x}");
         }
         Self::Damaged { column, key: text }
+    }
+
+    /// Whether a file was gone that should be read. Of a database that another process writes, files go when
+    /// nothing in them is needed any more, and what they had is elsewhere then.
+    #[must_use]
+    pub fn is_of_lost_file(&self) -> bool {
+        matches!(self, Self::RocksDb(error) if error.as_ref().contains("No such file"))
     }
 
     /// The trunk has no block at a height where it should.
@@ -141,5 +157,19 @@ impl StoreError {
         } else {
             Self::RocksDb(error)
         }
+    }
+}
+
+fn displaced(path: &Path, now: Option<&Path>) -> String {
+    let path = path.display();
+    match now {
+        Some(now) => format!(
+            "{path} is not the database any more that this process has open: that is {} now",
+            now.display()
+        ),
+        None => format!(
+            "{path} is not the database any more that this process has open: it was removed or \
+             replaced"
+        ),
     }
 }

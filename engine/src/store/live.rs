@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`], for example when the disk is full.
     pub fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        self.require_place()?;
         reached("checkpoint/make/before");
         Checkpoint::new(&self.db)?.create_checkpoint(to)?;
         reached("checkpoint/make/after");
@@ -69,20 +70,19 @@ impl Store {
         self.columns().map(bytes).sum()
     }
 
-    /// Bytes of all files of the database in `dir`.
+    /// Bytes of all its files.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the folder cannot be read.
-    pub fn file_bytes(dir: &Path) -> Result<u64, StoreError> {
-        let path = Self::path(dir);
-        let files =
-            listing(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    pub fn file_bytes(&self) -> Result<u64, StoreError> {
+        let path = self.files();
+        let files = listing(path).map_err(|source| self.failure(source))?;
         let len = |name: &String| path.join(name).metadata().map_or(0, |data| data.len());
         Ok(files.iter().map(len).sum())
     }
 
-    /// Like [`Store::checkpoint`], of a database that is not open here and that another process may
+    /// Like [`Store::checkpoint`], of a database that is open here to read and that another process may
     /// be writing; nothing of it is changed. What that process did not write to a file yet is not
     /// in the copy.
     ///
@@ -98,22 +98,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Missing`] if there is no database, [`StoreError::Io`] if `to` cannot be
-    /// written, and if the list did not stay the same for long enough.
-    pub fn link_in_use(dir: &Path, to: &Path) -> Result<(), StoreError> {
-        let path = Self::existing(dir)?;
+    /// [`StoreError::Displaced`] if its name leads elsewhere by now, [`StoreError::Io`] if `to` cannot
+    /// be written, and if the list did not stay the same for long enough.
+    pub fn link_in_use(&self, to: &Path) -> Result<(), StoreError> {
+        self.require_place()?;
+        let path = self.files();
         let io = |source| StoreError::Io { path: to.to_owned(), source };
         for _ in 0..LINK_TRIES {
             fs::create_dir(to).map_err(io)?;
             reached("link/folder/after");
-            if try_link(&path, to).map_err(io)? {
+            if try_link(path, to).map_err(io)? {
                 return Self::drop_unlisted(to);
             }
             fs::remove_dir_all(to).map_err(io)?;
             thread::sleep(LINK_PAUSE);
         }
         let busy = io::Error::new(ErrorKind::ResourceBusy, "the database changes too fast");
-        Err(StoreError::Io { path, source: busy })
+        Err(self.failure(busy))
     }
 
     /// Removes tables from the database at `path`, which nobody else has open, that its list of
@@ -230,6 +231,36 @@ pub(super) fn logs(path: &Path) -> Vec<PathBuf> {
     names.iter().filter(|name| Kind::of(name) == Kind::Log).map(|name| path.join(name)).collect()
 }
 
+/// What a database is opened from, by name and length: its list of files, and its log. Both only grow, or
+/// are replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    list: Option<(String, u64)>,
+    logs: BTreeMap<String, u64>,
+}
+
+impl Listed {
+    /// As it is now, as far as it can be read.
+    pub(super) fn now(path: &Path) -> Self {
+        let len = |name: &str| path.join(name).metadata().map(|data| data.len()).ok();
+        let list = current(path).ok().flatten();
+        let list = list.and_then(|list| len(&list).map(|len| (list, len)));
+        let logs = logs(path).into_iter().filter_map(|log| {
+            let name = log.file_name()?.to_str()?.to_owned();
+            let len = len(&name)?;
+            Some((name, len))
+        });
+        Self { list, logs: logs.collect() }
+    }
+
+    /// Whether what was read of both between this and `later` is of one moment: either the list stayed, and
+    /// all logs that it needs, or the logs stayed as they were, and the list that was read may be older.
+    pub(super) fn is_one_moment(&self, later: &Self) -> bool {
+        let logs_stayed = self.logs.keys().all(|log| later.logs.contains_key(log));
+        logs_stayed && (self.list == later.list || self.logs == later.logs)
+    }
+}
+
 /// Files of the database at `path` that are made of records: its log, and its list of files.
 pub(super) fn journals(path: &Path) -> Vec<PathBuf> {
     let names = names(path, false).unwrap_or_default();
@@ -338,6 +369,27 @@ mod tests {
             ("direct-io", Kind::Other),
         ] {
             assert_eq!(Kind::of(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_and_a_log_are_of_one_moment_unless_both_changed_or_a_log_went() {
+        let listed = |list: u64, logs: &[(&str, u64)]| Listed {
+            list: Some(("MANIFEST-000004".to_owned(), list)),
+            logs: logs.iter().map(|(name, len)| ((*name).to_owned(), *len)).collect(),
+        };
+        let before = listed(10, &[("000005.log", 7)]);
+        for (later, expected) in [
+            (listed(10, &[("000005.log", 7)]), true),
+            (listed(10, &[("000005.log", 8)]), true),
+            (listed(10, &[("000005.log", 8), ("000006.log", 1)]), true),
+            (listed(11, &[("000005.log", 7)]), true),
+            (listed(11, &[("000005.log", 8)]), false),
+            (listed(11, &[("000005.log", 7), ("000006.log", 0)]), false),
+            (listed(10, &[("000006.log", 0)]), false),
+            (listed(11, &[]), false),
+        ] {
+            assert_eq!(before.is_one_moment(&later), expected, "{later:?}");
         }
     }
 }

@@ -16,9 +16,13 @@
 #![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;
+mod claim;
 mod columns;
+mod directory;
 mod error;
+mod folder;
 mod format;
+mod held;
 mod index;
 mod journal;
 mod key;
@@ -27,6 +31,7 @@ mod live;
 mod logs;
 mod manifest;
 mod mark;
+mod memory;
 mod node;
 mod opened;
 mod options;
@@ -34,6 +39,7 @@ mod own;
 mod payloads;
 mod pending;
 mod records;
+mod reopen;
 mod runs;
 mod snapshot;
 mod stats;
@@ -63,18 +69,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
+use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
+use claim::Claim;
+use directory::Directory;
+use folder::Folder;
 use format::WITHOUT_SUMS;
+use held::Held;
 use index::Index;
+use live::Listed;
+use memory::Memory;
 use opened::Opened;
-use runs::Caches;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
-    db: DB,
+    db: Held,
     version: ChainwebVersion,
     partial: AtomicBool,
     run_length: RunLength,
@@ -82,14 +93,19 @@ pub struct Store {
     indexes: [Index; 2],
     /// Rows that are not sorted up to which they are put into their index one by one.
     put_max: AtomicUsize,
-    /// What RocksDB keeps of its tables.
-    blocks: Cache,
-    block_bytes: usize,
-    caches: Caches,
+    memory: Memory,
     /// What was wrong with its log when it was opened.
     damaged_log: Option<String>,
+    /// What it was opened from, if it was opened to read, and that was one moment.
+    listed: Option<Listed>,
     /// Whether every run has its row in `sums`.
     has_sums: bool,
+    /// The folder, as it was named.
+    dir: PathBuf,
+    /// Given back when RocksDB has closed the database, which is above.
+    claim: Option<Claim>,
+    /// Where the database is, whatever its name.
+    directory: Arc<Directory>,
 }
 
 impl Store {
@@ -109,13 +125,15 @@ impl Store {
     ///
     /// As there.
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
-        let path = Self::existing(dir)?;
-        let blocks = options::cache(sizes.block_bytes);
+        let folder = Folder::existing(dir, Directory::to_write)?;
+        let folder = folder.claimed()?;
+        let path = folder.directory.path();
+        let memory = Memory::new(sizes);
         reached("open/before");
-        let opened = Opened::to_write(&path, || options::columns(&blocks))?;
+        let opened = Opened::to_write(path, || options::columns(&memory.blocks))?;
         reached("open/after");
-        let (meta, format) = Meta::read(&opened.db, &path)?;
-        let mut store = Self::new(opened, meta, format, blocks, sizes)?;
+        let (meta, format) = Meta::read(&opened.db, path)?;
+        let mut store = Self::new(opened, folder, meta, format, memory)?;
         if format == WITHOUT_SUMS {
             store.add_sums()?;
         }
@@ -128,12 +146,7 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        let path = Self::existing(dir)?;
-        let sizes = CacheSizes::default();
-        let blocks = options::cache(sizes.block_bytes);
-        let opened = Opened::to_read(&path, || options::columns(&blocks))?;
-        let (meta, format) = Meta::read(&opened.db, &path)?;
-        Self::new(opened, meta, format, blocks, sizes)
+        Self::open_read_only_with(dir, CacheSizes::default())
     }
 
     /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
@@ -151,15 +164,17 @@ impl Store {
         std::fs::create_dir_all(&path)
             .map_err(|source| StoreError::Io { path: path.clone(), source })?;
         reached("create/folder/after");
-        let mut options = options::writing(&path);
+        let folder = Folder::open(dir, Directory::to_write)?.claimed()?;
+        let path = folder.directory.path();
+        let mut options = options::writing(path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let sizes = CacheSizes::default();
-        let blocks = options::cache(sizes.block_bytes);
-        let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
-        let db = db.map_err(|e| StoreError::opening(&path, e))?;
+        let memory = Memory::new(CacheSizes::default());
+        let db = DB::open_cf_descriptors(&options, path, options::columns(&memory.blocks));
+        let db = db.map_err(|e| StoreError::opening(path, e))?;
         reached("create/tables/after");
-        let store = Self::new(Opened::whole(db), meta, FORMAT_VERSION, blocks, sizes)?;
+        let opened = Opened::whole(db);
+        let store = Self::new(opened, folder, meta, FORMAT_VERSION, memory)?;
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -178,8 +193,23 @@ impl Store {
     /// The folder of the database, as it was named.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        // Behind it stand the two parts that `path` adds.
-        self.db.path().ancestors().nth(2).unwrap_or(self.db.path())
+        &self.dir
+    }
+
+    /// Where its files are, whatever the name of the folder by now; for this process only.
+    #[must_use]
+    pub fn files(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// That the name of the folder still leads to this database. Where it does not, nothing more is
+    /// written: who asks for it means another database.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Displaced`].
+    pub fn require_place(&self) -> Result<(), StoreError> {
+        self.directory.check()
     }
 
     /// What was wrong with its log when it was opened, if anything was. What had been written behind
@@ -228,6 +258,7 @@ impl Store {
     }
 
     fn write_with(&self, batch: Batch, options: &WriteOptions) -> Result<(), StoreError> {
+        self.require_place()?;
         let Batch { inner, partial, unindexed } = batch;
         for of in unindexed {
             // Before it is: who looks where nothing is only takes longer.
@@ -263,6 +294,7 @@ impl Store {
     ///
     /// [`StoreError::RocksDb`].
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.require_place()?;
         let columns: Vec<&ColumnFamily> =
             self.columns().map(|column| self.column(column)).collect();
         reached("tables/flush/before");
@@ -282,46 +314,41 @@ impl Store {
         StoreError::Io { path: self.db.path().to_owned(), source }
     }
 
-    fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
-        let path = Self::path(dir);
-        if !path.join("CURRENT").exists() {
-            return Err(StoreError::Missing { dir: dir.to_owned() });
-        }
-        records::check(&path)?;
-        own::check(&path)?;
-        Ok(path)
-    }
-
     fn new(
-        Opened { db, damaged_log }: Opened,
+        Opened { db, damaged_log, listed }: Opened,
+        Folder { dir, claim, directory }: Folder,
         meta: Meta,
         format: u32,
-        blocks: Cache,
-        sizes: CacheSizes,
+        memory: Memory,
     ) -> Result<Self, StoreError> {
         let Meta { version, history, run_length } = meta;
         if let Some(damage) = &damaged_log {
             tracing::error!(
                 "{}: the log is damaged; what was written behind the damage is lost, bring it \
                  again: {damage}",
-                db.path().display()
+                directory.named().display()
             );
         }
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
         let store = Self {
-            db,
+            db: Held::new(db, Arc::clone(&directory)),
             version,
             partial: AtomicBool::new(history == History::Partial),
             run_length,
             indexes,
             put_max: AtomicUsize::new(index::PUT_MAX),
-            blocks,
-            block_bytes: sizes.block_bytes,
-            caches: Caches::new(sizes.run_bytes),
+            memory,
             damaged_log,
+            listed,
             has_sums: format != WITHOUT_SUMS,
+            dir,
+            claim,
+            directory,
         };
+        if store.claim.is_some() {
+            store.directory.note_lock().map_err(|source| store.failure(source))?;
+        }
         for of in IndexOf::ALL {
             store.index_of(of).look(&store, of)?;
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
-use super::{Column, StoreError, live, options};
+use super::directory::shown;
+use super::live::Listed;
+use super::{Column, StoreError, options};
 
 /// How often the opening of a database is tried again that another process is writing.
 pub(super) const TRIES: u32 = 20;
@@ -17,12 +19,14 @@ pub(super) struct Opened {
     pub(super) db: DB,
     /// What is wrong with its log, of which only what is before that was read.
     pub(super) damaged_log: Option<String>,
+    /// What it was opened from, if it was opened to read, and that was one moment.
+    pub(super) listed: Option<Listed>,
 }
 
 impl Opened {
     /// One that was just made.
     pub(super) const fn whole(db: DB) -> Self {
-        Self { db, damaged_log: None }
+        Self { db, damaged_log: None, listed: None }
     }
 
     /// Opens the database at `path` to read and write.
@@ -41,13 +45,19 @@ impl Opened {
     }
 
     /// Opens the database at `path` to read. One of the release before lacks [`Column::Sums`].
+    ///
+    /// What is read is the list of files, then the log. A writer that goes on meanwhile may have moved what
+    /// the log had to tables that the list does not name yet, and deleted that log: then what was written
+    /// last would be missing. Or it may log what rests on such tables, as it does when it ends a replay:
+    /// then a part would be missing in the middle. So both are looked at before and after, and all begins
+    /// anew where it is not one moment.
     pub(super) fn to_read(
         path: &Path,
         columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
     ) -> Result<Self, StoreError> {
         let mut tries = 0;
         loop {
-            let logs = live::logs(path);
+            let before = Listed::now(path);
             let opened = Self::recovered(|mode| {
                 let mut options = options::database();
                 options.set_wal_recovery_mode(mode);
@@ -60,12 +70,12 @@ impl Opened {
             });
             let again = match &opened {
                 // The writer has just replaced a file that was to be opened: its list is read anew.
-                Err(error) => error.to_string().contains("No such file"),
-                // It has moved what a log had to tables that the list did not name yet, and deleted
-                // the log before it was read: what was written last would be missing.
-                Ok(_) => !logs.iter().all(|log| log.exists()),
+                Err(error) => is_of_lost_file(error),
+                Ok(_) => !before.is_one_moment(&Listed::now(path)),
             };
             if !again || tries == TRIES {
+                let listed = (!again).then_some(before);
+                let opened = opened.map(|opened| Self { listed, ..opened });
                 return opened.map_err(|error| StoreError::opening(path, error));
             }
             tries += 1;
@@ -78,11 +88,20 @@ impl Opened {
     fn recovered(open: impl Fn(DBRecoveryMode) -> Result<DB, Error>) -> Result<Self, Error> {
         let error = match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
             Ok(db) => return Ok(Self::whole(db)),
-            Err(error) if error.kind() == ErrorKind::Corruption => error,
+            // Of a file that is not there it says the same: a writer may have deleted it just now.
+            Err(error) if error.kind() == ErrorKind::Corruption && !is_of_lost_file(&error) => {
+                error
+            }
             Err(error) => return Err(error),
         };
         // Where something else is damaged, this fails as well.
         let db = open(DBRecoveryMode::PointInTime)?;
-        Ok(Self { db, damaged_log: Some(error.to_string()) })
+        let damaged_log = Some(shown(error.as_ref()).into_owned());
+        Ok(Self { db, damaged_log, listed: None })
     }
+}
+
+/// Whether a file is not there that its list names.
+fn is_of_lost_file(error: &Error) -> bool {
+    error.as_ref().contains("No such file")
 }

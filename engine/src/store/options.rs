@@ -9,6 +9,7 @@ use rocksdb::{
     ColumnFamilyDescriptor, DBCompressionType, InfoLogger, LogLevel, Options,
 };
 
+use super::directory::shown;
 use super::{CacheSizes, Column};
 
 /// Bytes of a column family's writes that are held before they go to a file.
@@ -117,7 +118,7 @@ pub(super) fn columns(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
         .into_iter()
         .map(|column| ColumnFamilyDescriptor::new(column.name(), tuned(column, cache)))
         .collect();
-    columns.push(ColumnFamilyDescriptor::new("default", Options::default()));
+    columns.push(ColumnFamilyDescriptor::new("default", plain()));
     columns
 }
 
@@ -148,7 +149,7 @@ pub(super) fn tuned(column: Column, cache: &Cache) -> Options {
         // Written and read in order, and empty most of the time.
         Column::Levels | Column::Pending => ordered(cache),
         Column::Sums => sums(cache),
-        Column::Meta => Options::default(),
+        Column::Meta => plain(),
     }
 }
 
@@ -248,6 +249,15 @@ fn sums(cache: &Cache) -> Options {
     options
 }
 
+/// What RocksDB has by itself, but for the layout of tables. Some rows, or none.
+fn plain() -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(TABLE_FORMAT_VERSION);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options
+}
+
 fn ordered(cache: &Cache) -> Options {
     column_of(&table(cache))
 }
@@ -276,9 +286,59 @@ fn column_of(table: &BlockBasedOptions) -> Options {
 /// is in order, such as that it waits for a table to be written.
 fn logger() -> InfoLogger {
     InfoLogger::new_callback_logger(LogLevel::Warn, |level, message| match level {
-        LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{message}"),
+        LogLevel::Error | LogLevel::Fatal => {
+            tracing::error!(target: "rocksdb", "{}", shown(message));
+        }
         LogLevel::Warn | LogLevel::Info | LogLevel::Debug | LogLevel::Header => {
             tracing::debug!(target: "rocksdb", "{message}");
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rocksdb::DB;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::{History, Meta, Store};
+    use crate::types::{ChainwebVersion, RunLength};
+
+    /// The layout of a table, which its last twelve bytes begin with.
+    fn table_format(path: &Path) -> u8 {
+        let bytes = fs::read(path).unwrap();
+        let end = &bytes[bytes.len() - 12..];
+        assert_eq!(end[4..], [0xf7, 0xcf, 0xf4, 0x85, 0xb7, 0x41, 0xe2, 0x88], "no table");
+        assert_eq!(end[1..4], [0; 3]);
+        end[0]
+    }
+
+    #[test]
+    fn tables_of_every_column_have_the_pinned_layout() {
+        let dir = TempDir::new().unwrap();
+        let version = ChainwebVersion::Development;
+        let meta = Meta { version, history: History::Full, run_length: RunLength::default() };
+        let store = Store::create(dir.path(), meta, |_, _| ()).unwrap();
+        let names = DB::list_cf(&foreign(), store.files()).unwrap();
+        assert_eq!(names.len(), Column::ALL.len() + 1);
+        for name in &names {
+            store.db.put_cf(store.db.cf_handle(name).unwrap(), "key", "value").unwrap();
+        }
+        let columns: Vec<_> = names.iter().map(|name| store.db.cf_handle(name).unwrap()).collect();
+        store.db.flush_cfs_opt(&columns, &rocksdb::FlushOptions::default()).unwrap();
+        let files = store.db.live_files().unwrap();
+        for name in names {
+            let of_column = files.iter().filter(|file| file.column_family_name == name);
+            let mut count = 0;
+            for file in of_column {
+                let path = store.files().join(file.name.trim_start_matches('/'));
+                assert_eq!(table_format(&path), 6, "{name}: {}", file.name);
+                count += 1;
+            }
+            assert!(count > 0, "{name} has no table");
+        }
+    }
 }

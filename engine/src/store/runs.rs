@@ -133,7 +133,7 @@ impl Snapshot {
     /// [`StoreError`] if the disk cannot be read or holds something else; a run that is not there
     /// is damage.
     pub fn ascending(&self, id: RunId) -> Result<Bytes, StoreError> {
-        let runs = &self.store().caches.runs;
+        let runs = &self.store().memory.caches.runs;
         let name = Name::Ascending(id);
         if let Some(run) = runs.get(&name) {
             return Ok(run);
@@ -149,7 +149,7 @@ impl Snapshot {
     ///
     /// As for [`Snapshot::ascending`].
     pub fn descending(&self, id: RunId) -> Result<Bytes, StoreError> {
-        let runs = &self.store().caches.runs;
+        let runs = &self.store().memory.caches.runs;
         let name = Name::Descending(id);
         if let Some(run) = runs.get(&name) {
             return Ok(run);
@@ -170,7 +170,8 @@ impl Snapshot {
     ///
     /// As for [`Snapshot::ascending`].
     pub fn sealed_header(&self, id: RunId, height: BlockHeight) -> Result<Bytes, StoreError> {
-        let (runs, number) = (&self.store().caches.runs, height.get().checked_sub(id.first.get()));
+        let (runs, number) =
+            (&self.store().memory.caches.runs, height.get().checked_sub(id.first.get()));
         let gap = || StoreError::gap(id.chain, height);
         let number = number.and_then(|number| usize::try_from(number).ok()).ok_or_else(gap)?;
         let record = |run: &Bytes, number: usize| {
@@ -197,7 +198,7 @@ impl Snapshot {
         count: usize,
         ranks: impl FnOnce() -> Vec<Rank>,
     ) -> Result<Bytes, StoreError> {
-        let runs = &self.store().caches.runs;
+        let runs = &self.store().memory.caches.runs;
         let name = Name::Line(top);
         if let Some(line) = runs.get(&name).filter(|line| line.len() >= count * LEN) {
             return Ok(line);
@@ -218,7 +219,7 @@ impl Snapshot {
     ///
     /// [`StoreError::Cold`] if it is not, and the disk is not to be waited for.
     pub fn recall_merged(&self, id: RunId, siblings: usize) -> Result<Option<Bytes>, StoreError> {
-        match self.store().caches.runs.get(&Name::Merged(id, siblings)) {
+        match self.store().memory.caches.runs.get(&Name::Merged(id, siblings)) {
             None if self.is_cached_only() => Err(StoreError::Cold),
             records => Ok(records),
         }
@@ -226,18 +227,37 @@ impl Snapshot {
 
     /// Keeps a run with its siblings in memory.
     pub fn remember_merged(&self, id: RunId, siblings: usize, records: Bytes) {
-        self.store().caches.runs.insert(Name::Merged(id, siblings), records);
+        self.store().memory.caches.runs.insert(Name::Merged(id, siblings), records);
     }
 
     /// Where this block was found before, if it was of a trunk.
     #[must_use]
     pub fn recall(&self, hash: &BlockHash) -> Option<SealedAt> {
-        self.store().caches.sealed.get(hash)
+        self.store().memory.caches.sealed.get(hash)
     }
 
     /// Keeps in mind where a block of a trunk was found.
     pub fn remember(&self, hash: BlockHash, at: SealedAt) {
-        self.store().caches.sealed.insert(hash, at);
+        self.store().memory.caches.sealed.insert(hash, at);
+    }
+
+    /// The block of a trunk that begins at `first` at `height`, from the disk.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::ascending`].
+    pub(crate) fn sealed_hash(
+        &self,
+        chain: ChainId,
+        first: BlockHeight,
+        height: BlockHeight,
+    ) -> Result<BlockHash, StoreError> {
+        let begin = self.meta().run_length.start(height).max(first);
+        let run = self.read_run(RunId { chain, epoch: 0, first: begin })?;
+        let number = height.get().checked_sub(begin.get()).and_then(|at| usize::try_from(at).ok());
+        let record = number.and_then(|number| run.chunks_exact(LEN).nth(number));
+        let header = record.and_then(|record| HeaderRef::parse(record).ok());
+        header.map(HeaderRef::hash).ok_or_else(|| StoreError::gap(chain, height))
     }
 
     /// The same as [`Snapshot::ascending`], from the disk and without keeping it in memory: for those

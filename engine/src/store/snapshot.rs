@@ -76,6 +76,11 @@ impl Snapshot {
         self.pinned.borrow_owner()
     }
 
+    /// The store that it is of.
+    pub(crate) fn owner(&self) -> &Arc<Store> {
+        self.pinned.borrow_owner()
+    }
+
     pub(super) fn options(&self) -> ReadOptions {
         let mut options = ReadOptions::default();
         if self.cached_only {

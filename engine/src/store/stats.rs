@@ -74,10 +74,10 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let whole = |name| number(self.db.property_int_value(name));
         StoreStats {
-            block_cache_bytes: self.blocks.get_usage() as u64,
-            block_cache_pinned_bytes: self.blocks.get_pinned_usage() as u64,
-            block_cache_bytes_max: self.block_bytes as u64,
-            runs: self.caches.stats(),
+            block_cache_bytes: self.memory.blocks.get_usage() as u64,
+            block_cache_pinned_bytes: self.memory.blocks.get_pinned_usage() as u64,
+            block_cache_bytes_max: self.memory.block_bytes as u64,
+            runs: self.memory.caches.stats(),
             columns: self.columns().map(|column| (column, self.column_stats(column))).collect(),
             snapshots: whole(properties::NUM_SNAPSHOTS),
             flushes_running: whole(properties::NUM_RUNNING_FLUSHES),

@@ -23,7 +23,7 @@ impl Store {
     /// [`StoreError`], for example when the disk is full. A run that is damaged is told of, and adds
     /// nothing.
     pub(super) fn add_sums(&mut self) -> Result<(), StoreError> {
-        let path = self.db.path().display().to_string();
+        let path = self.directory.named().display().to_string();
         tracing::info!("{path}: adding statistics, once; every block is read for it");
         let chains: Vec<ChainId> = self.version.chain_ids().collect();
         chains.par_iter().try_for_each(|chain| self.add_sums_of(*chain))?;

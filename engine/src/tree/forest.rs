@@ -79,6 +79,11 @@ impl Forest {
         (self.epoch, self.generation) = (earlier.epoch, earlier.generation + 1);
     }
 
+    /// Says that the trunk is not that of the state before, or more of it.
+    pub const fn cut_anew(&mut self) {
+        self.epoch += 1;
+    }
+
     /// The sealed part.
     #[must_use]
     pub const fn trunk(&self) -> Option<&Trunk> {

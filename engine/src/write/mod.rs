@@ -35,6 +35,7 @@ use payloads::Payloads;
 /// Adds blocks to a database. There is one for each open database.
 pub struct Writer {
     reader: Reader,
+    store: Arc<Store>,
     /// What is on disk; ahead of what `reader` shows until [`Writer::publish`].
     tree: Tree,
     /// Of what is on disk, for lookups.
@@ -55,15 +56,25 @@ pub struct Writer {
 impl Writer {
     pub(crate) fn new(reader: Reader, tree: Tree, window: u64) -> Self {
         let (batch, staged, recent) = (Batch::default(), Vec::new(), HashMap::new());
-        let snapshot = reader.store().snapshot();
-        let payloads = Payloads::new(Arc::clone(reader.store()));
-        Self { reader, tree, snapshot, window, batch, staged, recent, payloads, bulk: None }
+        let store = reader.store();
+        let snapshot = store.snapshot();
+        let payloads = Payloads::new(Arc::clone(&store));
+        Self { reader, store, tree, snapshot, window, batch, staged, recent, payloads, bulk: None }
     }
 
     /// The network of the database.
     #[must_use]
     pub fn version(&self) -> ChainwebVersion {
         self.reader.version()
+    }
+
+    /// That the name of the folder still leads to this database: where it does not, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Displaced`].
+    pub fn require_place(&self) -> Result<(), StoreError> {
+        self.store.require_place()
     }
 
     /// What takes blocks that come in order, between [`Writer::begin_bulk`] and
@@ -154,14 +165,14 @@ impl Writer {
             payload.belongs_to(header)?;
         }
         let payload = payload.map(VerifiedPayload::payload);
-        self.batch.put_pending(self.reader.store(), header, place, payload);
+        self.batch.put_pending(&self.store, header, place, payload);
         Ok(())
     }
 
     /// Takes a block back that was put aside, with the next commit.
     pub fn take_back(&mut self, block: &Pending) {
         let has_payload = block.payload.is_some();
-        self.batch.delete_pending(self.reader.store(), block.header.view(), has_payload);
+        self.batch.delete_pending(&self.store, block.header.view(), has_payload);
     }
 
     /// Some of the blocks that are put aside, by ascending height, from behind `after` on: so many at
@@ -290,12 +301,12 @@ impl Writer {
 
     /// Notes with the next commit up to where an input is read.
     pub fn put_mark(&mut self, mark: &Mark) {
-        self.batch.put_mark(self.reader.store(), mark);
+        self.batch.put_mark(&self.store, mark);
     }
 
     /// Forgets with the next commit where an input was read up to.
     pub fn delete_mark(&mut self, input: &[u8; 32]) {
-        self.batch.delete_mark(self.reader.store(), input);
+        self.batch.delete_mark(&self.store, input);
     }
 
     /// Returns when all that was committed outlives a crash of the machine.
@@ -366,7 +377,7 @@ impl Writer {
         Ok(())
     }
 
-    fn store(&self) -> &Arc<Store> {
-        self.reader.store()
+    const fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 }

@@ -8,7 +8,7 @@ impl Writer {
     /// Takes a block for the next commit. It must not be held.
     pub fn stage(&mut self, verified: Verified<'_>) {
         let header = verified.header();
-        self.batch.put_block(self.reader.store(), verified);
+        self.batch.put_block(&self.store, verified);
         self.recent.insert(header.hash(), header.to_owned());
         self.staged.push(header.hash());
     }
@@ -31,7 +31,7 @@ impl Writer {
     pub fn stage_root(&mut self, verified: Verified<'_>) {
         self.stage(verified);
         if self.store().meta().history == History::Full {
-            self.batch.put_partial(self.reader.store());
+            self.batch.put_partial(&self.store);
         }
     }
 

@@ -334,6 +334,7 @@ pub(super) fn advice(error: &BackupError) -> &'static str {
             "This backup is of no use any more: choose another one, and check the disk."
         }
         BackupError::Occupied { .. } => "Name a folder that is empty or not there yet.",
+        BackupError::InUse { .. } => "Stop that process first, or name another folder.",
         BackupError::Restoring(_) => "Wait until it has ended.",
         BackupError::Other { .. } => "Go on with that one, or delete the folder.",
         BackupError::Stopped => "Run the same command again.",

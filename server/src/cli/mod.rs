@@ -165,6 +165,10 @@ fn open_advice(error: &OpenError) -> &'static str {
         OpenError::Store(StoreError::Locked { .. }) => {
             "Stop the plait serve or plait replay that has it open, or name another folder."
         }
+        OpenError::Store(StoreError::Displaced { .. }) => {
+            "Stop this process. Then move the folder back, or start again with the database that is \
+             there now."
+        }
         OpenError::Store(StoreError::Damaged { .. }) => {
             "Restore it from a backup, or replay its source into a new folder."
         }

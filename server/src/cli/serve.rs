@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 use plait::Metrics;
 use plait_engine::archive::Manifest;
+use plait_engine::replica::Replica;
 use plait_engine::store::{CacheSizes, History};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
 use signal_hook::consts::SIGTERM;
@@ -25,13 +26,15 @@ use super::systemd::{self, Sockets};
 use super::ways::{self, Prepared};
 use super::{config, fail, logs, open_advice, shut_down};
 
-/// Threads for what is no read of a request: opening the database, the page of metrics, a backup.
-const OTHER_JOBS: usize = 2;
+/// Threads for what is no read of a request: opening the database, the page of metrics, a backup, looking
+/// whether its folder is where it was, and reading it anew.
+const OTHER_JOBS: usize = 4;
 
 const EXAMPLES: &str = "\
 Examples:
   plait serve --db ./db
   plait serve --db ./db --listen 0.0.0.0:1848 --drain-delay 5
+  plait serve --db ./db --read-only --refresh 1
   plait serve --db ./db --archive ./archive
   plait serve --archive ./archive
   plait serve --config plait.yaml
@@ -67,6 +70,11 @@ impl Args {
         let needs_db = self.inputs.any() || ways::are_in(&settings);
         if settings.db.is_none() && (settings.config.archive.is_none() || needs_db) {
             return fail(&Nothing, "Name a database: plait serve --db DIR");
+        }
+        if settings.read_only
+            && let Some(setting) = writing(&settings, &self.inputs)
+        {
+            return fail(&ReadOnly(setting), "Leave one of the two out.");
         }
         let sockets = match Sockets::take() {
             Ok(sockets) => sockets,
@@ -114,10 +122,21 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
     let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
     logs::say(settings.log_format, &format!("listening on http://{address}"));
     systemd::ready(&format!("Listening on {address}."));
-    let Opened { reader, writer, ready, folder } = opened;
-    let ways = prepared.begin((writer, reader.clone()), ready, &settings, &metrics).await?;
-    // With nothing to write it keeps others from writing.
-    let (ways, idle) = ways.map_or_else(|idle| (None, Some(idle)), |ways| (Some(ways), None));
+    let Opened { reader, hold, ready, folder } = opened;
+    let (ways, idle) = match hold {
+        Hold::Writer(writer) => {
+            let writer = (*writer, reader.clone());
+            match prepared.begin(writer, ready, &settings, &metrics).await? {
+                Ok(ways) => (Some(ways), None),
+                // With nothing to write it keeps others from writing.
+                Err(idle) => (None, Some(idle)),
+            }
+        }
+        Hold::Replica(replica) => {
+            others.spawn(plait::refresh(replica, settings.refresh_time, metrics.clone()));
+            (None, None)
+        }
+    };
     let status = until_stopped(stop, async |asked| {
         plait::run_measured(reader, settings.config, metrics, listener, asked).await;
         if let Some(ways) = ways {
@@ -131,12 +150,15 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
 
 /// Opens what `settings` name. What fails is reported.
 async fn open(settings: &Settings, inputs: Inputs) -> Result<Opened, ExitCode> {
-    if let Some(db) = settings.db.as_deref().filter(|_| !inputs.any()) {
+    if let Some(db) = settings.db.as_deref().filter(|_| !inputs.any() && !settings.read_only) {
         ways::make_database(settings, db, inputs.network()).await?;
     }
     let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
-    let caches = settings.caches;
-    let opening = spawn_blocking(move || Opened::new(db.as_deref(), archive, caches, inputs));
+    let (caches, read_only) = (settings.caches, settings.read_only);
+    let opening = spawn_blocking(move || match db {
+        Some(db) if read_only => Opened::replica(&db, caches, &inputs),
+        db => Opened::new(db.as_deref(), archive, caches, inputs),
+    });
     opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
 }
 
@@ -168,10 +190,34 @@ async fn until_stopped(
 #[error("there is nothing to serve: neither a database nor an archive is named")]
 struct Nothing;
 
+/// Something that would write to a database that is only read.
+#[derive(Debug, Error)]
+#[error("a server with --read-only writes nothing, and {0} would")]
+struct ReadOnly(&'static str);
+
+/// What would write to the database, by its setting.
+fn writing(settings: &Settings, inputs: &Inputs) -> Option<&'static str> {
+    [
+        (inputs.any(), "--replay"),
+        (settings.ingest.listen.is_some(), "--ingest (ingest.listen)"),
+        (!settings.follow.upstreams.is_empty(), "--follow (follow.upstreams)"),
+        (settings.config.backup.api, "--backup-api (backup.api.enabled)"),
+    ]
+    .into_iter()
+    .find_map(|(writes, setting)| writes.then_some(setting))
+}
+
+/// What a server has of its database beside a reader.
+enum Hold {
+    Writer(Box<Writer>),
+    /// Another process may write it.
+    Replica(Replica),
+}
+
 /// A database, open.
 struct Opened {
     reader: Reader,
-    writer: Writer,
+    hold: Hold,
     /// What is to be replayed into it.
     ready: Option<Ready>,
     /// Of an empty one, which ends with the server.
@@ -193,7 +239,8 @@ impl Opened {
             let ready = inputs.prepare(db)?;
             let (writer, reader) = Engine::open_with(db, caches).map_err(refused)?;
             ways::check_network(&reader, network)?;
-            return Ok(Self { reader, writer, ready, folder: None });
+            let hold = Hold::Writer(Box::new(writer));
+            return Ok(Self { reader, hold, ready, folder: None });
         }
         let folder = tempfile::tempdir()
             .map_err(|error| fail(&error, "Check the folder for temporary files."))?;
@@ -202,7 +249,16 @@ impl Opened {
         let version = manifest.map_or(ChainwebVersion::Mainnet01, |(manifest, _)| manifest.version);
         let opened = Engine::open_or_create(folder.path(), Some(version), History::Partial);
         let (writer, reader) = opened.map_err(refused)?;
-        Ok(Self { reader, writer, ready: None, folder: Some(folder) })
+        let hold = Hold::Writer(Box::new(writer));
+        Ok(Self { reader, hold, ready: None, folder: Some(folder) })
+    }
+
+    /// Opens the database in `db` to read it, again and again. What fails is reported.
+    fn replica(db: &Path, caches: CacheSizes, inputs: &Inputs) -> Result<Self, ExitCode> {
+        let opened = Engine::open_replica(db, caches);
+        let (replica, reader) = opened.map_err(|error| fail(&error, open_advice(&error)))?;
+        ways::check_network(&reader, inputs.network())?;
+        Ok(Self { reader, hold: Hold::Replica(replica), ready: None, folder: None })
     }
 }
 

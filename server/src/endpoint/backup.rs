@@ -16,6 +16,11 @@ use crate::response::{self, Body};
 pub(crate) async fn make_backup(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     let (jobs, pact) = (jobs(app)?, wants_pact(head.uri.query().unwrap_or_default()));
     let reader = app.bridge.reader();
+    let here = reader.clone();
+    if let Err(error) = app.bridge.read_file(move || here.require_place()).await? {
+        tracing::error!(request = %RequestId::current(), "no backup is made: {error}");
+        return Err(Error::Displaced);
+    }
     let id = app.bridge.read_file(move || jobs.begin(reader, pact)).await?;
     Ok(response::current_text(told(id)?.to_string()))
 }

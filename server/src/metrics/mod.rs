@@ -14,6 +14,7 @@ mod ingest;
 mod page;
 mod process;
 mod ready;
+mod refresh;
 mod state;
 mod text;
 
@@ -28,6 +29,7 @@ use plait_engine::push::Counts;
 pub(crate) use endpoint::{Endpoint, GONE};
 pub(crate) use follow::{FollowFailure, FollowPhase};
 pub(crate) use ready::Unready;
+pub(crate) use refresh::Refreshed;
 pub(crate) use state::Work;
 pub(crate) use text::CONTENT_TYPE;
 
@@ -69,6 +71,7 @@ pub(crate) struct Counters {
     replay: Replay,
     follow: follow::Follow,
     ingest: ingest::Ingest,
+    refresh: refresh::Refresh,
     /// What is served, while it is open.
     serving: Mutex<Option<Serving>>,
 }
@@ -198,6 +201,26 @@ impl Metrics {
     /// Blocks were pushed and could not be stored.
     pub(crate) fn fail_ingest(&self) {
         self.counters.ingest.fail();
+    }
+
+    /// The database is written by another process, and read anew so often.
+    pub(crate) fn expect_refreshes(&self, interval: Duration) {
+        self.counters.refresh.switch_on();
+        self.counters.readiness.expect_refreshes(interval);
+    }
+
+    /// It was read anew, or was not.
+    pub(crate) fn refresh(&self, outcome: Refreshed) {
+        self.counters.refresh.add(outcome);
+        if outcome != Refreshed::Failed {
+            self.counters.readiness.refreshed();
+        }
+    }
+
+    /// The folder of the database is not where it was, or is there again; returns what was said
+    /// before.
+    pub(crate) fn displace(&self, displaced: bool) -> bool {
+        self.counters.readiness.displace(displaced)
     }
 
     /// The database is open, and requests are taken.

@@ -13,11 +13,15 @@ pub(super) fn page(counters: &Counters) -> String {
     text.sample("plait_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     let ready = u8::from(counters.readiness.unready().is_none());
     text.gauge("plait_ready", "Whether /ready answers 200.", ready);
+    let displaced = u8::from(counters.readiness.is_displaced());
+    let help = "Whether the folder of the database was moved, removed or replaced.";
+    text.gauge("plait_database_displaced", help, displaced);
     requests(&mut text, counters);
     load(&mut text, counters);
     jobs(&mut text, counters);
     counters.follow.write(&mut text);
     counters.ingest.write(&mut text);
+    counters.refresh.write(&mut text);
     let serving = counters.serving().clone();
     if let Some(serving) = serving {
         let limits = [

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a server that had to refuse someone is not to be sent more.
@@ -7,6 +7,12 @@ const RECOVERY_TIME: Duration = Duration::from_secs(5);
 /// How long a server that follows another node may go without having heard of it, from its start on:
 /// what it has is better than nothing then.
 const CONTACT_TIME: Duration = Duration::from_secs(30);
+
+/// How long a database that another process writes may not be read anew, at least.
+const STALE_TIME: Duration = Duration::from_secs(30);
+
+/// The same in refreshes.
+const STALE_REFRESHES: u32 = 10;
 
 /// No lag is expected, or none is known.
 const NO_LAG: u64 = u64::MAX;
@@ -26,6 +32,12 @@ pub(super) struct Readiness {
     lag_max: AtomicU64,
     /// How far it is, as that told last.
     lag: AtomicU64,
+    /// Milliseconds that may pass between two refreshes; 0 if there are none.
+    refresh_max: AtomicU64,
+    /// Milliseconds after `begin` when the database was read anew last.
+    refreshed_at: AtomicU64,
+    /// Whether the folder of the database is not where it was.
+    displaced: AtomicBool,
 }
 
 /// Why no requests are to be sent here.
@@ -37,6 +49,10 @@ pub(crate) enum Unready {
     Leaving,
     /// Someone was refused just now, for want of a connection or of a place to read.
     Overloaded,
+    /// The folder of the database was moved, removed or replaced.
+    Displaced,
+    /// Another process writes the database, and it could not be read anew for some time.
+    Stale,
     /// It follows another node, and is far behind, or has not heard of it yet.
     Behind,
 }
@@ -48,6 +64,12 @@ impl Unready {
             Self::Starting => "Starting.\n",
             Self::Leaving => "Shutting down.\n",
             Self::Overloaded => "Overloaded.\n",
+            Self::Displaced => {
+                "The folder of the database was moved, removed or replaced: restart the server.\n"
+            }
+            Self::Stale => {
+                "What the database has could not be read again: it is shown as it was.\n"
+            }
             Self::Behind => "Behind.\n",
         }
     }
@@ -62,6 +84,9 @@ impl Default for Readiness {
             refused_at: AtomicU64::new(0),
             lag_max: AtomicU64::new(NO_LAG),
             lag: AtomicU64::new(NO_LAG),
+            refresh_max: AtomicU64::new(0),
+            refreshed_at: AtomicU64::new(0),
+            displaced: AtomicBool::new(false),
         }
     }
 }
@@ -86,10 +111,38 @@ impl Readiness {
     pub(super) fn unready(&self) -> Option<Unready> {
         match self.state.load(Relaxed) {
             STARTING => Some(Unready::Starting),
+            SERVING if self.is_displaced() => Some(Unready::Displaced),
             SERVING if self.is_overloaded(self.now()) => Some(Unready::Overloaded),
+            SERVING if self.is_stale(self.now()) => Some(Unready::Stale),
             SERVING => self.is_behind(self.now()).then_some(Unready::Behind),
             _ => Some(Unready::Leaving),
         }
+    }
+
+    /// The database is read anew so often.
+    pub(super) fn expect_refreshes(&self, interval: Duration) {
+        let most = STALE_TIME.max(interval.saturating_mul(STALE_REFRESHES));
+        self.refresh_max.store(u64::try_from(most.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.refreshed();
+    }
+
+    /// The database was read anew.
+    pub(super) fn refreshed(&self) {
+        self.refreshed_at.store(self.now(), Relaxed);
+    }
+
+    fn is_stale(&self, now: u64) -> bool {
+        let most = self.refresh_max.load(Relaxed);
+        most > 0 && now.saturating_sub(self.refreshed_at.load(Relaxed)) > most
+    }
+
+    /// Whether the folder of the database is not where it was; returns whether it was said before.
+    pub(super) fn displace(&self, displaced: bool) -> bool {
+        self.displaced.swap(displaced, Relaxed)
+    }
+
+    pub(super) fn is_displaced(&self) -> bool {
+        self.displaced.load(Relaxed)
     }
 
     /// It is not to be further behind another node than this.
@@ -134,6 +187,29 @@ mod tests {
         assert_eq!(readiness.unready(), Some(Unready::Starting));
         readiness.leave();
         assert_eq!(readiness.unready(), Some(Unready::Leaving));
+    }
+
+    #[test]
+    fn server_whose_database_is_not_where_it_was_is_unready_until_it_is() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        assert!(!readiness.displace(true) && readiness.displace(true));
+        assert_eq!(readiness.unready(), Some(Unready::Displaced));
+        assert!(readiness.displace(false));
+        assert_eq!(readiness.unready(), None);
+    }
+
+    #[test]
+    fn server_that_cannot_read_its_database_anew_is_unready_after_a_while() {
+        let readiness = Readiness::default();
+        readiness.serve();
+        readiness.expect_refreshes(Duration::from_secs(1));
+        let at = readiness.refreshed_at.load(Relaxed);
+        assert!(!readiness.is_stale(at + 30_000) && readiness.is_stale(at + 30_001));
+        readiness.expect_refreshes(Duration::from_mins(1));
+        let at = readiness.refreshed_at.load(Relaxed);
+        assert!(!readiness.is_stale(at + 600_000) && readiness.is_stale(at + 600_001));
+        assert_eq!(readiness.unready(), None);
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Method(methods) => {
             headers.extend(HeaderValue::try_from(allowed(methods)).ok().map(|list| (ALLOW, list)));
         }
-        Error::Busy | Error::Full | Error::Subscribers | Error::Ahead(_) => {
+        Error::Busy | Error::Full | Error::Subscribers | Error::Ahead(_) | Error::Displaced => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Error::Range { len } => {

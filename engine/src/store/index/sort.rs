@@ -81,6 +81,7 @@ impl Store {
     }
 
     fn put_sorted(&self, of: IndexOf, entries: &[IndexEntry]) -> Result<(), StoreError> {
+        self.require_place()?;
         let mut batch = WriteBatch::default();
         for entry in entries {
             let (key, value) = of.row(entry);
@@ -127,6 +128,7 @@ impl Store {
             files.collect::<Result<Vec<_>, StoreError>>()?.into_iter().flatten().collect();
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
+        self.require_place()?;
         reached("index/ingest/before");
         self.db.ingest_external_file_cf_opts(self.column(of.sorted()), &how, files)?;
         reached("index/ingest/after");
@@ -148,7 +150,7 @@ impl Store {
         parts: std::ops::Range<usize>,
         count: &mut dyn FnMut(usize),
     ) -> Result<bool, StoreError> {
-        let options = options::tuned(of.sorted(), &self.blocks);
+        let options = options::tuned(of.sorted(), &self.memory.blocks);
         let mut writer = SstFileWriter::create(&options);
         writer.open(path)?;
         let mut empty = true;

@@ -17,6 +17,7 @@ mod rows;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use plait::{Config, Follow, Ingest};
 use plait_engine::store::CacheSizes;
@@ -39,6 +40,10 @@ pub(super) enum LogFormat {
 pub(super) struct Settings {
     /// The folder of the database.
     pub(super) db: Option<PathBuf>,
+    /// Whether nothing is written.
+    pub(super) read_only: bool,
+    /// Time between two looks for what another process wrote.
+    pub(super) refresh_time: Duration,
     /// Where the API listens.
     pub(super) listen: SocketAddr,
     /// What is offered beside the database, backups, limits.
@@ -61,6 +66,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             db: None,
+            read_only: false,
+            refresh_time: Duration::from_secs(1),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 1848)),
             config: Config::default(),
             ingest: Ingest::default(),

@@ -17,6 +17,19 @@ pub(super) static ROWS: &[Row] = &[
         field: |s| Field::Folder(&mut s.db),
     },
     Row {
+        key: Some("readOnly"),
+        flag: Some("read-only"),
+        about: "Whether nothing is written, for a database that another process writes, or on a \
+                read-only medium.",
+        field: |s| Field::Switch(&mut s.read_only),
+    },
+    Row {
+        key: Some("refreshTime"),
+        flag: Some("refresh"),
+        about: "Time between two looks, with readOnly, for what the other process wrote.",
+        field: |s| Field::Seconds(&mut s.refresh_time, SOME_TIME..=TIME_MAX),
+    },
+    Row {
         key: Some("serviceApi.interface"),
         flag: None,
         about: "Address of the interface that the API listens on; '*' for all of them.",

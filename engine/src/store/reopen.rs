@@ -1,0 +1,71 @@
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::folder::Folder;
+use super::live::Listed;
+use super::memory::Memory;
+use super::{CacheSizes, Meta, Opened, Store, StoreError, options};
+
+impl Store {
+    /// [`Store::open_read_only`] with caches of these sizes.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_read_only_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
+        let folder = Folder::existing(dir, Directory::to_read)?;
+        let path = folder.directory.path();
+        let memory = Memory::new(sizes);
+        let opened = Opened::to_read(path, || options::columns(&memory.blocks))?;
+        let (meta, format) = Meta::read(&opened.db, path)?;
+        Self::new(opened, folder, meta, format, memory)
+    }
+
+    /// The same database as it is now, with the same caches; `None` if nothing was written since it was
+    /// opened. It must have been opened to read. Where its name leads elsewhere by now, this is still
+    /// its own folder.
+    ///
+    /// # Cost
+    ///
+    /// If nothing was written, one look at the names and lengths of its files. Else that of opening it: every
+    /// table is opened, and the log is read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`].
+    pub(crate) fn reopened(&self) -> Result<Option<Self>, StoreError> {
+        let path = self.directory.path();
+        let before = Listed::now(path);
+        if self.listed.as_ref() == Some(&before) {
+            return Ok(None);
+        }
+        let (dir, directory) = (self.dir.clone(), Arc::clone(&self.directory));
+        let folder = Folder { dir, claim: None, directory };
+        folder.check()?;
+        let opened = Opened::to_read(path, || options::columns(&self.memory.blocks))?;
+        if let Some(damage) = opened.damaged_log {
+            // What is before the damage may be older than what is known.
+            let text = format!("the log is damaged: {damage}");
+            return Err(self.failure(io::Error::new(ErrorKind::InvalidData, text)));
+        }
+        let (meta, format) = Meta::read(&opened.db, path)?;
+        let store = Self::new(opened, folder, meta, format, self.memory.clone())?;
+        store.require_one_moment()?;
+        Ok(Some(store))
+    }
+
+    /// That a database that was opened to read is as it was at one moment.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if its writer was too fast for that.
+    pub(crate) fn require_one_moment(&self) -> Result<(), StoreError> {
+        if self.listed.is_some() {
+            return Ok(());
+        }
+        let text = "the database changes too fast to be read";
+        Err(self.failure(io::Error::new(ErrorKind::ResourceBusy, text)))
+    }
+}

@@ -1,0 +1,41 @@
+//! Whether the folder of the database that is served is where it was.
+
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+use plait_engine::Reader;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::metrics::Metrics;
+
+/// The time between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks for ever, and tells `metrics` and the log what has changed.
+///
+/// Answers stay right meanwhile: RocksDB reads and writes in the folder itself, wherever it is. But who asks
+/// by its name means another database by now, so blocks and backups are refused.
+pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
+    loop {
+        let reader = reader.clone();
+        // On a disk that hangs this waits, and no second one begins.
+        let looked = spawn_blocking(move || reader.require_place()).await;
+        let place = match looked {
+            Ok(place) => place,
+            Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
+            // The runtime ends.
+            Err(_) => return,
+        };
+        let was_displaced = metrics.displace(place.is_err());
+        match place {
+            Err(error) if !was_displaced => tracing::error!(
+                "{error}; requests are answered from it, blocks and backups are refused: stop this \
+                 server, then move the folder back or start again with the one that is there"
+            ),
+            Ok(()) if was_displaced => tracing::info!("the database is at its path again"),
+            _ => {}
+        }
+        sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,52 @@
+//! A database that another process writes, read anew while it is served.
+
+use std::panic::resume_unwind;
+use std::time::{Duration, Instant};
+
+use plait_engine::replica::Replica;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::metrics::{Metrics, Refreshed};
+
+/// How many times as long as a refresh took there is a pause before the next one, at least: so refreshing
+/// takes no more than a fifth of a core, however large the database is.
+const PAUSES: u32 = 4;
+
+/// Reads the database anew every `interval`, or less often where that takes long, until the future is
+/// dropped. A refresh that fails is tried again, and is told of once.
+pub async fn refresh(mut replica: Replica, interval: Duration, metrics: Metrics) {
+    let mut failed: Option<String> = None;
+    metrics.expect_refreshes(interval);
+    loop {
+        let begin = Instant::now();
+        let refreshing = spawn_blocking(move || {
+            let refreshed = replica.refresh();
+            (replica, refreshed)
+        });
+        let refreshed = match refreshing.await {
+            Ok((back, refreshed)) => {
+                replica = back;
+                refreshed
+            }
+            Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
+            // The runtime ends.
+            Err(_) => return,
+        };
+        let took = begin.elapsed();
+        let outcome = match &refreshed {
+            Ok(true) => Refreshed::Done(took),
+            Ok(false) => Refreshed::Unchanged,
+            Err(_) => Refreshed::Failed,
+        };
+        metrics.refresh(outcome);
+        let text = refreshed.err().map(|error| error.to_string());
+        if let Some(error) = text.as_ref().filter(|_| failed.is_none()) {
+            tracing::error!("the database cannot be read anew, and is shown as it was: {error}");
+        } else if text.is_none() && failed.is_some() {
+            tracing::info!("the database is read anew again");
+        }
+        failed = text;
+        sleep(interval.max(took.saturating_mul(PAUSES))).await;
+    }
+}
