@@ -43,10 +43,44 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
-    /// The making of the database was interrupted before it held anything.
-    #[error("{path} was never finished", path = path.display())]
+    /// The creation of the database was interrupted, and nothing was stored in it. Whoever may create
+    /// a database starts it again.
+    #[error("the creation of {path} was interrupted", path = path.display())]
     Unfinished {
         /// The database.
+        path: PathBuf,
+    },
+    /// There is no database, but something else is where one would be, so none is created there.
+    #[error("there is no database in {dir}, but {found} exists", dir = dir.display(), found = found.display())]
+    Occupied {
+        /// The folder that was named.
+        dir: PathBuf,
+        /// What is in it.
+        found: PathBuf,
+    },
+    /// A file without which the database does not open is missing.
+    #[error("{path} is missing", path = path.display())]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database has no column families or no settings, and no creation of it is under way: an earlier
+    /// release was interrupted while it created it, or it has lost its log or the end of its list of files.
+    #[error("{path} has no settings: its log or the end of its MANIFEST is lost, or an earlier release was interrupted while it created the database", path = path.display())]
+    Incomplete {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Something that should be a folder is none.
+    #[error("{path} is not a folder", path = path.display())]
+    NotFolder {
+        /// What it is.
+        path: PathBuf,
+    },
+    /// This user may not read or write a file or folder.
+    #[error("{path}: permission denied", path = path.display())]
+    Denied {
+        /// The file or folder.
         path: PathBuf,
     },
     /// The database has a layout that this release does not know.
@@ -105,6 +139,17 @@ impl From<rocksdb::Error> for StoreError {
 }
 
 impl StoreError {
+    /// What the system said about a file or folder other than that it is missing, which is never the
+    /// same as that there is none.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied { path },
+            io::ErrorKind::NotADirectory => Self::NotFolder { path },
+            _ => Self::Io { path, source },
+        }
+    }
+
     pub(super) fn damaged(column: Column, key: &[u8]) -> Self {
         use std::fmt::Write as _;
         let mut text = String::new();
