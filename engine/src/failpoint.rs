@@ -20,8 +20,12 @@ type Hook = fn(&'static str);
 pub const NAMES: &[&str] = &[
     // A new database, and one that is opened.
     "create/folder/after",
+    "create/mark/after",
+    "create/clear/after",
     "create/tables/after",
     "create/rows/after",
+    "create/unmark/before",
+    "create/unmark/after",
     "open/before",
     "open/after",
     "upgrade/rows/after",

@@ -85,4 +85,5 @@ mod stats;
 mod systemd;
 mod tidy;
 mod validation;
+mod vanished;
 mod vectors;

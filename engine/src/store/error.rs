@@ -183,6 +183,8 @@ impl StoreError {
             || text.contains("Column families not opened")
         {
             Self::Foreign { path: path.to_owned() }
+        } else if text.contains("Permission denied") {
+            Self::Denied { path: path.to_owned() }
         } else {
             Self::RocksDb(error)
         }

@@ -17,12 +17,14 @@
 
 mod batch;
 mod columns;
+mod edits;
 mod error;
 mod format;
 mod index;
 mod journal;
 mod key;
 mod levels;
+mod listed;
 mod live;
 mod logs;
 mod manifest;
@@ -33,6 +35,7 @@ mod options;
 mod own;
 mod payloads;
 mod pending;
+mod presence;
 mod records;
 mod runs;
 mod snapshot;
@@ -52,6 +55,7 @@ pub use logs::LogFinding;
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders, NodeValue};
 pub use pending::Pending;
+pub use presence::Presence;
 pub(crate) use runs::is_run;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
@@ -69,7 +73,9 @@ use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
 use format::WITHOUT_SUMS;
 use index::Index;
+use listed::Checked;
 use opened::Opened;
+use presence::{Begun, Creation};
 use runs::Caches;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
@@ -109,12 +115,13 @@ impl Store {
     ///
     /// As there.
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
-        let path = Self::existing(dir)?;
+        let (path, lost_log) = Self::existing(dir)?;
         let blocks = options::cache(sizes.block_bytes);
         reached("open/before");
-        let opened = Opened::to_write(&path, || options::columns(&blocks))?;
+        let mut opened = Opened::to_write(&path, || options::columns(&blocks))?;
         reached("open/after");
-        let (meta, format) = Meta::read(&opened.db, &path)?;
+        opened.lost_log = lost_log;
+        let (meta, format) = opened.meta(&path)?;
         let mut store = Self::new(opened, meta, format, blocks, sizes)?;
         if format == WITHOUT_SUMS {
             store.add_sums()?;
@@ -128,29 +135,35 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        let path = Self::existing(dir)?;
+        let (path, lost_log) = Self::existing(dir)?;
         let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
-        let opened = Opened::to_read(&path, || options::columns(&blocks))?;
-        let (meta, format) = Meta::read(&opened.db, &path)?;
+        let mut opened = Opened::to_read(&path, || options::columns(&blocks))?;
+        opened.lost_log = lost_log;
+        let (meta, format) = opened.meta(&path)?;
         Self::new(opened, meta, format, blocks, sizes)
     }
 
-    /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
-    /// making was interrupted.
+    /// Makes a database in `dir` with what `first` puts there. There must be nothing, or what an interrupted
+    /// creation left; one that was interrupted at its very end is opened as it is.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the folder cannot be written.
+    /// [`StoreError::Occupied`] if something else is there, and [`StoreError`] if the folder cannot be
+    /// written.
     pub fn create(
         dir: &Path,
         meta: Meta,
         first: impl FnOnce(&Self, &mut Batch),
     ) -> Result<Self, StoreError> {
+        let creation = match Creation::begin(dir, Self::is_whole)? {
+            Begun::New(creation) => creation,
+            Begun::Whole(creation) => {
+                creation.end()?;
+                return Self::open(dir);
+            }
+        };
         let path = Self::path(dir);
-        std::fs::create_dir_all(&path)
-            .map_err(|source| StoreError::Io { path: path.clone(), source })?;
-        reached("create/folder/after");
         let mut options = options::writing(&path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -166,7 +179,16 @@ impl Store {
         store.write(batch)?;
         reached("create/rows/after");
         store.sync()?;
+        creation.end()?;
         Ok(store)
+    }
+
+    /// Whether the database at `path` opens and has its settings. It need not have any file.
+    fn is_whole(path: &Path) -> bool {
+        let blocks = options::cache(0);
+        own::check(path).is_ok()
+            && Opened::to_read(path, || options::columns(&blocks))
+                .is_ok_and(|opened| opened.meta(path).is_ok())
     }
 
     /// Where `dir` keeps its headers.
@@ -282,18 +304,29 @@ impl Store {
         StoreError::Io { path: self.db.path().to_owned(), source }
     }
 
-    fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
+    /// Where the database in `dir` is, of which every file is there but perhaps the log that is returned.
+    fn existing(dir: &Path) -> Result<(PathBuf, Option<PathBuf>), StoreError> {
         let path = Self::path(dir);
-        if !path.join("CURRENT").exists() {
-            return Err(StoreError::Missing { dir: dir.to_owned() });
+        match Presence::of(dir)? {
+            Presence::Absent => return Err(StoreError::Missing { dir: dir.to_owned() }),
+            Presence::Unfinished => return Err(StoreError::Unfinished { path }),
+            Presence::Present => {}
         }
         records::check(&path)?;
+        let Checked { lost_log, has_tables } = listed::check(&path)?;
         own::check(&path)?;
-        Ok(path)
+        if !has_tables || lost_log.is_some() {
+            // Its settings may be in a log that is lost. RocksDB would write to it before they are read.
+            let blocks = options::cache(0);
+            let mut opened = Opened::to_read(&path, || options::columns(&blocks))?;
+            opened.lost_log.clone_from(&lost_log);
+            opened.meta(&path)?;
+        }
+        Ok((path, lost_log))
     }
 
     fn new(
-        Opened { db, damaged_log }: Opened,
+        Opened { db, mut damaged_log, lost_log }: Opened,
         meta: Meta,
         format: u32,
         blocks: Cache,
@@ -306,6 +339,13 @@ impl Store {
                  again: {damage}",
                 db.path().display()
             );
+        }
+        if let Some(log) = lost_log {
+            tracing::error!(
+                "{} is missing; what was written last is lost, bring it again",
+                log.display()
+            );
+            damaged_log.get_or_insert_with(|| format!("{} is missing", log.display()));
         }
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];

@@ -1,10 +1,10 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
-use super::{Column, StoreError, live, options};
+use super::{Column, Meta, StoreError, live, options};
 
 /// How often the opening of a database is tried again that another process is writing.
 pub(super) const TRIES: u32 = 20;
@@ -17,12 +17,28 @@ pub(super) struct Opened {
     pub(super) db: DB,
     /// What is wrong with its log, of which only what is before that was read.
     pub(super) damaged_log: Option<String>,
+    /// A log that should exist and does not.
+    pub(super) lost_log: Option<PathBuf>,
 }
 
 impl Opened {
     /// One that was just made.
     pub(super) const fn whole(db: DB) -> Self {
-        Self { db, damaged_log: None }
+        Self { db, damaged_log: None, lost_log: None }
+    }
+
+    /// What it says of itself, and its format version.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::MissingFile`] if that was in a log that is missing.
+    pub(super) fn meta(&self, path: &Path) -> Result<(Meta, u32), StoreError> {
+        match (Meta::read(&self.db, path), &self.lost_log) {
+            (Err(StoreError::Incomplete { .. }), Some(log)) => {
+                Err(StoreError::MissingFile { path: log.clone() })
+            }
+            (read, _) => read,
+        }
     }
 
     /// Opens the database at `path` to read and write.
@@ -83,6 +99,6 @@ impl Opened {
         };
         // Where something else is damaged, this fails as well.
         let db = open(DBRecoveryMode::PointInTime)?;
-        Ok(Self { db, damaged_log: Some(error.to_string()) })
+        Ok(Self { db, damaged_log: Some(error.to_string()), lost_log: None })
     }
 }
