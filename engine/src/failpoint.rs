@@ -118,6 +118,13 @@ pub const NAMES: &[&str] = &[
     "restore/sync/after",
     "restore/name/after",
     "restore/remove/after",
+    // Repairs.
+    "repair/folder/after",
+    "repair/link/after",
+    "repair/keep/after",
+    "repair/rename/before",
+    "repair/rename/after",
+    "repair/remove/after",
     // Archives.
     "export/folder/after",
     "export/lock/after",

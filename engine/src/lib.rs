@@ -62,6 +62,9 @@ pub mod audit;
 #[cfg(feature = "store")]
 pub mod open;
 
+#[cfg(feature = "store")]
+pub mod repair;
+
 // Above `open`: a copy is opened to be compared.
 #[cfg(feature = "store")]
 pub mod backup;

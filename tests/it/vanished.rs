@@ -488,3 +488,114 @@ fn every_command_that_creates_a_database_starts_its_interrupted_creation_again()
     }
     assert!(tried >= 30, "{tried} tried");
 }
+
+/// Every file of the database but the folder of a repair, and what it keeps.
+fn without_lost(victim: &Victim) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = tree(&victim.rocks());
+    files.retain(|path, _| !path.starts_with(victim.rocks().join("lost")));
+    files
+}
+
+#[test]
+fn repair_writes_a_lost_current_again_and_the_database_is_what_it_was() {
+    let whole = Victim::new();
+    let all = stored(&whole.db());
+    let db = |victim: &Victim| utf8(&victim.db()).to_owned();
+    run(["repair", "--db", &db(&whole)]).assert_fails(0, &["there is nothing to repair"]);
+    // As it was, with an empty list of an earlier release beside it, and with one that CURRENT names.
+    for leave in ["nothing", "an empty list", "a list of nothing"] {
+        let victim = whole.copy("repaired");
+        let before = without_lost(&victim);
+        let current = victim.rocks().join("CURRENT");
+        fs::remove_file(&current).unwrap();
+        let other = victim.rocks().join("MANIFEST-900000");
+        match leave {
+            "nothing" => {}
+            "an empty list" => fs::write(&other, "").unwrap(),
+            _ => {
+                let empty = tempfile::tempdir().unwrap();
+                only_some_columns(empty.path(), &[]);
+                let list = fs::read_to_string(Store::path(empty.path()).join("CURRENT")).unwrap();
+                fs::copy(Store::path(empty.path()).join(list.trim()), &other).unwrap();
+                fs::write(&current, "MANIFEST-900000\n").unwrap();
+            }
+        }
+        let outcome = run(["repair", "--db", &db(&victim)]);
+        outcome.assert_fails(0, &["wrote CURRENT again", " 0 broken"]);
+        assert!(without_lost(&victim) == before, "{leave}: other files have changed");
+        let kept = victim.rocks().join("lost/MANIFEST-900000").exists();
+        assert_eq!(kept, leave != "nothing", "{leave}");
+        assert!(stored(&victim.db()) == all, "{leave}");
+        let again =
+            replay_file(&victim.db(), &["--verify", "hash"], "dump", &dump(&victim.headers));
+        assert_eq!((again.status, again.counts()[0]), (Some(0), 0), "{leave}: {}", again.err);
+        assert_eq!(run(["verify", "--db", &db(&victim)]).status, Some(0), "{leave}");
+    }
+}
+
+#[test]
+fn repair_refuses_what_cannot_be_made_again_and_changes_nothing() {
+    let whole = Victim::new();
+    for (begin, end, also_current) in [
+        ("MANIFEST", "", false),
+        ("MANIFEST", "", true),
+        ("", ".sst", false),
+        ("", ".sst", true),
+        ("", ".blob", true),
+    ] {
+        let victim = whole.copy("hopeless");
+        let file = victim.files(begin, end).remove(0);
+        fs::remove_file(file).unwrap();
+        if also_current {
+            fs::remove_file(victim.rocks().join("CURRENT")).unwrap();
+        }
+        let before = tree(&victim.db());
+        let outcome = run(["repair", "--db", utf8(&victim.db())]);
+        outcome.assert_fails(2, &[" is missing", "Restore a backup (plait restore"]);
+        assert!(tree(&victim.db()) == before, "{begin}{end}: something has changed");
+    }
+    // A table of another length, and a list whose end is cut off.
+    for what in ["table", "list"] {
+        let victim = whole.copy("hopeless");
+        fs::remove_file(victim.rocks().join("CURRENT")).unwrap();
+        let (begin, end) = if what == "table" { ("", ".sst") } else { ("MANIFEST", "") };
+        let file = victim.files(begin, end).remove(0);
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        let before = tree(&victim.db());
+        let outcome = run(["repair", "--db", utf8(&victim.db())]);
+        outcome.assert_fails(2, &[" is missing"]);
+        assert!(tree(&victim.db()) == before, "{what}: something has changed");
+    }
+    let none = tempfile::tempdir().unwrap();
+    run(["repair", "--db", utf8(none.path())]).assert_fails(2, &["no database in"]);
+}
+
+#[test]
+fn repair_refuses_while_a_server_uses_the_database() {
+    let victim = Victim::new();
+    let server = Server::with(&["--db", utf8(&victim.db())]);
+    fs::remove_file(victim.rocks().join("CURRENT")).unwrap();
+    let outcome = run(["repair", "--db", utf8(&victim.db())]);
+    outcome.assert_fails(2, &["is in use by another process"]);
+    assert!(!victim.rocks().join("CURRENT").exists());
+    drop(server);
+    run(["repair", "--db", utf8(&victim.db())]).assert_fails(0, &["wrote CURRENT again"]);
+    assert_eq!(run(["verify", "--db", utf8(&victim.db()), "--level", "hash"]).status, Some(0));
+}
+
+/// Why a lost list of files is not made again by RocksDB: it would leave out every run and payload.
+#[test]
+fn the_repair_of_rocksdb_itself_leaves_out_blob_files() {
+    let victim = Victim::new();
+    let blobs = victim.files("", ".blob").len();
+    assert!(blobs > 0);
+    fs::remove_file(victim.rocks().join("CURRENT")).unwrap();
+    victim.files("MANIFEST", "").iter().for_each(|list| fs::remove_file(list).unwrap());
+    rocksdb::DB::repair(&rocksdb::Options::default(), victim.rocks()).unwrap();
+    let mut options = rocksdb::Options::default();
+    options.create_missing_column_families(true);
+    let names = plait_engine::store::Column::ALL.map(plait_engine::store::Column::name);
+    drop(rocksdb::DB::open_cf(&options, victim.rocks(), names).unwrap());
+    assert!(victim.files("", ".blob").len() < blobs, "RocksDB keeps blob files now");
+}

@@ -157,6 +157,12 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Listed>> {
 }
 
 impl Listed {
+    /// Whether it names all column families of a database, of this release or of the one before.
+    pub(super) fn is_complete(&self) -> bool {
+        let has = |column: &Column| self.columns.values().any(|name| name == column.name());
+        Column::ALL.iter().all(|column| has(column) || *column == Column::Sums)
+    }
+
     /// The numbers of the tables and blob files that hold something.
     pub(super) fn files(&self) -> impl Iterator<Item = String> + '_ {
         let tables = self.tables.keys().map(|number| format!("{number:06}.sst"));
@@ -208,6 +214,17 @@ impl Listed {
         let listed: BTreeSet<String> = self.files().collect();
         let has_unlisted = names.iter().any(|name| live::is_table(name) && !listed.contains(name));
         Ok(Some(Gap::Log { path: path.join(format!("{first:06}.log")), has_unlisted }))
+    }
+
+    /// Whether every table and blob file in the folder `path` has the length that it should.
+    pub(super) fn has_lengths(&self, path: &Path) -> bool {
+        let has = |name: String, bytes: u64| {
+            path.join(name).metadata().is_ok_and(|data| data.is_file() && data.len() == bytes)
+        };
+        self.tables.iter().all(|(number, table)| has(format!("{number:06}.sst"), table.bytes))
+            && self.live_blobs().all(|(number, blob)| {
+                has(format!("{number:06}.blob"), blob.bytes.saturating_add(BLOB_FRAME_BYTES))
+            })
     }
 
     fn apply(&mut self, edit: Edit) {
@@ -275,6 +292,7 @@ mod tests {
         let tables: BTreeSet<String> = names.filter(|name| live::is_table(name)).collect();
         assert_eq!(listed.files().collect::<BTreeSet<_>>(), tables);
         assert_eq!(listed.gap(path).unwrap(), None);
+        assert!(listed.has_lengths(path));
         tables
     }
 

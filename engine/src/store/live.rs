@@ -77,7 +77,8 @@ impl Store {
     /// [`StoreError::Io`] if the folder cannot be read.
     pub fn file_bytes(dir: &Path) -> Result<u64, StoreError> {
         let path = Self::path(dir);
-        let files = listing(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let files =
+            listing(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
         let len = |name: &String| path.join(name).metadata().map_or(0, |data| data.len());
         Ok(files.iter().map(len).sum())
     }

@@ -31,6 +31,7 @@ mod logs;
 mod numbers;
 mod progress;
 mod push;
+mod repair;
 mod replay;
 mod restore;
 mod serve;
@@ -86,6 +87,7 @@ enum Command {
     Stats(stats::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Repair(repair::Args),
     Config(config::Args),
 }
 
@@ -109,6 +111,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Stats(args) => args.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
+        Command::Repair(args) => args.run(),
         Command::Config(args) => args.run(&log),
     }
 }

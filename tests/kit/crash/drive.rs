@@ -269,6 +269,9 @@ impl Crash {
         sum.backups += counts.backups;
         sum.archives += counts.archives;
         sum.restored += counts.restored;
+        sum.vanished += counts.vanished;
+        sum.refused += counts.refused;
+        sum.repaired += counts.repaired;
         Ok(())
     }
 
