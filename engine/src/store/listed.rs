@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::edits::{Edit, each_record};
-use super::live;
+use super::live::{self, CURRENT};
 use super::{Column, StoreError};
 
 /// The file that RocksDB locks while it has a database open to write.
@@ -97,7 +97,7 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
     let io = |source| StoreError::io(path, source);
     let mut tries = 0;
     loop {
-        let before = state(path).map_err(io)?;
+        let before = state(path).map_err(|error| StoreError::io(&path.join(CURRENT), error))?;
         let mut has_tables = true;
         let list = before.as_ref().map(|(list, _)| list).filter(|list| list.starts_with(LIST));
         // RocksDB says what is wrong with `CURRENT`.
