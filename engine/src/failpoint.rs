@@ -20,8 +20,12 @@ type Hook = fn(&'static str);
 pub const NAMES: &[&str] = &[
     // A new database, and one that is opened.
     "create/folder/after",
+    "create/mark/after",
+    "create/clear/after",
     "create/tables/after",
     "create/rows/after",
+    "create/unmark/before",
+    "create/unmark/after",
     "open/before",
     "open/after",
     "upgrade/rows/after",
@@ -114,6 +118,13 @@ pub const NAMES: &[&str] = &[
     "restore/sync/after",
     "restore/name/after",
     "restore/remove/after",
+    // Repairs.
+    "repair/folder/after",
+    "repair/link/after",
+    "repair/keep/after",
+    "repair/rename/before",
+    "repair/rename/after",
+    "repair/remove/after",
     // Archives.
     "export/folder/after",
     "export/lock/after",

@@ -65,6 +65,9 @@ pub mod open;
 #[cfg(feature = "store")]
 pub mod replica;
 
+#[cfg(feature = "store")]
+pub mod repair;
+
 // Above `open`: a copy is opened to be compared.
 #[cfg(feature = "store")]
 pub mod backup;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::query::{Reader, load};
-use crate::store::{CacheSizes, History, IndexEntry, IndexOf, Meta, Store, StoreError};
+use crate::store::{CacheSizes, History, IndexEntry, IndexOf, Meta, Presence, Store, StoreError};
 use crate::tree::{Sealing, Tree};
 use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
@@ -60,10 +60,13 @@ impl Engine {
         Self::with(store, Sealing::default().window)
     }
 
-    /// Whether `dir` has a database, of any kind.
-    #[must_use]
-    pub fn exists(dir: &Path) -> bool {
-        Store::path(dir).join("CURRENT").exists()
+    /// Whether `dir` has a database, of any kind. What an interrupted creation left is none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Presence::of`].
+    pub fn exists(dir: &Path) -> Result<bool, OpenError> {
+        Ok(Presence::of(dir)? == Presence::Present)
     }
 
     /// Opens the database in `dir`, or makes it if there is none: of `version`, or of mainnet01 if

@@ -177,14 +177,14 @@ fn other_formats_are_named_with_what_to_do() {
         let file = dir.path().join("input");
         fs::write(&file, &bytes).unwrap();
         run(["replay", "--db", utf8(&db), utf8(&file)]).assert_fails(2, &texts);
-        assert!(!Engine::exists(&db) && !Path::new(&db).exists());
+        assert!(!Engine::exists(&db).unwrap() && !Path::new(&db).exists());
         let command = plait(["replay", "--db", utf8(&db), "-"]);
         run_with_input(command, bytes).assert_fails(2, &texts);
     }
     for bytes in [&b"\x1f\x8b\x08\0\0\0\0\0"[..], b"\x28\xb5\x2f\xfd"] {
         let outcome = replay_file(&db, &[], "dump.gz", bytes);
         outcome.assert_fails(2, &["data ends early"]);
-        assert!(!Engine::exists(&db));
+        assert!(!Engine::exists(&db).unwrap());
     }
 }
 

@@ -91,4 +91,5 @@ mod stats;
 mod systemd;
 mod tidy;
 mod validation;
+mod vanished;
 mod vectors;

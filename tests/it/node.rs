@@ -94,7 +94,7 @@ fn a_partial_node_database_is_a_partial_history() {
     drop(node_db(node.path(), &headers[100..]));
     let (db, outcome) = replay_node(node.path(), &[]);
     outcome.assert_fails(2, &["does not begin with the genesis blocks", "--allow-partial"]);
-    assert!(!plait_engine::Engine::exists(db.path()));
+    assert!(!plait_engine::Engine::exists(db.path()).unwrap());
     let (db, outcome) = replay_node(node.path(), &["--allow-partial"]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert_eq!(stored(db.path()), sorted(&headers[100..]));
@@ -111,7 +111,7 @@ fn a_database_without_headers_is_no_input() {
     for node in [empty, others] {
         let (db, outcome) = replay_node(node.path(), &[]);
         outcome.assert_fails(2, &["without the header tables of chainweb-node"]);
-        assert!(!plait_engine::Engine::exists(db.path()));
+        assert!(!plait_engine::Engine::exists(db.path()).unwrap());
     }
 }
 

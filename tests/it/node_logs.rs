@@ -97,7 +97,7 @@ fn damage_before_the_first_header_of_a_real_node_is_not_taken_for_another_kind_o
     let (db, outcome) = replay_real(node.path(), &[]);
     outcome.assert_fails(2, &["no header could be read: 000004.log is damaged at byte"]);
     assert!(!outcome.err.contains("without the header tables"), "{}", outcome.err);
-    assert!(!plait_engine::Engine::exists(db.path()));
+    assert!(!plait_engine::Engine::exists(db.path()).unwrap());
     let (db, outcome) = replay_real(node.path(), &["--keep-going"]);
     outcome.assert_fails(1, &["000004.log is damaged at byte"]);
     assert_eq!(stored(db.path()).len(), 1000);

@@ -82,7 +82,7 @@ fn a_compacted_snapshot_needs_a_flag_which_is_said_before_anything_is_read_or_ma
     let heights = "heights 15 to 40 of chains 0-19";
     outcome
         .assert_fails(2, &["does not begin with the genesis blocks", heights, "--allow-partial"]);
-    assert!(!Engine::exists(db.path()), "a database was made");
+    assert!(!Engine::exists(db.path()).unwrap(), "a database was made");
     let outcome = replay_node(db.path(), node.path(), &["--allow-partial"]);
     let bare = format!("{} blocks came without their payloads", kept.len() - last.len());
     outcome.assert_fails(0, &[heights, &bare, "of them without all the blocks below them"]);
@@ -177,7 +177,7 @@ fn a_database_of_another_network_alone_is_named() {
     ]);
     outcome
         .assert_fails(2, &["a database of a node of development, not of mainnet01", "--network"]);
-    assert!(!Engine::exists(db.path()));
+    assert!(!Engine::exists(db.path()).unwrap());
 }
 
 #[test]

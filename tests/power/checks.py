@@ -7,8 +7,8 @@ from workloads import KEEP
 
 DONE = "backup-done"
 
-# What `plait info` says of a database whose making was cut off.
-NO_DATABASE = ["no database in", "was never finished"]
+# What `plait info` says of a database whose creation was cut off.
+NO_DATABASE = ["no database in", "the creation of"]
 
 
 def require(holds, text):

@@ -44,6 +44,11 @@ pub(super) fn sync_names(dir: &Path) -> Result<(), BackupError> {
     }
 }
 
+/// Whether something has this name. That it cannot be looked at is an error.
+pub(super) fn exists(path: &Path) -> Result<bool, BackupError> {
+    path.try_exists().map_err(BackupError::io(path))
+}
+
 /// What is in a folder, by name.
 pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let entries = dir.read_dir().map_err(BackupError::io(dir))?;

@@ -282,7 +282,7 @@ impl Backups {
     /// [`BackupError::Io`] if the folder cannot be read; one that is not there has none.
     pub fn list(&self) -> Result<Vec<Listed>, BackupError> {
         let mut listed = Vec::new();
-        if !self.dir.exists() {
+        if !disk::exists(&self.dir)? {
             return Ok(listed);
         }
         for path in disk::entries(&self.dir)? {

@@ -90,7 +90,7 @@ impl Restore {
         }
         let unfinished = self.to.join(UNFINISHED);
         // Otherwise only the last step is missing.
-        if !self.to.join("0").exists() {
+        if !disk::exists(&self.to.join("0"))? {
             self.copy(&from, &contents, stop, observer)?;
             reached("restore/copy/after");
             disk::sync_tree(&unfinished)?;
@@ -119,7 +119,8 @@ impl Restore {
     fn claim(&self, backups: &Backups) -> Result<(File, Mark), BackupError> {
         let unfinished = self.to.join(UNFINISHED);
         let occupied = || BackupError::Occupied { path: self.to.clone() };
-        if !unfinished.exists() && self.to.exists() && !disk::entries(&self.to)?.is_empty() {
+        let has_begun = disk::exists(&unfinished)?;
+        if !has_begun && disk::exists(&self.to)? && !disk::entries(&self.to)?.is_empty() {
             return Err(occupied());
         }
         self.require_unused()?;

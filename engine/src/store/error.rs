@@ -44,10 +44,44 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
-    /// The making of the database was interrupted before it held anything.
-    #[error("{path} was never finished", path = shown_path(.path))]
+    /// The creation of the database was interrupted, and nothing was stored in it. Whoever may create
+    /// a database starts it again.
+    #[error("the creation of {path} was interrupted", path = shown_path(.path))]
     Unfinished {
         /// The database.
+        path: PathBuf,
+    },
+    /// There is no database, but something else is where one would be, so none is created there.
+    #[error("there is no database in {dir}, but {found} exists", dir = dir.display(), found = found.display())]
+    Occupied {
+        /// The folder that was named.
+        dir: PathBuf,
+        /// What is in it.
+        found: PathBuf,
+    },
+    /// A file without which the database does not open is missing.
+    #[error("{path} is missing", path = shown_path(.path))]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database has no column families or no settings, and no creation of it is under way: an earlier
+    /// release was interrupted while it created it, or it has lost its log or the end of its list of files.
+    #[error("{path} has no settings: its log or the end of its MANIFEST is lost, or an earlier release was interrupted while it created the database", path = shown_path(.path))]
+    Incomplete {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Something that should be a folder is none.
+    #[error("{path} is not a folder", path = shown_path(.path))]
+    NotFolder {
+        /// What it is.
+        path: PathBuf,
+    },
+    /// This user may not read or write a file or folder.
+    #[error("{path}: permission denied", path = shown_path(.path))]
+    Denied {
+        /// The file or folder.
         path: PathBuf,
     },
     /// The database has a layout that this release does not know.
@@ -114,6 +148,17 @@ impl From<rocksdb::Error> for StoreError {
 }
 
 impl StoreError {
+    /// What the system said about a file or folder other than that it is missing, which is never the
+    /// same as that there is none.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied { path },
+            io::ErrorKind::NotADirectory => Self::NotFolder { path },
+            _ => Self::Io { path, source },
+        }
+    }
+
     pub(super) fn damaged(column: Column, key: &[u8]) -> Self {
         use std::fmt::Write as _;
         let mut text = String::new();
@@ -154,6 +199,8 @@ impl StoreError {
             || text.contains("Column families not opened")
         {
             Self::Foreign { path: path.to_owned() }
+        } else if text.contains("Permission denied") {
+            Self::Denied { path: path.to_owned() }
         } else {
             Self::RocksDb(error)
         }

@@ -2,9 +2,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rocksdb::DB;
+
 use super::claim::Claim;
 use super::directory::Directory;
-use super::{Store, StoreError, own, records};
+use super::listed::Checked;
+use super::{Meta, Opened, Presence, Store, StoreError, listed, options, own, records};
 
 /// The folder of a database that is to be opened.
 pub(super) struct Folder {
@@ -12,6 +15,8 @@ pub(super) struct Folder {
     pub(super) dir: PathBuf,
     pub(super) claim: Option<Claim>,
     pub(super) directory: Arc<Directory>,
+    /// A log that should exist and does not.
+    pub(super) lost_log: Option<PathBuf>,
 }
 
 impl Folder {
@@ -20,24 +25,50 @@ impl Folder {
         dir: &Path,
         open: impl FnOnce(&Path) -> io::Result<Directory>,
     ) -> Result<Self, StoreError> {
+        match Presence::of(dir)? {
+            Presence::Absent => return Err(StoreError::Missing { dir: dir.to_owned() }),
+            Presence::Unfinished => {
+                return Err(StoreError::Unfinished { path: Store::path(dir) });
+            }
+            Presence::Present => {}
+        }
         let folder = match Self::open(dir, open) {
             Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 return Err(StoreError::Missing { dir: dir.to_owned() });
             }
             folder => folder?,
         };
-        folder.check()?;
+        folder.checked()
+    }
+
+    /// The same, which holds a database of ours of which every file is there, but perhaps a log.
+    pub(super) fn checked(self) -> Result<Self, StoreError> {
+        let path = self.directory.path();
+        records::check(path)?;
+        let Checked { lost_log, has_tables } = listed::check(path)?;
+        own::check(path)?;
+        let folder = Self { lost_log, ..self };
+        if !has_tables || folder.lost_log.is_some() {
+            // Its settings may be in a log that is lost. RocksDB would write to it before they are read.
+            let blocks = options::cache(0);
+            let opened = Opened::to_read(folder.directory.path(), || options::columns(&blocks))?;
+            folder.meta(&opened.db)?;
+        }
         Ok(folder)
     }
 
-    /// That it holds a database of ours.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        let path = self.directory.path();
-        if !path.join("CURRENT").exists() {
-            return Err(StoreError::Missing { dir: self.dir.clone() });
+    /// What the database says of itself, and its format version.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::MissingFile`] if that was in a log that is missing.
+    pub(super) fn meta(&self, db: &DB) -> Result<(Meta, u32), StoreError> {
+        match (Meta::read(db, self.directory.path()), &self.lost_log) {
+            (Err(StoreError::Incomplete { .. }), Some(log)) => {
+                Err(StoreError::MissingFile { path: log.clone() })
+            }
+            (read, _) => read,
         }
-        records::check(path)?;
-        own::check(path)
     }
 
     pub(super) fn open(
@@ -46,7 +77,7 @@ impl Folder {
     ) -> Result<Self, StoreError> {
         let path = Store::path(dir);
         let directory = open(&path).map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { dir: dir.to_owned(), claim: None, directory: Arc::new(directory) })
+        Ok(Self { dir: dir.to_owned(), claim: None, directory: Arc::new(directory), lost_log: None })
     }
 
     /// The same for this process to write in it.

@@ -69,7 +69,7 @@ impl Meta {
             value.map(|value| Some(value.get())).map_err(|_| StoreError::meta(name))
         };
         let format = match number(FORMAT)? {
-            None => return Err(StoreError::Unfinished { path: path.clone() }),
+            None => return Err(StoreError::Incomplete { path: path.clone() }),
             Some(format @ (FORMAT_VERSION | WITHOUT_SUMS)) => format,
             Some(got) => return Err(StoreError::Format { got }),
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
 
+use super::listed::LOCK;
 use super::{Opened, Store, StoreError, options};
 use crate::failpoint::reached;
 use crate::regular;
@@ -22,7 +23,7 @@ const LINK_PAUSE: Duration = Duration::from_millis(20);
 const SCRATCH: &str = "listed";
 
 /// The file that names the current list of files.
-const CURRENT: &str = "CURRENT";
+pub(super) const CURRENT: &str = "CURRENT";
 
 /// Bytes of that file at most: a name.
 const CURRENT_BYTES_MAX: u64 = 1 << 10;
@@ -170,6 +171,21 @@ pub fn is_table(name: &str) -> bool {
     Kind::of(name) == Kind::Table
 }
 
+/// Whether a file with this name is a log.
+pub(super) fn is_log(name: &str) -> bool {
+    Kind::of(name) == Kind::Log
+}
+
+/// Whether a file with this name is one of RocksDB's, or one that finds out how to write them.
+pub(super) fn is_of_rocksdb(name: &str) -> bool {
+    let is_begun = |begin| name.starts_with(begin);
+    Kind::of(name) != Kind::Other
+        || matches!(name, CURRENT | LOCK | options::PROBE)
+        || is_begun("MANIFEST-")
+        || is_begun("LOG")
+        || name.rsplit_once('.').is_some_and(|(_, end)| end == "dbtmp")
+}
+
 /// Links or copies all that is in the folder `from`; `false` if that changed meanwhile.
 fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
     // The log before the list: what it has in excess of the list is of an earlier moment.
@@ -298,7 +314,8 @@ pub(super) fn is_list(name: &str) -> bool {
     name.starts_with("MANIFEST-")
 }
 
-fn listing(path: &Path) -> io::Result<Vec<String>> {
+/// The names of the files in a folder.
+pub(super) fn listing(path: &Path) -> io::Result<Vec<String>> {
     names(path, true)
 }
 

@@ -19,6 +19,7 @@ mod batch;
 mod claim;
 mod columns;
 mod directory;
+mod edits;
 mod error;
 mod folder;
 mod format;
@@ -27,6 +28,7 @@ mod index;
 mod journal;
 mod key;
 mod levels;
+mod listed;
 mod live;
 mod logs;
 mod manifest;
@@ -38,8 +40,10 @@ mod options;
 mod own;
 mod payloads;
 mod pending;
+mod presence;
 mod records;
 mod reopen;
+mod repair;
 mod runs;
 mod snapshot;
 mod stats;
@@ -58,6 +62,8 @@ pub use logs::LogFinding;
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders, NodeValue};
 pub use pending::Pending;
+pub use presence::Presence;
+pub use repair::Repair;
 pub(crate) use runs::is_run;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
@@ -74,7 +80,7 @@ use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
 use claim::Claim;
-use directory::Directory;
+use directory::{Directory, shown_path};
 use folder::Folder;
 use format::WITHOUT_SUMS;
 use held::Held;
@@ -82,6 +88,7 @@ use index::Index;
 use live::Listed;
 use memory::Memory;
 use opened::Opened;
+use presence::{Begun, Creation};
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -132,7 +139,7 @@ impl Store {
         reached("open/before");
         let opened = Opened::to_write(path, || options::columns(&memory.blocks))?;
         reached("open/after");
-        let (meta, format) = Meta::read(&opened.db, path)?;
+        let (meta, format) = folder.meta(&opened.db)?;
         let mut store = Self::new(opened, folder, meta, format, memory)?;
         if format == WITHOUT_SUMS {
             store.add_sums()?;
@@ -149,21 +156,25 @@ impl Store {
         Self::open_read_only_with(dir, CacheSizes::default())
     }
 
-    /// Makes a database in `dir` with what `first` puts there. There must be none, or one whose
-    /// making was interrupted.
+    /// Makes a database in `dir` with what `first` puts there. There must be nothing, or what an interrupted
+    /// creation left; one that was interrupted at its very end is opened as it is.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the folder cannot be written.
+    /// [`StoreError::Occupied`] if something else is there, and [`StoreError`] if the folder cannot be
+    /// written.
     pub fn create(
         dir: &Path,
         meta: Meta,
         first: impl FnOnce(&Self, &mut Batch),
     ) -> Result<Self, StoreError> {
-        let path = Self::path(dir);
-        std::fs::create_dir_all(&path)
-            .map_err(|source| StoreError::Io { path: path.clone(), source })?;
-        reached("create/folder/after");
+        let creation = match Creation::begin(dir, Self::is_whole)? {
+            Begun::New(creation) => creation,
+            Begun::Whole(creation) => {
+                creation.end()?;
+                return Self::open(dir);
+            }
+        };
         let folder = Folder::open(dir, Directory::to_write)?.claimed()?;
         let path = folder.directory.path();
         let mut options = options::writing(path);
@@ -181,7 +192,16 @@ impl Store {
         store.write(batch)?;
         reached("create/rows/after");
         store.sync()?;
+        creation.end()?;
         Ok(store)
+    }
+
+    /// Whether the database at `path` opens and has its settings. It need not have any file.
+    fn is_whole(path: &Path) -> bool {
+        let blocks = options::cache(0);
+        own::check(path).is_ok()
+            && Opened::to_read(path, || options::columns(&blocks))
+                .is_ok_and(|opened| Meta::read(&opened.db, path).is_ok())
     }
 
     /// Where `dir` keeps its headers.
@@ -315,8 +335,8 @@ impl Store {
     }
 
     fn new(
-        Opened { db, damaged_log, listed }: Opened,
-        Folder { dir, claim, directory }: Folder,
+        Opened { db, mut damaged_log, listed }: Opened,
+        Folder { dir, claim, directory, lost_log }: Folder,
         meta: Meta,
         format: u32,
         memory: Memory,
@@ -328,6 +348,13 @@ impl Store {
                  again: {damage}",
                 directory.named().display()
             );
+        }
+        if let Some(log) = lost_log {
+            tracing::error!(
+                "{} is missing; what was written last is lost, bring it again",
+                shown_path(&log)
+            );
+            damaged_log.get_or_insert_with(|| format!("{} is missing", shown_path(&log)));
         }
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];

@@ -52,6 +52,9 @@ const TABLE_FORMAT_VERSION: i32 = 6;
 /// machine takes 1.4 GB/s in steps of 1 MB, and 0.6 in steps of 64 kB.
 const FILE_BUFFER_BYTES: u64 = 4 << 20;
 
+/// The file that shows whether files can be written past the page cache.
+pub(super) const PROBE: &str = "direct-io";
+
 /// Options to write the database at `path`, which exists.
 pub(super) fn writing(path: &Path) -> Options {
     let mut options = database();
@@ -64,7 +67,7 @@ pub(super) fn writing(path: &Path) -> Options {
 
 /// Whether files in the folder `path` can be written past the page cache: not all file systems can.
 fn has_direct_io(path: &Path) -> bool {
-    let probe = path.join("direct-io");
+    let probe = path.join(PROBE);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
     let opened = options.open(&probe);

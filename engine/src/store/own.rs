@@ -13,10 +13,11 @@ const DEFAULT: &str = "default";
 ///
 /// # Errors
 ///
-/// [`StoreError::Foreign`] if it is that of another program, [`StoreError::Unfinished`] if its
-/// making was interrupted, [`StoreError::Format`] if it is of another release.
+/// [`StoreError::Foreign`] if it is that of another program, [`StoreError::Incomplete`] if it has lost the
+/// end of its list of files, [`StoreError::Format`] if it is of another release.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
-    let columns = DB::list_cf(&options::foreign(), path)?;
+    let columns = DB::list_cf(&options::foreign(), path);
+    let columns = columns.map_err(|error| StoreError::opening(path, error))?;
     let has = |name: &str| columns.iter().any(|column| column == name);
     let is_ours = |name: &str| Column::ALL.iter().any(|column| column.name() == name);
     let is_complete = |but: Option<Column>| {
@@ -38,7 +39,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
         }
     }
     if !complete && !others && is_empty(path)? {
-        return Err(StoreError::Unfinished { path: path.to_owned() });
+        return Err(StoreError::Incomplete { path: path.to_owned() });
     }
     Err(StoreError::Foreign { path: path.to_owned() })
 }

@@ -6,7 +6,7 @@ use super::directory::Directory;
 use super::folder::Folder;
 use super::live::Listed;
 use super::memory::Memory;
-use super::{CacheSizes, Meta, Opened, Store, StoreError, options};
+use super::{CacheSizes, Opened, Store, StoreError, options};
 
 impl Store {
     /// [`Store::open_read_only`] with caches of these sizes.
@@ -19,7 +19,7 @@ impl Store {
         let path = folder.directory.path();
         let memory = Memory::new(sizes);
         let opened = Opened::to_read(path, || options::columns(&memory.blocks))?;
-        let (meta, format) = Meta::read(&opened.db, path)?;
+        let (meta, format) = folder.meta(&opened.db)?;
         Self::new(opened, folder, meta, format, memory)
     }
 
@@ -42,15 +42,17 @@ impl Store {
             return Ok(None);
         }
         let (dir, directory) = (self.dir.clone(), Arc::clone(&self.directory));
-        let folder = Folder { dir, claim: None, directory };
-        folder.check()?;
+        let folder = Folder { dir, claim: None, directory, lost_log: None }.checked()?;
+        if let Some(log) = &folder.lost_log {
+            return Err(StoreError::MissingFile { path: log.clone() });
+        }
         let opened = Opened::to_read(path, || options::columns(&self.memory.blocks))?;
         if let Some(damage) = opened.damaged_log {
             // What is before the damage may be older than what is known.
             let text = format!("the log is damaged: {damage}");
             return Err(self.failure(io::Error::new(ErrorKind::InvalidData, text)));
         }
-        let (meta, format) = Meta::read(&opened.db, path)?;
+        let (meta, format) = folder.meta(&opened.db)?;
         let store = Self::new(opened, folder, meta, format, self.memory.clone())?;
         store.require_one_moment()?;
         Ok(Some(store))

@@ -32,6 +32,7 @@ mod numbers;
 mod origin;
 mod progress;
 mod push;
+mod repair;
 mod replay;
 mod restore;
 mod serve;
@@ -87,6 +88,7 @@ enum Command {
     Stats(stats::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Repair(repair::Args),
     Config(config::Args),
 }
 
@@ -110,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Stats(args) => args.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
+        Command::Repair(args) => args.run(),
         Command::Config(args) => args.run(&log),
     }
 }
@@ -152,8 +155,28 @@ fn fail(error: &dyn std::error::Error, advice: &str) -> ExitCode {
 /// What to do about a database that does not open.
 fn open_advice(error: &OpenError) -> &'static str {
     match error {
-        OpenError::Store(StoreError::Missing { .. } | StoreError::Unfinished { .. }) => {
+        OpenError::Store(StoreError::Missing { .. }) => {
             "Make one first: plait replay --db DIR INPUT"
+        }
+        OpenError::Store(StoreError::Unfinished { .. }) => {
+            "Run the command that creates it again: plait replay, plait follow, or plait serve with \
+             --replay, --follow or --ingest."
+        }
+        OpenError::Store(StoreError::Occupied { .. }) => {
+            "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
+             new one, name another folder, or move what is there away."
+        }
+        OpenError::Store(StoreError::MissingFile { .. }) => {
+            "Try plait repair --db DIR, which changes nothing where it cannot help. Else restore a \
+             backup, or replay the source into a new folder."
+        }
+        OpenError::Store(StoreError::Incomplete { .. }) => {
+            "Restore a backup, or replay the source into a new folder. If nothing was ever stored in \
+             it, delete the folder and run the command that creates it again."
+        }
+        OpenError::Store(StoreError::NotFolder { .. }) => "Name the folder of a database.",
+        OpenError::Store(StoreError::Denied { .. }) => {
+            "Run the command as the user that owns the database, or give this user access to it."
         }
         OpenError::Store(StoreError::Foreign { .. }) => {
             "If it is a chainweb-node's, replay it into a new folder: \

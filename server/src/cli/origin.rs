@@ -123,7 +123,8 @@ impl Origin {
             }
         }
         let network = networks.first();
-        if Engine::exists(db) {
+        // What is wrong with it is said when it is opened.
+        if Engine::exists(db).unwrap_or(true) {
             let (writer, reader) = open(how, db, network)?;
             return Ok(Self { first: peeked.into_source(writer.version())?, writer, reader });
         }

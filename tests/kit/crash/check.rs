@@ -11,6 +11,7 @@ use plait_engine::{
 use super::copies::Checked;
 use super::{
     Dump, Format, Known, Model, Number, Random, Step, World, copies, cut, dump, folder, held,
+    vanish,
 };
 use crate::block::NETWORK;
 use crate::oracle::Oracle;
@@ -26,6 +27,12 @@ pub struct Counts {
     pub archives: u64,
     /// Databases that were restored.
     pub restored: u64,
+    /// Copies from which files were removed.
+    pub vanished: u64,
+    /// Those of them that were refused, without a change.
+    pub refused: u64,
+    /// Those that lost `CURRENT` and were repaired.
+    pub repaired: u64,
 }
 
 /// Checks all that is in `path` against what follows from its ledger; what the database holds, if
@@ -54,20 +61,30 @@ fn database(
     random: &mut Random,
     counts: &mut Counts,
 ) -> Result<Option<Known>, String> {
-    let db = folder::database(path);
+    let mut db = folder::database(path);
+    let mut repaired = None;
+    if folder::vanished(path).exists() {
+        // The process was killed before the database was repaired; the next one does that, too.
+        let copy = repaired.insert(vanish::repaired(&db)?);
+        db = copy.path().join("db");
+        counts.repaired += 1;
+    }
     let reader = match Engine::open_read_only(&db) {
         Err(OpenError::Store(StoreError::Missing { .. } | StoreError::Unfinished { .. }))
             if !model.opened =>
         {
+            vanish::check_unfinished(&db, &model.world, counts)?;
             return Ok(None);
         }
         opened => opened.map_err(|error| error.to_string())?,
     };
     let known = held::held(&reader, &model.world)?;
     compare(model, &known)?;
-    marks(path, model, &known)?;
+    marks(path, &db, model, &known)?;
     counts.blocks += held::audit(&reader, &model.world)?;
     queries(&reader, &model.world, &known, random)?;
+    drop(reader);
+    vanish::check(&db, &model.world, &known, random, counts)?;
     Ok(Some(known))
 }
 
@@ -135,12 +152,12 @@ fn equal(expected: &Known, found: &Known) -> Result<(), String> {
 }
 
 /// What a mark says is before it is stored, or waits.
-fn marks(path: &Path, model: &Model, found: &Known) -> Result<(), String> {
+fn marks(path: &Path, db: &Path, model: &Model, found: &Known) -> Result<(), String> {
     let unfinished = || model.dumps.iter().filter(|(_, dump)| !dump.finished);
     if unfinished().next().is_none() {
         return Ok(());
     }
-    let store = Store::open_read_only(&folder::database(path)).map_err(|e| e.to_string())?;
+    let store = Store::open_read_only(db).map_err(|e| e.to_string())?;
     let snapshot = std::sync::Arc::new(store).snapshot();
     for (number, Dump { blocks, format, .. }) in unfinished() {
         let Some(name) = dump::open(path, *number, 1).name() else { continue };

@@ -7,11 +7,15 @@ use std::thread::JoinHandle;
 use plait_engine::archive::{Checksum, Export, FileHeights, MANIFEST};
 use plait_engine::backup::{Backups, Begun, Origin, Request, Restore};
 use plait_engine::push::{Block, Outcome, Pusher};
+use plait_engine::repair::repair;
 use plait_engine::replay::Replay;
 use plait_engine::replay::source::{RawPayload, Source};
+use plait_engine::store::Store;
+use plait_engine::verify::Level;
 use plait_engine::{Engine, Reader};
 
 use super::schedule::{Action, schedule};
+use super::vanish::{EMPTY_LIST, forget_list};
 use super::world::NOW;
 use super::{Entry, Format, Ledger, Model, Random, Said, Set, Step, World, choose, dump, folder};
 use crate::age::age;
@@ -93,6 +97,12 @@ impl Child {
                 age(&folder::database(&self.folder))?;
                 self.open(sorts_all)
             }
+            Action::Vanish => {
+                self.join()?;
+                (self.pusher, self.reader) = (None, None);
+                self.lose()?;
+                self.open(sorts_all)
+            }
         }
     }
 
@@ -116,7 +126,32 @@ impl Child {
         self.reader.clone().ok_or_else(|| "the database is closed".into())
     }
 
+    /// Has the database lose its `CURRENT`.
+    fn lose(&mut self) -> Result<(), Failed> {
+        let rocks = Store::path(&folder::database(&self.folder));
+        std::fs::write(folder::vanished(&self.folder), "")?;
+        std::fs::remove_file(rocks.join("CURRENT"))?;
+        if self.random.happens(50) {
+            // What an earlier release left that tried to begin the database anew.
+            std::fs::write(rocks.join(EMPTY_LIST), "")?;
+        }
+        Ok(())
+    }
+
+    /// Repairs the database, if it has lost something.
+    fn repair(&self) -> Result<(), Failed> {
+        let vanished = folder::vanished(&self.folder);
+        if vanished.exists() {
+            let (db, stop) = (folder::database(&self.folder), AtomicBool::new(false));
+            repair(&db, Level::Hash, NOW, &stop, &mut |_| ())?;
+            forget_list(&db);
+            std::fs::remove_file(vanished)?;
+        }
+        Ok(())
+    }
+
     fn open(&mut self, sorts_all: bool) -> Result<(), Failed> {
+        self.repair()?;
         let step = self.begin(Step::Open);
         let (path, history) = (folder::database(&self.folder), self.world.history());
         let network = Some(NETWORK);
@@ -287,7 +322,7 @@ impl Child {
             },
         };
         let step = self.begin(Step::Restore(id.clone()));
-        if model.restore.is_some() && Engine::exists(&to) && !to.join(".restore").exists() {
+        if model.restore.is_some() && Engine::exists(&to)? && !to.join(".restore").exists() {
             // The last process was killed behind the last step: whoever asks again is refused.
             self.note(&Entry::Done(step, Said::Nothing));
             return Ok(());

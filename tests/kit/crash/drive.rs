@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plait_engine::failpoint::NAMES;
+use plait_engine::store::Store;
 
 use super::copies::Checked;
 use super::kill::REACHED;
@@ -17,6 +18,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Cycles for a failpoint that none was killed at by itself.
 const TRIES: u64 = 24;
+
+/// The failpoint where what an interrupted creation left is cleared away.
+const CLEARED: &str = "create/clear/after";
 
 /// The signal that cannot be caught.
 const SIGKILL: i32 = 9;
@@ -143,6 +147,16 @@ impl Crash {
             entries.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with(".tmp"))
         };
         let (mut target, mut number) = (name, number);
+        let is_marked = |place: &Place| {
+            let rocks = Store::path(&folder::database(&place.path));
+            rocks.read_dir().is_ok_and(|entries| {
+                let names = entries.flatten().map(|entry| entry.file_name());
+                names.filter(|name| name != "direct-io").count() > 1
+            }) && rocks.join("creating").exists()
+        };
+        if name == CLEARED && !self.place.as_ref().is_some_and(is_marked) {
+            (target, number) = ("create/tables/after", 1);
+        }
         if name.starts_with("backup/fail") && !self.place.as_ref().is_some_and(is_drafted) {
             (target, number) = ("backup/tables/after", 1);
         }
@@ -154,7 +168,8 @@ impl Crash {
 
     fn cycle(&mut self, end: &End) -> Result<(), String> {
         self.cycle += 1;
-        let is_create = end.target.is_some_and(|target| target.starts_with("create"));
+        let is_create =
+            end.target.is_some_and(|target| target.starts_with("create") && target != CLEARED);
         if is_create || self.place.as_ref().is_none_or(|place| place.left == 0) {
             self.move_on();
         }
@@ -254,6 +269,9 @@ impl Crash {
         sum.backups += counts.backups;
         sum.archives += counts.archives;
         sum.restored += counts.restored;
+        sum.vanished += counts.vanished;
+        sum.refused += counts.refused;
+        sum.repaired += counts.repaired;
         Ok(())
     }
 

@@ -25,3 +25,9 @@ pub(super) fn archive(folder: &Path) -> PathBuf {
 pub(super) fn restored(folder: &Path) -> PathBuf {
     folder.join("restored")
 }
+
+/// What says that the database has lost its `CURRENT` and is not repaired yet.
+#[must_use]
+pub(super) fn vanished(folder: &Path) -> PathBuf {
+    folder.join("vanished")
+}

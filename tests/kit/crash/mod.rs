@@ -7,6 +7,8 @@
 //!
 //! - `I-1` What was said to be done is there; what is there is valid; and nothing else is there.
 //! - `I-2` A step that was not over has happened, or has not, or up to a commit of it.
+//! - `I-3` Where a file is gone, nothing is lost silently, nothing is created in its place, and all other
+//!   files stay as they are.
 
 mod check;
 mod child;
@@ -25,6 +27,7 @@ mod prepare;
 mod random;
 mod schedule;
 mod summary;
+mod vanish;
 mod world;
 
 pub use check::Counts;

@@ -45,6 +45,8 @@ pub enum Action {
     Reopen,
     /// The same, and in between it becomes one of the release before.
     Upgrade,
+    /// The same, and in between it loses its `CURRENT` and is repaired.
+    Vanish,
 }
 
 /// What one process does, in this order; `target` is among what it does, if there is one.
@@ -65,7 +67,7 @@ fn any(random: &mut Random) -> Action {
         5..7 => backup(random),
         7..9 => export(random),
         9 => Action::Restore { copy: random.happens(40) },
-        10 => random.one(&[Action::Reopen, Action::Upgrade]),
+        10 => random.one(&[Action::Reopen, Action::Upgrade, Action::Vanish]),
         11 => random.one(&[Action::Sync, Action::Flush]),
         12 => random.one(&[Action::Index, Action::Tidy]),
         _ => Action::Push,
@@ -92,6 +94,7 @@ fn needed(target: &str, random: &mut Random) -> Vec<Action> {
     match target.split('/').next().unwrap_or_default() {
         "create" => Vec::new(),
         "open" => vec![Action::Reopen],
+        "repair" => vec![Action::Vanish],
         "upgrade" => vec![finished(true), Action::Upgrade],
         "commit" | "seal" => vec![random.one(&[Action::Push, finished(false)])],
         "unseal" => vec![Action::Push, finished(false), Action::Push],

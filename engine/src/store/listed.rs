@@ -1,0 +1,365 @@
+//! What a list of files (`MANIFEST`) names, and whether it is there.
+//!
+//! RocksDB opens a database from which a blob file or a log is missing, and one whose list has lost its end:
+//! it then removes the tables that the shortened list does not name. So the list is read here first.
+//!
+//! A list is a log of edits. Each adds tables and blob files to a column family or removes them, and those of
+//! a flush also say which log is needed from then on: "log 15, next file 21" means that a log with a number
+//! from 15 up to 20 exists until a later edit names another one, since the log that is being written always
+//! has a number that was given out before the edit. For example, of the files 9.sst, 15.log and a list that
+//! lost its last edit, which named 22.sst and log 21, only 22.sst and 21.log are left: no log from 15 up to
+//! 20 exists, so the list is not the whole one.
+//!
+//! A copy of a database has no log and no `LOCK`, which RocksDB makes when it first opens one to write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::edits::{Edit, each_record};
+use super::live::{self, CURRENT};
+use super::{Column, StoreError};
+
+/// The file that RocksDB locks while it has a database open to write.
+pub(super) const LOCK: &str = "LOCK";
+
+/// What the name of a list of files begins with.
+pub(super) const LIST: &str = "MANIFEST-";
+
+/// How often a database is looked at again that another process changes meanwhile.
+const TRIES: u32 = 40;
+
+/// The time between two tries.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// What is added to the bytes of its blobs in a blob file: what stands at its begin and its end.
+const BLOB_FRAME_BYTES: u64 = 30 + 32;
+
+/// A table, as its list names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Table {
+    column: u32,
+    bytes: u64,
+    /// The first blob file that it has values in.
+    oldest_blob: Option<u64>,
+}
+
+/// A blob file, as its list names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Blob {
+    column: u32,
+    bytes: u64,
+    count: u64,
+    garbage: u64,
+}
+
+/// What a list of files names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listed {
+    columns: BTreeMap<u32, String>,
+    tables: BTreeMap<u64, Table>,
+    blobs: BTreeMap<u64, Blob>,
+    /// The number of the log that is needed is at least the first, and below the second.
+    log: Option<(u64, Option<u64>)>,
+}
+
+/// A file that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// A table or a blob file.
+    File(PathBuf),
+    /// A log. Other tables may exist that the list does not name: it is not the latest one then.
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// Whether there are such tables.
+        has_unlisted: bool,
+    },
+}
+
+/// A database of which all files are there that it needs to be opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// A log that should exist and does not.
+    pub(super) lost_log: Option<PathBuf>,
+    /// Whether it has a table: all it has is in its log otherwise.
+    pub(super) has_tables: bool,
+}
+
+/// Checks that all files exist that the database at `path` needs.
+///
+/// # Errors
+///
+/// [`StoreError::MissingFile`] for the first one that is missing.
+pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
+    let io = |source| StoreError::io(path, source);
+    let mut tries = 0;
+    loop {
+        let before = state(path).map_err(|error| StoreError::io(&path.join(CURRENT), error))?;
+        let mut has_tables = true;
+        let list = before.as_ref().map(|(list, _)| list).filter(|list| list.starts_with(LIST));
+        // RocksDB says what is wrong with `CURRENT`.
+        let Some(list) = list else { return Ok(Checked { lost_log: None, has_tables }) };
+        let gap = match read(&path.join(list)) {
+            Ok(Some(listed)) => {
+                has_tables = !listed.tables.is_empty();
+                listed.gap(path).map_err(io)?
+            }
+            // RocksDB says what is wrong with it.
+            Ok(None) => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(Gap::File(path.join(list))),
+            Err(error) => return Err(StoreError::io(&path.join(list), error)),
+        };
+        let Some(gap) = gap else { return Ok(Checked { lost_log: None, has_tables }) };
+        // The process that writes the database has changed it meanwhile.
+        if state(path).map_err(io)? != before && tries < TRIES {
+            tries += 1;
+            thread::sleep(PAUSE);
+            continue;
+        }
+        return match gap {
+            Gap::File(path) | Gap::Log { path, has_unlisted: true } => {
+                Err(StoreError::MissingFile { path })
+            }
+            Gap::Log { path, has_unlisted: false } => {
+                Ok(Checked { lost_log: Some(path), has_tables })
+            }
+        };
+    }
+}
+
+/// The name of the current list of files, and its length.
+fn state(path: &Path) -> io::Result<Option<(String, Option<u64>)>> {
+    let Some(list) = live::current(path)? else { return Ok(None) };
+    let len = path.join(&list).metadata().ok().map(|data| data.len());
+    Ok(Some((list, len)))
+}
+
+/// Reads a list of files; `None` if it is damaged.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn read(path: &Path) -> io::Result<Option<Listed>> {
+    let (mut listed, mut group) = (Listed::default(), Vec::new());
+    let is_whole = each_record(path, &mut |record| {
+        let Some(edit) = Edit::parse(record) else { return false };
+        let left = edit.group_left;
+        group.push(edit);
+        if left.is_none_or(|left| left == 0) {
+            group.drain(..).for_each(|edit| listed.apply(edit));
+        }
+        true
+    })?;
+    Ok(is_whole.then_some(listed))
+}
+
+impl Listed {
+    /// Whether it names all column families of a database, of this release or of the one before.
+    pub(super) fn is_complete(&self) -> bool {
+        let has = |column: &Column| self.columns.values().any(|name| name == column.name());
+        Column::ALL.iter().all(|column| has(column) || *column == Column::Sums)
+    }
+
+    /// The numbers of the tables and blob files that hold something.
+    pub(super) fn files(&self) -> impl Iterator<Item = String> + '_ {
+        let tables = self.tables.keys().map(|number| format!("{number:06}.sst"));
+        tables.chain(self.live_blobs().map(|(number, _)| format!("{number:06}.blob")))
+    }
+
+    /// The blob files that RocksDB keeps: of each column family those from the first one on that a table has
+    /// values in, unless all values of it are overwritten.
+    fn live_blobs(&self) -> impl Iterator<Item = (u64, &Blob)> {
+        let mut first = BTreeMap::new();
+        let mut linked = BTreeSet::new();
+        for table in self.tables.values() {
+            let Some(blob) = table.oldest_blob else { continue };
+            linked.insert(blob);
+            first
+                .entry(table.column)
+                .and_modify(|first: &mut u64| *first = blob.min(*first))
+                .or_insert(blob);
+        }
+        self.blobs.iter().filter_map(move |(number, blob)| {
+            let is_kept = first.get(&blob.column).is_some_and(|first| number >= first);
+            let has_values = blob.garbage < blob.count || linked.contains(number);
+            (is_kept && has_values).then_some((*number, blob))
+        })
+    }
+
+    /// The first file that is missing in the folder `path`, or has another length than it should.
+    pub(super) fn gap(&self, path: &Path) -> io::Result<Option<Gap>> {
+        let names: BTreeSet<String> = live::listing(path)?.into_iter().collect();
+        let lens =
+            self.tables.iter().map(|(number, table)| (format!("{number:06}.sst"), table.bytes));
+        let blobs = self.live_blobs();
+        let blobs = blobs.map(|(number, blob)| {
+            (format!("{number:06}.blob"), blob.bytes.saturating_add(BLOB_FRAME_BYTES))
+        });
+        for (name, _) in lens.chain(blobs) {
+            if !names.contains(&name) {
+                return Ok(Some(Gap::File(path.join(name))));
+            }
+        }
+        let Some((first, end)) = self.log.filter(|_| names.contains(LOCK)) else { return Ok(None) };
+        let is_it = |name: &String| {
+            let number = name.strip_suffix(".log").and_then(|number| number.parse::<u64>().ok());
+            number.is_some_and(|number| number >= first && end.is_none_or(|end| number < end))
+        };
+        if names.iter().any(is_it) {
+            return Ok(None);
+        }
+        let listed: BTreeSet<String> = self.files().collect();
+        let has_unlisted = names.iter().any(|name| live::is_table(name) && !listed.contains(name));
+        Ok(Some(Gap::Log { path: path.join(format!("{first:06}.log")), has_unlisted }))
+    }
+
+    /// Whether every table and blob file in the folder `path` has the length that it should.
+    pub(super) fn has_lengths(&self, path: &Path) -> bool {
+        let has = |name: String, bytes: u64| {
+            path.join(name).metadata().is_ok_and(|data| data.is_file() && data.len() == bytes)
+        };
+        self.tables.iter().all(|(number, table)| has(format!("{number:06}.sst"), table.bytes))
+            && self.live_blobs().all(|(number, blob)| {
+                has(format!("{number:06}.blob"), blob.bytes.saturating_add(BLOB_FRAME_BYTES))
+            })
+    }
+
+    fn apply(&mut self, edit: Edit) {
+        let Edit { column, added, dropped, log, next_file, .. } = edit;
+        if dropped {
+            self.columns.remove(&column);
+            self.tables.retain(|_, table| table.column != column);
+            self.blobs.retain(|_, blob| blob.column != column);
+        }
+        if let Some(name) = added {
+            self.columns.insert(column, name);
+        }
+        for number in edit.removed {
+            self.tables.remove(&number);
+        }
+        for (number, bytes, oldest_blob) in edit.tables {
+            self.tables.insert(number, Table { column, bytes, oldest_blob });
+        }
+        for (number, count, bytes) in edit.blobs {
+            self.blobs.insert(number, Blob { column, bytes, count, garbage: 0 });
+        }
+        for (number, count) in edit.garbage {
+            if let Some(blob) = self.blobs.get_mut(&number) {
+                blob.garbage = blob.garbage.saturating_add(count);
+            }
+        }
+        if let Some(log) = log.filter(|log| *log > self.log.map_or(0, |(first, _)| first)) {
+            self.log = Some((log, None));
+        }
+        if let (Some((_, end @ None)), Some(next)) = (&mut self.log, next_file) {
+            *end = Some(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::{ColumnFamilyDescriptor, DB, Options};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn open(path: &Path) -> DB {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let mut blobs = Options::default();
+        blobs.set_enable_blob_files(true);
+        blobs.set_min_blob_size(100);
+        blobs.set_enable_blob_gc(true);
+        let columns = [("default", Options::default()), ("a", blobs.clone()), ("b", blobs)];
+        let columns = columns.map(|(name, options)| ColumnFamilyDescriptor::new(name, options));
+        DB::open_cf_descriptors(&options, path, columns).unwrap()
+    }
+
+    fn listed(path: &Path) -> Listed {
+        let list = live::current(path).unwrap().unwrap();
+        read(&path.join(list)).unwrap().unwrap()
+    }
+
+    /// Names what RocksDB has left in the folder, which is what it needs.
+    fn assert_names_all(path: &Path) -> BTreeSet<String> {
+        let listed = listed(path);
+        let names = live::listing(path).unwrap().into_iter();
+        let tables: BTreeSet<String> = names.filter(|name| live::is_table(name)).collect();
+        assert_eq!(listed.files().collect::<BTreeSet<_>>(), tables);
+        assert_eq!(listed.gap(path).unwrap(), None);
+        assert!(listed.has_lengths(path));
+        tables
+    }
+
+    #[test]
+    fn a_list_names_the_files_that_rocksdb_keeps_and_the_log_that_it_needs() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path();
+        let mut seen = BTreeSet::new();
+        for round in 0..6_u8 {
+            let db = open(path);
+            for part in 0..4_u8 {
+                for name in ["a", "b"] {
+                    let column = db.cf_handle(name).unwrap();
+                    for key in 0..40_u8 {
+                        let value = vec![round ^ part ^ key; if key % 3 == 0 { 20 } else { 500 }];
+                        db.put_cf(column, [key % (10 + 5 * part)], value).unwrap();
+                    }
+                    db.delete_cf(column, [part]).unwrap();
+                    db.flush_cf(column).unwrap();
+                }
+                if round % 2 == 1 {
+                    let column = db.cf_handle("b").unwrap();
+                    db.compact_range_cf(column, None::<&[u8]>, None::<&[u8]>);
+                }
+                // While it is open, too.
+                assert_eq!(listed(path).gap(path).unwrap(), None);
+            }
+            drop(db);
+            seen.extend(assert_names_all(path));
+        }
+        assert!(seen.len() > 20, "{seen:?}");
+        for name in assert_names_all(path) {
+            let bytes = std::fs::read(path.join(&name)).unwrap();
+            std::fs::remove_file(path.join(&name)).unwrap();
+            assert_eq!(listed(path).gap(path).unwrap(), Some(Gap::File(path.join(&name))));
+            std::fs::write(path.join(&name), bytes).unwrap();
+        }
+        for log in live::logs(path) {
+            std::fs::remove_file(log).unwrap();
+        }
+        let gap = listed(path).gap(path).unwrap();
+        assert!(matches!(gap, Some(Gap::Log { has_unlisted: false, .. })), "{gap:?}");
+        // A copy, which nobody has opened to write.
+        std::fs::remove_file(path.join(LOCK)).unwrap();
+        assert_eq!(listed(path).gap(path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_list_that_lost_its_last_flush_needs_a_log_that_is_gone() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path();
+        let db = open(path);
+        let mut before = Vec::new();
+        let list = live::current(path).unwrap().unwrap();
+        for key in 0..3_u8 {
+            before = std::fs::read(path.join(&list)).unwrap();
+            for name in ["a", "b"] {
+                db.put_cf(db.cf_handle(name).unwrap(), [key], [key; 500]).unwrap();
+            }
+            let columns = ["a", "b"].map(|name| db.cf_handle(name).unwrap());
+            db.flush_cfs_opt(&columns, &rocksdb::FlushOptions::default()).unwrap();
+        }
+        drop(db);
+        assert_names_all(path);
+        std::fs::write(path.join(&list), before).unwrap();
+        let gap = listed(path).gap(path).unwrap();
+        assert!(matches!(gap, Some(Gap::Log { has_unlisted: true, .. })), "{gap:?}");
+        assert!(matches!(check(path), Err(StoreError::MissingFile { .. })));
+    }
+}

@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+use plait_engine::repair::{self, RepairError, Repaired};
+use plait_engine::store::StoreError;
+use plait_engine::verify::Level;
+use plait_engine::{OpenError, QueryError};
+
+use super::found::Found;
+use super::level::VerifyLevel;
+use super::progress::now;
+use super::{fail, interrupt, open_advice};
+
+const EXAMPLES: &str = "\
+Examples:
+  plait repair --db ./db
+  plait repair --db ./db --level full
+
+Exit status: 0 the database opens and is sound, 1 it opens and something was lost or is wrong, 2 it
+cannot be repaired, and nothing has changed, 130 or 143 stopped by a signal.";
+
+/// Make a database open again that has lost its file CURRENT.
+///
+/// The list of files (MANIFEST) that the file named must be there, and every table that it names. The
+/// database is first opened through hard links and verified; nothing changes until that is done. Files
+/// that the list does not name are kept in the folder 0/rocksDb/lost. A database that has lost a table, a
+/// blob file or its MANIFEST cannot be repaired: restore a backup, or replay its source.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Folder of the database. No other process may be writing to it.
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
+    db: PathBuf,
+
+    /// How far blocks are verified before the repair.
+    #[arg(long, value_name = "LEVEL", default_value = "hash")]
+    level: VerifyLevel,
+}
+
+impl Args {
+    pub(super) fn run(self) -> ExitCode {
+        let (stop, mut found) = (interrupt::flag(), Found::new());
+        let level = Level::from(self.level);
+        let result = repair::repair(&self.db, level, now(), stop, &mut |event| found.tell(&event));
+        found.finish();
+        match result {
+            Ok(Repaired::Whole) => {
+                tell!("no file is missing: there is nothing to repair");
+                ExitCode::SUCCESS
+            }
+            Ok(Repaired::Stopped) => {
+                tell!("stopped by a signal; nothing has changed");
+                interrupt::exit_code()
+            }
+            Ok(Repaired::Again { list, lost_log, kept, report }) => {
+                found.conclude(&report);
+                tell!("wrote CURRENT again, which names {list}: the database opens");
+                for path in &kept {
+                    tell!("kept {}: the list of files does not name it", path.display());
+                }
+                if let Some(log) = &lost_log {
+                    tell!(
+                        "{} is missing: what was written last is lost, bring it again",
+                        log.display()
+                    );
+                }
+                ExitCode::from(u8::from(!report.is_sound() || lost_log.is_some()))
+            }
+            Err(error) => fail(&error, advice(&error)),
+        }
+    }
+}
+
+/// What to do about a database that is not repaired.
+fn advice(error: &RepairError) -> &'static str {
+    match error {
+        RepairError::Open(OpenError::Store(
+            StoreError::MissingFile { .. } | StoreError::Incomplete { .. },
+        )) => {
+            "It cannot be made again from the files that are left, none of which has changed. Restore a \
+             backup (plait restore ID --backups DIR --to NEW), or replay the source into a new folder."
+        }
+        RepairError::Open(error) => open_advice(error),
+        RepairError::Query(
+            QueryError::Store(_) | QueryError::UnknownHash(_) | QueryError::Cold,
+        ) => "Nothing has changed. Restore a backup, or replay the source into a new folder.",
+    }
+}

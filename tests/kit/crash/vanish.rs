@@ -1,0 +1,280 @@
+//! A file that is gone: nothing is lost silently, nothing is created in its place, and all other files stay as
+//! they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use plait_engine::backup::{BackupError, Backups, Begun, Origin, Request};
+use plait_engine::repair::{Repaired, repair};
+use plait_engine::store::{Presence, Store, StoreError};
+use plait_engine::verify::Level;
+use plait_engine::{Engine, OpenError, Reader};
+
+use super::check::Counts;
+use super::world::NOW;
+use super::{Known, Random, World, held};
+use crate::block::NETWORK;
+
+/// What the files that are gone begin and end with.
+const KINDS: [(&str, &str); 9] = [
+    ("CURRENT", ""),
+    ("MANIFEST-", ""),
+    ("", ".sst"),
+    ("", ".blob"),
+    ("", ".log"),
+    ("IDENTITY", ""),
+    ("OPTIONS-", ""),
+    ("LOCK", ""),
+    // All of them, with a folder of another program's beside them.
+    ("", ""),
+];
+
+/// Every file below a folder, with its bytes.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// What opens a database, or may create one.
+const WAYS: [&str; 4] = ["read", "write", "create", "copy"];
+
+/// Removes files of one kind from copies of the database in `db`, which holds what is `known`, and checks what
+/// becomes of each way to open it.
+///
+/// # Errors
+///
+/// What is wrong first.
+pub(super) fn check(
+    db: &Path,
+    world: &World,
+    known: &Known,
+    random: &mut Random,
+    counts: &mut Counts,
+) -> Result<(), String> {
+    let (begin, end) = random.one(&KINDS);
+    let gone = gone(db, begin, end, random)?;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let way = random.one(&WAYS);
+    let what = format!("{} gone, {way}", gone.join(", "));
+    let copy = without(db, &gone)?;
+    let place = copy.path().join("db");
+    if (begin, end) == ("", "") {
+        fs::create_dir(place.join("0/sqlite")).map_err(|e| e.to_string())?;
+        fs::write(place.join("0/sqlite/rows"), "rows").map_err(|e| e.to_string())?;
+    }
+    counts.vanished += 1;
+    let before = files(&place)?;
+    let opened = open(&place, way, world, copy.path());
+    let after = files(&place)?;
+    let fail = |text: String| Err(format!("{what}: {text}"));
+    match (begin, opened) {
+        ("IDENTITY" | "OPTIONS-" | "LOCK", Ok(reader)) => {
+            let found = reader.map_or_else(|| reread(&place), Ok)?;
+            if held::held(&found, world)? != *known {
+                return fail("it holds something else".into());
+            }
+        }
+        // A log that is not needed, or was empty; else it is told.
+        ("", Ok(reader)) if end == ".log" => {
+            let reader = match reader {
+                Some(reader) if reader.damaged_log().is_some() => return Ok(()),
+                Some(reader) => reader,
+                // A copy is of what is there.
+                None => return Ok(()),
+            };
+            if held::held(&reader, world)? != *known {
+                return fail("what was lost is not told".into());
+            }
+        }
+        // What a crash left, which the list does not name, may be missing.
+        ("", Ok(reader)) if !end.is_empty() => {
+            let found = reader.map_or_else(|| reread(&place), Ok)?;
+            if held::held(&found, world)? != *known {
+                return fail("what was lost is not told".into());
+            }
+        }
+        (_, Ok(_)) => return fail("it opens".into()),
+        (_, Err(error)) => {
+            let is_named =
+                matches!(error, StoreError::MissingFile { .. } | StoreError::Occupied { .. });
+            if !is_named {
+                return fail(format!("it says {error}"));
+            }
+            if before != after {
+                return fail("other files have changed".into());
+            }
+            counts.refused += 1;
+        }
+    }
+    if begin == "CURRENT" {
+        mended(&place, world, known).map_err(|error| format!("{what}: {error}"))?;
+        counts.repaired += 1;
+    }
+    Ok(())
+}
+
+/// A database whose creation was interrupted, without its marker: nobody may begin it anew, unless nothing is
+/// there.
+///
+/// # Errors
+///
+/// What is wrong.
+pub(super) fn check_unfinished(
+    db: &Path,
+    world: &World,
+    counts: &mut Counts,
+) -> Result<(), String> {
+    if !Store::path(db).join("creating").exists() {
+        return Ok(());
+    }
+    let copy = without(db, &["creating".to_owned()])?;
+    let place = copy.path().join("db");
+    let before = files(&place)?;
+    let opened = open(&place, "create", world, copy.path());
+    counts.vanished += 1;
+    let was_empty = files(&Store::path(db))?.len() == 1;
+    let was_whole = Engine::open_read_only(&place).is_ok();
+    match opened {
+        Ok(_) if was_empty || was_whole => Ok(()),
+        Ok(_) => Err("a creation without a marker was begun anew".into()),
+        Err(_) if files(&place)? == before => {
+            counts.refused += 1;
+            Ok(())
+        }
+        Err(error) => Err(format!("a creation without a marker has changed: {error}")),
+    }
+}
+
+/// Repairs a copy of a database whose `CURRENT` is gone; the folder with it.
+///
+/// # Errors
+///
+/// What is wrong.
+pub(super) fn repaired(db: &Path) -> Result<tempfile::TempDir, String> {
+    let copy = without(db, &[])?;
+    let place = copy.path().join("db");
+    again(&place)?;
+    forget_list(&place);
+    Ok(copy)
+}
+
+/// A list of files that names nothing, as an earlier release left it that tried to begin a database anew.
+pub(super) const EMPTY_LIST: &str = "MANIFEST-999999";
+
+/// Removes [`EMPTY_LIST`], if a repair that was interrupted has left it.
+pub(super) fn forget_list(db: &Path) {
+    // Mostly it is not there.
+    let _ = fs::remove_file(Store::path(db).join(EMPTY_LIST));
+}
+
+fn mended(place: &Path, world: &World, known: &Known) -> Result<(), String> {
+    again(place)?;
+    let found = held::held(&reread(place)?, world)?;
+    if found == *known { Ok(()) } else { Err("the repaired database holds something else".into()) }
+}
+
+fn again(place: &Path) -> Result<(), String> {
+    let stop = AtomicBool::new(false);
+    let done = repair(place, Level::Hash, NOW, &stop, &mut |_| ()).map_err(|e| e.to_string())?;
+    match done {
+        Repaired::Again { report, lost_log: None, .. } if report.is_sound() => Ok(()),
+        Repaired::Whole => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+fn reread(place: &Path) -> Result<Reader, String> {
+    Engine::open_read_only(place).map_err(|error| error.to_string())
+}
+
+/// Opens a database in one of [`WAYS`].
+fn open(
+    place: &Path,
+    way: &str,
+    world: &World,
+    beside: &Path,
+) -> Result<Option<Reader>, StoreError> {
+    let store = |error| match error {
+        OpenError::Store(error) => error,
+        OpenError::Network { .. } => panic!("{error}"),
+    };
+    match way {
+        "read" => Engine::open_read_only(place).map(Some).map_err(store),
+        "write" => Engine::open(place).map(|(_, reader)| Some(reader)).map_err(store),
+        "create" => {
+            let (network, history) = (Some(NETWORK), world.history());
+            let opened = Engine::open_or_create_sealing(place, network, history, World::sealing());
+            opened.map(|(_, reader)| Some(reader)).map_err(store)
+        }
+        _ => {
+            if Presence::of(place)? != Presence::Present {
+                return Err(StoreError::Missing { dir: place.to_owned() });
+            }
+            let backups = Backups::new(&beside.join("copies"));
+            let Ok(Begun::Started(job)) = backups.begin() else { panic!("another job runs") };
+            let request = Request { pact: false, keep: None };
+            let done = job.run(&Origin::There(place.to_owned()), request, &AtomicBool::new(false));
+            match done {
+                Ok(_) => Ok(None),
+                Err(BackupError::Open(OpenError::Store(error))) => Err(error),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// The names of files that begin and end so: one of them, or all logs, since of several the last one is not
+/// known to any other file.
+fn gone(db: &Path, begin: &str, end: &str, random: &mut Random) -> Result<Vec<String>, String> {
+    let entries = Store::path(db).read_dir().map_err(|error| error.to_string())?;
+    let names = entries.flatten().filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> =
+        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| name.starts_with(begin) && name.ends_with(end));
+    names.sort();
+    if names.is_empty() || end == ".log" || (begin, end) == ("", "") {
+        return Ok(names);
+    }
+    if begin == "MANIFEST-" {
+        // The one that is used; others are what crashes left.
+        let current = fs::read_to_string(Store::path(db).join("CURRENT"));
+        names.retain(|name| current.as_ref().is_ok_and(|current| current.trim() == name));
+        return Ok(names);
+    }
+    let at = random.index(names.len());
+    Ok(vec![names.swap_remove(at)])
+}
+
+/// A copy of the database in `db` without some files.
+fn without(db: &Path, gone: &[String]) -> Result<tempfile::TempDir, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    for (file, bytes) in files(db)? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let to = folder.path().join("db").join(&file);
+        fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(|error| error.to_string())?;
+        if !gone.contains(&name) {
+            fs::write(&to, bytes).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(folder)
+}
+
+/// Every file below `dir`, by its path from there, but what a repair that was interrupted has linked.
+fn files(dir: &Path) -> Result<Files, String> {
+    let mut found = Files::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().map_err(|error| error.to_string())? {
+            let path = entry.map_err(|error| error.to_string())?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).map_err(|error| error.to_string())?;
+            let name = path.strip_prefix(dir).map_err(|error| error.to_string())?;
+            found.insert(name.to_owned(), bytes);
+        }
+    }
+    Ok(found)
+}
