@@ -11,7 +11,7 @@ use crate::header::HeaderRef;
 use crate::store::History;
 use crate::types::{BlockHeight, ChainId};
 use crate::verify::{Failures, Verifier};
-use crate::walk::{Rules, Source, Window, walk};
+use crate::walk::{FutureBlocks, Rules, Source, Window, walk};
 
 /// Records that are verified together: 5 MB.
 const WINDOW_RECORDS: usize = 16 << 10;
@@ -30,6 +30,8 @@ pub struct Report {
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,
+    /// Blocks that are dated after the present time, which is no fault of theirs.
+    pub future: FutureBlocks,
     /// The height up to which blocks were verified.
     pub height: BlockHeight,
     /// Whether it was asked to stop before the end.
@@ -180,6 +182,7 @@ fn check_blocks(
             *sum += count;
         }
         report.broken += outcome.broken.len() as u64;
+        report.future.merge(outcome.future);
         for (number, failures) in &outcome.broken {
             let Some(header) = window.header(*number) else { continue };
             let place = window.note.get(*number).map(place).unwrap_or_default();

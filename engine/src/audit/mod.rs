@@ -27,10 +27,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::header::{Header, HeaderRef};
 use crate::query::{QueryError, Reader, View};
-use crate::store::{IndexEntry, IndexOf};
+use crate::store::{History, IndexEntry, IndexOf};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 use crate::verify::{Failures, Level, Verifier};
-use crate::walk::{Rules, Window, walk};
+use crate::walk::{FutureBlocks, Rules, Window, walk};
 use index::{Held, Index};
 use parts::Parts;
 use payloads::Found;
@@ -43,6 +43,8 @@ pub struct Report {
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,
+    /// Blocks that are dated after the present time, which is no fault of theirs.
+    pub future: FutureBlocks,
     /// Payloads whose hashes are right.
     pub payloads: u64,
     /// What else is wrong.
@@ -158,6 +160,7 @@ impl<'a> Audit<'a> {
             for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
                 *sum += count;
             }
+            report.future.merge(outcome.future);
             for (number, failures) in &outcome.broken {
                 report.broken += 1;
                 if let Some(header) = window.header(*number) {
@@ -233,6 +236,11 @@ impl Rules<Note> for Lacks<'_> {
     fn enough(&self, window: &Window<Note>, number: usize) -> Level {
         let level = window.note.levels.get(number).copied().filter(|_| self.as_stored);
         level.unwrap_or(Level::Full)
+    }
+
+    /// Asked only where no more is asked of a block than when it was stored.
+    fn may_begin(&self) -> bool {
+        self.view.snapshot().meta().history == History::Partial
     }
 
     fn find(&self, hash: &BlockHash) -> Option<Header> {
