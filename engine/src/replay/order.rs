@@ -33,8 +33,11 @@ impl Replay<'_> {
         checked: Checked<'h>,
         more: bool,
     ) -> Result<Link<'h>, ReplayError> {
-        let (writer, verifier) = (&mut *self.writer, &*self.verifier);
-        let link = Linker { writer, verifier, admission: &self.admission }.link(checked, more)?;
+        let (writer, verifier) = (&mut *self.writer, &self.verifier);
+        let (admission, wrong_starts) = (&self.admission, Vec::new());
+        let mut linker = Linker { writer, verifier, admission, wrong_starts };
+        let link = linker.link(checked, more)?;
+        self.wrong_starts = linker.wrong_starts;
         self.count(&link);
         Ok(link)
     }

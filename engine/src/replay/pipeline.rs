@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+
 use super::source::Source;
 use super::stage::{AHEAD_BYTES, CheckedChunk, Next, Stage};
-use super::{Admission, Event, Progress, ReplayError, Summary};
+use super::{Admission, Clock, Event, Progress, ReplayError, Summary};
+use crate::header::Header;
 use crate::store::{Mark, MarkedAt};
-use crate::types::BlockHeight;
-use crate::verify::Verifier;
+use crate::types::{BlockHash, BlockHeight};
+use crate::verify::{Failures, Verifier};
 use crate::write::Writer;
 
 /// Blocks of a commit while they come in order: 83 MB. What is not buried is written twice, some
@@ -45,7 +47,9 @@ const GATHER: Duration = Duration::from_millis(300);
 /// A replay into one database.
 pub struct Replay<'a> {
     pub(super) writer: &'a mut Writer,
-    pub(super) verifier: Arc<Verifier>,
+    pub(super) verifier: Verifier,
+    /// What tells the present time, if that goes on.
+    clock: Option<Clock>,
     pub(super) admission: Admission,
     pub(super) keep_going: bool,
     /// Whether a block that waits is as one that is wrong.
@@ -55,6 +59,10 @@ pub struct Replay<'a> {
     /// Records that are wrong, by what is wrong.
     pub(super) rejected_by: BTreeMap<&'static str, u64>,
     pub(super) height: BlockHeight,
+    /// Blocks of which the last one that was linked shows that they are wrong.
+    pub(super) wrong_starts: Vec<(Header, Failures)>,
+    /// Blocks that wait, and that are wrong by others that wait: see [`Replay::finish`].
+    pub(super) condemned: HashMap<BlockHash, Failures>,
     /// Records from which on they are taken in order.
     ordered_min: u64,
     /// Blocks of a commit while they come in order.
@@ -77,6 +85,16 @@ pub struct Replay<'a> {
 pub(super) enum Flow {
     On,
     Stop,
+}
+
+impl Flow {
+    /// Stops if one of both does.
+    pub(super) const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::On, Self::On) => Self::On,
+            _ => Self::Stop,
+        }
+    }
 }
 
 /// What comes behind the chunks that were read.
@@ -112,7 +130,8 @@ impl<'a> Replay<'a> {
     ) -> Self {
         Self {
             writer,
-            verifier: Arc::new(verifier),
+            verifier,
+            clock: None,
             admission,
             keep_going,
             connected: false,
@@ -120,6 +139,8 @@ impl<'a> Replay<'a> {
             summary: Summary::default(),
             rejected_by: BTreeMap::new(),
             height: BlockHeight::default(),
+            wrong_starts: Vec::new(),
+            condemned: HashMap::new(),
             ordered_min: ORDERED_MIN,
             commit_blocks: COMMIT_BLOCKS,
             commit_bytes: COMMIT_PAYLOAD_BYTES,
@@ -136,6 +157,14 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn ordered_from(self, records: u64) -> Self {
         Self { ordered_min: records, ..self }
+    }
+
+    /// The same, which judges every block by the time that `clock` tells when the block comes, rather
+    /// than by the one that the verifier had in the beginning: an input may be a pipe that brings
+    /// blocks for days.
+    #[must_use]
+    pub fn by_clock(self, clock: Clock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// The same, which commits so many blocks at once while they come in order.
@@ -175,7 +204,7 @@ impl<'a> Replay<'a> {
         let (name, size, at) = (source.name(), source.size(), MarkedAt::default());
         let mut input = Input { name, size, at };
         self.resume(source.as_mut(), &mut input)?;
-        let stage = Stage::begin(source, &self.verifier)?;
+        let stage = Stage::begin(source, &self.verifier, self.clock)?;
         let result = self.read(&stage, &mut input, observer);
         // Also behind a failure: what came before it stays. But what was to be written with it may be
         // lost, so that a mark could say too much.
@@ -183,6 +212,13 @@ impl<'a> Replay<'a> {
         let kept = self.keep(mark);
         self.show_now();
         result.and(kept).map(|()| self.summary)
+    }
+
+    /// Takes the time of now for the present one.
+    pub(super) fn look_at_clock(&mut self) {
+        if let Some(clock) = self.clock {
+            self.verifier.set_now(clock());
+        }
     }
 
     /// Shows what is stored; nothing is taken in order now.

@@ -1,5 +1,5 @@
 use rocksdb::ReadOptions;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::batch::in_run;
 use super::{Batch, Column, LooseKey, Snapshot, Store, StoreError, TrunkKey};
@@ -73,6 +73,30 @@ impl Snapshot {
             Some(levels) if sealed => level_in_run(&levels, start, rank.height, key.as_bytes()),
             _ => Ok(Level::Full),
         }
+    }
+
+    /// Blocks that have a row of their own and are verified up to [`Level::Hash`], at most `max`: those
+    /// that were admitted without all the blocks below them are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read.
+    pub fn admitted(&self, max: usize) -> Result<Vec<(ChainId, Rank)>, StoreError> {
+        let mut iterator = self.iterator(Column::Levels, ReadOptions::default());
+        iterator.seek_to_first();
+        let mut blocks = Vec::new();
+        // Also rows of runs count, so that it ends early where there are many.
+        for _ in 0..max {
+            let Some((key, value)) = iterator.item() else { break };
+            if let (Ok(key), [code]) = (LooseKey::ref_from_bytes(key), value)
+                && *code == Level::Hash.code()
+            {
+                blocks.push((key.chain(), key.rank()));
+            }
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(blocks)
     }
 
     /// Whether a block has a level below [`Level::Full`].

@@ -61,6 +61,25 @@ impl Snapshot {
         Ok(blocks)
     }
 
+    /// Calls `visit` for the header of each block that waits for parents, by ascending height.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::pending`].
+    pub fn for_each_pending(&self, visit: &mut dyn FnMut(HeaderRef<'_>)) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_readahead_size(4 << 20);
+        let mut iterator = self.iterator(Column::Pending, options);
+        iterator.seek_to_first();
+        while let Some((key, value)) = iterator.item() {
+            let header = value.get(..LEN).and_then(|header| HeaderRef::parse(header).ok());
+            visit(header.ok_or_else(|| StoreError::damaged(Column::Pending, key))?);
+            iterator.next();
+        }
+        Ok(iterator.status()?)
+    }
+
     /// The number of blocks that wait for parents.
     ///
     /// # Errors

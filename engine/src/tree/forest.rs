@@ -249,6 +249,11 @@ impl Forest {
         self.waiting.values().flatten().copied()
     }
 
+    /// The same with the parent that each of them names.
+    pub fn waiting(&self) -> impl Iterator<Item = (BlockHash, NodeId)> {
+        self.waiting.iter().flat_map(|(parent, nodes)| nodes.iter().map(|node| (*parent, *node)))
+    }
+
     /// Whether a block at `height` with this parent may stand on the trunk: if the parent is held
     /// at all, it does.
     #[must_use]

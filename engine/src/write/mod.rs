@@ -13,6 +13,7 @@ mod error;
 mod payloads;
 mod seal;
 mod stage;
+mod starts;
 
 pub use bulk::{Bulk, Held};
 pub use error::WriteError;
@@ -31,6 +32,7 @@ use crate::store::{Batch, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
 use payloads::Payloads;
+use starts::Starts;
 
 /// Adds blocks to a database. There is one for each open database.
 pub struct Writer {
@@ -48,6 +50,8 @@ pub struct Writer {
     recent: HashMap<BlockHash, Header>,
     /// What comes with the next commit beside blocks.
     payloads: Payloads,
+    /// Blocks that were admitted without all the blocks below them, once they are asked for.
+    starts: Option<Starts>,
     /// While blocks come in order. What is above is as it was when that began.
     bulk: Option<Bulk>,
 }
@@ -57,7 +61,8 @@ impl Writer {
         let (batch, staged, recent) = (Batch::default(), Vec::new(), HashMap::new());
         let snapshot = reader.store().snapshot();
         let payloads = Payloads::new(Arc::clone(reader.store()));
-        Self { reader, tree, snapshot, window, batch, staged, recent, payloads, bulk: None }
+        let (starts, bulk) = (None, None);
+        Self { reader, tree, snapshot, window, batch, staged, recent, payloads, starts, bulk }
     }
 
     /// The network of the database.
@@ -82,7 +87,8 @@ impl Writer {
         if self.bulk.is_none() {
             // What comes now is not in the log.
             self.store().sync()?;
-            self.bulk = Bulk::begin(self.store(), &self.tree, self.window)?;
+            let lacked = self.lacked()?;
+            self.bulk = Bulk::begin(self.store(), &self.tree, self.window, lacked)?;
         }
         Ok(self.bulk.is_some())
     }
@@ -176,6 +182,15 @@ impl Writer {
         blocks_max: usize,
     ) -> Result<Vec<Pending>, WriteError> {
         Ok(self.snapshot.pending(after, blocks_max)?)
+    }
+
+    /// Calls `visit` for the header of each block that is put aside, by ascending height.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn for_each_pending(&self, visit: &mut dyn FnMut(HeaderRef<'_>)) -> Result<(), WriteError> {
+        Ok(self.snapshot.for_each_pending(visit)?)
     }
 
     /// Writes what is staged, whole or not at all, and seals what is buried deep by it; returns how

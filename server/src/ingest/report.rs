@@ -8,7 +8,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::BoxBody;
 use plait_engine::push::{Counts, Outcome};
 use plait_engine::replay::source::Place;
-use plait_engine::verify::Failures;
+use plait_engine::verify::{Failures, Level};
 use plait_engine::{HeaderRef, RawHeader};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -50,7 +50,7 @@ impl Lines {
         counts.add(outcomes.iter().map(|(_, _, outcome)| outcome));
         self.counts.add(outcomes.iter().map(|(_, _, outcome)| outcome));
         for (place, raw, outcome) in outcomes {
-            if self.each || !outcome.is_held() {
+            if self.each || !outcome.is_whole() {
                 self.block(place, raw.as_ref(), outcome).await?;
             }
         }
@@ -91,6 +91,8 @@ struct Sum<'a> {
     known: u64,
     waiting: u64,
     refused: u64,
+    #[serde(rename = "payloadsRefused")]
+    payloads_refused: u64,
     /// In the last line only: whether the body was read to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     done: Option<bool>,
@@ -101,16 +103,21 @@ struct Sum<'a> {
 
 impl Sum<'_> {
     const fn of(counts: Counts) -> Self {
-        let Counts { stored, known, waiting, refused } = counts;
+        let Counts { stored, known, waiting, refused, payloads_refused } = counts;
         let records = counts.records();
-        Self { records, stored, known, waiting, refused, done: None, error: None }
+        let (done, error) = (None, None);
+        Self { records, stored, known, waiting, refused, payloads_refused, done, error }
     }
 }
 
 /// What came of one block.
 #[derive(Serialize)]
 struct Block<'a> {
+    /// Of its header.
     outcome: &'static str,
+    /// `refused` where the header is stored and the payload is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'static str>,
     place: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     chain: Option<u32>,
@@ -141,10 +148,15 @@ impl Lines {
                 let reason = Failures::from(*failure).to_string();
                 (None, Some(reason), vec![failure.name()])
             }
+            Outcome::HeaderOnly(level, wrong) => {
+                let verified = level.map(Level::name);
+                (verified, Some(wrong.to_string()), wrong.names().collect())
+            }
             Outcome::Refused(wrong) => (None, Some(wrong.to_string()), wrong.names().collect()),
         };
         let block = Block {
             outcome: outcome.name(),
+            payload: matches!(outcome, Outcome::HeaderOnly(..)).then_some("refused"),
             place: place.to_string(),
             chain: header.map(|header| header.chain().get()),
             height: header.map(|header| header.height().get()),
