@@ -13,6 +13,7 @@
 //! - `I-5` What a block carries is stored with it, or later if it was stored without.
 
 mod aside;
+mod clock;
 mod condemn;
 mod error;
 mod link;
@@ -25,12 +26,8 @@ pub mod source;
 mod stage;
 mod take;
 
+pub use clock::Clock;
 pub use error::{Rejection, ReplayError, Wrong};
 pub(crate) use link::{Link, Linker};
 pub use pipeline::Replay;
 pub use progress::{Admission, Event, Progress, Summary};
-
-use crate::types::Micros;
-
-/// What tells the present time.
-pub type Clock = fn() -> Micros;

@@ -49,7 +49,7 @@ pub struct Replay<'a> {
     pub(super) writer: &'a mut Writer,
     pub(super) verifier: Verifier,
     /// What tells the present time, if that goes on.
-    clock: Option<Clock>,
+    pub(super) clock: Option<Clock>,
     pub(super) admission: Admission,
     pub(super) keep_going: bool,
     /// Whether a block that waits is as one that is wrong.
@@ -85,16 +85,6 @@ pub struct Replay<'a> {
 pub(super) enum Flow {
     On,
     Stop,
-}
-
-impl Flow {
-    /// Stops if one of both does.
-    pub(super) const fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::On, Self::On) => Self::On,
-            _ => Self::Stop,
-        }
-    }
 }
 
 /// What comes behind the chunks that were read.
@@ -159,14 +149,6 @@ impl<'a> Replay<'a> {
         Self { ordered_min: records, ..self }
     }
 
-    /// The same, which judges every block by the time that `clock` tells when the block comes, rather
-    /// than by the one that the verifier had in the beginning: an input may be a pipe that brings
-    /// blocks for days.
-    #[must_use]
-    pub fn by_clock(self, clock: Clock) -> Self {
-        Self { clock: Some(clock), ..self }
-    }
-
     /// The same, which commits so many blocks at once while they come in order.
     #[must_use]
     pub fn committing(self, blocks: usize) -> Self {
@@ -212,13 +194,6 @@ impl<'a> Replay<'a> {
         let kept = self.keep(mark);
         self.show_now();
         result.and(kept).map(|()| self.summary)
-    }
-
-    /// Takes the time of now for the present one.
-    pub(super) fn look_at_clock(&mut self) {
-        if let Some(clock) = self.clock {
-            self.verifier.set_now(clock());
-        }
     }
 
     /// Shows what is stored; nothing is taken in order now.

@@ -10,6 +10,16 @@ use crate::payload::VerifiedPayload;
 use crate::verify::Failures;
 use crate::write::Held;
 
+impl Flow {
+    /// Stops if one of both does.
+    pub(super) const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::On, Self::On) => Self::On,
+            _ => Self::Stop,
+        }
+    }
+}
+
 impl Replay<'_> {
     /// Stages the blocks of a chunk, up to the first bad record unless it is to keep going.
     pub(super) fn take(
