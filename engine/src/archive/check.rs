@@ -9,7 +9,7 @@ use super::target::MARK;
 use super::{ArchiveError, Damage, Entry, MANIFEST, Manifest, Place, Reader};
 use crate::header::HeaderRef;
 use crate::store::History;
-use crate::types::{BlockHeight, ChainId};
+use crate::types::{BlockHeight, ChainId, Grow};
 use crate::verify::{Failures, Verifier};
 use crate::walk::{FutureBlocks, Rules, Source, Window, walk};
 
@@ -42,7 +42,7 @@ impl Report {
     /// The number of blocks that were verified.
     #[must_use]
     pub fn blocks(&self) -> u64 {
-        self.passed.iter().sum::<u64>() + self.broken
+        self.passed.iter().sum::<u64>().saturating_add(self.broken)
     }
 
     /// Whether nothing is wrong.
@@ -101,11 +101,11 @@ pub fn check(
         for (number, entry, result) in files.collect::<Vec<_>>() {
             match result {
                 Ok(()) => {
-                    report.sound += 1;
+                    report.sound.grow(1);
                     sound.push(number);
                 }
                 Err(damage) => {
-                    report.damaged += 1;
+                    report.damaged.grow(1);
                     holes.insert((entry.chain, entry.from));
                     observer(Event::Damaged(entry.name(), &damage));
                 }
@@ -179,9 +179,9 @@ fn check_blocks(
     let place = |place: &Place| place.name(lacks.manifest);
     report.stopped = walk(&mut Records(reader), verifier, lacks, stop, &mut |window, outcome| {
         for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
-            *sum += count;
+            sum.grow(count);
         }
-        report.broken += outcome.broken.len() as u64;
+        report.broken.grow(outcome.broken.len() as u64);
         report.future.merge(outcome.future);
         for (number, failures) in &outcome.broken {
             let Some(header) = window.header(*number) else { continue };
@@ -195,7 +195,7 @@ fn check_blocks(
     })?;
     // A file that changed since it was checked.
     for (name, damage) in reader.skipped() {
-        report.damaged += 1;
+        report.damaged.grow(1);
         observer(Event::Damaged(name, &damage));
     }
     Ok(())

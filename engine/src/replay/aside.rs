@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use super::{Event, Rejection, Replay, ReplayError, Wrong};
 use crate::header::Header;
 use crate::payload::VerifiedPayload;
 use crate::store::Pending;
+use crate::types::Grow;
 use crate::verify::Failures;
 
 /// How often an observer is told how far the hash index is.
@@ -120,7 +123,7 @@ impl Replay<'_> {
                 })
             }
             Link::Waits(_, failure) => {
-                self.summary.waiting += 1;
+                self.summary.waiting.grow(1);
                 let wrong = Failures::from(failure).into();
                 observer(Event::Waiting(&Rejection::new(place(), Some(header.raw()), &wrong)));
                 Ok(Flow::On)

@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use super::stage::{AHEAD_BYTES, CheckedChunk, Next, Stage};
 use super::{Admission, Clock, Event, Progress, ReplayError, Summary};
 use crate::header::Header;
 use crate::store::{Mark, MarkedAt};
-use crate::types::{BlockHash, BlockHeight};
+use crate::types::{BlockHash, BlockHeight, Grow};
 use crate::verify::{Failures, Verifier};
 use crate::write::Writer;
 
@@ -302,8 +304,8 @@ impl<'a> Replay<'a> {
                 }
                 Ok(Next::Waiting) => {}
                 Ok(Next::Chunk(chunk)) => {
-                    records += chunk.chunk().len() as u64;
-                    bytes += chunk.payload_bytes();
+                    records.grow(chunk.chunk().len() as u64);
+                    bytes.grow(chunk.payload_bytes());
                     chunks.push(chunk);
                 }
             }
@@ -316,7 +318,7 @@ impl<'a> Replay<'a> {
     }
 
     pub(super) fn commit(&mut self) -> Result<(), ReplayError> {
-        self.summary.stored += self.writer.commit()? as u64;
+        self.summary.stored.grow(self.writer.commit()? as u64);
         Ok(())
     }
 
@@ -333,7 +335,7 @@ impl<'a> Replay<'a> {
             let much = bulk.payload_bytes() >= self.commit_bytes;
             if staged >= self.commit_blocks || much || due {
                 // Where blocks come slowly, it may be long until there is enough to be flushed.
-                self.summary.stored += bulk.commit(mark, due)? as u64;
+                self.summary.stored.grow(bulk.commit(mark, due)? as u64);
                 self.committed = Instant::now();
             }
             return Ok(());
@@ -362,7 +364,7 @@ impl<'a> Replay<'a> {
 
     fn wait_for_order(&mut self) {
         self.patience = self.patience_next;
-        self.patience_next = (2 * self.patience_next).min(PATIENCE_MAX);
+        self.patience_next = self.patience_next.saturating_mul(2).min(PATIENCE_MAX);
     }
 
     /// Up to where the input was read, unless that is not all there is to know: what was rejected is
@@ -374,7 +376,7 @@ impl<'a> Replay<'a> {
     /// Keeps what is staged, so that it outlives a crash of the machine.
     fn keep(&mut self, mark: Option<Mark>) -> Result<(), ReplayError> {
         if self.writer.bulk().is_some() {
-            self.summary.stored += self.writer.end_bulk(mark)? as u64;
+            self.summary.stored.grow(self.writer.end_bulk(mark)? as u64);
             return Ok(());
         }
         if let Some(mark) = mark {
@@ -386,7 +388,7 @@ impl<'a> Replay<'a> {
 
     /// Goes back to taking blocks one by one.
     pub(super) fn leave_order(&mut self) -> Result<(), ReplayError> {
-        self.summary.stored += self.writer.end_bulk(None)? as u64;
+        self.summary.stored.grow(self.writer.end_bulk(None)? as u64);
         self.wait_for_order();
         Ok(())
     }

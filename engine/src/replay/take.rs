@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::mem;
 
 use super::link::Link;
@@ -7,6 +9,7 @@ use super::stage::{CheckedChunk, Stage};
 use super::{Event, Rejection, Replay, ReplayError, Wrong};
 use crate::header::HeaderRef;
 use crate::payload::VerifiedPayload;
+use crate::types::Grow;
 use crate::verify::Failures;
 use crate::write::Held;
 
@@ -75,7 +78,7 @@ impl Replay<'_> {
                 return Ok(self.reject_record(chunk, number, &wrong, observer));
             }
             Link::Waits(header, _) => {
-                self.summary.waiting += 1;
+                self.summary.waiting.grow(1);
                 let place = chunk.chunk().place(number).to_string();
                 let payload = payload.and_then(|payload| payload.as_ref().ok());
                 self.writer.defer(header, &place, payload)?;
@@ -137,7 +140,7 @@ impl Replay<'_> {
             Some(bulk) => bulk.stage_payload(header, payload)?,
             None => self.writer.stage_payload(header, payload)?,
         };
-        self.summary.payloads += u64::from(is_new);
+        self.summary.payloads.grow(u64::from(is_new));
         Ok(())
     }
 
@@ -160,9 +163,9 @@ impl Replay<'_> {
                 break;
             }
             self.carry(header, payload)?;
-            known += 1;
+            known.grow(1);
         }
-        self.summary.known += known as u64;
+        self.summary.known.grow(known as u64);
         Ok(known)
     }
 
@@ -171,9 +174,9 @@ impl Replay<'_> {
         rejection: &Rejection<'_>,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Flow {
-        self.summary.rejected += 1;
+        self.summary.rejected.grow(1);
         for name in rejection.wrong.names() {
-            *self.rejected_by.entry(name).or_default() += 1;
+            self.rejected_by.entry(name).or_default().grow(1);
         }
         observer(Event::Rejected(rejection));
         if self.keep_going { Flow::On } else { Flow::Stop }

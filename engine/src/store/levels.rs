@@ -3,7 +3,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::batch::in_run;
 use super::{Batch, Column, LooseKey, Snapshot, Store, StoreError, TrunkKey};
-use crate::types::{BlockHeight, ChainId, Rank};
+use crate::types::{BlockHeight, ChainId, Grow, Rank};
 use crate::verify::Level;
 
 impl Batch {
@@ -20,7 +20,7 @@ impl Batch {
             return;
         }
         let start = store.run_length.start(first);
-        let below = usize::try_from(first.get() - start.get()).unwrap_or_default();
+        let below = usize::try_from(first.get().saturating_sub(start.get())).unwrap_or_default();
         let mut value = vec![Level::Full.code(); below];
         value.extend(levels.iter().map(|level| level.code()));
         let key = TrunkKey::new(chain, start);
@@ -128,7 +128,7 @@ impl Snapshot {
             for code in value {
                 let level = level(Some(*code), key)?;
                 if let Some(count) = counts.get_mut(usize::from(level.code())) {
-                    *count += 1;
+                    count.grow(1);
                 }
             }
             iterator.next();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
 use super::{Column, StoreError, live, options};
+use crate::types::Grow;
 
 /// How often the opening of a database is tried again that another process is writing.
 pub(super) const TRIES: u32 = 20;
@@ -68,7 +69,7 @@ impl Opened {
             if !again || tries == TRIES {
                 return opened.map_err(|error| StoreError::opening(path, error));
             }
-            tries += 1;
+            tries.grow(1);
             thread::sleep(PAUSE);
         }
     }

@@ -2,6 +2,7 @@ use super::{Column, PendingKey, Snapshot, Store, StoreError};
 use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef, LEN};
 use crate::payload::{Payload, PayloadRef};
+use crate::types::Grow;
 use rocksdb::ReadOptions;
 use zerocopy::IntoBytes;
 
@@ -51,7 +52,7 @@ impl Snapshot {
             }
             if let Some((_, record)) = payloads.item().filter(|(of, _)| *of == key) {
                 block.payload = Some(Pending::read_payload(&block.header, key, record)?);
-                payload_bytes += record.len();
+                payload_bytes.grow(record.len());
             }
             blocks.push(block);
             headers.next();
@@ -90,7 +91,7 @@ impl Snapshot {
         iterator.seek_to_first();
         let mut count = 0;
         while iterator.valid() {
-            count += 1;
+            count.grow(1);
             iterator.next();
         }
         iterator.status()?;

@@ -32,7 +32,11 @@ impl RunLength {
     /// The height at which the run with a block at `height` begins, in a chain long enough.
     #[must_use]
     pub const fn start(self, height: BlockHeight) -> BlockHeight {
-        height.down(height.get() % self.heights())
+        match height.get().checked_rem(self.heights()) {
+            Some(above) => height.down(above),
+            // It is not zero.
+            None => height,
+        }
     }
 
     /// The last height of that run.

@@ -9,6 +9,8 @@
 //! - `I-3` What comes of a block does not depend on the clock. Blocks that are dated after the present
 //!   time are counted beside: they were verified once, so it is the clock that is wrong.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod block;
 mod future;
 mod window;
@@ -24,7 +26,7 @@ use std::thread;
 use rayon::prelude::*;
 
 use crate::header::{Header, RawHeader};
-use crate::types::{BlockHash, ChainId, Micros};
+use crate::types::{BlockHash, ChainId, Grow, Micros};
 use crate::verify::{Failures, Hasher, Level, Verifier};
 use block::Below;
 
@@ -151,11 +153,12 @@ impl<R> Walk<'_, R> {
         R: Rules<N>,
     {
         let parts = window.records().par_chunks(TOGETHER).enumerate();
-        let parts = parts.map(|(part, records)| self.part(window, part * TOGETHER, records));
+        let parts =
+            parts.map(|(part, records)| self.part(window, part.saturating_mul(TOGETHER), records));
         let mut outcome = Outcome::default();
         for part in parts.collect::<Vec<_>>() {
             for (sum, count) in outcome.passed.iter_mut().zip(part.passed) {
-                *sum += count;
+                sum.grow(count);
             }
             outcome.broken.extend(part.broken);
             outcome.future.merge(part.future);
@@ -195,7 +198,7 @@ impl<R> Walk<'_, R> {
             match result {
                 Ok(level) => {
                     if let Some(count) = outcome.passed.get_mut(usize::from(level.code())) {
-                        *count += 1;
+                        count.grow(1);
                     }
                 }
                 Err(failures) => outcome.broken.push((number, failures)),

@@ -8,6 +8,8 @@
 //! - `I-3` The payload of a block is in its batch, or in a later one. It is stored once, too.
 //! - `I-4` Between two batches a block is in `loose` or in `trunk`, never in neither or in both.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod bulk;
 mod error;
 mod payloads;
@@ -105,7 +107,8 @@ impl Writer {
     /// [`WriteError::Store`]. What was committed before stays.
     pub fn end_bulk(&mut self, mark: Option<Mark>) -> Result<usize, WriteError> {
         let Some(mut bulk) = self.bulk.take() else { return Ok(0) };
-        let committed = bulk.commit(mark, false).and_then(|earlier| Ok(earlier + bulk.finish()?));
+        let committed =
+            bulk.commit(mark, false).and_then(|earlier| Ok(earlier.saturating_add(bulk.finish()?)));
         drop(bulk);
         self.reload()?;
         committed

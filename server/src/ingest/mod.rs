@@ -9,6 +9,8 @@
 //!   writer, which is asked once a batch is there.
 //! - `I-3` What is told to be stored is stored. Where a batch fails, the stream ends there and says so.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod batch;
 mod body;
 #[cfg(fuzzing)]

@@ -269,7 +269,7 @@ impl Line {
             return Some((self.runs.len().checked_sub(1)?, usize::try_from(index).ok()?));
         }
         let offset = height.since(self.run_length.start(self.runs.front()?.first))?;
-        let run = usize::try_from(offset / self.run_length.heights()).ok()?;
+        let run = usize::try_from(offset.checked_div(self.run_length.heights())?).ok()?;
         let index = height.since(self.runs.get(run)?.first)?;
         Some((run, usize::try_from(index).ok()?))
     }

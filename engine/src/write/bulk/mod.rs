@@ -218,7 +218,8 @@ impl Bulk {
                     &self.sealed.get(&chain).ok_or_else(|| StoreError::gap(chain, first))?.1
                 }
             };
-            let index = usize::try_from(height.get() - first.get()).unwrap_or(usize::MAX);
+            let index =
+                usize::try_from(height.since(first).unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
             let record = run.chunks_exact(LEN).nth(index);
             if record == Some(header.as_bytes().as_slice()) {
                 return Ok(Held::Yes);
