@@ -74,7 +74,7 @@ for name; do
     if [ -f "$dictionary" ]; then dictionary=-dict=$dictionary; else dictionary=; fi
     # What is taken apart with `arbitrary` says little where it is short.
     case $name in
-    ancestors | archive | batch_hash | difficulty | history | request) lengths=-len_control=0 ;;
+    ancestors | archive | batch_hash | difficulty | history | replay | request) lengths=-len_control=0 ;;
     *) lengths= ;;
     esac
     if TMPDIR=$work/tmp "$binary" "$limit" $dictionary $lengths -seed=1 -timeout=10 -rss_limit_mb=2048 \

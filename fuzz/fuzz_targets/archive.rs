@@ -9,10 +9,12 @@ use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
 use arbitrary::{Arbitrary, Unstructured};
+use fuzz::replay_both;
 use libfuzzer_sys::fuzz_target;
 use plait_engine::archive::{Checksum, Event, MANIFEST, Manifest, Reader, check};
+use plait_engine::replay::source::{Reading, open};
 use plait_engine::verify::{Level, Verifier};
-use plait_engine::{BlockHeight, Header, HeaderRef, Micros};
+use plait_engine::{BlockHeight, ChainwebVersion, Header, HeaderRef, Micros};
 use tempfile::TempDir;
 use testkit::{archive, sorted, tree};
 
@@ -81,6 +83,12 @@ impl Case<'_> {
         assert!(same || seal || !sound, "a change that is not found");
         let from = BlockHeight::new(from.into());
         read(MADE.folder.path(), from, usize::from(records_max).max(1), sound);
+        // In order from the first record on, and one by one; the parents of its blocks are not there.
+        let level = if records_max % 2 == 0 { Level::None } else { Level::Hash };
+        replay_both(level, false, &|| {
+            let reading = Reading { keep_going: true, ..Reading::default() };
+            open(MADE.folder.path(), ChainwebVersion::Development, reading).ok()
+        });
         write(&MADE.files);
     }
 }

@@ -4,11 +4,13 @@
 use std::io::{BufReader, Cursor, Read, Write};
 use std::num::NonZeroUsize;
 
+use fuzz::replay_both;
 use libfuzzer_sys::fuzz_target;
 use plait_engine::header::LEN;
 use plait_engine::replay::source::{
     Binary, Chunk, Item, Jsonl, Place, Reading, Rows, Source, detect, open,
 };
+use plait_engine::verify::Level;
 use plait_engine::{ChainwebVersion, RawHeader};
 use zerocopy::FromBytes;
 
@@ -41,6 +43,20 @@ fn bytes(records_max: usize, step: u8, data: &[u8]) {
     assert_eq!(some, json(data), "JSON depends on how it comes");
     if !data.is_empty() {
         file(records_max, data);
+    }
+    // In order from the first record on, and one by one.
+    let level = Level::ALL.into_iter().cycle().nth(step.into()).unwrap_or_default();
+    if data.len() >= LEN {
+        replay_both(level, false, &|| {
+            let input = Box::new(Cursor::new(data.to_vec()));
+            Some(Box::new(Binary::streamed(name(), input)) as Box<dyn Source>)
+        });
+    }
+    if whole.iter().any(|(_, found, _)| found.is_ok()) {
+        replay_both(level, false, &|| {
+            let input = Box::new(Cursor::new(data.to_vec()));
+            Some(Box::new(Jsonl::new(name(), input, None, true)) as Box<dyn Source>)
+        });
     }
 }
 

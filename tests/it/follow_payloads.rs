@@ -8,14 +8,14 @@ use testkit::block::dump;
 use testkit::carried::{Block, block_object, blocks, headers, line, lines, object};
 use testkit::http::{Events, Request};
 use testkit::node::Node;
-use testkit::process::{replay_file, run};
+use testkit::process::{plait, replay_file, run, run_with_input};
 use testkit::server::{Server, utf8};
 
 use crate::follow::{end, folder, follower, height, push, until};
 use crate::http_data::BASE;
 use crate::payloads_stored::assert_carried;
 use crate::push::NETWORK;
-use crate::push_http::{LINES, OCTETS, assert_sum, client, request, taking};
+use crate::push_http::{LINES, OCTETS, assert_sum, client, request, sum, taking};
 
 /// A server that takes blocks, with these already.
 fn upstream(db: &Path, blocks: &[Block]) -> Server {
@@ -64,16 +64,26 @@ fn blocks_are_pushed_with_what_they_carry_or_get_it_later() {
 }
 
 #[test]
-fn a_pushed_block_that_carries_something_else_is_refused() {
+fn a_pushed_payload_that_is_wrong_is_refused_and_its_header_is_stored() {
     let (db, blocks) = (folder(), blocks(2, 1, 0.0, 1));
     let server = taking(db.path(), &[]);
     let ((header, _), (_, other)) = (&blocks[0], &blocks[1]);
     let wrong = block_object(header.view(), &object(other.view())) + "\n";
-    let answer = client(&server).ask(&request(LINES, wrong));
-    assert_sum(&answer, [0, 0, 0, 1]);
-    assert!(answer.text().contains("\"outcome\":\"refused\",\"place\":\"line 1\""));
-    // The header is right, and comes again.
-    assert_sum(&client(&server).ask(&request(LINES, line(&blocks[0]))), [1, 0, 0, 0]);
+    for outcome in ["stored", "known"] {
+        let answer = client(&server).ask(&request(LINES, wrong.clone()));
+        let sum = sum(&answer);
+        assert_eq!((&sum[outcome], &sum["records"]), (&1.into(), &1.into()), "{sum}");
+        assert_eq!((&sum["refused"], &sum["payloadsRefused"]), (&0.into(), &1.into()), "{sum}");
+        let told =
+            format!("\"outcome\":\"{outcome}\",\"payload\":\"refused\",\"place\":\"line 1\"");
+        assert!(answer.text().contains(&told), "{}", answer.text());
+        assert!(answer.text().contains("\"rules\":[\"PayloadHash\"]"), "{}", answer.text());
+        assert!(!has(&server, &blocks[0]));
+    }
+    let pushed = run_with_input(plait(["push", &server.takes(), "-"]), wrong.into_bytes());
+    pushed.assert_fails(1, &["payload refused: line 1: ", "1 already there, 1 not stored"]);
+    // The header is there, and the payload comes again.
+    assert_sum(&client(&server).ask(&request(LINES, line(&blocks[0]))), [0, 1, 0, 0]);
     assert!(has(&server, &blocks[0]));
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn assert_sum(answer: &Response, [stored, known, waiting, refused]: [
         "known": known,
         "waiting": waiting,
         "refused": refused,
+        "payloadsRefused": 0,
         "done": true,
     });
     assert_eq!(sum(answer), expected, "{}", answer.text());

@@ -9,9 +9,9 @@ use super::target::MARK;
 use super::{ArchiveError, Damage, Entry, MANIFEST, Manifest, Place, Reader};
 use crate::header::HeaderRef;
 use crate::store::History;
-use crate::types::{BlockHeight, ChainId};
+use crate::types::{BlockHeight, ChainId, Grow};
 use crate::verify::{Failures, Verifier};
-use crate::walk::{Rules, Source, Window, walk};
+use crate::walk::{FutureBlocks, Rules, Source, Window, walk};
 
 /// Records that are verified together: 5 MB.
 const WINDOW_RECORDS: usize = 16 << 10;
@@ -30,6 +30,8 @@ pub struct Report {
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,
+    /// Blocks that are dated after the present time, which is no fault of theirs.
+    pub future: FutureBlocks,
     /// The height up to which blocks were verified.
     pub height: BlockHeight,
     /// Whether it was asked to stop before the end.
@@ -40,7 +42,7 @@ impl Report {
     /// The number of blocks that were verified.
     #[must_use]
     pub fn blocks(&self) -> u64 {
-        self.passed.iter().sum::<u64>() + self.broken
+        self.passed.iter().sum::<u64>().saturating_add(self.broken)
     }
 
     /// Whether nothing is wrong.
@@ -99,11 +101,11 @@ pub fn check(
         for (number, entry, result) in files.collect::<Vec<_>>() {
             match result {
                 Ok(()) => {
-                    report.sound += 1;
+                    report.sound.grow(1);
                     sound.push(number);
                 }
                 Err(damage) => {
-                    report.damaged += 1;
+                    report.damaged.grow(1);
                     holes.insert((entry.chain, entry.from));
                     observer(Event::Damaged(entry.name(), &damage));
                 }
@@ -177,9 +179,10 @@ fn check_blocks(
     let place = |place: &Place| place.name(lacks.manifest);
     report.stopped = walk(&mut Records(reader), verifier, lacks, stop, &mut |window, outcome| {
         for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
-            *sum += count;
+            sum.grow(count);
         }
-        report.broken += outcome.broken.len() as u64;
+        report.broken.grow(outcome.broken.len() as u64);
+        report.future.merge(outcome.future);
         for (number, failures) in &outcome.broken {
             let Some(header) = window.header(*number) else { continue };
             let place = window.note.get(*number).map(place).unwrap_or_default();
@@ -192,7 +195,7 @@ fn check_blocks(
     })?;
     // A file that changed since it was checked.
     for (name, damage) in reader.skipped() {
-        report.damaged += 1;
+        report.damaged.grow(1);
         observer(Event::Damaged(name, &damage));
     }
     Ok(())

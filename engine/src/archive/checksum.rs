@@ -15,12 +15,12 @@ impl Checksum {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
+            b'0'..=b'9' => Some(digit.saturating_sub(b'0')),
+            b'a'..=b'f' => Some(digit.saturating_sub(b'a').saturating_add(10)),
             _ => None,
         };
         let mut bytes = [0; 32];
-        if text.len() != 2 * bytes.len() {
+        if text.len() != bytes.len().saturating_mul(2) {
             return None;
         }
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {

@@ -9,7 +9,7 @@ use super::{ArchiveError, Checksum, FileHeader, Hasher};
 use crate::durable::draft_name;
 use crate::failpoint::reached;
 use crate::header::{HeaderRef, LEN};
-use crate::types::{BlockHash, Rank};
+use crate::types::{BlockHash, Grow, Rank};
 
 /// Bytes that are written at once; a run goes out as it is.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -65,7 +65,7 @@ impl Draft {
         }
         let last = header(records.rchunks_exact(LEN).next());
         self.last = last.map(HeaderRef::rank).or(self.last);
-        self.records += (records.len() / LEN) as u64;
+        self.records.grow((records.len() / LEN) as u64);
         self.hasher.update(records);
         self.write(records)
     }

@@ -12,7 +12,7 @@ use crate::failpoint::reached;
 use crate::query::{Divided, Reader, View};
 use crate::regular;
 use crate::store::StoreError;
-use crate::types::{BlockHeight, ChainId};
+use crate::types::{BlockHeight, ChainId, Grow};
 
 /// How far an export is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,13 +165,13 @@ impl<'a> Export<'a> {
 fn summary(made: &[Made]) -> Summary {
     let mut summary = Summary::default();
     for made in made {
-        summary.files += 1;
-        summary.records += made.entry.records;
-        summary.bytes += made.entry.bytes();
-        summary.unread += u64::from(!made.read);
+        summary.files.grow(1);
+        summary.records.grow(made.entry.records);
+        summary.bytes.grow(made.entry.bytes());
+        summary.unread.grow(u64::from(!made.read));
         if made.written {
-            summary.written += 1;
-            summary.written_bytes += made.entry.bytes();
+            summary.written.grow(1);
+            summary.written_bytes.grow(made.entry.bytes());
         }
     }
     summary
@@ -234,7 +234,8 @@ impl Work<'_> {
         let last = self.heights.last(from);
         let heights = divided.canonical_heights(from, last);
         let records = match kind {
-            Kind::Canonical => heights.map_or(0, |(low, high)| high.get() - low.get() + 1),
+            Kind::Canonical => heights
+                .map_or(0, |(low, high)| high.get().saturating_sub(low.get()).saturating_add(1)),
             Kind::Orphans => divided.orphan_count(from, last),
         };
         if records == 0 {
@@ -303,7 +304,7 @@ impl Work<'_> {
     }
 
     fn count(&self, records: u64) {
-        let records = self.done.fetch_add(records, Ordering::Relaxed) + records;
+        let records = self.done.fetch_add(records, Ordering::Relaxed).saturating_add(records);
         (self.observer)(Progress { records, of: self.of });
     }
 }

@@ -11,7 +11,7 @@ use super::manifest::is_absent;
 use super::{Damage, Entry, Fault, FileHeader, Hasher, Kind, Manifest, RecordFlaw};
 use crate::header::{HeaderRef, LEN, RawHeader, merkle};
 use crate::regular;
-use crate::types::{BlockHash, BlockHeight, Rank};
+use crate::types::{BlockHash, BlockHeight, Grow, Rank};
 
 /// Records that are read together: 650 kB.
 const TOGETHER: usize = 2048;
@@ -62,11 +62,11 @@ fn each_record(file: &mut File, entry: &Entry, mut visit: impl FnMut(&[u8])) -> 
     let mut left = entry.records;
     while left > 0 {
         let count = left.min(TOGETHER as u64);
-        let len = usize::try_from(count).unwrap_or(TOGETHER) * LEN;
+        let len = usize::try_from(count).unwrap_or(TOGETHER).saturating_mul(LEN);
         let some = buffer.get_mut(..len).unwrap_or_default();
         file.read_exact(some).map_err(Damage::Io)?;
         visit(some);
-        left -= count;
+        left.shrink(count);
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ fn wrong_hash(file: &mut File, entry: &Entry) -> Result<Option<RecordFlaw>, Dama
             if let Some(header) = header.filter(|h| merkle::block_hash(*h) != h.hash()) {
                 found = Some(flaw(number, header.raw(), Fault::Hash));
             }
-            number += 1;
+            number.grow(1);
         }
     })?;
     Ok(found)
@@ -109,7 +109,7 @@ impl<'a> Order<'a> {
         let Ok(records) = <[RawHeader]>::ref_from_bytes(records) else { return Ok(()) };
         for raw in records {
             self.record(raw).map_err(|fault| flaw(self.number, raw, fault))?;
-            self.number += 1;
+            self.number.grow(1);
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl<'a> Order<'a> {
             }
             self.parent = Some(rank.hash);
         }
-        let is_last = self.number + 1 == entry.records;
+        let is_last = self.number.saturating_add(1) == entry.records;
         if self.number == 0 && rank != entry.first || is_last && rank != entry.last {
             return Err(Fault::Edge);
         }

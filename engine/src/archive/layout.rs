@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::types::{BlockHeight, ChainId, ChainwebVersion};
+use crate::types::{BlockHeight, ChainId, ChainwebVersion, RunLength};
 
 /// The layout of files and manifest that this release writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -73,13 +73,13 @@ impl FileHeights {
     /// The height at which the file with a block at `height` begins.
     #[must_use]
     pub const fn start(self, height: BlockHeight) -> BlockHeight {
-        BlockHeight::new(height.get() - height.get() % self.get())
+        RunLength::new(self.0).start(height)
     }
 
     /// The last height of that file.
     #[must_use]
     pub const fn last(self, height: BlockHeight) -> BlockHeight {
-        BlockHeight::new(self.start(height).get().saturating_add(self.get() - 1))
+        RunLength::new(self.0).last(height)
     }
 }
 

@@ -9,7 +9,7 @@ use super::inspect::{inspect, open};
 use super::layout::HEADER_LEN;
 use super::{ArchiveError, Damage, Entry, Manifest};
 use crate::header::{LEN, RawHeader};
-use crate::types::BlockHeight;
+use crate::types::{BlockHeight, Grow};
 
 /// Bytes that are read of a file at once. There are two files a chain at most that are open.
 const BUFFER_BYTES: usize = 200 * LEN;
@@ -171,7 +171,7 @@ impl Reader {
         // No more than there is: many files of one record each are no reason to take much for each.
         let left = self.cursors.iter().fold(0_u64, |sum, cursor| sum.saturating_add(cursor.left));
         let expected = usize::try_from(left).unwrap_or(max).min(max).min(RESERVED_MAX);
-        records.bytes.reserve(expected * LEN);
+        records.bytes.reserve(expected.saturating_mul(LEN));
         while records.places.len() < max {
             if self.has_turn() || self.next_height() {
                 self.give(max, &mut records)?;
@@ -228,7 +228,7 @@ impl Reader {
                     return Err(ArchiveError::io(&path, error));
                 }
             }
-            *turn += 1;
+            turn.grow(1);
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Reader {
         let start = |number: &usize| self.manifest.files.get(*number).map(|entry| entry.from);
         let Some(from) = self.rest.last().map(start) else { return Ok(false) };
         let behind = self.rest.iter().rposition(|number| start(number) != from);
-        let mut numbers = self.rest.split_off(behind.map_or(0, |behind| behind + 1));
+        let mut numbers = self.rest.split_off(behind.map_or(0, |behind| behind.saturating_add(1)));
         numbers.reverse();
         (self.cursors, self.turn) = (Vec::new(), (BlockHeight::new(0), 0));
         let passed = |entry: &Entry| entry.last.height < self.from;
@@ -298,8 +298,8 @@ impl Cursor {
 
     /// Reads the next record, if there is one.
     fn advance(&mut self) -> std::io::Result<()> {
-        self.left -= 1;
-        self.place += 1;
+        self.left.shrink(1);
+        self.place.grow(1);
         if self.left == 0 { Ok(()) } else { self.file.read_exact(self.next.as_mut_bytes()) }
     }
 }

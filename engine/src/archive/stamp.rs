@@ -36,7 +36,8 @@ impl Stamp {
     pub(super) fn is_settled(&self) -> bool {
         let (seconds, nanos) = self.changed;
         let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanos).ok());
-        let changed = changed.map(|(seconds, nanos)| UNIX_EPOCH + Duration::new(seconds, nanos));
+        let changed = changed
+            .and_then(|(seconds, nanos)| UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)));
         // A time in the future is that of another clock.
         changed.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > CLOCK_STEP)
     }

@@ -10,7 +10,7 @@ use super::{ArchiveError, Checksum, Entry, FileHeights, Hasher, Kind, MANIFEST, 
 use crate::durable::is_draft;
 use crate::failpoint::reached;
 use crate::regular;
-use crate::types::{BlockHeight, ChainId, ChainwebVersion};
+use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow};
 
 /// A file of the exporter's own, which is no part of the archive: it is locked during an export,
 /// and holds the checksum of the last manifest if all its blocks had checked hashes, and how the files of
@@ -164,13 +164,13 @@ impl Target {
             manifest.files.iter().map(Entry::name).collect();
         let (mut stale, mut removed) = (0, 0);
         for name in self.files.keys().filter(|name| !named.contains(*name)) {
-            stale += 1;
+            stale.grow(1);
             if prune {
                 let path = self.dir.join(name);
                 reached("export/remove/before");
                 fs::remove_file(&path).map_err(|error| ArchiveError::io(&path, error))?;
                 reached("export/remove/after");
-                removed += 1;
+                removed.grow(1);
             }
         }
         Ok((stale, removed))

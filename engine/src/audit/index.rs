@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::Flaw;
 use super::parts::{PARTS, Parts, part};
 use crate::store::{Column, IndexEntry, IndexOf, Snapshot, StoreError, Sweep, UnindexedKey};
-use crate::types::{BlockHash, PayloadHash};
+use crate::types::{BlockHash, Grow, PayloadHash};
 
 /// Slices of all hashes that are read side by side, in order of hashes.
 const SLICES: usize = 64;
@@ -60,9 +60,9 @@ impl<'a> Index<'a> {
 
     /// Lends the entries of a slice to `visit`.
     fn slice(&self, slice: usize, visit: &mut dyn FnMut(&IndexEntry), flaws: &mut Vec<Flaw>) {
-        let bound = |slice: usize| u8::try_from(slice * (256 / SLICES)).ok();
+        let bound = |slice: usize| u8::try_from(slice.saturating_mul(256 / SLICES)).ok();
         let first = bound(slice).unwrap_or_default();
-        let end = bound(slice + 1).map(|end| [end]);
+        let end = bound(slice.saturating_add(1)).map(|end| [end]);
         let end = end.as_ref().map(<[u8; 1]>::as_slice);
         let mut rows = |column, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool| {
             let mut sweep = self.snapshot.sweep(column, &[first], end);
@@ -106,14 +106,14 @@ impl<'a> Index<'a> {
             let mut parts = vec![false; PARTS];
             parts.get_mut(part).into_iter().for_each(|wanted| *wanted = true);
             while let Some((part, more)) = differing.last()
-                && entries + more <= ENTRIES_MAX
+                && entries.saturating_add(*more) <= ENTRIES_MAX
             {
-                entries += more;
+                entries.grow(*more);
                 parts.get_mut(*part).into_iter().for_each(|wanted| *wanted = true);
                 differing.pop();
             }
             self.compare(held, &parts, &mut |flaw| {
-                named += 1;
+                named.grow(1);
                 tell(flaw);
             });
             if named >= NAMED_MAX && !differing.is_empty() {
@@ -128,7 +128,8 @@ impl<'a> Index<'a> {
         let (mut held, mut indexed) = (Vec::new(), Vec::new());
         lend(&mut |entry| held.extend(is_wanted(entry).then_some(*entry)));
         for slice in 0..SLICES {
-            let of_slice = slice * PARTS / SLICES..(slice + 1) * PARTS / SLICES;
+            let of_slice = slice.saturating_mul(PARTS) / SLICES
+                ..slice.saturating_add(1).saturating_mul(PARTS) / SLICES;
             if wanted.get(of_slice).is_some_and(|parts| parts.contains(&true)) {
                 let keep = |entry: &IndexEntry| indexed.extend(is_wanted(entry).then_some(*entry));
                 // What cannot be read was told of before.

@@ -12,6 +12,8 @@
 //! - `I-4` Every payload has the hashes that it says, and a block that is held has it, or that is told
 //!   of. A block may have none that is held.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod chain;
 mod flaw;
 mod index;
@@ -27,10 +29,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::header::{Header, HeaderRef};
 use crate::query::{QueryError, Reader, View};
-use crate::store::{IndexEntry, IndexOf};
-use crate::types::{BlockHash, BlockHeight, ChainId};
+use crate::store::{History, IndexEntry, IndexOf};
+use crate::types::{BlockHash, BlockHeight, ChainId, Grow};
 use crate::verify::{Failures, Level, Verifier};
-use crate::walk::{Rules, Window, walk};
+use crate::walk::{FutureBlocks, Rules, Window, walk};
 use index::{Held, Index};
 use parts::Parts;
 use payloads::Found;
@@ -43,6 +45,8 @@ pub struct Report {
     pub passed: [u64; 3],
     /// Blocks that did not.
     pub broken: u64,
+    /// Blocks that are dated after the present time, which is no fault of theirs.
+    pub future: FutureBlocks,
     /// Payloads whose hashes are right.
     pub payloads: u64,
     /// What else is wrong.
@@ -57,7 +61,7 @@ impl Report {
     /// The number of blocks that were verified.
     #[must_use]
     pub fn blocks(&self) -> u64 {
-        self.passed.iter().sum::<u64>() + self.broken
+        self.passed.iter().sum::<u64>().saturating_add(self.broken)
     }
 
     /// Whether nothing is wrong, as far as it was looked at: see [`Report::stopped`].
@@ -156,10 +160,11 @@ impl<'a> Audit<'a> {
             whole &= window.note.holes.is_empty();
             let report = &mut self.report;
             for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
-                *sum += count;
+                sum.grow(count);
             }
+            report.future.merge(outcome.future);
             for (number, failures) in &outcome.broken {
-                report.broken += 1;
+                report.broken.grow(1);
                 if let Some(header) = window.header(*number) {
                     observer(Event::Broken(header, failures));
                 }
@@ -181,7 +186,7 @@ impl<'a> Audit<'a> {
         let read = payloads::read(view.snapshot(), stop, &mut |found| match found {
             Found::Flaw(flaw) => self.tell(&[flaw], observer),
             Found::Verified(payloads) => {
-                self.report.payloads += payloads;
+                self.report.payloads.grow(payloads);
                 observer(Event::Progress(self.report));
             }
         });
@@ -210,7 +215,7 @@ impl<'a> Audit<'a> {
 
     fn tell(&mut self, flaws: &[Flaw], observer: &mut dyn FnMut(Event<'_>)) {
         for flaw in flaws {
-            self.report.flaws += 1;
+            self.report.flaws.grow(1);
             observer(Event::Flaw(flaw));
         }
     }
@@ -233,6 +238,11 @@ impl Rules<Note> for Lacks<'_> {
     fn enough(&self, window: &Window<Note>, number: usize) -> Level {
         let level = window.note.levels.get(number).copied().filter(|_| self.as_stored);
         level.unwrap_or(Level::Full)
+    }
+
+    /// Asked only where no more is asked of a block than when it was stored.
+    fn may_begin(&self) -> bool {
+        self.view.snapshot().meta().history == History::Partial
     }
 
     fn find(&self, hash: &BlockHash) -> Option<Header> {

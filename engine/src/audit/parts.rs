@@ -2,6 +2,7 @@ use zerocopy::FromBytes;
 use zerocopy::byteorder::big_endian::U64;
 
 use crate::store::IndexEntry;
+use crate::types::Grow;
 
 /// Parts of all hashes, by their first bits.
 pub(super) const PARTS: usize = 1 << BITS;
@@ -29,14 +30,14 @@ impl Default for Parts {
 impl Parts {
     pub(super) fn add(&mut self, entry: &IndexEntry) {
         if let Some(part) = self.0.get_mut(part(&entry.hash)) {
-            part.count += 1;
+            part.count.grow(1);
             part.sum = part.sum.wrapping_add(mixed(entry));
         }
     }
 
     pub(super) fn merge(mut self, other: &Self) -> Self {
         for (part, other) in self.0.iter_mut().zip(&other.0) {
-            part.count += other.count;
+            part.count.grow(other.count);
             part.sum = part.sum.wrapping_add(other.sum);
         }
         self
@@ -64,7 +65,7 @@ fn mixed(entry: &IndexEntry) -> u128 {
     let [a, b, c, d] = words(&entry.hash);
     let place = (entry.place.height().get() ^ 0x9e37_79b9_7f4a_7c15)
         .wrapping_add(u64::from(entry.place.chain().get()).rotate_left(40));
-    let product = |left: u64, right: u64| u128::from(left) * u128::from(right);
+    let product = |left: u64, right: u64| u128::from(left).wrapping_mul(u128::from(right));
     let low = product(a ^ place, b ^ 0xd6e8_feb8_6659_fd93);
     let high = product(c ^ place.rotate_left(32), d ^ 0xa076_1d64_78bd_642f);
     low ^ high.rotate_left(64)

@@ -13,7 +13,7 @@ use super::windows::Draft;
 use crate::header::{HeaderRef, LEN};
 use crate::payload::PayloadRef;
 use crate::store::{Column, IndexEntry, PayloadKey, Snapshot};
-use crate::types::{BlockHeight, ChainId};
+use crate::types::{BlockHeight, ChainId, Grow};
 
 /// Heights of a chain whose blocks are in memory while their payloads are verified.
 const HEIGHTS: u64 = 1024;
@@ -75,8 +75,8 @@ fn read_chain(
         && !stop.load(Ordering::Relaxed)
     {
         let first = run_length.start(next);
-        let heights = (HEIGHTS / length).max(1) * length;
-        let last = BlockHeight::new(first.get().saturating_add(heights - 1));
+        let heights = HEIGHTS.checked_div(length).unwrap_or(0).max(1).saturating_mul(length);
+        let last = BlockHeight::new(first.get().saturating_add(heights.saturating_sub(1)));
         let (mut headers, mut notes) = (Draft::default(), Draft::default());
         let known = blocks.read_blocks(first, last, &mut headers);
         let mut named: Vec<PayloadKey> = headers
@@ -92,7 +92,7 @@ fn read_chain(
             let (height, hash) = (key.height(), key.hash());
             read.parts.add(&IndexEntry::of_payload(key));
             match payload.check() {
-                Ok(()) => verified += 1,
+                Ok(()) => verified.grow(1),
                 Err(error) => notes.note.flaws.push(Flaw::Payload { chain, height, hash, error }),
             }
             if known && named.binary_search(key).is_err() {

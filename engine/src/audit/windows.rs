@@ -52,14 +52,19 @@ impl Draft {
 
     /// The records of a run.
     pub(super) fn run(&self, run: &Sealed) -> &[u8] {
-        let blocks = usize::try_from(run.heights.end - run.heights.start).unwrap_or_default();
-        self.bytes.get(run.first * LEN..(run.first + blocks) * LEN).unwrap_or_default()
+        let blocks =
+            usize::try_from(run.heights.end.saturating_sub(run.heights.start)).unwrap_or_default();
+        self.bytes
+            .get(
+                run.first.saturating_mul(LEN)..run.first.saturating_add(blocks).saturating_mul(LEN),
+            )
+            .unwrap_or_default()
     }
 
     /// The block of these runs at a height.
     pub(super) fn sealed(&self, runs: &[Sealed], height: BlockHeight) -> Option<HeaderRef<'_>> {
-        let start = number(runs, height)? * LEN;
-        HeaderRef::parse(self.bytes.get(start..start + LEN)?).ok()
+        let start = number(runs, height)?.saturating_mul(LEN);
+        HeaderRef::parse(self.bytes.get(start..start.saturating_add(LEN))?).ok()
     }
 
     /// Sets how far the block of these runs at a height is verified.
@@ -103,7 +108,10 @@ impl Draft {
 /// The number of the block of these runs at a height.
 fn number(runs: &[Sealed], height: BlockHeight) -> Option<usize> {
     let run = runs.iter().find(|run| run.heights.contains(&height.get()))?;
-    Some(run.first + usize::try_from(height.get() - run.heights.start).ok()?)
+    Some(
+        run.first
+            .saturating_add(usize::try_from(height.get().checked_sub(run.heights.start)?).ok()?),
+    )
 }
 
 /// Every block of a database, by ascending height.
@@ -133,8 +141,8 @@ impl<'a> Windows<'a> {
         // Whole runs, as many as there is room for.
         let length = u64::from(self.run_length.get());
         let first = self.run_length.start(next);
-        let heights = (HEIGHTS / length).max(1) * length;
-        let last = BlockHeight::new(first.get().saturating_add(heights - 1));
+        let heights = HEIGHTS.checked_div(length).unwrap_or(0).max(1).saturating_mul(length);
+        let last = BlockHeight::new(first.get().saturating_add(heights.saturating_sub(1)));
         let mut draft = Draft { note: Note { last, ..Note::default() }, ..Draft::default() };
         for chain in &mut self.chains {
             chain.read(first, last, &mut draft);

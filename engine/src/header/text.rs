@@ -52,7 +52,8 @@ pub fn hash_map_rank_1_2(chain: ChainId) -> [u32; 2] {
 /// The two lowest digits of a chain's hash: a chain id has no more.
 fn digits<const BITS: u32>(chain: ChainId, constant: u32) -> [u32; 2] {
     let hash = chain.get() ^ constant;
-    [hash % (1 << BITS), (hash >> BITS) % (1 << BITS)]
+    let lowest = |hash: u32| hash & const { u32::MAX >> (u32::BITS - BITS) };
+    [lowest(hash), lowest(hash >> BITS)]
 }
 
 /// Appends the header as a JSON string: 424 characters of base64url in quotes.
@@ -69,7 +70,7 @@ pub fn push_hash(out: &mut Vec<u8>, hash: &BlockHash) {
 
 /// Appends the hashes as JSON strings with commas between them.
 pub fn push_hashes(out: &mut Vec<u8>, hashes: &[BlockHash]) {
-    out.reserve(hashes.len() * (HASH_LEN + 3));
+    out.reserve(hashes.len().saturating_mul(HASH_LEN.saturating_add(3)));
     let (chunks, rest) = hashes.as_chunks::<HASHES_AT_ONCE>();
     for (i, chunk) in chunks.iter().enumerate() {
         out.extend_from_slice(if i > 0 { b"," } else { b"" });

@@ -71,14 +71,17 @@ fn push_hashes(out: &mut Vec<u8>, payload: PayloadRef<'_>) {
 #[must_use]
 pub fn len(payload: PayloadRef<'_>) -> usize {
     let items = payload.inputs().chain([payload.miner_data()]);
-    NUMBER_LEN + items.map(|bytes| NUMBER_LEN + bytes.len()).sum::<usize>() + 3 * 32
+    NUMBER_LEN
+        .saturating_add(items.map(|bytes| bytes.len().saturating_add(NUMBER_LEN)).sum::<usize>())
+        .saturating_add(3 * 32)
 }
 
 /// Bytes that [`push_with_outputs`] appends if outputs are known.
 #[must_use]
 pub fn len_with_outputs(payload: PayloadRef<'_>) -> usize {
     let items = payload.outputs().into_iter().flatten().chain(payload.coinbase());
-    len(payload) + items.map(|bytes| NUMBER_LEN + bytes.len()).sum::<usize>()
+    len(payload)
+        .saturating_add(items.map(|bytes| bytes.len().saturating_add(NUMBER_LEN)).sum::<usize>())
 }
 
 #[cfg(test)]

@@ -86,12 +86,15 @@ impl<'a> Parts<'a> {
     }
 
     fn record_len(&self) -> usize {
-        let len = |item: &&[u8]| size_of::<U32>() + item.len();
+        let len = |item: &&[u8]| size_of::<U32>().saturating_add(item.len());
         let outputs = self.outputs.map_or(0, |Outputs { coinbase, outputs }| {
-            len(&coinbase) + outputs.iter().map(len).sum::<usize>()
+            len(&coinbase).saturating_add(outputs.iter().map(len).sum::<usize>())
         });
         let transactions: usize = self.transactions.iter().map(len).sum();
-        LEN_MIN + self.miner_data.len() + transactions + outputs
+        LEN_MIN
+            .saturating_add(self.miner_data.len())
+            .saturating_add(transactions)
+            .saturating_add(outputs)
     }
 }
 

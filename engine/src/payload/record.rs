@@ -262,7 +262,7 @@ impl<'a> Input<'a> {
     }
 
     fn lengths(&mut self, count: u32) -> Result<&'a [U32], RecordError> {
-        let more = u64::from(count) * size_of::<U32>() as u64;
+        let more = u64::from(count).saturating_mul(size_of::<U32>() as u64);
         let lengths = self.bytes(more)?;
         <[U32]>::ref_from_bytes(lengths).map_err(|_| self.short(more))
     }
@@ -284,8 +284,11 @@ impl<'a> Input<'a> {
 
     /// The record is not as long as what was read and `more`.
     fn short(&self, more: u64) -> RecordError {
-        let read = self.record.len() - self.rest.len();
-        RecordError::Length { got: self.record.len(), expected: read as u128 + u128::from(more) }
+        let read = self.record.len().saturating_sub(self.rest.len());
+        RecordError::Length {
+            got: self.record.len(),
+            expected: (read as u128).saturating_add(u128::from(more)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use zerocopy::byteorder::big_endian::U32;
 use super::layout::{Head, LEN_MIN, WITH_OUTPUTS, WITHOUT_OUTPUTS};
 use super::parts::length;
 use super::{Payload, PayloadRef, RecordError, TextError};
-use crate::types::{BASE64URL, HashError, OutputsHash, PayloadHash, TransactionsHash};
+use crate::types::{BASE64URL, Grow, HashError, OutputsHash, PayloadHash, TransactionsHash};
 use crate::types::{WORD_LEN, Words, decode_32, push_base64url};
 
 /// Characters of an object beside those of transactions, outputs, miner data and coinbase.
@@ -80,22 +80,26 @@ fn push_members(out: &mut Vec<u8>, payload: PayloadRef<'_>) {
 pub fn object_len(payload: PayloadRef<'_>) -> usize {
     // Quotes and a comma each, but no comma in front of the first.
     let commas = payload.transaction_count().saturating_sub(1);
-    let transactions: usize = payload.inputs().map(|bytes| text_len(bytes) + 2).sum();
-    FRAME_LEN + text_len(payload.miner_data()) + transactions + commas
+    let transactions: usize = payload.inputs().map(|bytes| text_len(bytes).saturating_add(2)).sum();
+    FRAME_LEN
+        .saturating_add(text_len(payload.miner_data()))
+        .saturating_add(transactions)
+        .saturating_add(commas)
 }
 
 /// Bytes that [`push_object_with_outputs`] appends if outputs are known.
 #[must_use]
 pub fn object_with_outputs_len(payload: PayloadRef<'_>) -> usize {
-    let coinbase = payload.coinbase().map_or(0, |bytes| text_len(bytes) + COINBASE_LEN);
+    let coinbase =
+        payload.coinbase().map_or(0, |bytes| text_len(bytes).saturating_add(COINBASE_LEN));
     let outputs = payload.outputs().into_iter().flatten();
-    let outputs: usize = outputs.map(|bytes| text_len(bytes) + 5).sum();
-    object_len(payload) + coinbase + outputs
+    let outputs: usize = outputs.map(|bytes| text_len(bytes).saturating_add(5)).sum();
+    object_len(payload).saturating_add(coinbase).saturating_add(outputs)
 }
 
 /// Characters of the base64url form.
 fn text_len(bytes: &[u8]) -> usize {
-    (bytes.len() * 4).div_ceil(3)
+    bytes.len().saturating_mul(4).div_ceil(3)
 }
 
 /// Reads a payload, with or without outputs, from its JSON object. Members may stand in any order,
@@ -260,7 +264,7 @@ impl Text<'_> {
 
     /// The bytes that the decoder wants room for.
     fn bytes_max(&self) -> usize {
-        self.0.len().div_ceil(4) * 3
+        self.0.len().div_ceil(4).saturating_mul(3)
     }
 }
 
@@ -274,8 +278,8 @@ struct Draft {
 impl Draft {
     /// The record of this many items, miner data not counted, with room for bytes.
     fn new(items: usize, bytes: usize) -> Self {
-        let start = LEN_MIN + items * size_of::<U32>();
-        let mut record = Vec::with_capacity(start + bytes);
+        let start = LEN_MIN.saturating_add(items.saturating_mul(size_of::<U32>()));
+        let mut record = Vec::with_capacity(start.saturating_add(bytes));
         record.resize(start, 0);
         Self { record, lengths: LEN_MIN..start }
     }
@@ -285,7 +289,7 @@ impl Draft {
         BASE64URL
             .decode_vec(&*text.0, &mut self.record)
             .map_err(|source| TextError::Base64 { member, source })?;
-        Ok(length(self.record.len() - start)?)
+        Ok(length(self.record.len().saturating_sub(start))?)
     }
 
     fn push_item(&mut self, text: &Text<'_>, member: &'static str) -> Result<(), TextError> {
@@ -294,7 +298,7 @@ impl Draft {
         if let Some((slot, _)) = slot.and_then(|slots| U32::mut_from_prefix(slots).ok()) {
             *slot = length;
         }
-        self.lengths.start += size_of::<U32>();
+        self.lengths.start.grow(size_of::<U32>());
         Ok(())
     }
 

@@ -25,6 +25,8 @@ pub enum Outcome {
     Stored(Level),
     /// It was stored before, or came twice.
     Known,
+    /// Its header is stored, now at this level or before; the payload that came with it is refused.
+    HeaderOnly(Option<Level>, Wrong),
     /// A block below it is not stored, which is the failure: it may come again once that is.
     Waits(Failure),
     /// It is wrong, by every rule that is named.
@@ -36,16 +38,22 @@ impl Outcome {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Stored(_) => "stored",
-            Self::Known => "known",
+            Self::Stored(_) | Self::HeaderOnly(Some(_), _) => "stored",
+            Self::Known | Self::HeaderOnly(None, _) => "known",
             Self::Waits(_) => "waits",
             Self::Refused(_) => "refused",
         }
     }
 
-    /// Whether the block is stored.
+    /// Whether the header is stored.
     #[must_use]
     pub const fn is_held(&self) -> bool {
+        matches!(self, Self::Stored(_) | Self::Known | Self::HeaderOnly(..))
+    }
+
+    /// Whether all that came is stored.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
         matches!(self, Self::Stored(_) | Self::Known)
     }
 }
@@ -61,6 +69,8 @@ pub struct Counts {
     pub waiting: u64,
     /// Wrong.
     pub refused: u64,
+    /// Wrong payloads of blocks that are counted as stored or known.
+    pub payloads_refused: u64,
 }
 
 impl Counts {
@@ -68,18 +78,21 @@ impl Counts {
     pub fn add<'a>(&mut self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
         for outcome in outcomes {
             let count = match outcome {
-                Outcome::Stored(_) => &mut self.stored,
-                Outcome::Known => &mut self.known,
+                Outcome::Stored(_) | Outcome::HeaderOnly(Some(_), _) => &mut self.stored,
+                Outcome::Known | Outcome::HeaderOnly(None, _) => &mut self.known,
                 Outcome::Waits(_) => &mut self.waiting,
                 Outcome::Refused(_) => &mut self.refused,
             };
-            *count += 1;
+            *count = count.saturating_add(1);
+            let payload_refused = matches!(outcome, Outcome::HeaderOnly(..));
+            self.payloads_refused = self.payloads_refused.saturating_add(payload_refused.into());
         }
     }
 
     /// All of them.
     #[must_use]
     pub const fn records(&self) -> u64 {
-        self.stored + self.known + self.waiting + self.refused
+        let held = self.stored.saturating_add(self.known);
+        held.saturating_add(self.waiting).saturating_add(self.refused)
     }
 }

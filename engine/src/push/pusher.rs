@@ -1,7 +1,7 @@
 use super::{Block, Outcome};
 use crate::header::RawHeader;
 use crate::replay::{Admission, Link, Linker, Wrong};
-use crate::types::Micros;
+use crate::types::{Micros, Rank};
 use crate::verify::{Checked, Failure, Failures, Hasher, Level, Verifier};
 use crate::write::{WriteError, Writer};
 
@@ -100,21 +100,30 @@ impl Pusher {
         checked: Checked<'_>,
     ) -> Result<(Outcome, bool), WriteError> {
         let payload = block.payload.as_ref().map(|payload| payload.verify(&block.header));
-        let payload = match payload.transpose() {
-            // A header that is wrong in itself may well name another payload.
-            Err(wrong) if checked.failures().is_empty() => {
-                return Ok((Outcome::Refused(wrong), false));
-            }
-            payload => payload.ok().flatten(),
-        };
+        let payload = payload.transpose();
         let (admission, header) = (Admission::Genesis, checked.header());
         let (writer, verifier) = (&mut self.writer, &self.verifier);
-        let outcome = Linker { writer, verifier, admission: &admission }.link(checked, false)?;
+        let (admission, wrong_starts) = (&admission, Vec::new());
+        let mut linker = Linker { writer, verifier, admission, wrong_starts };
+        let outcome = linker.link(checked, false)?;
+        for (start, failures) in linker.wrong_starts {
+            // What was pushed is right.
+            let wrong = Wrong::Start(failures);
+            let (chain, Rank { height, hash }) = (start.view().chain(), start.view().rank());
+            tracing::warn!("chain {chain}, height {height}, block {hash}: {wrong}");
+        }
         let outcome = Outcome::from(outcome);
         let mut is_new = matches!(outcome, Outcome::Stored(_));
-        if let Some(payload) = payload.filter(|_| outcome.is_held()) {
-            is_new |= self.writer.stage_payload(header, payload)?;
-        }
+        let outcome = match (payload, outcome) {
+            (Ok(Some(payload)), outcome) if outcome.is_held() => {
+                is_new |= self.writer.stage_payload(header, payload)?;
+                outcome
+            }
+            (Err(wrong), Outcome::Stored(level)) => Outcome::HeaderOnly(Some(level), wrong),
+            (Err(wrong), Outcome::Known) => Outcome::HeaderOnly(None, wrong),
+            // Of a header that is wrong itself, or waits, the payload may come again with it.
+            (_, outcome) => outcome,
+        };
         Ok((outcome, is_new))
     }
 }

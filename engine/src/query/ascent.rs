@@ -44,7 +44,7 @@ impl Blocks<'_> {
         if let Some(below) = trunk.first().parent().filter(|below| start <= *below) {
             self.ascend_loose(from, max.min(below), out)?;
         }
-        let last = BlockHeight::new(trunk.end().get() - 1);
+        let last = BlockHeight::new(trunk.end().get().saturating_sub(1));
         let mut next = start.max(trunk.first());
         while next <= max.min(last) && out.left() > 0 {
             let (first, end) = self.run_heights(next);
@@ -53,7 +53,7 @@ impl Blocks<'_> {
                 let records = self.merged(next, siblings)?;
                 out.push(&part(&records, from, max));
             } else {
-                let last = BlockHeight::new(end.get() - 1).min(max);
+                let last = BlockHeight::new(end.get().saturating_sub(1)).min(max);
                 self.ascend_beside(from, next, last, out)?;
             }
             next = end;
@@ -87,7 +87,7 @@ impl Blocks<'_> {
             return Ok(records);
         }
         let mut out = Sink::new(usize::MAX);
-        let last = BlockHeight::new(end.get() - 1);
+        let last = BlockHeight::new(end.get().saturating_sub(1));
         self.ascend_beside(From::Height(first), first, last, &mut out)?;
         let records = Bytes::from(out.finish().0.into_slices().concat());
         self.snapshot().remember_merged(id, siblings, records.clone());
@@ -160,9 +160,9 @@ impl Blocks<'_> {
     /// The records of these blocks, which are all that are beside the trunk between the first and the
     /// last of them.
     fn siblings(&self, ranks: &[Rank]) -> Result<Vec<u8>, QueryError> {
-        let mut records = Vec::with_capacity(ranks.len() * LEN);
+        let mut records = Vec::with_capacity(ranks.len().saturating_mul(LEN));
         let (Some(first), Some(last)) = (ranks.first(), ranks.last()) else { return Ok(records) };
-        let heights = last.height.get() - first.height.get() + 1;
+        let heights = last.height.get().saturating_sub(first.height.get()).saturating_add(1);
         if heights > (ranks.len() as u64).saturating_mul(HEIGHTS_PER_SIBLING) {
             self.snapshot().headers(self.chain(), ranks, &mut records)?;
             return Ok(records);
@@ -200,7 +200,7 @@ impl Blocks<'_> {
         }
         let most = u64::try_from(out.left()).unwrap_or(u64::MAX);
         if next <= end && most > 0 {
-            let last = end.min(BlockHeight::new(next.get().saturating_add(most - 1)));
+            let last = end.min(BlockHeight::new(next.get().saturating_add(most.saturating_sub(1))));
             match kept.as_ref().and_then(|kept| kept.records(next, last)) {
                 Some(records) => out.push(&records),
                 None => self.push_trunk(next, last, out)?,
@@ -255,7 +255,10 @@ impl Kept {
     fn records(&self, first: BlockHeight, last: BlockHeight) -> Option<Bytes> {
         let number =
             |height: BlockHeight| usize::try_from(height.get().checked_sub(self.first.get())?).ok();
-        let (start, end) = (number(first)? * LEN, (number(last)? + 1) * LEN);
+        let (start, end) = (
+            number(first)?.saturating_mul(LEN),
+            number(last)?.saturating_add(1).saturating_mul(LEN),
+        );
         (end <= self.run.len()).then(|| self.run.slice(start..end))
     }
 }
@@ -271,7 +274,8 @@ const fn height(from: From) -> BlockHeight {
 /// The records of an ascending scan up to the height `max` among these, which are by ascending rank.
 fn part(records: &Bytes, from: From, max: BlockHeight) -> Bytes {
     let rank = |number: usize| {
-        let record = records.get(number * LEN..number.saturating_add(1) * LEN)?;
+        let record = records
+            .get(number.saturating_mul(LEN)..number.saturating_add(1).saturating_mul(LEN))?;
         HeaderRef::parse(record).ok().map(HeaderRef::rank)
     };
     // The first number from which on it holds.
@@ -279,13 +283,17 @@ fn part(records: &Bytes, from: From, max: BlockHeight) -> Bytes {
         let (mut low, mut high) = (0, records.len() / LEN);
         while low < high {
             let middle = low.midpoint(high);
-            if rank(middle).is_some_and(holds) { high = middle } else { low = middle + 1 }
+            if rank(middle).is_some_and(holds) {
+                high = middle;
+            } else {
+                low = middle.saturating_add(1);
+            }
         }
         low
     };
     let start = search(&|rank| is_behind(from, rank));
     let end = search(&|rank| rank.height > max);
-    records.slice(start * LEN..end.max(start) * LEN)
+    records.slice(start.saturating_mul(LEN)..end.max(start).saturating_mul(LEN))
 }
 
 /// Whether a block is a part of an ascending scan.

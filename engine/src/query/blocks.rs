@@ -207,9 +207,9 @@ impl<'a> Blocks<'a> {
         ids.reverse();
         let runs = each(self.snapshot, &ids, Snapshot::descending)?;
         for (id, run) in ids.iter().zip(runs) {
-            let highest = id.first.get() + (run.len() / LEN) as u64 - 1;
+            let highest = id.first.get().saturating_add((run.len() / LEN) as u64).saturating_sub(1);
             let before = highest.saturating_sub(top.get());
-            let behind = highest.saturating_sub(bottom.get()) + 1;
+            let behind = highest.saturating_sub(bottom.get()).saturating_add(1);
             out.push(&slice(&run, before, behind).ok_or_else(|| self.gap(id.first))?);
         }
         Ok(())
@@ -231,7 +231,7 @@ impl<'a> Blocks<'a> {
         let runs = each(self.snapshot, &ids, Snapshot::ascending)?;
         for (id, run) in ids.iter().zip(runs) {
             let before = first.get().saturating_sub(id.first.get());
-            let behind = last.get() - id.first.get() + 1;
+            let behind = last.get().saturating_sub(id.first.get()).saturating_add(1);
             out.push(&slice(&run, before, behind).ok_or_else(|| self.gap(id.first))?);
         }
         Ok(())
@@ -249,8 +249,9 @@ impl<'a> Blocks<'a> {
             let start = self.forest.run_length().start(height);
             let head = self.head(top, height);
             let highest = self.forest.rank(head);
-            let before = highest.height.get() - height.get();
-            let behind = highest.height.get() - start.max(bottom).get() + 1;
+            let before = highest.height.get().saturating_sub(height.get());
+            let behind =
+                highest.height.get().saturating_sub(start.max(bottom).get()).saturating_add(1);
             let count = usize::try_from(behind).unwrap_or(usize::MAX);
             let line = self.snapshot.line(self.chain, highest.hash, count, || {
                 self.forest.line(head, start).map(|id| self.forest.rank(id)).collect()
@@ -325,5 +326,5 @@ fn slice(run: &Bytes, before: u64, behind: u64) -> Option<Bytes> {
     let records = (run.len() / LEN) as u64;
     let (before, behind) = (usize::try_from(before).ok()?, behind.min(records));
     let behind = usize::try_from(behind).ok()?;
-    (before < behind).then(|| run.slice(before * LEN..behind * LEN))
+    (before < behind).then(|| run.slice(before.saturating_mul(LEN)..behind.saturating_mul(LEN)))
 }

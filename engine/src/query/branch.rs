@@ -150,7 +150,9 @@ impl Blocks<'_> {
             && let Some(part) = ancestors.next(self.forest(), left)
         {
             left = left.saturating_sub(match &part {
-                Part::Line { top, bottom } => self.forest().height(*top).get() - bottom.get() + 1,
+                Part::Line { top, bottom } => {
+                    self.forest().height(*top).get().saturating_sub(bottom.get()).saturating_add(1)
+                }
                 Part::Level(_) if at_cursor && parts.is_empty() => 0,
                 Part::Level(places) => places.len() as u64,
             });

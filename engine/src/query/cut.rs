@@ -127,7 +127,7 @@ impl View {
             let order = order(graph.order());
             (from.get().saturating_mul(order) <= cut_height).then_some(order)
         });
-        BlockHeight::new(orders.next().map_or(0, |order| cut_height / order))
+        BlockHeight::new(orders.next().and_then(|order| cut_height.checked_div(order)).unwrap_or(0))
     }
 
     /// The ancestor at `height` of a block that is held.

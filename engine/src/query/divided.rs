@@ -111,8 +111,9 @@ impl<'a> Divided<'a> {
             end.saturating_sub(trunk.first().max(first).get())
         });
         let canonical = self.canonical_heights(first, last);
-        let canonical = canonical.map_or(0, |(low, high)| high.get() - low.get() + 1);
-        (nodes + sealed).saturating_sub(canonical)
+        let canonical = canonical
+            .map_or(0, |(low, high)| high.get().saturating_sub(low.get()).saturating_add(1));
+        nodes.saturating_add(sealed).saturating_sub(canonical)
     }
 
     /// The header of the canonical block at `height`, which must have one.
@@ -146,10 +147,10 @@ impl<'a> Divided<'a> {
         }
         let mut next = low.max(trunk.first());
         while next <= high.min(join) {
-            let last = BlockHeight::new(self.blocks.run_heights(next).1.get() - 1);
+            let last = BlockHeight::new(self.blocks.run_heights(next).1.get().saturating_sub(1));
             let last = last.min(high).min(join);
             visit(&self.sealed(next, last)?)?;
-            next = BlockHeight::new(last.get() + 1);
+            next = BlockHeight::new(last.get().saturating_add(1));
         }
         match join.child().map(|above| above.max(low)).filter(|above| *above <= high) {
             Some(above) => self.line(above, high, &mut visit),
@@ -245,7 +246,8 @@ impl<'a> Divided<'a> {
             let number = height.get().checked_sub(id.first.get())?;
             usize::try_from(number).ok()?.checked_mul(LEN)
         };
-        let range = record(first).zip(record(last)).map(|(start, last)| start..last + LEN);
+        let range =
+            record(first).zip(record(last)).map(|(start, last)| start..last.saturating_add(LEN));
         let range = range.filter(|range| range.end <= run.len());
         let gap = || StoreError::gap(self.blocks.chain(), first);
         Ok(run.slice(range.ok_or_else(gap)?))
@@ -285,7 +287,7 @@ impl SealedOrphans<'_> {
         if !self.fill()? {
             return Ok(None);
         }
-        self.next = BlockHeight::new(self.next.get() + 1);
+        self.next = BlockHeight::new(self.next.get().saturating_add(1));
         Ok(Some(self.run.split_to(LEN.min(self.run.len()))))
     }
 
@@ -296,7 +298,8 @@ impl SealedOrphans<'_> {
         }
         if self.run.is_empty() {
             let end = self.divided.blocks.run_heights(self.next).1.min(self.end);
-            self.run = self.divided.sealed(self.next, BlockHeight::new(end.get() - 1))?;
+            self.run =
+                self.divided.sealed(self.next, BlockHeight::new(end.get().saturating_sub(1)))?;
         }
         Ok(true)
     }

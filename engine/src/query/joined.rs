@@ -161,8 +161,8 @@ impl Joined {
     /// [`QueryError::Store`] and [`QueryError::Cold`].
     pub fn next(&mut self, view: &View, blocks_max: usize) -> Result<Option<Records>, QueryError> {
         let Some(from) = self.next else { return Ok(None) };
-        let heights = (blocks_max / self.lines.len().max(1)).max(1) as u64;
-        let last = BlockHeight::new(from.get().saturating_add(heights - 1));
+        let heights = blocks_max.checked_div(self.lines.len()).unwrap_or(blocks_max).max(1) as u64;
+        let last = BlockHeight::new(from.get().saturating_add(heights.saturating_sub(1)));
         let mut parts = Vec::with_capacity(self.lines.len());
         for line in &mut self.lines {
             let (low, high) = (line.first.max(from), line.top.height.min(last));
@@ -202,7 +202,7 @@ impl Line {
             let place = blocks.place(&hash)?.ok_or(QueryError::UnknownHash(hash))?;
             self.found = (forest.generation(), place);
         }
-        let count = high.get() - low.get() + 1;
+        let count = high.get().saturating_sub(low.get()).saturating_add(1);
         let mut out = Sink::new(usize::try_from(count).unwrap_or(usize::MAX));
         let mut line = Ancestors::new(forest, &[self.found.1], &[], low, high);
         while let Some(Part::Line { top, bottom }) = line.next(forest, count) {

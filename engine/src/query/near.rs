@@ -67,7 +67,7 @@ impl View {
             }
         }
         // Members are within the diameter of each other, and one is where every chain has blocks.
-        let common = tips.common.min(era.end - 1);
+        let common = tips.common.min(era.end.saturating_sub(1));
         let top = common.saturating_add(spread).min(era.end);
         let start = tips.lowest.clamp(common.saturating_sub(REACH), common);
         let mut best = None;
@@ -97,13 +97,14 @@ impl View {
         tips: &Tips,
     ) -> Result<Option<Vec<Candidate>>, QueryError> {
         let spread = era.graph.diameter();
-        let (mut low, mut high) = (self.lowest_level(era, tips), tips.lowest.min(era.end - 1));
+        let (mut low, mut high) =
+            (self.lowest_level(era, tips), tips.lowest.min(era.end.saturating_sub(1)));
         let Some(mut level) = self.level(tips, low, spread)? else { return Ok(None) };
         while low < high {
-            let middle = high - (high - low) / 2;
+            let middle = high.saturating_sub(high.saturating_sub(low) / 2);
             match self.level(tips, middle, spread)? {
                 Some(cut) => (level, low) = (cut, middle),
-                None => high = middle - 1,
+                None => high = middle.saturating_sub(1),
             }
         }
         let near = self.candidates(tips, low, low.saturating_add(REACH).min(era.end))?;
@@ -121,11 +122,11 @@ impl View {
         };
         let (mut low, mut high) = (era.first, tips.lowest);
         while low < high {
-            let middle = low + (high - low) / 2;
+            let middle = low.saturating_add(high.saturating_sub(low) / 2);
             if tips.blocks.iter().all(|tip| held(tip, middle)) {
                 high = middle;
             } else {
-                low = middle + 1;
+                low = middle.saturating_add(1);
             }
         }
         low

@@ -81,7 +81,7 @@ impl Position {
         push_number(&mut bytes, lowest);
         push_number(&mut bytes, bits);
         for top in &self.tops {
-            push_number(&mut bytes, top.height.get() - lowest);
+            push_number(&mut bytes, top.height.get().saturating_sub(lowest));
             bytes.extend_from_slice(&top.prefix);
         }
         bytes
@@ -115,7 +115,7 @@ impl FromStr for Position {
     type Err = PositionError;
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
-        if text.len() > LEN_MAX.div_ceil(3) * 4 {
+        if text.len() > LEN_MAX.div_ceil(3).saturating_mul(4) {
             return Err(PositionError::Text);
         }
         let bytes = BASE64URL.decode(text).map_err(|_| PositionError::Text)?;
@@ -142,7 +142,7 @@ fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     for at in 0..NUMBER_LEN_MAX {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
-        let (bits, shift) = (u64::from(byte & 0x7f), 7 * at);
+        let (bits, shift) = (u64::from(byte & 0x7f), at.saturating_mul(7));
         number |= bits << shift;
         if number >> shift != bits || (*byte == 0 && at > 0) {
             return None;

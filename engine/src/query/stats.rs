@@ -5,7 +5,7 @@ use super::{Heights, QueryError, View};
 use crate::header::{HeaderRef, LEN};
 use crate::store::StoreError;
 use crate::tally::{Sums, Tally};
-use crate::types::{BlockHash, BlockHeight, ChainId, Micros};
+use crate::types::{BlockHash, BlockHeight, ChainId, Grow, Micros};
 
 /// What the blocks of some heights of one chain come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl Stats {
     /// Both together.
     fn plus(self, other: &Self) -> Self {
         Self {
-            blocks: self.blocks + other.blocks,
-            orphans: self.orphans + other.orphans,
+            blocks: self.blocks.saturating_add(other.blocks),
+            orphans: self.orphans.saturating_add(other.orphans),
             sums: self.sums.plus(&other.sums),
             last: self.last.max(other.last),
         }
@@ -78,14 +78,23 @@ impl Steps {
         if self.first > self.last {
             return 0;
         }
-        (self.last / self.step - self.first / self.step).saturating_add(1)
+        self.number(self.last).saturating_sub(self.number(self.first)).saturating_add(1)
+    }
+
+    /// The number of the step with this height, if steps were counted from height 0 on.
+    const fn number(self, height: u64) -> u64 {
+        match height.checked_div(self.step) {
+            Some(number) => number,
+            // A step has at least one height.
+            None => 0,
+        }
     }
 
     /// The first and the last height of each.
     pub fn iter(self) -> impl Iterator<Item = (BlockHeight, BlockHeight)> {
         (0..self.count()).map(move |number| {
-            let start = (self.first / self.step + number).saturating_mul(self.step);
-            let last = start.saturating_add(self.step - 1).min(self.last);
+            let start = self.number(self.first).saturating_add(number).saturating_mul(self.step);
+            let last = start.saturating_add(self.step.saturating_sub(1)).min(self.last);
             (BlockHeight::new(start.max(self.first)), BlockHeight::new(last))
         })
     }
@@ -221,7 +230,7 @@ fn quick(divided: &Divided<'_>, steps: Steps) -> Result<Vec<Stats>, StoreError> 
         }
         let (sums, made) = upto(divided, end)?;
         stats.sums = stats.sums.plus(&sums.minus(&below(divided, start)?));
-        stats.blocks += end.get() - start.get() + 1;
+        stats.blocks.grow(end.since(start).unwrap_or(0).saturating_add(1));
         stats.last = Some(made);
         if let Some(above) = end.child().filter(|above| *above <= high) {
             stats.add(divided, above, high, Some(made))?;
@@ -242,7 +251,7 @@ impl Stats {
     ) -> Result<(), StoreError> {
         let mut tally = Tally::new(Sums::default(), below);
         divided.canonical(low, high, |records| {
-            self.blocks += (records.len() / LEN) as u64;
+            self.blocks.grow((records.len() / LEN) as u64);
             push(&mut tally, records);
             Ok::<_, StoreError>(())
         })?;
@@ -262,8 +271,9 @@ fn upto(divided: &Divided<'_>, height: BlockHeight) -> Result<(Sums, Micros), St
     }
     let records = blocks.sealed_run(first)?;
     let gap = || StoreError::gap(blocks.chain(), height);
-    let number = usize::try_from(height.get() - first.get()).map_err(|_| gap())?;
-    let (own, above) = records.split_at_checked((number + 1) * LEN).ok_or_else(gap)?;
+    let number = usize::try_from(height.since(first).ok_or_else(gap)?).map_err(|_| gap())?;
+    let (own, above) =
+        records.split_at_checked(number.saturating_add(1).saturating_mul(LEN)).ok_or_else(gap)?;
     let own = own.last_chunk::<LEN>().ok_or_else(gap)?;
     let made = HeaderRef::parse(own).map_err(|_| gap())?.creation_time();
     let mut tally = Tally::new(Sums::default(), Some(made));

@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use super::{Event, Rejection, Replay, ReplayError, Wrong};
 use crate::header::Header;
 use crate::payload::VerifiedPayload;
 use crate::store::Pending;
+use crate::types::Grow;
 use crate::verify::Failures;
 
 /// How often an observer is told how far the hash index is.
@@ -29,6 +32,7 @@ impl Replay<'_> {
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<super::Summary, ReplayError> {
         self.summary.waiting = 0;
+        self.condemn()?;
         let mut last: Option<Header> = None;
         while !self.is_stopped() {
             let after = last.as_ref().map(Header::view);
@@ -36,6 +40,7 @@ impl Replay<'_> {
             let Some(end) = pending.last() else { break };
             last = Some(end.header);
             let mut flow = Flow::On;
+            self.look_at_clock();
             // What comes from the disk is verified again, the headers one by one below.
             let payloads = pending.par_iter().map(carried).collect::<Vec<_>>();
             for (block, payload) in pending.iter().zip(&payloads) {
@@ -98,28 +103,35 @@ impl Replay<'_> {
         payload: Option<&Result<VerifiedPayload, Wrong>>,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ReplayError> {
-        let (header, place) = (block.header.view(), Place::Aside(block.place.clone()));
-        if let Some(Err(wrong)) = payload {
-            self.writer.take_back(block);
-            return Ok(self.reject(&Rejection::new(place, Some(header.raw()), wrong), observer));
-        }
-        match self.link(self.verifier.check(header), false)? {
+        let header = block.header.view();
+        let place = || Place::Aside(block.place.clone());
+        let link = match self.condemned.remove(&header.hash()) {
+            Some(failures) => Link::Broken(failures),
+            None => self.link(self.verifier.check(header), false)?,
+        };
+        match link {
             Link::Staged(..) | Link::Known => {
                 self.carry(header, payload)?;
                 self.writer.take_back(block);
-                Ok(Flow::On)
+                let flow = self.reject_starts(&place(), observer);
+                Ok(match payload {
+                    Some(Err(wrong)) => {
+                        let rejection = Rejection::new(place(), Some(header.raw()), wrong);
+                        self.reject(&rejection, observer).and(flow)
+                    }
+                    Some(Ok(_)) | None => flow,
+                })
             }
             Link::Waits(_, failure) => {
-                self.summary.waiting += 1;
+                self.summary.waiting.grow(1);
                 let wrong = Failures::from(failure).into();
-                observer(Event::Waiting(&Rejection::new(place, Some(header.raw()), &wrong)));
+                observer(Event::Waiting(&Rejection::new(place(), Some(header.raw()), &wrong)));
                 Ok(Flow::On)
             }
             Link::Broken(failures) => {
                 self.writer.take_back(block);
                 let wrong = failures.into();
-                let rejection = Rejection::new(place, Some(header.raw()), &wrong);
-                Ok(self.reject(&rejection, observer))
+                Ok(self.reject(&Rejection::new(place(), Some(header.raw()), &wrong), observer))
             }
         }
     }

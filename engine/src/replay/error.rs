@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -179,6 +181,12 @@ pub enum Wrong {
     /// It breaks rules of its network.
     #[error(transparent)]
     Rules(#[from] Failures),
+    /// It was admitted without the blocks below it, and breaks rules of its network by those that came
+    /// since.
+    #[error(
+        "it was stored without the blocks below it, and those that came now show that it is wrong: {0}; to be rid of it, make the database anew without it"
+    )]
+    Start(Failures),
 }
 
 impl Wrong {
@@ -195,7 +203,7 @@ impl Wrong {
             Self::PayloadText(_) | Self::PayloadParts(_) | Self::Row(_) => (Some("Payload"), None),
             Self::File(_) => (Some("File"), None),
             Self::Log(_) => (Some("Log"), None),
-            Self::Rules(failures) => (None, Some(failures)),
+            Self::Rules(failures) | Self::Start(failures) => (None, Some(failures)),
         };
         let rules = failures.into_iter().flat_map(Failures::iter).map(Failure::name);
         name.into_iter().chain(rules)

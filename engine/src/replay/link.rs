@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use super::{Admission, OtherGenesis};
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::types::{BlockHash, ChainId};
@@ -24,6 +26,9 @@ pub(crate) struct Linker<'a> {
     pub(crate) writer: &'a mut Writer,
     pub(crate) verifier: &'a Verifier,
     pub(crate) admission: &'a Admission,
+    /// Blocks that were admitted without what is below them, and that turn out to be wrong by what
+    /// arrives.
+    pub(crate) wrong_starts: Vec<(Header, Failures)>,
 }
 
 impl Linker<'_> {
@@ -66,7 +71,7 @@ impl Linker<'_> {
             // One that is wrong in itself is not worth waiting for.
             Some(failure) if !admitted && sound && full => Link::Waits(header, failure),
             Some(failure) if !admitted => Link::Broken(checked.with(failure)),
-            _ => self.conclude(checked, parent.as_ref(), neighbours.as_ref(), admitted),
+            _ => self.conclude(checked, parent.as_ref(), neighbours.as_ref(), admitted)?,
         })
     }
 
@@ -86,7 +91,7 @@ impl Linker<'_> {
         parent: Option<&Header>,
         neighbours: Option<&Neighbours>,
         admitted: bool,
-    ) -> Link<'h> {
+    ) -> Result<Link<'h>, WriteError> {
         let below = match parent {
             Some(parent) => Parent::Block(parent.view()),
             None if admitted => Parent::Admitted,
@@ -99,14 +104,19 @@ impl Linker<'_> {
         };
         let verified = match self.verifier.conclude(checked, below, adjacents) {
             Ok(verified) => verified,
-            Err(failures) => return Link::Broken(failures),
+            Err(failures) => return Ok(Link::Broken(failures)),
         };
+        let header = verified.header();
         if matches!(below, Parent::Admitted) {
             self.writer.stage_root(verified);
         } else {
             self.writer.stage(verified);
         }
-        Link::Staged(verified.header(), verified.level())
+        if matches!(below, Parent::Admitted) || matches!(neighbours, Some(Err(_))) {
+            self.writer.note_start(self.verifier, header)?;
+        }
+        self.wrong_starts.extend(self.writer.wrong_starts(self.verifier, header)?);
+        Ok(Link::Staged(header, verified.level()))
     }
 
     /// The adjacent parents of a header, from wherever they are: staged, stored, or genesis blocks.

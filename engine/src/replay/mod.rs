@@ -3,8 +3,8 @@
 //! Enters: files, standard input, a node's database. Leaves: stored blocks, what they carry as far as
 //! the dump has it, and a [`Summary`].
 //!
-//! - `I-1` What came before a bad record is stored; of the record itself nothing is: a block whose
-//!   payload is wrong is a bad record.
+//! - `I-1` What came before a bad record is stored; of the record itself nothing is. Where only the
+//!   payload of a block is wrong, its header is stored, and the payload is rejected.
 //! - `I-2` A dump that is replayed again stores nothing twice. A replay that was interrupted, at any
 //!   moment and by anything, goes on where it was when it is run again: from a mark that is written
 //!   together with the blocks before it.
@@ -13,6 +13,8 @@
 //! - `I-5` What a block carries is stored with it, or later if it was stored without.
 
 mod aside;
+mod clock;
+mod condemn;
 mod error;
 mod genesis;
 mod link;
@@ -25,6 +27,7 @@ pub mod source;
 mod stage;
 mod take;
 
+pub use clock::Clock;
 pub use error::{Rejection, ReplayError, Wrong};
 pub use genesis::OtherGenesis;
 pub(crate) use link::{Link, Linker};

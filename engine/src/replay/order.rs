@@ -1,7 +1,9 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use super::link::{Link, Linker};
 use super::{Replay, ReplayError};
 use crate::header::{DEGREE, HeaderRef};
-use crate::types::BlockHeight;
+use crate::types::{BlockHeight, Grow};
 use crate::verify::{Adjacents, Checked, Level, Parent};
 use crate::write::{Bulk, Held};
 
@@ -33,8 +35,11 @@ impl Replay<'_> {
         checked: Checked<'h>,
         more: bool,
     ) -> Result<Link<'h>, ReplayError> {
-        let (writer, verifier) = (&mut *self.writer, &*self.verifier);
-        let link = Linker { writer, verifier, admission: &self.admission }.link(checked, more)?;
+        let (writer, verifier) = (&mut *self.writer, &self.verifier);
+        let (admission, wrong_starts) = (&self.admission, Vec::new());
+        let mut linker = Linker { writer, verifier, admission, wrong_starts };
+        let link = linker.link(checked, more)?;
+        self.wrong_starts = linker.wrong_starts;
         self.count(&link);
         Ok(link)
     }
@@ -43,9 +48,9 @@ impl Replay<'_> {
         match link {
             Link::Staged(header, level) => {
                 self.height = header.height();
-                self.summary.partial += u64::from(*level < self.verifier.level());
+                self.summary.partial.grow(u64::from(*level < self.verifier.level()));
             }
-            Link::Known => self.summary.known += 1,
+            Link::Known => self.summary.known.grow(1),
             Link::Waits(..) | Link::Broken(_) => {}
         }
     }

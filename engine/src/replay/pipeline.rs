@@ -1,14 +1,18 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+
 use super::source::Source;
 use super::stage::{AHEAD_BYTES, CheckedChunk, Next, Stage};
-use super::{Admission, Event, Progress, ReplayError, Summary};
+use super::{Admission, Clock, Event, Progress, ReplayError, Summary};
+use crate::header::Header;
 use crate::store::{Mark, MarkedAt};
-use crate::types::BlockHeight;
-use crate::verify::Verifier;
+use crate::types::{BlockHash, BlockHeight, Grow};
+use crate::verify::{Failures, Verifier};
 use crate::write::Writer;
 
 /// Blocks of a commit while they come in order: 83 MB. What is not buried is written twice, some
@@ -45,7 +49,9 @@ const GATHER: Duration = Duration::from_millis(300);
 /// A replay into one database.
 pub struct Replay<'a> {
     pub(super) writer: &'a mut Writer,
-    pub(super) verifier: Arc<Verifier>,
+    pub(super) verifier: Verifier,
+    /// What tells the present time, if that goes on.
+    pub(super) clock: Option<Clock>,
     pub(super) admission: Admission,
     pub(super) keep_going: bool,
     /// Whether a block that waits is as one that is wrong.
@@ -55,6 +61,10 @@ pub struct Replay<'a> {
     /// Records that are wrong, by what is wrong.
     pub(super) rejected_by: BTreeMap<&'static str, u64>,
     pub(super) height: BlockHeight,
+    /// Blocks of which the last one that was linked shows that they are wrong.
+    pub(super) wrong_starts: Vec<(Header, Failures)>,
+    /// Blocks that wait, and that are wrong by others that wait: see [`Replay::finish`].
+    pub(super) condemned: HashMap<BlockHash, Failures>,
     /// Records from which on they are taken in order.
     ordered_min: u64,
     /// Blocks of a commit while they come in order.
@@ -112,7 +122,8 @@ impl<'a> Replay<'a> {
     ) -> Self {
         Self {
             writer,
-            verifier: Arc::new(verifier),
+            verifier,
+            clock: None,
             admission,
             keep_going,
             connected: false,
@@ -120,6 +131,8 @@ impl<'a> Replay<'a> {
             summary: Summary::default(),
             rejected_by: BTreeMap::new(),
             height: BlockHeight::default(),
+            wrong_starts: Vec::new(),
+            condemned: HashMap::new(),
             ordered_min: ORDERED_MIN,
             commit_blocks: COMMIT_BLOCKS,
             commit_bytes: COMMIT_PAYLOAD_BYTES,
@@ -175,7 +188,7 @@ impl<'a> Replay<'a> {
         let (name, size, at) = (source.name(), source.size(), MarkedAt::default());
         let mut input = Input { name, size, at };
         self.resume(source.as_mut(), &mut input)?;
-        let stage = Stage::begin(source, &self.verifier)?;
+        let stage = Stage::begin(source, &self.verifier, self.clock)?;
         let result = self.read(&stage, &mut input, observer);
         // Also behind a failure: what came before it stays. But what was to be written with it may be
         // lost, so that a mark could say too much.
@@ -292,8 +305,8 @@ impl<'a> Replay<'a> {
                 }
                 Ok(Next::Waiting) => {}
                 Ok(Next::Chunk(chunk)) => {
-                    records += chunk.chunk().len() as u64;
-                    bytes += chunk.payload_bytes();
+                    records.grow(chunk.chunk().len() as u64);
+                    bytes.grow(chunk.payload_bytes());
                     chunks.push(chunk);
                 }
             }
@@ -306,7 +319,7 @@ impl<'a> Replay<'a> {
     }
 
     pub(super) fn commit(&mut self) -> Result<(), ReplayError> {
-        self.summary.stored += self.writer.commit()? as u64;
+        self.summary.stored.grow(self.writer.commit()? as u64);
         Ok(())
     }
 
@@ -323,7 +336,7 @@ impl<'a> Replay<'a> {
             let much = bulk.payload_bytes() >= self.commit_bytes;
             if staged >= self.commit_blocks || much || due {
                 // Where blocks come slowly, it may be long until there is enough to be flushed.
-                self.summary.stored += bulk.commit(mark, due)? as u64;
+                self.summary.stored.grow(bulk.commit(mark, due)? as u64);
                 self.committed = Instant::now();
             }
             return Ok(());
@@ -352,7 +365,7 @@ impl<'a> Replay<'a> {
 
     fn wait_for_order(&mut self) {
         self.patience = self.patience_next;
-        self.patience_next = (2 * self.patience_next).min(PATIENCE_MAX);
+        self.patience_next = self.patience_next.saturating_mul(2).min(PATIENCE_MAX);
     }
 
     /// Up to where the input was read, unless that is not all there is to know: what was rejected is
@@ -364,7 +377,7 @@ impl<'a> Replay<'a> {
     /// Keeps what is staged, so that it outlives a crash of the machine.
     fn keep(&mut self, mark: Option<Mark>) -> Result<(), ReplayError> {
         if self.writer.bulk().is_some() {
-            self.summary.stored += self.writer.end_bulk(mark)? as u64;
+            self.summary.stored.grow(self.writer.end_bulk(mark)? as u64);
             return Ok(());
         }
         if let Some(mark) = mark {
@@ -376,7 +389,7 @@ impl<'a> Replay<'a> {
 
     /// Goes back to taking blocks one by one.
     pub(super) fn leave_order(&mut self) -> Result<(), ReplayError> {
-        self.summary.stored += self.writer.end_bulk(None)? as u64;
+        self.summary.stored.grow(self.writer.end_bulk(None)? as u64);
         self.wait_for_order();
         Ok(())
     }

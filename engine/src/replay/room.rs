@@ -1,3 +1,6 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use crate::types::Grow;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Bytes that may be held at once.
@@ -22,9 +25,10 @@ impl Room {
     pub(super) fn take(room: &Arc<Self>, bytes: usize) -> Taken {
         if bytes > 0 {
             let taken = room.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let has_room = |taken: &mut usize| *taken > 0 && *taken + bytes > room.bytes_max;
+            let has_room =
+                |taken: &mut usize| *taken > 0 && (*taken).saturating_add(bytes) > room.bytes_max;
             let waited = room.given_back.wait_while(taken, has_room);
-            *waited.unwrap_or_else(PoisonError::into_inner) += bytes;
+            waited.unwrap_or_else(PoisonError::into_inner).grow(bytes);
         }
         Taken { room: Arc::clone(room), bytes }
     }
@@ -33,7 +37,7 @@ impl Room {
 impl Drop for Taken {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            *self.room.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+            self.room.taken.lock().unwrap_or_else(PoisonError::into_inner).shrink(self.bytes);
             self.room.given_back.notify_one();
         }
     }

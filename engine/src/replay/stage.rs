@@ -1,5 +1,7 @@
 //! Reading and verifying ahead, on all cores.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +14,7 @@ use self_cell::self_cell;
 
 use super::room::{Room, Taken};
 use super::source::{Chunk, Source};
-use super::{ReplayError, Wrong};
+use super::{Clock, ReplayError, Wrong};
 use crate::header::DecodeError;
 use crate::payload::VerifiedPayload;
 use crate::verify::{Checked, Hasher, Verifier};
@@ -135,16 +137,17 @@ impl Stage {
     /// [`ReplayError::Io`] if there are no threads to be had.
     pub(super) fn begin(
         mut source: Box<dyn Source>,
-        verifier: &Arc<Verifier>,
+        verifier: &Verifier,
+        clock: Option<Clock>,
     ) -> Result<Self, ReplayError> {
         let (sender, queue) = sync_channel::<Ahead>(AHEAD);
         let (jobs, todo) = sync_channel::<Job>(AHEAD);
         let room = Arc::new(Room::new(AHEAD_BYTES));
         let (todo, unchecked) = (Arc::new(Mutex::new(todo)), Arc::new(AtomicBool::new(false)));
         for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
-            let (todo, verifier) = (Arc::clone(&todo), Arc::clone(verifier));
+            let (todo, verifier) = (Arc::clone(&todo), verifier.clone());
             let unchecked = Arc::clone(&unchecked);
-            named("check", move || check(&todo, &verifier, &unchecked))?;
+            named("check", move || check(&todo, verifier, clock, &unchecked))?;
         }
         named("read", move || {
             loop {
@@ -210,17 +213,25 @@ struct Job {
     done: SyncSender<CheckedChunk>,
 }
 
-/// Checks chunks until there are no more.
-fn check(todo: &Mutex<Receiver<Job>>, verifier: &Verifier, unchecked: &AtomicBool) {
+/// Checks chunks until there are no more, each by the time at which it came.
+fn check(
+    todo: &Mutex<Receiver<Job>>,
+    mut verifier: Verifier,
+    clock: Option<Clock>,
+    unchecked: &AtomicBool,
+) {
     let mut hasher = Hasher::default();
     loop {
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { chunk, room, done }) = job else { return };
+        if let Some(clock) = clock {
+            verifier.set_now(clock());
+        }
         let chunk = CheckedChunk::of(chunk, room, |chunk| {
             if unchecked.load(Ordering::Relaxed) {
                 Headers::new(chunk, |_| Vec::new())
             } else {
-                Headers::of(chunk, verifier, &mut hasher)
+                Headers::of(chunk, &verifier, &mut hasher)
             }
         });
         // Nobody waits for it if the replay has ended early.

@@ -105,12 +105,12 @@ impl Walk {
         if is_last && !rest.is_empty() {
             return self.stop(block, rest, Odd::Long);
         }
-        self.before += block.len() as u64;
+        self.before = self.before.saturating_add(block.len() as u64);
     }
 
     /// Notes that `rest` does not begin with a record, and looks for one in it.
     fn stop(&mut self, block: &[u8], rest: &[u8], odd: Odd) {
-        let at = self.before + (block.len() - rest.len()) as u64;
+        let at = self.before.saturating_add(block.len().saturating_sub(rest.len()) as u64);
         self.odd = Some((at, odd, block.len() < BLOCK_LEN));
         self.is_followed =
             (1..rest.len()).any(|from| self.is_record(rest.get(from..).unwrap_or_default()));
@@ -131,7 +131,7 @@ impl Walk {
         }
         // Those of recycled logs say of which log they are.
         let more = if is_recycled(head.kind) { size_of::<U32>() } else { 0 };
-        let (body, rest) = behind.split_at_checked(more + len).ok_or(Odd::Long)?;
+        let (body, rest) = behind.split_at_checked(more.saturating_add(len)).ok_or(Odd::Long)?;
         if checksum(head.kind, body) != head.checksum.get() {
             return Err(Odd::Checksum);
         }

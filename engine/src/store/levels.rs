@@ -1,9 +1,9 @@
 use rocksdb::ReadOptions;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::batch::in_run;
 use super::{Batch, Column, LooseKey, Snapshot, Store, StoreError, TrunkKey};
-use crate::types::{BlockHeight, ChainId, Rank};
+use crate::types::{BlockHeight, ChainId, Grow, Rank};
 use crate::verify::Level;
 
 impl Batch {
@@ -20,7 +20,7 @@ impl Batch {
             return;
         }
         let start = store.run_length.start(first);
-        let below = usize::try_from(first.get() - start.get()).unwrap_or_default();
+        let below = usize::try_from(first.get().saturating_sub(start.get())).unwrap_or_default();
         let mut value = vec![Level::Full.code(); below];
         value.extend(levels.iter().map(|level| level.code()));
         let key = TrunkKey::new(chain, start);
@@ -75,6 +75,30 @@ impl Snapshot {
         }
     }
 
+    /// Blocks that have a row of their own and are verified up to [`Level::Hash`], at most `max`: those
+    /// that were admitted without all the blocks below them are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk cannot be read.
+    pub fn admitted(&self, max: usize) -> Result<Vec<(ChainId, Rank)>, StoreError> {
+        let mut iterator = self.iterator(Column::Levels, ReadOptions::default());
+        iterator.seek_to_first();
+        let mut blocks = Vec::new();
+        // Also rows of runs count, so that it ends early where there are many.
+        for _ in 0..max {
+            let Some((key, value)) = iterator.item() else { break };
+            if let (Ok(key), [code]) = (LooseKey::ref_from_bytes(key), value)
+                && *code == Level::Hash.code()
+            {
+                blocks.push((key.chain(), key.rank()));
+            }
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(blocks)
+    }
+
     /// Whether a block has a level below [`Level::Full`].
     ///
     /// # Errors
@@ -104,7 +128,7 @@ impl Snapshot {
             for code in value {
                 let level = level(Some(*code), key)?;
                 if let Some(count) = counts.get_mut(usize::from(level.code())) {
-                    *count += 1;
+                    count.grow(1);
                 }
             }
             iterator.next();

@@ -149,7 +149,7 @@ pub(super) fn inspect(path: &Path) -> Result<Vec<LogFinding>, StoreError> {
         missing(path, listed, &logs, &mut findings)?;
     }
     for (number, log) in logs.iter().enumerate() {
-        let behind = logs.get(number + 1);
+        let behind = logs.get(number.saturating_add(1));
         findings.extend(gap(log, behind));
         let odd = flaw.as_ref().filter(|(path, ..)| *path == log.path);
         findings.extend(finding(log, odd.map(|(_, at, flaw)| (*at, *flaw)), listed.as_ref()));

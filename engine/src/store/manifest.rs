@@ -44,7 +44,7 @@ impl Logs {
             if matches!(kind, 1 | 2) {
                 edit.clear();
             }
-            if edit.len() + bytes.len() > EDIT_BYTES_MAX {
+            if edit.len().saturating_add(bytes.len()) > EDIT_BYTES_MAX {
                 is_read = false;
                 return;
             }

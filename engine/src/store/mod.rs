@@ -13,6 +13,8 @@
 //! - `I-7` Every run has a row in `sums`, from the batch that it comes with.
 //! - `I-6` A payload is stored where a block is that names it, in the batch of that block or in a
 //!   later one, and found by its hash from then on. What waits with a block goes with it.
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 #![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;

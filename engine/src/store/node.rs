@@ -65,7 +65,7 @@ impl NodeDatabase {
             if !has_moved || tries == TRIES {
                 return Ok(Self { db: opened?, findings });
             }
-            tries += 1;
+            tries = tries.saturating_add(1);
             thread::sleep(PAUSE);
         }
     }
@@ -163,7 +163,7 @@ fn bounded(prefix: &[u8]) -> ReadOptions {
     let mut end = prefix.to_vec();
     // It ends with `$`.
     if let Some(last) = end.last_mut() {
-        *last += 1;
+        *last = last.saturating_add(1);
     }
     let mut options = ReadOptions::default();
     options.set_iterate_upper_bound(end);

@@ -7,6 +7,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 use super::directory::shown;
 use super::live::Listed;
 use super::{Column, StoreError, options};
+use crate::types::Grow;
 
 /// How often the opening of a database is tried again that another process is writing.
 pub(super) const TRIES: u32 = 20;
@@ -78,7 +79,7 @@ impl Opened {
                 let opened = opened.map(|opened| Self { listed, ..opened });
                 return opened.map_err(|error| StoreError::opening(path, error));
             }
-            tries += 1;
+            tries.grow(1);
             thread::sleep(PAUSE);
         }
     }

@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 use super::index::visit_unsorted;
 use super::{Column, IndexEntry, IndexOf, PayloadKey, Snapshot, Store, StoreError};
 use crate::payload::{Payload, PayloadRef};
-use crate::types::{BlockHeight, ChainId, PayloadHash};
+use crate::types::{BlockHeight, ChainId, Grow, PayloadHash};
 
 /// Places of one payload that are looked at: genesis payloads have twenty.
 const PLACES_MAX: usize = 64;
@@ -67,7 +67,7 @@ impl Snapshot {
                     None => None,
                     Some(record) => Some(checked(key, &record)?.to_owned()),
                 };
-                bytes += payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+                bytes.grow(payload.as_ref().map_or(0, |payload| payload.as_bytes().len()));
                 payloads.push(payload);
                 if bytes >= bytes_max {
                     return Ok(payloads);

@@ -2,6 +2,7 @@ use super::{Column, PendingKey, Snapshot, Store, StoreError};
 use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef, LEN};
 use crate::payload::{Payload, PayloadRef};
+use crate::types::Grow;
 use rocksdb::ReadOptions;
 use zerocopy::IntoBytes;
 
@@ -51,7 +52,7 @@ impl Snapshot {
             }
             if let Some((_, record)) = payloads.item().filter(|(of, _)| *of == key) {
                 block.payload = Some(Pending::read_payload(&block.header, key, record)?);
-                payload_bytes += record.len();
+                payload_bytes.grow(record.len());
             }
             blocks.push(block);
             headers.next();
@@ -59,6 +60,25 @@ impl Snapshot {
         headers.status()?;
         payloads.status()?;
         Ok(blocks)
+    }
+
+    /// Calls `visit` for the header of each block that waits for parents, by ascending height.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::pending`].
+    pub fn for_each_pending(&self, visit: &mut dyn FnMut(HeaderRef<'_>)) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_readahead_size(4 << 20);
+        let mut iterator = self.iterator(Column::Pending, options);
+        iterator.seek_to_first();
+        while let Some((key, value)) = iterator.item() {
+            let header = value.get(..LEN).and_then(|header| HeaderRef::parse(header).ok());
+            visit(header.ok_or_else(|| StoreError::damaged(Column::Pending, key))?);
+            iterator.next();
+        }
+        Ok(iterator.status()?)
     }
 
     /// The number of blocks that wait for parents.
@@ -71,7 +91,7 @@ impl Snapshot {
         iterator.seek_to_first();
         let mut count = 0;
         while iterator.valid() {
-            count += 1;
+            count.grow(1);
             iterator.next();
         }
         iterator.status()?;

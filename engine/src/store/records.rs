@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::{RecordFlaw, StoreError, live};
 use crate::regular;
+use crate::types::Grow;
 
 /// Bytes of a block of these files. No record crosses the end of one.
 pub(super) const BLOCK_LEN: usize = 32 << 10;
@@ -81,7 +82,7 @@ fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
 /// RocksDB to say.
 fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, RecordFlaw)> {
     let mut file = regular::open(path).ok()?;
-    let (mut before, mut block) = (0, Vec::with_capacity(BLOCK_LEN));
+    let (mut before, mut block) = (0_u64, Vec::with_capacity(BLOCK_LEN));
     // Where zeros begin: at the end of a file they are room that was made for records to come.
     let mut zeros = None;
     loop {
@@ -98,16 +99,16 @@ fn odd_record(path: &Path, may_recycle: bool) -> Option<(u64, RecordFlaw)> {
         }
         match odd_in(&block) {
             Some((at, RecordFlaw::Zeros)) if block.iter().skip(at).all(|byte| *byte == 0) => {
-                zeros = Some(before + at as u64);
+                zeros = Some(before.saturating_add(at as u64));
                 if block.len() < BLOCK_LEN {
                     return None;
                 }
             }
             // A whole log of these.
             Some((0, RecordFlaw::Kind(_))) if before == 0 && may_recycle => return None,
-            Some((at, flaw)) => return Some((before + at as u64, flaw)),
+            Some((at, flaw)) => return Some((before.saturating_add(at as u64), flaw)),
             None if block.len() < BLOCK_LEN => return None,
-            None => before += block.len() as u64,
+            None => before.grow(block.len() as u64),
         }
     }
 }
@@ -117,7 +118,7 @@ fn odd_in(block: &[u8]) -> Option<(usize, RecordFlaw)> {
     let mut rest = block;
     loop {
         let (head, behind) = Head::ref_from_prefix(rest).ok()?;
-        let (before, _) = block.split_at_checked(block.len() - rest.len())?;
+        let (before, _) = block.split_at_checked(block.len().saturating_sub(rest.len()))?;
         // Behind a record that is damaged RocksDB passes over the rest of the block.
         let found = |flaw| is_whole(before).then_some((before.len(), flaw));
         if is_recycled(head.kind) {

@@ -101,7 +101,7 @@ struct ByLength;
 
 impl Weighter<Name, Bytes> for ByLength {
     fn weight(&self, _: &Name, run: &Bytes) -> u64 {
-        (run.len() + size_of::<Name>()) as u64
+        run.len().saturating_add(size_of::<Name>()) as u64
     }
 }
 
@@ -175,11 +175,11 @@ impl Snapshot {
         let gap = || StoreError::gap(id.chain, height);
         let number = number.and_then(|number| usize::try_from(number).ok()).ok_or_else(gap)?;
         let record = |run: &Bytes, number: usize| {
-            let records = number * LEN..number.saturating_add(1) * LEN;
+            let records = number.saturating_mul(LEN)..number.saturating_add(1).saturating_mul(LEN);
             (records.end <= run.len()).then(|| run.slice(records))
         };
         if let Some(run) = runs.get(&Name::Descending(id)) {
-            let number = (run.len() / LEN).checked_sub(number + 1);
+            let number = (run.len() / LEN).checked_sub(number.saturating_add(1));
             return number.and_then(|number| record(&run, number)).ok_or_else(gap);
         }
         record(&self.ascending(id)?, number).ok_or_else(gap)
@@ -200,7 +200,7 @@ impl Snapshot {
     ) -> Result<Bytes, StoreError> {
         let runs = &self.store().memory.caches.runs;
         let name = Name::Line(top);
-        if let Some(line) = runs.get(&name).filter(|line| line.len() >= count * LEN) {
+        if let Some(line) = runs.get(&name).filter(|line| line.len() >= count.saturating_mul(LEN)) {
             return Ok(line);
         }
         if self.is_cached_only() {
@@ -282,7 +282,7 @@ impl Snapshot {
 /// Whether these are the headers of `chain` from the height `first` on to where a run ends, each the
 /// parent of the next.
 pub(crate) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: RunLength) -> bool {
-    let count = length.end(first).get() - first.get();
+    let count = length.end(first).get().saturating_sub(first.get());
     let whole = run.len() as u64 == count.saturating_mul(LEN as u64);
     let mut next = (Some(first), None);
     let mut fits = |record: &[u8]| {

@@ -256,7 +256,7 @@ impl Snapshot {
     ) -> Result<(), StoreError> {
         let keys: Vec<LooseKey> = ranks.iter().map(|rank| LooseKey::new(chain, *rank)).collect();
         let values = self.get_many(Column::Loose, keys.iter().map(IntoBytes::as_bytes));
-        out.reserve(ranks.len() * LEN);
+        out.reserve(ranks.len().saturating_mul(LEN));
         for (key, value) in keys.iter().zip(values) {
             let value = value?.ok_or_else(|| StoreError::damaged(Column::Loose, key.as_bytes()))?;
             out.extend_from_slice(checked(key, &value)?.as_bytes());

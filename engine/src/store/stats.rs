@@ -1,6 +1,7 @@
 use rocksdb::properties::{self, PropName};
 
 use super::{Column, Store, StoreError};
+use crate::types::Grow;
 
 /// Levels of a tree of tables.
 const LEVELS: usize = 7;
@@ -121,11 +122,11 @@ impl Store {
             ),
         ] {
             for name in names {
-                *count += self.db.property_int_value_cf(handle, name)?.unwrap_or_default();
+                count.grow(self.db.property_int_value_cf(handle, name)?.unwrap_or_default());
             }
         }
         // A deletion is an entry, too.
-        Ok(rows.saturating_sub(2 * deleted))
+        Ok(rows.saturating_sub(deleted.saturating_mul(2)))
     }
 
     fn column_stats(&self, column: Column) -> ColumnStats {
@@ -140,7 +141,7 @@ impl Store {
             table_bytes: of(properties::TOTAL_SST_FILES_SIZE),
             blob_bytes: of_blobs(BLOB_BYTES),
             memory_bytes: of(properties::CUR_SIZE_ALL_MEM_TABLES),
-            files: (0..LEVELS).map(level).sum::<u64>() + of_blobs(BLOB_FILES),
+            files: (0..LEVELS).map(level).sum::<u64>().saturating_add(of_blobs(BLOB_FILES)),
             pending_compaction_bytes: of(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
         }
     }

@@ -1,6 +1,7 @@
 use rocksdb::{DBRawIterator, ReadOptions};
 
 use super::{Column, Opened, Snapshot, StoreError, options};
+use crate::types::Grow;
 
 /// Bytes of a table file that are read at once.
 const READAHEAD_BYTES: usize = 512 << 10;
@@ -36,7 +37,7 @@ impl Snapshot {
         rows.seek_to_first();
         let mut count = 0;
         while rows.valid() {
-            count += 1;
+            count.grow(1);
             rows.next();
         }
         Ok(rows.status().map(|()| count)?)

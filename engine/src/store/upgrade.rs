@@ -5,7 +5,7 @@ use super::runs::is_run;
 use super::sweep::sweeping;
 use super::{Batch, Column, RunSums, Store, StoreError, TrunkKey};
 use crate::failpoint::reached;
-use crate::types::{BlockHeight, ChainId};
+use crate::types::{BlockHeight, ChainId, Grow};
 
 /// Rows that are written together.
 const TOGETHER: usize = 4096;
@@ -55,7 +55,7 @@ impl Store {
             };
             batch.put_sums(self, chain, first, &sums);
             below = Some(sums);
-            rows += 1;
+            rows.grow(1);
             if rows % TOGETHER == 0 {
                 write(&mut batch)?;
             }

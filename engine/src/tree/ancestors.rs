@@ -138,7 +138,8 @@ impl Ancestors {
     /// Down to where the only path goes on as it is.
     fn bottom(&self, forest: &Forest, top: Place, blocks_max: u64) -> BlockHeight {
         let height = forest.height(top);
-        let most = BlockHeight::new(height.get().saturating_sub(blocks_max.max(1) - 1));
+        let most =
+            BlockHeight::new(height.get().saturating_sub(blocks_max.max(1).saturating_sub(1)));
         let mut bottom = self.min.max(most);
         // A pending bound is below; that its path is another one is not said.
         if let Some(above) = self.pending.last().and_then(|place| forest.height(*place).child()) {
@@ -187,11 +188,12 @@ fn meet(forest: &Forest, a: Place, b: Place, bottom: BlockHeight) -> Option<Bloc
         return None;
     }
     while low < high {
-        let middle = BlockHeight::new(high.get() - (high.get() - low.get()) / 2);
+        let middle =
+            BlockHeight::new(high.get().saturating_sub(high.get().saturating_sub(low.get()) / 2));
         if is_one(middle) {
             low = middle;
         } else {
-            high = BlockHeight::new(middle.get() - 1);
+            high = BlockHeight::new(middle.get().saturating_sub(1));
         }
     }
     Some(low)

@@ -1,11 +1,11 @@
 use super::{Forest, Place};
-use crate::types::BlockHeight;
+use crate::types::{BlockHeight, Grow};
 
 impl Forest {
     /// The number of blocks, those of the trunk too.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.order.len() as u64 + self.trunk.map_or(0, |trunk| trunk.len())
+        (self.order.len() as u64).saturating_add(self.trunk.map_or(0, |trunk| trunk.len()))
     }
 
     /// The number of blocks that neither are the heaviest nor lie below it.
@@ -19,7 +19,8 @@ impl Forest {
                 (Place::Trunk(_), None) => break,
                 (Place::Node(id), _) => Place::Node(self.root(id)),
             };
-            on_branch += self.height(top).get() - self.height(bottom).get() + 1;
+            on_branch
+                .grow(self.height(top).since(self.height(bottom)).unwrap_or(0).saturating_add(1));
             next = self.parent(bottom);
         }
         self.len().saturating_sub(on_branch)

@@ -3,7 +3,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::Trunk;
-use crate::types::{BlockHash, BlockHeight, Rank, RunLength, Weight};
+use crate::types::{BlockHash, BlockHeight, Grow, Rank, RunLength, Weight};
 
 /// A block of one [`Forest`] that is not of its trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,7 @@ impl Forest {
     /// Counts on where `earlier` is, of which this is a later state that was not made step by step
     /// and whose trunk only got more runs.
     pub fn follow(&mut self, earlier: &Self) {
-        (self.epoch, self.generation) = (earlier.epoch, earlier.generation + 1);
+        (self.epoch, self.generation) = (earlier.epoch, earlier.generation.saturating_add(1));
     }
 
     /// Says that the trunk is not that of the state before, or more of it.
@@ -254,6 +254,11 @@ impl Forest {
         self.waiting.values().flatten().copied()
     }
 
+    /// The same with the parent that each of them names.
+    pub fn waiting(&self) -> impl Iterator<Item = (BlockHash, NodeId)> {
+        self.waiting.iter().flat_map(|(parent, nodes)| nodes.iter().map(|node| (*parent, *node)))
+    }
+
     /// Whether a block at `height` with this parent may stand on the trunk: if the parent is held
     /// at all, it does.
     #[must_use]
@@ -299,7 +304,7 @@ impl Forest {
     }
 
     fn add(&mut self, rank: Rank, weight: Weight) -> NodeId {
-        self.generation += 1;
+        self.generation.grow(1);
         let id = self.push(rank);
         let behind_all = self.order.last().is_none_or(|last| self.rank(*last) < rank);
         if behind_all {
@@ -369,7 +374,8 @@ impl Forest {
         let near = self.node(self.node(parent).jump);
         let far = self.node(near.jump);
         let height = |node: &Node| node.rank.height.get();
-        let balanced = height(self.node(parent)) - height(near) == height(near) - height(far);
+        let balanced = height(self.node(parent)).saturating_sub(height(near))
+            == height(near).saturating_sub(height(far));
         let jump = if balanced { near.jump } else { parent };
         if let Some(node) = self.nodes.get_mut(id.0 as usize) {
             (node.parent, node.jump) = (parent, jump);

@@ -20,11 +20,11 @@ impl Forest {
             return None;
         }
         while low < high {
-            let middle = high - (high - low) / 2;
+            let middle = high.saturating_sub(high.saturating_sub(low) / 2);
             if alike(BlockHeight::new(middle)) {
                 low = middle;
             } else {
-                high = middle - 1;
+                high = middle.saturating_sub(1);
             }
         }
         let height = BlockHeight::new(low);
@@ -40,11 +40,11 @@ impl Forest {
     pub fn bottom(&self, place: Place) -> BlockHeight {
         let (mut low, mut high) = (0, self.height(place).get());
         while low < high {
-            let middle = low + (high - low) / 2;
+            let middle = low.saturating_add(high.saturating_sub(low) / 2);
             if self.ancestor(place, BlockHeight::new(middle)).is_some() {
                 high = middle;
             } else {
-                low = middle + 1;
+                low = middle.saturating_add(1);
             }
         }
         BlockHeight::new(low)

@@ -1,7 +1,7 @@
 use std::mem;
 
 use super::{Forest, NodeId, Place, Trunk};
-use crate::types::{BlockHash, BlockHeight, Rank, RunLength};
+use crate::types::{BlockHash, BlockHeight, Grow, Rank, RunLength};
 
 /// Runs that are given back at once, at most: 5 MB of headers.
 const RUNS_MAX: u64 = 64;
@@ -44,7 +44,7 @@ impl Forest {
         let gained = join.unwrap_or_else(|| self.rank(self.root(tip)).height);
         let gained = buried.get().saturating_sub(gained.get());
         let keep = join.unwrap_or(trunk.first);
-        let lost = trunk.end.get() - keep.get();
+        let lost = trunk.end.get().saturating_sub(keep.get());
         let worth = gained >= lost && gained >= self.run_length.get().into();
         worth.then(|| Step::Unseal(self.lowest_given_back(&trunk, keep)))
     }
@@ -76,7 +76,7 @@ impl Forest {
         let Some(Place::Node(top)) = self.ancestor(top, end.parent()?) else { return None };
         let mut nodes: Vec<NodeId> = self.line(top, first).collect();
         nodes.reverse();
-        (nodes.len() as u64 == end.get() - first.get()).then_some(nodes)
+        (nodes.len() as u64 == end.get().saturating_sub(first.get())).then_some(nodes)
     }
 
     /// Where the next part to be given back begins: whole runs, down to the one with `keep`.
@@ -103,14 +103,14 @@ impl Forest {
             trunk => {
                 let end = trunk.map_or(end, |trunk| trunk.end);
                 *trunk = Some(Trunk { first, end, parent, below });
-                self.epoch += 1;
+                self.epoch.grow(1);
                 self.waiting.retain(|_, waiting| {
                     waiting.retain(|id| id != lowest);
                     !waiting.is_empty()
                 });
             }
         }
-        self.generation += 1;
+        self.generation.grow(1);
         for id in nodes {
             self.forget(*id);
             if let Some(node) = self.nodes.get_mut(id.0 as usize) {
@@ -119,7 +119,9 @@ impl Forest {
         }
         self.detach(first);
         // Below the trunk are nodes that jumps from above it may lead to.
-        if !goes_on || self.nodes.len() > 2 * self.order.len() + SEALED_MIN {
+        if !goes_on
+            || self.nodes.len() > self.order.len().saturating_mul(2).saturating_add(SEALED_MIN)
+        {
             self.renumber();
         }
     }
@@ -144,7 +146,8 @@ impl Forest {
     /// height.
     pub fn unseal(&mut self, from: BlockHeight, blocks: &[Rank]) {
         self.renumber();
-        (self.epoch, self.generation) = (self.epoch + 1, self.generation + 1);
+        (self.epoch, self.generation) =
+            (self.epoch.saturating_add(1), self.generation.saturating_add(1));
         let Some(mut trunk) = self.trunk.take() else { return };
         let first = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let mut below = None;
@@ -171,7 +174,7 @@ impl Forest {
             if node.parent == NodeId::TRUNK
                 && let Some(above) = above.and_then(|above| u32::try_from(above).ok())
             {
-                node.parent = NodeId(first + above);
+                node.parent = NodeId(first.saturating_add(above));
             }
         }
         if from > trunk.first {

@@ -33,6 +33,18 @@ impl Trunk {
         self.end
     }
 
+    /// What the first block names as its parent.
+    #[must_use]
+    pub const fn parent(&self) -> BlockHash {
+        self.parent
+    }
+
+    /// Whether that parent is held, right below.
+    #[must_use]
+    pub const fn is_joined(&self) -> bool {
+        self.below.is_some()
+    }
+
     /// Whether there is a block of the trunk at `height`.
     #[must_use]
     pub fn contains(&self, height: BlockHeight) -> bool {

@@ -22,7 +22,7 @@ pub(crate) const WORD_LEN: usize = 43;
 
 pub(crate) fn push_base64url(out: &mut Vec<u8>, bytes: &[u8]) {
     // The encoder would let the buffer grow by no more than it needs, each time anew.
-    out.reserve(bytes.len().div_ceil(3) * 4);
+    out.reserve(bytes.len().div_ceil(3).saturating_mul(4));
     URL_SAFE_NO_PAD.encode_append(bytes, out);
 }
 

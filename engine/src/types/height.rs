@@ -1,6 +1,9 @@
 use std::fmt;
 
 /// A position on one chain, in blocks above genesis.
+///
+/// Heights come from headers that anybody may have made, so every step from one to another says what
+/// becomes of those that do not exist: it is checked, or it stops at the ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHeight(u64);
 
@@ -33,6 +36,24 @@ impl BlockHeight {
             Some(height) => Some(Self(height)),
             None => None,
         }
+    }
+
+    /// How many heights this is above `lower`; `None` if it is below.
+    #[must_use]
+    pub const fn since(self, lower: Self) -> Option<u64> {
+        self.0.checked_sub(lower.0)
+    }
+
+    /// The height so many above this one, or the greatest that there is.
+    #[must_use]
+    pub const fn up(self, heights: u64) -> Self {
+        Self(self.0.saturating_add(heights))
+    }
+
+    /// The height so many below this one, or that of the genesis block.
+    #[must_use]
+    pub const fn down(self, heights: u64) -> Self {
+        Self(self.0.saturating_sub(heights))
     }
 }
 

@@ -3,7 +3,10 @@
 //! Byte order is never a property of these types: [`header`](crate::header) stores them little
 //! endian, [`store`](crate::store) keys them big endian.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod chain;
+mod grow;
 mod hash;
 mod height;
 mod rank;
@@ -13,6 +16,7 @@ mod version;
 mod work;
 
 pub use chain::ChainId;
+pub use grow::Grow;
 pub use hash::{BlockHash, HashError, OutputsHash, PayloadHash, TransactionsHash};
 pub use height::BlockHeight;
 pub use rank::Rank;

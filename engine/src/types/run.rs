@@ -23,22 +23,32 @@ impl RunLength {
         self.0.get()
     }
 
+    /// The same number, to count heights with.
+    #[must_use]
+    pub const fn heights(self) -> u64 {
+        self.0.get() as u64
+    }
+
     /// The height at which the run with a block at `height` begins, in a chain long enough.
     #[must_use]
     pub const fn start(self, height: BlockHeight) -> BlockHeight {
-        BlockHeight::new(height.get() - height.get() % self.0.get() as u64)
+        match height.get().checked_rem(self.heights()) {
+            Some(above) => height.down(above),
+            // It is not zero.
+            None => height,
+        }
     }
 
     /// The last height of that run.
     #[must_use]
     pub const fn last(self, height: BlockHeight) -> BlockHeight {
-        BlockHeight::new(self.start(height).get().saturating_add(self.0.get() as u64 - 1))
+        self.start(height).up(self.heights().saturating_sub(1))
     }
 
     /// The height behind that run.
     #[must_use]
     pub const fn end(self, height: BlockHeight) -> BlockHeight {
-        BlockHeight::new(self.start(height).get().saturating_add(self.0.get() as u64))
+        self.start(height).up(self.heights())
     }
 }
 

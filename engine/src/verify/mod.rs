@@ -118,6 +118,18 @@ impl Verifier {
         self.now = now;
     }
 
+    /// The present time.
+    #[must_use]
+    pub const fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// The same rules without a present time: no block is in the future.
+    #[must_use]
+    pub fn at_any_time(&self) -> Self {
+        Self { now: Micros::new(i64::MAX), ..self.clone() }
+    }
+
     /// The level.
     #[must_use]
     pub const fn level(&self) -> Level {

@@ -62,6 +62,16 @@ impl<R> Walk<'_, R> {
         verifier.conclude(checked, parent, adjacents).map(Verified::level)
     }
 
+    /// Verifies a block as one that was admitted without any block below it.
+    pub(super) fn first_block(
+        verifier: &Verifier,
+        header: HeaderRef<'_>,
+    ) -> Result<Level, Failures> {
+        let checked = verifier.check(header);
+        let outcome = verifier.conclude(checked, Parent::Admitted, Adjacents::Admitted);
+        outcome.map(Verified::level)
+    }
+
     fn adjacents<'s, N>(
         &'s self,
         window: &'s Window<N>,

@@ -6,10 +6,16 @@
 //! - `I-1` A block is checked against blocks as they are stored, never against what another block
 //!   says of them.
 //! - `I-2` What comes of a block does not depend on where windows begin and end.
+//! - `I-3` What comes of a block does not depend on the clock. Blocks that are dated after the present
+//!   time are counted beside: they were verified once, so it is the clock that is wrong.
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod block;
+mod future;
 mod window;
 
+pub use future::FutureBlocks;
 pub(crate) use window::Window;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +26,7 @@ use std::thread;
 use rayon::prelude::*;
 
 use crate::header::{Header, RawHeader};
-use crate::types::{BlockHash, ChainId};
+use crate::types::{BlockHash, ChainId, Grow, Micros};
 use crate::verify::{Failures, Hasher, Level, Verifier};
 use block::Below;
 
@@ -53,6 +59,12 @@ pub(crate) trait Rules<N>: Sync {
         Level::Full
     }
 
+    /// Whether a block that was verified at level `hash` only may be one that was admitted without its
+    /// parent, so that it is not asked to fit on one that came later.
+    fn may_begin(&self) -> bool {
+        false
+    }
+
     /// A block that is neither in this window nor right below it.
     fn find(&self, _hash: &BlockHash) -> Option<Header> {
         None
@@ -66,6 +78,8 @@ pub(crate) struct Outcome {
     pub(crate) passed: [u64; 3],
     /// The number in the window of each block that did not, by ascending rank.
     pub(crate) broken: Vec<(usize, Failures)>,
+    /// Blocks that are dated after the present time.
+    pub(crate) future: FutureBlocks,
 }
 
 /// Verifies all blocks of `source`, window after window, until `stop` is set; `each` is told what
@@ -85,7 +99,9 @@ pub(crate) fn walk<S: Source>(
     stop: &AtomicBool,
     each: &mut dyn FnMut(&Window<S::Note>, &Outcome),
 ) -> Result<bool, S::Error> {
-    let mut walk = Walk { verifier, rules, hashers: Mutex::default(), below: Below::default() };
+    let (now, verifier) = (verifier.now(), &verifier.at_any_time());
+    let (hashers, below) = (Mutex::default(), Below::default());
+    let mut walk = Walk { verifier, now, rules, hashers, below };
     thread::scope(|scope| {
         let (windows, queue) = sync_channel(AHEAD);
         scope.spawn(move || {
@@ -104,6 +120,7 @@ pub(crate) fn walk<S: Source>(
 
 struct Walk<'a, R> {
     verifier: &'a Verifier,
+    now: Micros,
     rules: &'a R,
     /// Those that no core uses now: what they remember is worth more than a lock.
     hashers: Mutex<Vec<Hasher>>,
@@ -136,13 +153,15 @@ impl<R> Walk<'_, R> {
         R: Rules<N>,
     {
         let parts = window.records().par_chunks(TOGETHER).enumerate();
-        let parts = parts.map(|(part, records)| self.part(window, part * TOGETHER, records));
+        let parts =
+            parts.map(|(part, records)| self.part(window, part.saturating_mul(TOGETHER), records));
         let mut outcome = Outcome::default();
         for part in parts.collect::<Vec<_>>() {
             for (sum, count) in outcome.passed.iter_mut().zip(part.passed) {
-                *sum += count;
+                sum.grow(count);
             }
             outcome.broken.extend(part.broken);
+            outcome.future.merge(part.future);
         }
         let place =
             |number: usize| window.header(number).map(|header| (header.rank(), header.chain()));
@@ -169,11 +188,17 @@ impl<R> Walk<'_, R> {
             if result.is_err() && enough < self.verifier.level() {
                 let verifier = self.verifier.at(enough);
                 result = self.block(&verifier, window, number, verifier.check(header));
+                if result.is_err() && enough == Level::Hash && self.rules.may_begin() {
+                    result = Self::first_block(&verifier, header);
+                }
+            }
+            if self.verifier.level() == Level::Full {
+                outcome.future.add(header.creation_time(), self.now);
             }
             match result {
                 Ok(level) => {
                     if let Some(count) = outcome.passed.get_mut(usize::from(level.code())) {
-                        *count += 1;
+                        count.grow(1);
                     }
                 }
                 Err(failures) => outcome.broken.push((number, failures)),

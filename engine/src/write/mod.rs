@@ -8,11 +8,14 @@
 //! - `I-3` The payload of a block is in its batch, or in a later one. It is stored once, too.
 //! - `I-4` Between two batches a block is in `loose` or in `trunk`, never in neither or in both.
 
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod bulk;
 mod error;
 mod payloads;
 mod seal;
 mod stage;
+mod starts;
 
 pub use bulk::{Bulk, Held};
 pub use error::WriteError;
@@ -31,6 +34,7 @@ use crate::store::{Batch, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
 use payloads::Payloads;
+use starts::Starts;
 
 /// Adds blocks to a database. There is one for each open database.
 pub struct Writer {
@@ -49,6 +53,8 @@ pub struct Writer {
     recent: HashMap<BlockHash, Header>,
     /// What comes with the next commit beside blocks.
     payloads: Payloads,
+    /// Blocks that were admitted without all the blocks below them, once they are asked for.
+    starts: Option<Starts>,
     /// While blocks come in order. What is above is as it was when that began.
     bulk: Option<Bulk>,
 }
@@ -59,7 +65,8 @@ impl Writer {
         let store = reader.store();
         let snapshot = store.snapshot();
         let payloads = Payloads::new(Arc::clone(&store));
-        Self { reader, store, tree, snapshot, window, batch, staged, recent, payloads, bulk: None }
+        let (starts, bulk) = (None, None);
+        Self { reader, store, tree, snapshot, window, batch, staged, recent, payloads, starts, bulk }
     }
 
     /// The network of the database.
@@ -93,7 +100,8 @@ impl Writer {
         if self.bulk.is_none() {
             // What comes now is not in the log.
             self.store().sync()?;
-            self.bulk = Bulk::begin(self.store(), &self.tree, self.window)?;
+            let lacked = self.lacked()?;
+            self.bulk = Bulk::begin(self.store(), &self.tree, self.window, lacked)?;
         }
         Ok(self.bulk.is_some())
     }
@@ -110,7 +118,8 @@ impl Writer {
     /// [`WriteError::Store`]. What was committed before stays.
     pub fn end_bulk(&mut self, mark: Option<Mark>) -> Result<usize, WriteError> {
         let Some(mut bulk) = self.bulk.take() else { return Ok(0) };
-        let committed = bulk.commit(mark, false).and_then(|earlier| Ok(earlier + bulk.finish()?));
+        let committed =
+            bulk.commit(mark, false).and_then(|earlier| Ok(earlier.saturating_add(bulk.finish()?)));
         drop(bulk);
         self.reload()?;
         committed
@@ -187,6 +196,15 @@ impl Writer {
         blocks_max: usize,
     ) -> Result<Vec<Pending>, WriteError> {
         Ok(self.snapshot.pending(after, blocks_max)?)
+    }
+
+    /// Calls `visit` for the header of each block that is put aside, by ascending height.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Store`].
+    pub fn for_each_pending(&self, visit: &mut dyn FnMut(HeaderRef<'_>)) -> Result<(), WriteError> {
+        Ok(self.snapshot.for_each_pending(visit)?)
     }
 
     /// Writes what is staged, whole or not at all, and seals what is buried deep by it; returns how

@@ -7,6 +7,7 @@ use super::WriteError;
 use crate::header::HeaderRef;
 use crate::payload::{Payload, VerifiedPayload};
 use crate::store::{PayloadKey, Store};
+use crate::types::Grow;
 
 /// Payloads of the next commit, and which ones are there.
 ///
@@ -52,7 +53,7 @@ impl Payloads {
             return Ok(false);
         }
         let payload = payload.into_payload();
-        self.bytes += payload.as_bytes().len();
+        self.bytes.grow(payload.as_bytes().len());
         self.present.insert(key, has_outputs);
         self.staged.push((key, payload));
         Ok(true)

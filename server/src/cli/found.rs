@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use plait_engine::audit::{Event, Report};
+use plait_engine::walk::FutureBlocks;
 
 use super::progress::{Display, Shown};
 
@@ -9,15 +10,20 @@ pub(super) struct Found {
     display: Display,
     broken: Shown,
     flaws: BTreeMap<&'static str, Shown>,
+    future: FutureBlocks,
 }
 
 impl Found {
     pub(super) fn new() -> Self {
-        Self { display: Display::new(), broken: Shown::default(), flaws: BTreeMap::new() }
+        let (broken, flaws, future) = Default::default();
+        Self { display: Display::new(), broken, flaws, future }
     }
 
     /// Takes what an audit tells.
     pub(super) fn tell(&mut self, event: &Event<'_>) {
+        if let Event::Progress(report) = event {
+            self.future = report.future;
+        }
         match event {
             Event::Progress(report) if report.payloads > 0 => {
                 self.display.payloads(report.payloads);
@@ -45,6 +51,11 @@ impl Found {
         self.display.finish();
     }
 
+    /// Says that the clock seems to be behind, where it does.
+    pub(super) fn conclude_future(&self) {
+        tell_future(self.future);
+    }
+
     /// Says what came of it all.
     pub(super) fn conclude(&self, report: &Report) {
         tell_blocks(report.passed, report.broken, self.display.seconds());
@@ -54,10 +65,36 @@ impl Found {
         if report.flaws > 0 {
             tell!("{} flaws beside blocks that are broken", report.flaws);
         }
+        self.conclude_future();
         if report.stopped {
             tell!("stopped by a signal at height {}", report.height);
         }
     }
+}
+
+/// Says that the clock seems to be behind, where blocks are dated after it.
+pub(super) fn tell_future(future: FutureBlocks) {
+    let FutureBlocks { blocks, ahead } = future;
+    if blocks > 0 {
+        tell!(
+            "{blocks} blocks are dated after this machine's clock, by up to {}: check the clock. The \
+             blocks were verified by all other rules.",
+            span(ahead)
+        );
+    }
+}
+
+/// A time in its largest unit, rounded up.
+fn span(micros: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (86_400_000_000, "days"),
+        (3_600_000_000, "hours"),
+        (60_000_000, "minutes"),
+        (1_000_000, "seconds"),
+    ];
+    let fits = UNITS.into_iter().find(|(unit, _)| micros >= unit.saturating_mul(2));
+    let (unit, name) = fits.unwrap_or((1_000_000, "seconds"));
+    format!("{} {name}", micros.div_ceil(unit))
 }
 
 /// Says how many blocks passed at each level, and how many did not.

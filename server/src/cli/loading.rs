@@ -66,7 +66,13 @@ impl Ready {
     /// Replays all of it, unless `stop` is set, and tells the log what came of it.
     pub(super) fn run(self, writer: &mut Writer, stop: &AtomicBool, metrics: &Metrics) {
         let Self { inputs: Inputs { inputs, how }, first } = self;
-        let work = Work { how: &how, inputs: &inputs, commit: None, show_every: Some(SHOW_EVERY) };
+        let work = Work {
+            how: &how,
+            inputs: &inputs,
+            commit: None,
+            in_order_from: None,
+            show_every: Some(SHOW_EVERY),
+        };
         let counted = metrics.clone();
         let mut display = Display::log(move |progress: Progress| {
             let Summary { stored, known, rejected, payloads, .. } = progress.summary;

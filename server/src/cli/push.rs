@@ -244,7 +244,10 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
             let line: Vec<u8> = rest.drain(..=at).collect();
             let Ok(line) = serde_json::from_slice::<Value>(&line) else { return Err(Failed::Cut) };
             match (line.get("outcome").and_then(Value::as_str), line.get("done")) {
-                (Some(outcome), _) => shown.line(&display, outcome, &told(&line)),
+                (Some(outcome), _) => {
+                    let outcome = line.get("payload").map_or(outcome, |_| "payload refused");
+                    shown.line(&display, outcome, &told(&line));
+                }
                 (None, Some(_)) => end = Some(line),
                 (None, None) => {}
             }
@@ -255,7 +258,8 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
         return Err(Failed::Stopped(error.to_owned()));
     }
     let count = |name: &str| end.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let others = count("waiting").saturating_add(count("refused"));
+    let others = ["waiting", "refused", "payloadsRefused"];
+    let others = others.into_iter().map(count).fold(0, u64::saturating_add);
     Ok(Counts { stored: count("stored"), known: count("known"), others })
 }
 

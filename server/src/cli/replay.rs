@@ -50,6 +50,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "BLOCKS", hide = true, value_parser = whole(1..=1_usize << 24))]
     commit: Option<usize>,
 
+    /// Records from which on blocks are taken in order.
+    #[arg(long, value_name = "RECORDS", hide = true)]
+    in_order_from: Option<u64>,
+
     /// Print progress and summary on standard output, one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -98,7 +102,7 @@ pub(super) struct How {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Payloads {
-    /// A block whose payload is wrong is rejected.
+    /// A payload that is wrong is rejected, and its header is stored.
     Yes,
     /// Headers only.
     No,
@@ -147,8 +151,13 @@ impl Args {
         let origin = Origin::new(&self.how, &self.db, &self.inputs).map_err(Failed::Refused)?;
         let Origin { first, mut writer, reader: _reader } = origin;
         let mut display = if self.json { Display::objects() } else { Display::new() };
-        let work =
-            Work { how: &self.how, inputs: &self.inputs, commit: self.commit, show_every: None };
+        let work = Work {
+            how: &self.how,
+            inputs: &self.inputs,
+            commit: self.commit,
+            in_order_from: self.in_order_from,
+            show_every: None,
+        };
         work.run(&mut writer, Some(first), stop, &mut display).map_err(Failed::Replay)
     }
 }
@@ -195,6 +204,8 @@ pub(super) struct Work<'a> {
     pub(super) inputs: &'a [PathBuf],
     /// Blocks of a commit.
     pub(super) commit: Option<usize>,
+    /// Records from which on blocks are taken in order.
+    pub(super) in_order_from: Option<u64>,
     /// How often those who read are to see what is stored.
     pub(super) show_every: Option<Duration>,
 }
@@ -209,12 +220,16 @@ impl Work<'_> {
         stop: &AtomicBool,
         display: &mut Display,
     ) -> Result<Summary, ReplayError> {
-        let Self { how, inputs, commit, show_every } = self;
+        let Self { how, inputs, commit, in_order_from, show_every } = self;
         let (level, version) = (Level::from(how.verify), writer.version());
         let verifier = Verifier::new(version, level, now());
-        let mut replay = Replay::new(writer, verifier, how.admission(), how.keep_going, stop);
+        let mut replay =
+            Replay::new(writer, verifier, how.admission(), how.keep_going, stop).by_clock(now);
         if let Some(blocks) = commit {
             replay = replay.committing(*blocks);
+        }
+        if let Some(records) = in_order_from {
+            replay = replay.ordered_from(*records);
         }
         if let Some(every) = show_every {
             replay = replay.showing(*every);

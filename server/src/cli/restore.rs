@@ -70,6 +70,7 @@ impl Args {
                     contents.bytes(),
                     start.elapsed().as_secs_f64(),
                 );
+                found.conclude_future();
                 ExitCode::SUCCESS
             }
             Err(BackupError::Stopped) => {

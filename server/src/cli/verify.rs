@@ -8,7 +8,7 @@ use plait_engine::audit::Audit;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{Engine, OpenError, QueryError};
 
-use super::found::{Found, tell_blocks};
+use super::found::{Found, tell_blocks, tell_future};
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
 use super::{EXIT_USAGE, export, fail, interrupt, open_advice};
@@ -139,6 +139,7 @@ fn conclude_archive(report: archive::Report, start: Instant) -> ExitCode {
         report.damaged
     );
     tell_blocks(report.passed, report.broken, start.elapsed().as_secs_f64());
+    tell_future(report.future);
     if report.stopped {
         tell!("stopped by a signal at height {}", report.height);
         return interrupt::exit_code();

@@ -103,7 +103,7 @@ enum Why {
 fn take(writer: &mut Writer, source: Merged, stop: &AtomicBool, state: &State) -> Taken {
     let verifier = Verifier::new(writer.version(), Level::Full, now());
     let replay = Replay::new(writer, verifier, Admission::Genesis, false, stop);
-    let mut replay = replay.connected().showing(SHOW_EVERY);
+    let mut replay = replay.connected().by_clock(now).showing(SHOW_EVERY);
     let mut rejected = None;
     let mut result = replay.run(Box::new(source), &mut |event| match event {
         Event::Progress(progress) => state.progress(&progress),

@@ -84,7 +84,10 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
 
 /// How many blocks are stored now that were not before.
 pub(super) fn stored(outcomes: &[Outcome]) -> u64 {
-    let stored = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stored(_)));
+    let is_new = |outcome: &&Outcome| {
+        matches!(outcome, Outcome::Stored(_) | Outcome::HeaderOnly(Some(_), _))
+    };
+    let stored = outcomes.iter().filter(is_new);
     stored.count() as u64
 }
 
@@ -94,7 +97,8 @@ pub(super) fn held(raw: &RawHeader, outcome: &Outcome) -> Result<(), FollowError
         format!("chain {}, height {}, block {}: {why}", raw.chain, raw.height, raw.hash)
     };
     match outcome {
-        Outcome::Stored(_) | Outcome::Known => Ok(()),
+        // No payload may stop a header: a wrong one is as good as none.
+        Outcome::Stored(_) | Outcome::Known | Outcome::HeaderOnly(..) => Ok(()),
         Outcome::Waits(failure) => Err(FollowError::Unconnected(text(failure))),
         Outcome::Refused(Wrong::Rules(failures)) if failures.iter().all(is_of_the_future) => {
             Err(FollowError::Clock(text(failures)))

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use plait_engine::push::Block;
+use plait_engine::push::{Block, Outcome};
 use plait_engine::replay::source::RawPayload;
 use plait_engine::{
     BlockHeight, ChainId, HeaderRef, Heights, PayloadHash, QueryError, RangeQuery, RawHeader, View,
@@ -194,7 +194,8 @@ async fn store(
     session.without_payloads.store(false, Relaxed);
     let outcomes = session.inlet.push(blocks).await?;
     raws.iter().zip(&outcomes).try_for_each(|(raw, outcome)| held(raw, outcome))?;
-    Ok(true)
+    // Where all of them are wrong the node has none.
+    Ok(outcomes.iter().any(Outcome::is_whole))
 }
 
 /// The blocks of a chain at these heights that are stored without what they carry.

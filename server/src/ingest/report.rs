@@ -8,7 +8,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::BoxBody;
 use plait_engine::push::{Counts, Outcome};
 use plait_engine::replay::source::Place;
-use plait_engine::verify::Failures;
+use plait_engine::verify::{Failures, Level};
 use plait_engine::{HeaderRef, RawHeader};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -69,7 +69,7 @@ impl Lines {
 
     /// Whether a block has a line. A header is longer than its line, so with `each` all of them have one.
     fn is_listed(&mut self, is_header: bool, outcome: &Outcome) -> bool {
-        if outcome.is_held() || self.each && is_header {
+        if outcome.is_whole() || self.each && is_header {
             return self.each;
         }
         let is_listed = self.listed < LISTED_MAX;
@@ -111,7 +111,9 @@ struct Sum<'a> {
     known: u64,
     waiting: u64,
     refused: u64,
-    /// In the last line only: those of `waiting` and `refused` that have no line.
+    #[serde(rename = "payloadsRefused")]
+    payloads_refused: u64,
+    /// In the last line only: those that are not stored, or whose payload is not, and that have no line.
     #[serde(skip_serializing_if = "is_zero")]
     unlisted: u64,
     /// In the last line only: whether the body was read to its end.
@@ -124,10 +126,10 @@ struct Sum<'a> {
 
 impl Sum<'_> {
     const fn of(counts: Counts) -> Self {
-        let Counts { stored, known, waiting, refused } = counts;
+        let Counts { stored, known, waiting, refused, payloads_refused } = counts;
         let records = counts.records();
         let (unlisted, done, error) = (0, None, None);
-        Self { records, stored, known, waiting, refused, unlisted, done, error }
+        Self { records, stored, known, waiting, refused, payloads_refused, unlisted, done, error }
     }
 }
 
@@ -139,7 +141,11 @@ const fn is_zero(number: &u64) -> bool {
 /// What came of one block.
 #[derive(Serialize)]
 struct Block<'a> {
+    /// Of its header.
     outcome: &'static str,
+    /// `refused` where the header is stored and the payload is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'static str>,
     place: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     chain: Option<u32>,
@@ -170,10 +176,15 @@ impl Lines {
                 let reason = Failures::from(*failure).to_string();
                 (None, Some(reason), vec![failure.name()])
             }
+            Outcome::HeaderOnly(level, wrong) => {
+                let verified = level.map(Level::name);
+                (verified, Some(wrong.to_string()), wrong.names().collect())
+            }
             Outcome::Refused(wrong) => (None, Some(wrong.to_string()), wrong.names().collect()),
         };
         let block = Block {
             outcome: outcome.name(),
+            payload: matches!(outcome, Outcome::HeaderOnly(..)).then_some("refused"),
             place: place.brief(),
             chain: header.map(|header| header.chain().get()),
             height: header.map(|header| header.height().get()),

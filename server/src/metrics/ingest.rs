@@ -12,6 +12,7 @@ pub(super) struct Ingest {
     known: AtomicU64,
     waiting: AtomicU64,
     refused: AtomicU64,
+    payloads_refused: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -21,11 +22,12 @@ impl Ingest {
     }
 
     pub(super) fn add(&self, counts: Counts) {
-        let Counts { stored, known, waiting, refused } = counts;
+        let Counts { stored, known, waiting, refused, payloads_refused } = counts;
         self.stored.fetch_add(stored, Relaxed);
         self.known.fetch_add(known, Relaxed);
         self.waiting.fetch_add(waiting, Relaxed);
         self.refused.fetch_add(refused, Relaxed);
+        self.payloads_refused.fetch_add(payloads_refused, Relaxed);
     }
 
     /// A batch was not stored.
@@ -47,6 +49,9 @@ impl Ingest {
         ] {
             text.sample(name, &[("outcome", outcome)], count.load(Relaxed));
         }
+        let help = "Wrong payloads of pushed blocks whose headers are stored.";
+        let name = "plait_ingest_payloads_refused_total";
+        text.counter(name, help, self.payloads_refused.load(Relaxed));
         let help = "Batches that were pushed and could not be stored.";
         text.counter("plait_ingest_failures_total", help, self.failed.load(Relaxed));
     }

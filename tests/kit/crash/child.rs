@@ -188,7 +188,9 @@ impl Child {
             match outcome {
                 Outcome::Stored(_) | Outcome::Known => held.insert(*number),
                 Outcome::Waits(_) => false,
-                Outcome::Refused(wrong) => return Err(format!("{number}: {wrong}").into()),
+                Outcome::HeaderOnly(_, wrong) | Outcome::Refused(wrong) => {
+                    return Err(format!("{number}: {wrong}").into());
+                }
             };
         }
         self.note(&Entry::Done(step, Said::Held(held)));

@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -9,6 +11,7 @@ use crate::header::LEN;
 use crate::replay::mapped::Mapped;
 use crate::replay::{ReplayError, Wrong};
 use crate::store::MarkedAt;
+use crate::types::Grow;
 
 /// Concatenated headers: a file where it lies, or a stream.
 pub struct Binary {
@@ -37,6 +40,9 @@ struct Part {
     offset: u64,
     bytes: Bytes,
 }
+
+/// Bytes of a record.
+const RECORD_LEN: u64 = LEN as u64;
 
 /// Bytes that are mapped at once: whole records, and whole pages of up to 64 kB. The memory of a
 /// replay does not grow with the file.
@@ -71,12 +77,13 @@ impl Binary {
                 let inside = self.offset.checked_sub(part.offset);
                 let end = part.offset.saturating_add(part.bytes.len() as u64);
                 if inside.is_none() || self.offset >= end {
-                    let offset = self.offset / PART_LEN * PART_LEN;
+                    let offset = (self.offset / PART_LEN).saturating_mul(PART_LEN);
                     let len = size.saturating_sub(offset).min(PART_LEN);
                     *part = Part::map(file, offset, len)
                         .map_err(|source| ReplayError::Io { input: path.clone(), source })?;
                 }
-                let start = usize::try_from(self.offset - part.offset).unwrap_or(usize::MAX);
+                let start =
+                    usize::try_from(self.offset.saturating_sub(part.offset)).unwrap_or(usize::MAX);
                 let start = start.min(part.bytes.len());
                 let end = start.saturating_add(want).min(part.bytes.len());
                 Ok(part.bytes.slice(start..end))
@@ -112,19 +119,19 @@ impl Part {
 
 impl Source for Binary {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
-        let (start, mut bytes) = (self.offset, self.bytes(records_max.max(1) * LEN)?);
+        let (start, mut bytes) = (self.offset, self.bytes(records_max.max(1).saturating_mul(LEN))?);
         if bytes.is_empty() {
             return Ok(None);
         }
-        self.offset += bytes.len() as u64;
+        self.offset.grow(bytes.len() as u64);
         // Only behind the last whole record can some of one be.
-        let rest = bytes.split_off(bytes.len() / LEN * LEN);
+        let rest = bytes.split_off((bytes.len() / LEN).saturating_mul(LEN));
         let end = MarkedAt {
             position: self.offset.into(),
             steps: 0.into(),
-            records: (self.offset / LEN as u64).into(),
+            records: (self.offset / RECORD_LEN).into(),
         };
-        let cut = Place::Offset(start + bytes.len() as u64);
+        let cut = Place::Offset(start.saturating_add(bytes.len() as u64));
         let chunk = Chunk::whole(start, bytes, end);
         Ok(Some(match rest.len() {
             0 => chunk,

@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -218,7 +220,7 @@ impl Chunk {
     /// The records.
     #[must_use]
     pub fn records(&self) -> &[RawHeader] {
-        let whole = self.bytes.len() / LEN * LEN;
+        let whole = (self.bytes.len() / LEN).saturating_mul(LEN);
         let records = self.bytes.get(..whole).map(<[RawHeader]>::ref_from_bytes);
         records.and_then(Result::ok).unwrap_or_default()
     }
@@ -226,7 +228,7 @@ impl Chunk {
     /// The number of records, and of what should be some.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.records().len() + self.wrong.len()
+        self.records().len().saturating_add(self.wrong.len())
     }
 
     /// Whether there is nothing.
@@ -252,7 +254,9 @@ impl Chunk {
     #[must_use]
     pub fn place(&self, record: usize) -> Place {
         match &self.places {
-            Places::From(offset) => Place::Offset(offset + (record as u64) * (LEN as u64)),
+            Places::From(offset) => {
+                Place::Offset(offset.saturating_add(record.saturating_mul(LEN) as u64))
+            }
             Places::Each(places) => places.get(record).cloned().unwrap_or(Place::Offset(0)),
             Places::Archived(manifest, places) => {
                 let place = places.get(record).copied();

@@ -1,3 +1,5 @@
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 use std::io;
 use std::mem;
 
@@ -8,7 +10,10 @@ use super::{Chunk, Source};
 use crate::header::{LEN, RawHeader};
 use crate::replay::ReplayError;
 use crate::store::MarkedAt;
-use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
+use crate::types::{BlockHash, BlockHeight, ChainId, Grow, Rank};
+
+/// Bytes of a record.
+const RECORD_LEN: u64 = LEN as u64;
 
 /// The blocks of one chain by ascending [`Rank`], some whole records at a time; `None` at the end.
 /// It may block.
@@ -55,8 +60,9 @@ impl Merged {
     }
 
     fn read(&mut self, records_max: usize) -> io::Result<Vec<u8>> {
-        let mut records = Vec::with_capacity((records_max + self.chains.len()) * LEN);
-        while records.len() < records_max * LEN {
+        let mut records =
+            Vec::with_capacity(records_max.saturating_add(self.chains.len()).saturating_mul(LEN));
+        while records.len() < records_max.saturating_mul(LEN) {
             let mut lowest = None;
             for lane in &mut self.chains {
                 if let Some(height) = lane.height()? {
@@ -125,8 +131,8 @@ impl Source for Merged {
             ReplayError::Io { input, source }
         })?;
         let position = self.position;
-        self.position += records.len() as u64;
-        let count = self.position / LEN as u64;
+        self.position.grow(records.len() as u64);
+        let count = self.position / RECORD_LEN;
         let end =
             MarkedAt { position: self.position.into(), steps: 0.into(), records: count.into() };
         Ok((!records.is_empty()).then(|| Chunk::whole(position, records.into(), end)))

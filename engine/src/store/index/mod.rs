@@ -8,6 +8,7 @@ mod sort;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::types::Grow;
 use rocksdb::{DB, DBRawIterator};
 use zerocopy::byteorder::big_endian::U64;
 use zerocopy::{FromBytes, IntoBytes};
@@ -168,7 +169,7 @@ impl Batch {
         let part = |entry: &IndexEntry| usize::from(entry.first_byte());
         for entry in entries {
             if let Some(count) = counts.get_mut(part(entry)) {
-                *count += 1;
+                count.grow(1);
             }
         }
         let mut parts: Vec<Vec<IndexEntry>> =
@@ -184,7 +185,7 @@ impl Batch {
             self.inner.put_cf(store.column(of.unsorted()), key.as_bytes(), of_part.as_bytes());
         }
         let column = store.column(Column::Meta);
-        self.inner.put_cf(column, of.number_name(), U64::new(number + 1).as_bytes());
+        self.inner.put_cf(column, of.number_name(), U64::new(number.saturating_add(1)).as_bytes());
         self.unindexed.push(of);
     }
 

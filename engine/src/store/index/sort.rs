@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{IndexEntry, IndexOf, PARTS, UnindexedKey};
 use crate::failpoint::reached;
 use crate::store::{Column, Store, StoreError, options};
+use crate::types::Grow;
 
 /// Entries up to which they are simply put into their index: that takes some 0.2 s, and a log.
 pub(in crate::store) const PUT_MAX: usize = 100_000;
@@ -51,7 +52,7 @@ impl Store {
             } else {
                 tracing::info!("sorting the index of {}", of.name());
                 self.ingest_index(of, &|entries| {
-                    progress(done.fetch_add(entries, Ordering::Relaxed) + entries);
+                    progress(done.fetch_add(entries, Ordering::Relaxed).saturating_add(entries));
                 })?;
             }
             self.index_of(of).next.store(0, Ordering::Release);
@@ -111,13 +112,14 @@ impl Store {
         self.clear_index_folder()?;
         fs::create_dir_all(&folder).map_err(io)?;
         let had = self.count_estimate(of.sorted())?;
-        let (bytes, done) = (self.unsorted_bytes(of, 0)? * PARTS as u64, AtomicU64::new(0));
-        let parts_a_file =
-            PARTS / usize::try_from(bytes.div_ceil(FILE_BYTES)).unwrap_or(PARTS).clamp(1, PARTS);
+        let (bytes, done) =
+            (self.unsorted_bytes(of, 0)?.saturating_mul(PARTS as u64), AtomicU64::new(0));
+        let files = usize::try_from(bytes.div_ceil(FILE_BYTES)).unwrap_or(PARTS).clamp(1, PARTS);
+        let parts_a_file = PARTS.checked_div(files).unwrap_or(1);
         let firsts: Vec<usize> = (0..PARTS).step_by(parts_a_file).collect();
         let files = firsts.par_iter().map(|first| {
             let path = folder.join(format!("{first:03}.sst"));
-            let parts = *first..(first + parts_a_file).min(PARTS);
+            let parts = *first..first.saturating_add(parts_a_file).min(PARTS);
             let mut note = |entries: usize| {
                 done.fetch_add(entries as u64, Ordering::Relaxed);
                 count(entries as u64);
@@ -174,7 +176,7 @@ impl Store {
 
     fn part(&self, of: IndexOf, part: usize) -> Result<Vec<IndexEntry>, StoreError> {
         let mut entries = Vec::new();
-        let mut rows = self.unsorted_rows(of, part, Some(part + 1));
+        let mut rows = self.unsorted_rows(of, part, Some(part.saturating_add(1)));
         while let Some((_, value)) = rows.item() {
             entries.extend_from_slice(listed(of, value, &rows)?);
             rows.next();
@@ -185,9 +187,9 @@ impl Store {
 
     fn unsorted_bytes(&self, of: IndexOf, part: usize) -> Result<u64, StoreError> {
         let mut bytes = 0;
-        let mut rows = self.unsorted_rows(of, part, Some(part + 1));
+        let mut rows = self.unsorted_rows(of, part, Some(part.saturating_add(1)));
         while let Some((_, value)) = rows.item() {
-            bytes += value.len() as u64;
+            bytes.grow(value.len() as u64);
             rows.next();
         }
         rows.status()?;

@@ -1,4 +1,11 @@
 #![expect(clippy::indexing_slicing, reason = "every index is of a table that is made here")]
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "numbers of blocks are those of the candidates, which are held in memory"
+    )
+)]
 
 use std::ops::Range;
 

@@ -1,4 +1,11 @@
 #![expect(clippy::indexing_slicing, reason = "every index is of the tables of `Links`")]
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "sums have 64 bits more than weights, and numbers are those of `Links`"
+    )
+)]
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

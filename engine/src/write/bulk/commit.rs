@@ -131,10 +131,19 @@ fn write(
 ) -> Result<usize, StoreError> {
     let Commit { runs, loose, payloads, mark, flush, .. } = commit;
     let sealed: usize = runs.iter().map(|(_, run)| run.records.len()).sum();
-    let others = loose.len() * (LEN + 100) + entries.len() * 64;
-    let carried: usize =
-        payloads.iter().map(|(key, payload)| 3 * size_of_val(key) + payload.as_bytes().len()).sum();
-    let mut batch = Batch::with_capacity(sealed + sealed / 8 + others + carried);
+    let others = loose
+        .len()
+        .saturating_mul(LEN.saturating_add(100))
+        .saturating_add(entries.len().saturating_mul(64));
+    let carried: usize = payloads
+        .iter()
+        .map(|(key, payload)| {
+            size_of_val(key).saturating_mul(3).saturating_add(payload.as_bytes().len())
+        })
+        .sum();
+    let mut batch = Batch::with_capacity(
+        sealed.saturating_add(sealed / 8).saturating_add(others).saturating_add(carried),
+    );
     for (chain, run) in runs {
         let ranks = loose_ranks(&run);
         // Those that were loose have rows of their own for that.

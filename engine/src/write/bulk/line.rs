@@ -39,7 +39,7 @@ impl Spare {
     fn take(&self, blocks: usize) -> Vec<u8> {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut records = spare.unwrap_or_default();
-        records.reserve(blocks * LEN);
+        records.reserve(blocks.saturating_mul(LEN));
         records
     }
 
@@ -130,9 +130,7 @@ impl Line {
     /// The block of the branch at `height`.
     pub(super) fn at(&self, height: BlockHeight) -> Option<HeaderRef<'_>> {
         let (run, index) = self.position(height)?;
-        let start = index * LEN;
-        let record = self.runs.get(run)?.records.get(start..start + LEN)?;
-        HeaderRef::new(RawHeader::ref_from_bytes(record).ok()?).ok()
+        self.runs.get(run)?.header(index)
     }
 
     /// The block with this hash at `height`, if it is here.
@@ -147,7 +145,7 @@ impl Line {
     /// Whether there is one block at this height, and no more.
     pub(super) fn is_alone_at(&self, height: BlockHeight) -> bool {
         let beside = self.side.iter().filter(|side| side.height() == height).count();
-        beside + usize::from(self.at(height).is_some()) == 1
+        beside.saturating_add(self.at(height).is_some().into()) == 1
     }
 
     /// Takes a block that is not here yet.
@@ -223,9 +221,9 @@ impl Line {
             return;
         }
         self.turn = self.run_length.end(first);
-        let blocks = self.turn.get() - first.get();
+        let blocks = self.turn.since(first).unwrap_or(0).min(RunLength::DEFAULT.heights());
         // Runs of tests are short, and those of databases have 256 blocks.
-        let blocks = usize::try_from(blocks.min(RunLength::DEFAULT.get().into())).unwrap_or(0);
+        let blocks = usize::try_from(blocks).unwrap_or(0);
         let (records, states) = (self.spare.take(blocks), Vec::with_capacity(blocks));
         self.runs.push_back(Run { first, records, states });
     }
@@ -263,29 +261,34 @@ impl Line {
         }
     }
 
-    /// The run with the block at `height`, and the number of the block in it.
+    /// The run that a block at `height` belongs to, and the number that it has in it: nobody says that
+    /// there is such a block, as the height may be that of any header.
     fn position(&self, height: BlockHeight) -> Option<(usize, usize)> {
         // Nearly always it is one of the last blocks.
-        if let Some(index) = height.get().checked_sub(self.runs.back()?.first.get()) {
-            return Some((self.runs.len() - 1, usize::try_from(index).ok()?));
+        if let Some(index) = height.since(self.runs.back()?.first) {
+            return Some((self.runs.len().checked_sub(1)?, usize::try_from(index).ok()?));
         }
-        let first = self.runs.front()?.first;
-        let offset = height.get().checked_sub(self.run_length.start(first).get())?;
-        let run_length = u64::from(self.run_length.get());
-        let run = usize::try_from(offset / run_length).ok()?;
-        let index = height.get().checked_sub(self.runs.get(run)?.first.get())?;
+        let offset = height.since(self.run_length.start(self.runs.front()?.first))?;
+        let run = usize::try_from(offset.checked_div(self.run_length.heights())?).ok()?;
+        let index = height.since(self.runs.get(run)?.first)?;
         Some((run, usize::try_from(index).ok()?))
     }
 }
 
 impl Run {
+    /// The header with this number, if there are so many.
+    fn header(&self, index: usize) -> Option<HeaderRef<'_>> {
+        let record = self.records.get(index.checked_mul(LEN)?..)?.first_chunk::<LEN>()?;
+        HeaderRef::new(RawHeader::ref_from_bytes(record).ok()?).ok()
+    }
+
     fn end(&self) -> BlockHeight {
         BlockHeight::new(self.first.get().saturating_add(self.states.len() as u64))
     }
 
     fn pop(&mut self) -> Option<Side> {
         let state = self.states.pop()?;
-        let start = self.states.len() * LEN;
+        let start = self.records.len().checked_sub(LEN)?;
         let header = HeaderRef::parse(self.records.get(start..)?).ok()?.to_owned();
         self.records.truncate(start);
         Some(Side { header, state })

@@ -17,6 +17,7 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 
 use self::commit::{Commit, Committer};
 use self::line::{Line, Place, Spare, State};
@@ -38,6 +39,8 @@ pub struct Bulk {
     /// The last run that was asked for, of each chain.
     sealed: BTreeMap<ChainId, (BlockHeight, Bytes)>,
     window: u64,
+    /// What blocks lack that were admitted without it: it is for the plain way to verify them again.
+    lacked: HashSet<BlockHash>,
     entries: Vec<IndexEntry>,
     payloads: Payloads,
     committer: Committer,
@@ -61,6 +64,7 @@ impl Bulk {
         store: &Arc<Store>,
         tree: &Tree,
         window: u64,
+        lacked: HashSet<BlockHash>,
     ) -> Result<Option<Self>, WriteError> {
         let (snapshot, spare) = (store.snapshot(), Spare::default());
         let mut lines = Vec::new();
@@ -77,6 +81,7 @@ impl Bulk {
             snapshot,
             sealed: BTreeMap::new(),
             window,
+            lacked,
             entries: Vec::new(),
             payloads: Payloads::new(Arc::clone(store)),
             committer: Committer::new(Arc::clone(store), spare)?,
@@ -113,9 +118,13 @@ impl Bulk {
         self.line(chain)?.find(height, hash)
     }
 
-    /// Takes a block that is not held; `false` if its parent is not at hand.
+    /// Takes a block that is not held; `false` if its parent is not at hand, or if blocks were admitted
+    /// that lack it.
     pub fn stage(&mut self, verified: Verified<'_>) -> bool {
         let header = verified.header();
+        if !self.lacked.is_empty() && self.lacked.contains(&header.hash()) {
+            return false;
+        }
         let line = self.lines.get_mut(header.chain().index()).and_then(Option::as_mut);
         let Some(line) = line else { return false };
         if line.insert(header, verified.level()) == Place::Elsewhere {
@@ -209,7 +218,8 @@ impl Bulk {
                     &self.sealed.get(&chain).ok_or_else(|| StoreError::gap(chain, first))?.1
                 }
             };
-            let index = usize::try_from(height.get() - first.get()).unwrap_or(usize::MAX);
+            let index =
+                usize::try_from(height.since(first).unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
             let record = run.chunks_exact(LEN).nth(index);
             if record == Some(header.as_bytes().as_slice()) {
                 return Ok(Held::Yes);
