@@ -28,7 +28,16 @@ pub mod generate;
 pub mod failpoint;
 
 #[cfg(feature = "store")]
+pub mod cause;
+
+#[cfg(feature = "store")]
+mod memory;
+
+#[cfg(feature = "store")]
 pub mod store;
+
+#[cfg(feature = "store")]
+pub mod output;
 
 pub mod tree;
 

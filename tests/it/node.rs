@@ -110,7 +110,7 @@ fn a_database_without_headers_is_no_input() {
     for node in [empty, others] {
         let (db, outcome) = replay_node(node.path(), &[]);
         outcome.assert_fails(2, &["without the header tables of chainweb-node"]);
-        assert!(!plait_engine::Engine::exists(db.path()));
+        assert!(!plait_engine::Engine::exists(db.path()).unwrap());
     }
 }
 

@@ -91,7 +91,7 @@ fn a_replay_that_is_killed_again_and_again_ends_in_the_same_database() {
         if finish(child).status.is_some() {
             break;
         }
-        if Engine::exists(db.path()) && Store::open_read_only(db.path()).is_ok() {
+        if Engine::exists(db.path()).unwrap() && Store::open_read_only(db.path()).is_ok() {
             let blocks = info(db.path())["blocks"].as_u64().unwrap();
             assert!(blocks >= kept, "{blocks} blocks after {kept}");
             kept = blocks;

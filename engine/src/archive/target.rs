@@ -140,7 +140,8 @@ impl Target {
 /// Names and lengths of the files of archives; anything else must not be there, unless there is a
 /// manifest.
 fn look_around(dir: &Path) -> Result<HashMap<String, u64>, ArchiveError> {
-    let is_archive = dir.join(MANIFEST).exists();
+    let is_archive = dir.join(MANIFEST).try_exists();
+    let is_archive = is_archive.map_err(|error| ArchiveError::io(dir, error))?;
     let (mut lengths, mut strange) = (HashMap::new(), None);
     for entry in fs::read_dir(dir).map_err(|error| ArchiveError::io(dir, error))? {
         let entry = entry.map_err(|error| ArchiveError::io(dir, error))?;

@@ -39,7 +39,7 @@ pub(super) fn survey(dir: &Path, chains: &[ChainId]) -> Result<u64, BackupError>
     let mut bytes = 0;
     for chain in chains {
         let path = folder(dir).join(name(*chain));
-        if !path.is_file() {
+        if !disk::exists(&path)? || !path.is_file() {
             return Err(BackupError::PactMissing { chain: *chain, path });
         }
         let log = folder(dir).join(format!("{}-wal", name(*chain)));
@@ -86,7 +86,7 @@ pub(super) fn copy_all(
 /// [`BackupError::PactDamaged`] names the first that is damaged.
 pub(super) fn check_all(dir: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
     let folder = folder(dir);
-    if !folder.exists() {
+    if !disk::exists(&folder)? {
         return Ok(());
     }
     for path in disk::entries(&folder)? {

@@ -13,6 +13,7 @@ use super::folder::STATUS;
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
+use crate::output::{self, InsideDatabase};
 use crate::store::{is_table, link};
 use crate::types::Micros;
 
@@ -69,6 +70,15 @@ impl Restore {
         now: Micros,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Contents, BackupError> {
+        // One that is there already is for `claim` to refuse, or to go on with.
+        if let Some(above) = output::real(&self.to).ok().as_deref().and_then(Path::parent) {
+            let inside = |error: InsideDatabase| InsideDatabase { path: self.to.clone(), ..error };
+            output::outside_databases(above).map_err(inside)?;
+        }
+        if output::is_within(&self.to, backups.dir()) {
+            let (dir, database) = (backups.dir().to_owned(), self.to.clone());
+            return Err(BackupError::Around { dir, database });
+        }
         require_done(backups, &self.id)?;
         let from = backups.path(&self.id);
         // Retention leaves it alone while this is held.
@@ -86,7 +96,7 @@ impl Restore {
         }
         let unfinished = self.to.join(UNFINISHED);
         // Otherwise only the last step is missing.
-        if !self.to.join("0").exists() {
+        if !disk::exists(&self.to.join("0"))? {
             self.copy(&from, &contents, stop, observer)?;
             reached("restore/copy/after");
             disk::sync_tree(&unfinished)?;
@@ -105,7 +115,8 @@ impl Restore {
     fn claim(&self, backups: &Backups) -> Result<(File, Mark), BackupError> {
         let unfinished = self.to.join(UNFINISHED);
         let occupied = || BackupError::Occupied { path: self.to.clone() };
-        if !unfinished.exists() && self.to.exists() && !disk::entries(&self.to)?.is_empty() {
+        let has_begun = disk::exists(&unfinished)?;
+        if !has_begun && disk::exists(&self.to)? && !disk::entries(&self.to)?.is_empty() {
             return Err(occupied());
         }
         fs::create_dir_all(&unfinished).map_err(BackupError::io(&unfinished))?;

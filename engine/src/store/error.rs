@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
+use super::text::RocksText;
 use super::{Column, FORMAT_VERSION, TrunkKey};
+use crate::cause::{Cause, Classified, Fault};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 
 /// What is wrong with a record of a log or a list of files.
@@ -87,8 +89,16 @@ pub enum StoreError {
     /// What was asked for is not in memory, and the disk was not to be waited for.
     #[error("not in memory")]
     Cold,
+    /// Caches are to take more memory than there is.
+    #[error("caches of {bytes} bytes do not fit: this process may use {limit} bytes of memory")]
+    Caches {
+        /// Bytes of all caches.
+        bytes: u64,
+        /// Bytes that the process may use.
+        limit: u64,
+    },
     /// RocksDB refuses.
-    #[error("RocksDB: {0}")]
+    #[error("{}", RocksText::new(.0.as_ref()).brief())]
     RocksDb(rocksdb::Error),
 }
 
@@ -128,8 +138,8 @@ impl StoreError {
 
     /// Tells apart why a database does not open; RocksDB has only texts for it.
     pub(super) fn opening(path: &Path, error: rocksdb::Error) -> Self {
-        let text = error.to_string();
-        if text.contains("lock hold by current process") || text.contains("While lock file") {
+        let text: &str = error.as_ref();
+        if RocksText::new(text).is_lock() {
             Self::Locked { path: path.to_owned() }
         } else if text.contains("Column family not found")
             || text.contains("Column families not opened")
@@ -137,6 +147,22 @@ impl StoreError {
             Self::Foreign { path: path.to_owned() }
         } else {
             Self::RocksDb(error)
+        }
+    }
+}
+
+impl Classified for StoreError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Missing { dir } => Fault::new(Cause::Missing, dir),
+            Self::Format { .. } => Fault { cause: Cause::Format, path: None },
+            Self::Locked { path } => Fault::new(Cause::Locked, path),
+            Self::Damaged { .. } => Fault { cause: Cause::Damage, path: None },
+            Self::Record { path, .. } => Fault::new(Cause::Damage, path),
+            Self::Io { path, source } => Fault::io(path, source),
+            Self::Caches { .. } => Fault { cause: Cause::Memory, path: None },
+            Self::RocksDb(error) => RocksText::new(error.as_ref()).fault(),
+            Self::Foreign { .. } | Self::Unfinished { .. } | Self::Cold => Fault::OTHER,
         }
     }
 }

@@ -36,6 +36,7 @@ mod snapshot;
 mod stats;
 mod sums;
 mod sweep;
+mod text;
 mod upgrade;
 
 pub use batch::{Batch, Sealed};
@@ -55,11 +56,13 @@ pub use stats::{ColumnStats, RunStats, StoreStats};
 pub use sums::RunSums;
 pub use sweep::{KeyValue, Sweep};
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rocksdb::{Cache, ColumnFamily, DB, FlushOptions, WriteOptions};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
@@ -67,6 +70,9 @@ use format::WITHOUT_SUMS;
 use index::Index;
 use opened::Opened;
 use runs::Caches;
+
+/// The file that RocksDB locks as long as a database is open to be written.
+const LOCK: &str = "LOCK";
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -86,6 +92,8 @@ pub struct Store {
     damaged_log: Option<String>,
     /// Whether every run has its row in `sums`.
     has_sums: bool,
+    /// RocksDB's lock file, if the database is open to be written.
+    lock: Option<File>,
 }
 
 impl Store {
@@ -105,6 +113,7 @@ impl Store {
     ///
     /// As there.
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
+        let sizes = sizes.fitting()?;
         let path = Self::existing(dir)?;
         let blocks = options::cache(sizes.block_bytes);
         reached("open/before");
@@ -112,6 +121,7 @@ impl Store {
         reached("open/after");
         let (meta, format) = Meta::read(&opened.db, &path)?;
         let mut store = Self::new(opened, meta, format, blocks, sizes)?;
+        store.lock = File::open(path.join(LOCK)).ok();
         if format == WITHOUT_SUMS {
             store.add_sums()?;
         }
@@ -124,8 +134,8 @@ impl Store {
     ///
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
+        let sizes = CacheSizes::default().fitting()?;
         let path = Self::existing(dir)?;
-        let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
         let opened = Opened::to_read(&path, || options::columns(&blocks))?;
         let (meta, format) = Meta::read(&opened.db, &path)?;
@@ -143,6 +153,7 @@ impl Store {
         meta: Meta,
         first: impl FnOnce(&Self, &mut Batch),
     ) -> Result<Self, StoreError> {
+        let sizes = CacheSizes::default().fitting()?;
         let path = Self::path(dir);
         std::fs::create_dir_all(&path)
             .map_err(|source| StoreError::Io { path: path.clone(), source })?;
@@ -150,12 +161,12 @@ impl Store {
         let mut options = options::writing(&path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let sizes = CacheSizes::default();
         let blocks = options::cache(sizes.block_bytes);
         let db = DB::open_cf_descriptors(&options, &path, options::columns(&blocks));
         let db = db.map_err(|e| StoreError::opening(&path, e))?;
         reached("create/tables/after");
-        let store = Self::new(Opened::whole(db), meta, FORMAT_VERSION, blocks, sizes)?;
+        let mut store = Self::new(Opened::whole(db), meta, FORMAT_VERSION, blocks, sizes)?;
+        store.lock = File::open(path.join(LOCK)).ok();
         let mut batch = Batch::default();
         batch.put_meta(&store, store.meta());
         first(&store, &mut batch);
@@ -253,6 +264,33 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the file system of the database can be written, without a write to the database: sets the
+    /// time of the lock file. Of a database that is only read it can always.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`], for example when the file system has become read-only.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: omit, last_modification: now };
+        futimens(lock, &times).map_err(|error| StoreError::Io {
+            path: self.db.path().join(LOCK),
+            source: error.into(),
+        })
+    }
+
+    /// Whether RocksDB takes writes, as it does not after a flush or compaction has failed: writes a batch
+    /// with nothing in it, which is in no later reader's way, whatever is written without the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`].
+    pub fn probe_write(&self) -> Result<(), StoreError> {
+        if self.lock.is_some() { self.sync() } else { Ok(()) }
+    }
+
     /// Returns when all that was written is in tables, so that opening it need not read the log.
     ///
     /// # Errors
@@ -278,9 +316,15 @@ impl Store {
         StoreError::Io { path: self.db.path().to_owned(), source }
     }
 
+    /// Whether there is a database in `dir`. That this user may not see it is not that there is none.
+    pub(crate) fn exists(dir: &Path) -> Result<bool, StoreError> {
+        let path = Self::path(dir);
+        path.join("CURRENT").try_exists().map_err(|source| StoreError::Io { path, source })
+    }
+
     fn existing(dir: &Path) -> Result<PathBuf, StoreError> {
         let path = Self::path(dir);
-        if !path.join("CURRENT").exists() {
+        if !Self::exists(dir)? {
             return Err(StoreError::Missing { dir: dir.to_owned() });
         }
         records::check(&path)?;
@@ -317,6 +361,7 @@ impl Store {
             caches: Caches::new(sizes.run_bytes),
             damaged_log,
             has_sums: format != WITHOUT_SUMS,
+            lock: None,
         };
         for of in IndexOf::ALL {
             store.index_of(of).look(&store, of)?;

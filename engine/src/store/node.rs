@@ -2,7 +2,7 @@ use std::path::Path;
 
 use rocksdb::{DB, DBRawIterator, ReadOptions};
 
-use super::{Column, StoreError, options, records};
+use super::{CacheSizes, Column, StoreError, options, records};
 use crate::types::ChainId;
 
 /// The database of a chainweb-node, read-only: nothing in its folder changes.
@@ -18,6 +18,7 @@ impl NodeDatabase {
     ///
     /// [`StoreError::RocksDb`] if there is none, or it is damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        CacheSizes::default().fitting()?;
         records::check_foreign(path)?;
         Ok(Self(DB::open_for_read_only(&options::foreign(), path, false)?))
     }

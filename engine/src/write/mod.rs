@@ -19,6 +19,7 @@ pub use error::WriteError;
 
 use std::collections::BTreeSet;
 use std::mem;
+use std::path::Path;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -64,6 +65,12 @@ impl Writer {
     #[must_use]
     pub fn version(&self) -> ChainwebVersion {
         self.reader.version()
+    }
+
+    /// The folder of the database.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.reader.dir()
     }
 
     /// What takes blocks that come in order, between [`Writer::begin_bulk`] and

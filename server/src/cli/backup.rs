@@ -159,9 +159,13 @@ fn make(place: &Place, pact: bool, keep: Option<usize>) -> Result<ExitCode, Plac
     let (db, backups) = (place.database()?, place.backups()?);
     let request = Request { pact, keep: place.keep(keep)? };
     let stop = interrupt::flag();
-    if !Engine::exists(&db) {
-        // Before a folder is made for what cannot be.
-        let error = OpenError::from(StoreError::Missing { dir: db });
+    // Before a folder is made for what cannot be.
+    let missing = match Engine::exists(&db) {
+        Ok(true) => None,
+        Ok(false) => Some(OpenError::from(StoreError::Missing { dir: db.clone() })),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = missing {
         return Ok(fail(&error, open_advice(&error)));
     }
     let job = match backups.begin() {
@@ -339,6 +343,9 @@ pub(super) fn advice(error: &BackupError) -> &'static str {
         BackupError::Occupied { .. } => "Name a folder that is empty or not there yet.",
         BackupError::Restoring(_) => "Wait until it has ended.",
         BackupError::Other { .. } => "Go on with that one, or delete the folder.",
+        BackupError::Inside(_) | BackupError::Around { .. } => {
+            "Name a folder outside of it, as --backups DIR or --to DIR."
+        }
         BackupError::Stopped => "Run the same command again.",
     }
 }

@@ -68,6 +68,8 @@ fn advice(error: &ParquetError) -> &'static str {
             "Check that the folder can be read and written and that there is space. Then run the same \
              command again: it goes on."
         }
+        ParquetError::Space(_) => "Make room, or name a folder on another file system.",
+        ParquetError::Inside(_) => "Name a folder outside of it.",
         ParquetError::Locked { .. } => "Wait until it has ended.",
         ParquetError::Height { .. } => "No network has a block as high: check where it came from.",
         ParquetError::Encode { .. } => "This is a bug: please report it.",

@@ -172,6 +172,8 @@ pub(super) fn advice(error: &ArchiveError) -> &'static str {
         ArchiveError::Missing { .. } => {
             "Name the folder with manifest.json, or make an archive: plait export --db DIR --out DIR"
         }
+        ArchiveError::Space(_) => "Make room, or name a folder on another file system.",
+        ArchiveError::Inside(_) => "Name a folder outside of it.",
         ArchiveError::Occupied { .. } => "Name an empty folder, or one with an archive.",
         ArchiveError::Locked { .. } => "Wait until it has ended.",
         ArchiveError::Manifest { flaw: Flaw::Format { .. }, .. } => {

@@ -170,6 +170,9 @@ fn open_advice(error: &OpenError) -> &'static str {
         OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_) | StoreError::Cold) => {
             "Check that the folder exists and that this user may read and write it."
         }
+        OpenError::Store(StoreError::Caches { .. }) => {
+            "Set caches.blockBytes and caches.runBytes to less."
+        }
         OpenError::Network { .. } => {
             "A database holds one network: name another folder, or leave --network out."
         }

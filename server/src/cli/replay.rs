@@ -155,7 +155,11 @@ impl How {
         db: &Path,
         inputs: &[PathBuf],
     ) -> Result<Option<Box<dyn Source>>, ReplayError> {
-        let Some(input) = inputs.first().filter(|_| !Engine::exists(db)) else { return Ok(None) };
+        // What is wrong with it is said when it is opened.
+        if Engine::exists(db).unwrap_or(true) {
+            return Ok(None);
+        }
+        let Some(input) = inputs.first() else { return Ok(None) };
         let version = self.network.unwrap_or(ChainwebVersion::Mainnet01);
         self.open(input, version).map(Some)
     }

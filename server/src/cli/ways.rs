@@ -39,7 +39,10 @@ pub(super) async fn make_database(
     db: &Path,
     network: Option<ChainwebVersion>,
 ) -> Result<(), ExitCode> {
-    if !are_in(settings) || Engine::exists(db) {
+    if !are_in(settings) {
+        return Ok(());
+    }
+    if Engine::exists(db).map_err(|error| fail(&error, open_advice(&error)))? {
         return Ok(());
     }
     let network = match network {

@@ -287,7 +287,10 @@ impl Child {
             },
         };
         let step = self.begin(Step::Restore(id.clone()));
-        if model.restore.is_some() && Engine::exists(&to) && !to.join(".restore").exists() {
+        if model.restore.is_some()
+            && Engine::exists(&to).expect("a folder of ours")
+            && !to.join(".restore").exists()
+        {
             // The last process was killed behind the last step: whoever asks again is refused.
             self.note(&Entry::Done(step, Said::Nothing));
             return Ok(());

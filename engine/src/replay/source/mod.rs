@@ -91,9 +91,10 @@ pub fn open(
     let metadata = std::fs::metadata(input).map_err(|e| ReplayError::io(input, e))?;
     let folder = matches!(format, Some(Format::Node | Format::Archive));
     if metadata.is_dir() || folder {
-        let is_archive = || input.join(MANIFEST).exists();
+        let is_archive = input.join(MANIFEST).try_exists();
+        let is_archive = is_archive.map_err(|e| ReplayError::io(input, e))?;
         return match format {
-            None if is_archive() => Ok(Box::new(Archive::open(input, version, keep_going)?)),
+            None if is_archive => Ok(Box::new(Archive::open(input, version, keep_going)?)),
             Some(Format::Archive) => Ok(Box::new(Archive::open(input, version, keep_going)?)),
             None | Some(Format::Node) => Ok(Box::new(Node::open(input, version, payloads)?)),
             Some(Format::Binary | Format::Jsonl) => Err(ReplayError::Format {
