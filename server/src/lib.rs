@@ -42,6 +42,8 @@ mod documented;
 
 mod listen;
 
+mod health;
+
 mod inlet;
 
 mod ingest;
@@ -56,6 +58,7 @@ use std::sync::Arc;
 use plait_engine::Reader;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub use address::{Listen, Upstream};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
@@ -86,6 +89,8 @@ pub async fn run_measured(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
+    let mut looks = JoinSet::new();
+    looks.spawn(health::watch(reader.clone(), metrics.clone()));
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
     let app = Arc::new(endpoint::App::new(reader, config, metrics, watcher));
     let backups = app.backups.clone();

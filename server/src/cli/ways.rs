@@ -112,7 +112,8 @@ impl Prepared {
         }
         let refused =
             |error: io::Error| fail(&error, "The system refuses threads to this process.");
-        let (inlet, thread) = Inlet::open(writer, settings.ingest.sync, true).map_err(refused)?;
+        let (inlet, thread) =
+            Inlet::open(writer, settings.ingest.sync, true, metrics.clone()).map_err(refused)?;
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         let replay = match ready {
             Some(ready) => Some(replay(ready, &inlet, &stop, metrics).await),

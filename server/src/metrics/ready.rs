@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a server that had to refuse someone is not to be sent more.
@@ -26,6 +26,8 @@ pub(super) struct Readiness {
     lag_max: AtomicU64,
     /// How far it is, as that told last.
     lag: AtomicU64,
+    /// Whether the last write to the database failed.
+    write_failing: AtomicBool,
 }
 
 /// Why no requests are to be sent here.
@@ -37,6 +39,8 @@ pub(crate) enum Unready {
     Leaving,
     /// Someone was refused just now, for want of a connection or of a place to read.
     Overloaded,
+    /// The database takes no writes.
+    Unwritable,
     /// It follows another node, and is far behind, or has not heard of it yet.
     Behind,
 }
@@ -48,6 +52,7 @@ impl Unready {
             Self::Starting => "Starting.\n",
             Self::Leaving => "Shutting down.\n",
             Self::Overloaded => "Overloaded.\n",
+            Self::Unwritable => "The database cannot be written.\n",
             Self::Behind => "Behind.\n",
         }
     }
@@ -62,6 +67,7 @@ impl Default for Readiness {
             refused_at: AtomicU64::new(0),
             lag_max: AtomicU64::new(NO_LAG),
             lag: AtomicU64::new(NO_LAG),
+            write_failing: AtomicBool::new(false),
         }
     }
 }
@@ -87,9 +93,24 @@ impl Readiness {
         match self.state.load(Relaxed) {
             STARTING => Some(Unready::Starting),
             SERVING if self.is_overloaded(self.now()) => Some(Unready::Overloaded),
+            SERVING if self.is_write_failing() => Some(Unready::Unwritable),
             SERVING => self.is_behind(self.now()).then_some(Unready::Behind),
             _ => Some(Unready::Leaving),
         }
+    }
+
+    /// A write to the database failed. Returns whether the one before it did not.
+    pub(super) fn fail_write(&self) -> bool {
+        !self.write_failing.swap(true, Relaxed)
+    }
+
+    /// The database takes writes.
+    pub(super) fn wrote(&self) {
+        self.write_failing.store(false, Relaxed);
+    }
+
+    pub(super) fn is_write_failing(&self) -> bool {
+        self.write_failing.load(Relaxed)
     }
 
     /// It is not to be further behind another node than this.
@@ -148,6 +169,18 @@ mod tests {
         assert!(readiness.is_behind(u64::MAX));
         readiness.lag(10);
         assert_eq!(readiness.unready(), None);
+    }
+
+    #[test]
+    fn server_whose_writes_fail_is_unready_until_one_succeeds() {
+        let readiness = Readiness::default();
+        assert!(readiness.fail_write() && !readiness.fail_write(), "news only once");
+        assert_eq!(readiness.unready(), Some(Unready::Starting));
+        readiness.serve();
+        assert_eq!(readiness.unready(), Some(Unready::Unwritable));
+        readiness.wrote();
+        assert_eq!(readiness.unready(), None);
+        assert!(readiness.fail_write());
     }
 
     #[test]
