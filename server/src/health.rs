@@ -54,14 +54,13 @@ pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
         touched = Instant::now();
         let asked = reader.clone();
         let mut look = spawn_blocking(move || look(&asked, failed || in_trouble));
-        let result = match timeout(LOOK_TIME, &mut look).await {
-            Ok(result) => result,
-            Err(_) => {
-                fail(&metrics, Cause::Device, "it does not answer");
-                calm_since = None;
-                // One that hangs is waited for: another one would only hang as well.
-                look.await
-            }
+        let result = if let Ok(result) = timeout(LOOK_TIME, &mut look).await {
+            result
+        } else {
+            fail(&metrics, Cause::Device, "it does not answer");
+            calm_since = None;
+            // One that hangs is waited for: another one would only hang as well.
+            look.await
         };
         match result {
             Ok(Err(error)) => {
