@@ -171,7 +171,7 @@ fn texts_of_errors_are_those_of_this_version_of_rocksdb() {
     let open = |path: &Path| {
         let mut options = rocksdb::Options::default();
         options.create_if_missing(true);
-        StoreError::from(rocksdb::DB::open(&options, path).err().expect("it does not open"))
+        StoreError::from(rocksdb::DB::open(&options, path).expect_err("it does not open"))
     };
     let file = place.path().join("file");
     fs::write(&file, "").unwrap();
@@ -557,13 +557,13 @@ fn a_lock_a_missing_file_and_another_format_are_named() {
     let place = folder();
     let replayed = Replayed::new(NETWORK.name(), dump(&braid(3)), &[]);
     let server = Server::start(&replayed, &[]);
-    let served = replayed.path();
+    let held = replayed.path();
     let dump_file = place.path().join("dump");
     fs::write(&dump_file, dump(&braid(2))).unwrap();
     let commands: [&[&str]; 3] = [
-        &["replay", "--db", utf8(&served), "--network", "development", utf8(&dump_file)],
-        &["serve", "--db", utf8(&served), "--listen", "127.0.0.1:0"],
-        &["follow", "http://127.0.0.1:1", "--db", utf8(&served)],
+        &["replay", "--db", utf8(&held), "--network", "development", utf8(&dump_file)],
+        &["serve", "--db", utf8(&held), "--listen", "127.0.0.1:0"],
+        &["follow", "http://127.0.0.1:1", "--db", utf8(&held)],
     ];
     all_tell(&commands, "is in use by another process", "Stop the plait serve");
     drop(server);
@@ -575,11 +575,11 @@ fn a_lock_a_missing_file_and_another_format_are_named() {
     let checks: [&[&str]; 2] = [&["config", "check", nothing], &["serve", "--config", nothing]];
     all_tell(&checks, missing, "plait config print > FILE");
     all_tell(&[&["verify", nothing]], "no archive in", "Name the folder with manifest.json");
-    put_meta(&served, "format", &[0, 0, 0, 9]);
+    put_meta(&held, "format", &[0, 0, 0, 9]);
     let opened: [&[&str]; 3] = [
-        &["info", "--db", utf8(&served)],
-        &["serve", "--db", utf8(&served), "--listen", "127.0.0.1:0"],
-        &["replay", "--db", utf8(&served), utf8(&dump_file)],
+        &["info", "--db", utf8(&held)],
+        &["serve", "--db", utf8(&held), "--listen", "127.0.0.1:0"],
+        &["replay", "--db", utf8(&held), utf8(&dump_file)],
     ];
     all_tell(&opened, "format version 9", "Use the release that made it");
 }

@@ -134,7 +134,7 @@ impl Args {
             Err(Failed::Open(error)) => fail(&error, open_advice(&error)),
             Err(Failed::Input(error)) => fail(&error, replay_advice(&error)),
             Err(Failed::Replay { error, stored, room }) => {
-                fail(&error, failure_advice(&error, &self.db, &stored, room))
+                fail(&*error, failure_advice(&error, &self.db, &stored, room))
             }
         }
     }
@@ -152,7 +152,7 @@ impl Args {
         drop((writer, reader, view));
         result.map_err(|failure| {
             let (error, stored) = failure.conclude(&self.db, before, &display);
-            Failed::Replay { error, stored, room: self.room() }
+            Failed::Replay { error: Box::new(error), stored, room: self.room() }
         })
     }
 
@@ -299,7 +299,7 @@ enum Failed {
     /// The first input cannot be read, and nothing was written.
     Input(ReplayError),
     Replay {
-        error: ReplayError,
+        error: Box<ReplayError>,
         /// What is stored, as a sentence.
         stored: String,
         /// Bytes that the database needs in all.
