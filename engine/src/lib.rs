@@ -31,7 +31,16 @@ pub mod failpoint;
 pub mod regular;
 
 #[cfg(feature = "store")]
+pub mod cause;
+
+#[cfg(feature = "store")]
+mod memory;
+
+#[cfg(feature = "store")]
 pub mod store;
+
+#[cfg(feature = "store")]
+pub mod output;
 
 pub mod tree;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use thiserror::Error;
 
+use crate::cause::{Classified, Fault};
 use crate::query::{Reader, load};
 use crate::store::{CacheSizes, History, IndexEntry, IndexOf, Meta, Presence, Store, StoreError};
 use crate::tree::{Sealing, Tree};
@@ -27,6 +28,15 @@ pub enum OpenError {
         /// The network that was asked for.
         expected: ChainwebVersion,
     },
+}
+
+impl Classified for OpenError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::Network { .. } => Fault::OTHER,
+        }
+    }
 }
 
 /// The ways to open a database.
@@ -120,6 +130,18 @@ impl Engine {
 
     pub(crate) fn read_only(store: Store) -> Result<Reader, OpenError> {
         Self::with(store, 0).map(|(_, reader)| reader)
+    }
+
+    /// How many blocks the database in `dir` has on the disk, whatever whoever writes it has in memory
+    /// only: what another process would find.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::open_read_only`].
+    pub fn durable_blocks(dir: &Path) -> Result<u64, OpenError> {
+        let reader = Self::open_read_only(dir)?;
+        let view = reader.view();
+        Ok(reader.version().chain_ids().map(|chain| view.block_count(chain)).sum())
     }
 
     fn create(dir: &Path, meta: Meta) -> Result<Store, StoreError> {

@@ -11,12 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use plait_engine::cause::{Classified, chain};
 use plait_engine::push::{Block, Outcome, Pusher};
 use plait_engine::verify::Level;
 use plait_engine::{Micros, RawHeader, Writer};
 use rustix::process::nice;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::Metrics;
 
 /// Batches that wait to be written.
 const AHEAD: usize = 4;
@@ -68,15 +71,21 @@ enum Job {
 impl Inlet {
     /// Starts a thread that writes with `writer`. With `sync` a batch is stored once it outlives a
     /// crash of the machine; with `gently` work that has the writer for itself has a low priority.
+    /// Whether writes succeed is told to `metrics`.
     ///
     /// # Errors
     ///
     /// If the system refuses a thread.
-    pub fn open(writer: Writer, sync: bool, gently: bool) -> io::Result<(Self, InletThread)> {
+    pub fn open(
+        writer: Writer,
+        sync: bool,
+        gently: bool,
+        metrics: Metrics,
+    ) -> io::Result<(Self, InletThread)> {
         let (jobs, queue) = mpsc::channel(AHEAD);
         let pusher = Box::new(Pusher::new(writer, Level::Full, sync));
         let sender = jobs.downgrade();
-        let run = move || run(pusher, queue, &sender, gently);
+        let run = move || run(pusher, queue, &sender, gently, &metrics);
         let thread = thread::Builder::new().name("write".to_owned()).spawn(run)?;
         Ok((Self { jobs }, InletThread(thread)))
     }
@@ -158,6 +167,7 @@ fn run(
     mut queue: mpsc::Receiver<Job>,
     jobs: &mpsc::WeakSender<Job>,
     gently: bool,
+    metrics: &Metrics,
 ) {
     let mut idle = Some(owner);
     while let Some(job) = queue.blocking_recv() {
@@ -166,10 +176,12 @@ fn run(
                 let outcome = idle.as_mut().map_or(Err(PushError::Busy), |pusher| {
                     // Also where there are no blocks: who asks is told before sending any.
                     let place = pusher.writer().require_place();
-                    place.map_err(|error| PushError::Failed(described(&error)))?;
-                    pusher
-                        .push(&blocks, now())
-                        .map_err(|error| PushError::Failed(described(&error)))
+                    place.map_err(|error| PushError::Failed(chain(&error)))?;
+                    let pushed = pusher.push(&blocks, now());
+                    pushed.map_err(|error| {
+                        metrics.fail_write(error.fault().cause);
+                        PushError::Failed(chain(&error))
+                    })
                 });
                 if let Err(error @ PushError::Failed(_)) = &outcome {
                     tracing::error!("blocks that were pushed are not stored: {error}");
@@ -217,20 +229,6 @@ fn alone(
     // Before the reply: who gets that finds the writer back.
     let _ = jobs.blocking_send(job);
     let _ = reply.send(());
-}
-
-/// An error with its causes.
-fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The present time, by the clock of this machine.

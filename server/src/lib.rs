@@ -53,6 +53,8 @@ mod documented;
 
 mod listen;
 
+mod health;
+
 mod inlet;
 
 mod ingest;
@@ -67,6 +69,7 @@ use std::sync::Arc;
 use plait_engine::Reader;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 pub use address::{Listen, Upstream, resolve};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
@@ -98,6 +101,8 @@ pub async fn run_measured(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
+    let mut looks = JoinSet::new();
+    looks.spawn(health::watch(reader.clone(), metrics.clone()));
     let config = config.bounded();
     let (phase, watcher) = watch::channel(bridge::Phase::Serving);
     let app = Arc::new(endpoint::App::new(reader, config, metrics, watcher));

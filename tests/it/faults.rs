@@ -64,7 +64,7 @@ impl Input {
 }
 
 /// Whether `strace` is there and may trace.
-fn can_inject() -> bool {
+pub(crate) fn can_inject() -> bool {
     let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
     let can = tried.is_ok_and(|status| status.success());
     if !can {
@@ -74,7 +74,7 @@ fn can_inject() -> bool {
 }
 
 /// Arguments of `strace` that let these system calls fail with an error, as `when` says.
-fn inject(calls: &str, error: &str, when: &str) -> Vec<String> {
+pub(crate) fn inject(calls: &str, error: &str, when: &str) -> Vec<String> {
     let fault = format!("inject={calls}:error={error}:when={when}");
     let trace = format!("trace={calls}");
     let args = ["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", &trace, "-e", &fault];
@@ -82,7 +82,7 @@ fn inject(calls: &str, error: &str, when: &str) -> Vec<String> {
 }
 
 /// Runs a `plait` command under another one.
-fn under(program: &str, first: &[String], args: &[String]) -> Outcome {
+pub(crate) fn under(program: &str, first: &[String], args: &[String]) -> Outcome {
     let mut command = Command::new(program);
     command.args(first).arg(binary()).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -260,7 +260,7 @@ fn a_full_disk_is_said_and_leaves_whole_files() {
     let outcome = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     assert_eq!(outcome.status.code(), Some(2), "{text}");
-    assert!(text.contains("chainId=") && text.contains("that there is space"), "{text}");
+    assert!(text.contains("chainId=") && text.contains("ulimit -f unlimited"), "{text}");
     assert!(text.contains("File too large"), "{text}");
     let left = files(out.path());
     assert!(left.keys().all(|name| name.ends_with("/_lock")), "{:?}", left.keys());

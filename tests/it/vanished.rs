@@ -346,7 +346,7 @@ fn a_folder_that_this_user_may_not_read_is_never_taken_for_an_empty_one() {
             };
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{part}: {args:?}: {said}");
-            assert!(said.contains("permission denied"), "{part}: {args:?}: {said}");
+            assert!(said.contains("Permission denied"), "{part}: {args:?}: {said}");
             assert!(!said.contains("Make one first"), "{part}: {args:?}: {said}");
         }
         assert!(tree(&victim.db()) == before, "{part}: something has changed");

@@ -3,6 +3,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError as EncodeError;
+use plait_engine::cause::{Cause, Classified, Fault};
+use plait_engine::output::{InsideDatabase, LackOfSpace};
 use plait_engine::store::StoreError;
 use plait_engine::{BlockHeight, ChainId, QueryError};
 use thiserror::Error;
@@ -46,6 +48,26 @@ pub enum ParquetError {
     /// The database cannot answer.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// There is less room than it takes.
+    #[error(transparent)]
+    Space(#[from] LackOfSpace),
+    /// The folder lies where a database keeps its files.
+    #[error(transparent)]
+    Inside(#[from] InsideDatabase),
+}
+
+impl Classified for ParquetError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Io { path, source } => Fault::io(path, source),
+            Self::Locked { dir } => Fault::new(Cause::Locked, dir),
+            Self::Store(error) => error.fault(),
+            Self::Query(error) => error.fault(),
+            Self::Height { .. } | Self::Encode { .. } | Self::Space(_) | Self::Inside(_) => {
+                Fault::OTHER
+            }
+        }
+    }
 }
 
 impl ParquetError {

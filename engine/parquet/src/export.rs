@@ -1,16 +1,18 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::num::NonZeroU32;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError as EncodeError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use plait_engine::archive::{FileHeights, Hasher};
+use plait_engine::cause::{Cause, Classified};
 use plait_engine::header::LEN;
+use plait_engine::output;
 use plait_engine::query::Divided;
 use plait_engine::{BlockHeight, ChainId, Reader, View};
 use rayon::prelude::*;
@@ -91,6 +93,8 @@ struct Work<'a> {
     stop: &'a AtomicBool,
     rows: AtomicU64,
     of: u64,
+    /// Files that this export has made.
+    made: Mutex<Vec<PathBuf>>,
     observer: &'a (dyn Fn(Progress) + Sync),
 }
 
@@ -134,18 +138,19 @@ impl<'a> Export<'a> {
     ///
     /// # Errors
     ///
-    /// [`ParquetError`]. Each file that is there is whole, but `_SUCCESS` is not there.
+    /// [`ParquetError`]; [`ParquetError::Space`], before anything is written, if the disk would be too full
+    /// for others then. Each file that is there is whole, but `_SUCCESS` is not there.
     pub fn run(
         &self,
         stop: &AtomicBool,
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Summary, ParquetError> {
+        output::outside_databases(self.dir)?;
         let view = self.reader.view();
         let chains: Vec<ChainId> = view.version().chain_ids().collect();
         let folder = Folder::open(self.dir, view.version())?;
         let jobs = jobs(&view, &chains, self.heights)?;
         let places: BTreeSet<Place> = jobs.iter().map(|job| job.place).collect();
-        let removed = folder.begin(&chains, &places)?;
         let work = Work {
             view: &view,
             folder: &folder,
@@ -153,15 +158,21 @@ impl<'a> Export<'a> {
             stop,
             rows: AtomicU64::new(0),
             of: chains.iter().map(|chain| view.block_count(*chain)).sum(),
+            made: Mutex::new(Vec::new()),
             observer,
         };
+        work.require_space(&jobs)?;
+        let removed = folder.begin(&chains, &places)?;
         let made = jobs.par_iter().with_max_len(1).map(|job| work.file(job));
         let made: Vec<Made> = match made.collect() {
             Ok(made) => made,
             Err(Failed::Stopped) => {
                 return Ok(Summary { removed, stopped: true, ..Summary::default() });
             }
-            Err(Failed::Error(error)) => return Err(error),
+            Err(Failed::Error(error)) => {
+                work.give_back(&error);
+                return Err(error);
+            }
         };
         folder.end(&chains)?;
         let mut summary = Summary { removed, ..Summary::default() };
@@ -204,6 +215,35 @@ fn jobs<'a>(
 }
 
 impl Work<'_> {
+    /// Ends with an error if what is to be written would fill the disk. A row takes fewer bytes than the
+    /// header that it is of, some 200; what an earlier export wrote, and is the same, is not counted.
+    fn require_space(&self, jobs: &[Job<'_>]) -> Result<(), ParquetError> {
+        let mut needed = 0_u64;
+        for job in jobs {
+            let (_, (first, last)) = job.place;
+            let canonical = job.divided.canonical_heights(first, last);
+            let canonical = canonical.map_or(0, |(low, high)| high.get() - low.get() + 1);
+            let rows = canonical + job.divided.orphan_count(first, last);
+            // Whether it is the same is not known before it is read; the draft of one that is not is
+            // beside it for a while.
+            let is_there = self.folder.path(job.place).exists();
+            needed = needed.saturating_add(if is_there { 0 } else { rows * LEN as u64 });
+        }
+        let dir = self.folder.dir();
+        Ok(output::require_spare(dir, needed).map_err(|error| ParquetError::io(dir, error))??)
+    }
+
+    /// Removes what this export has made, if it failed because there is no room for it.
+    fn give_back(&self, error: &ParquetError) {
+        if matches!(error.fault().cause, Cause::DiskFull | Cause::Quota)
+            && let Ok(made) = self.made.lock()
+        {
+            for path in made.iter() {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
     /// Makes one file, or sees that it is there.
     fn file(&self, job: &Job<'_>) -> Result<Made, Failed> {
         let (_, (first, last)) = job.place;
@@ -227,7 +267,12 @@ impl Work<'_> {
             Ok(file.metadata().map_err(error)?.len())
         });
         match written {
-            Ok(bytes) => Ok(Made { bytes, is_new: true, ..made }),
+            Ok(bytes) => {
+                if let Ok(mut paths) = self.made.lock() {
+                    paths.push(path);
+                }
+                Ok(Made { bytes, is_new: true, ..made })
+            }
             Err(failed) => {
                 // What is left is removed by the next export.
                 let _ = fs::remove_file(&draft);

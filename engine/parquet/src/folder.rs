@@ -38,6 +38,11 @@ impl Folder {
         Ok(Self { dir, _lock: lock })
     }
 
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the file of this place is.
     pub(crate) fn path(&self, (chain, (first, last)): Place) -> PathBuf {
         let name = format!("{:010}-{:010}.parquet", first.get(), last.get());

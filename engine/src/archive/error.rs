@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::{Checksum, FORMAT_VERSION};
+use crate::cause::{self, Cause, Classified};
 use crate::header::DecodeError;
+use crate::output::{InsideDatabase, LackOfSpace};
 use crate::query::QueryError;
 use crate::store::StoreError;
 use crate::types::{BlockHash, BlockHeight, ChainwebVersion};
@@ -82,11 +84,41 @@ pub enum ArchiveError {
     /// The cut cannot be found.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// There is less room than it takes.
+    #[error(transparent)]
+    Space(#[from] LackOfSpace),
+    /// The folder lies where a database keeps its files.
+    #[error(transparent)]
+    Inside(#[from] InsideDatabase),
 }
 
 impl ArchiveError {
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
+    }
+}
+
+impl Classified for ArchiveError {
+    fn fault(&self) -> cause::Fault {
+        use cause::Fault;
+        match self {
+            Self::Io { path, source } | Self::File { path, damage: Damage::Io(source) } => {
+                Fault::io(path, source)
+            }
+            Self::Missing { dir } => Fault::new(Cause::Missing, dir),
+            Self::Locked { dir } => Fault::new(Cause::Locked, dir),
+            Self::Manifest { path, flaw: Flaw::Format { .. } } => Fault::new(Cause::Format, path),
+            Self::Manifest { path, .. } | Self::File { path, .. } => {
+                Fault::new(Cause::Damage, path)
+            }
+            Self::Store(error) => error.fault(),
+            Self::Query(error) => error.fault(),
+            Self::Space(_)
+            | Self::Inside(_)
+            | Self::Occupied { .. }
+            | Self::Network { .. }
+            | Self::Heights { .. } => Fault::OTHER,
+        }
     }
 }
 

@@ -1,14 +1,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
 use super::draft::{Content, Draft, file_len};
 use super::target::Target;
 use super::{ArchiveError, Entry, FileHeader, FileHeights, Kind, MANIFEST, Manifest, Member};
+use crate::cause::{Cause, Classified};
 use crate::durable;
 use crate::failpoint::reached;
+use crate::output;
 use crate::query::{Divided, Reader, View};
 use crate::regular;
 use crate::store::StoreError;
@@ -54,6 +57,9 @@ pub struct Export<'a> {
     prune: bool,
 }
 
+/// A file that may be to be made: what of a chain, from which height on.
+type Job<'a> = (Arc<Divided<'a>>, ChainId, BlockHeight, Kind);
+
 /// Why a file was not made.
 enum Failed {
     Error(ArchiveError),
@@ -74,6 +80,8 @@ struct Work<'a> {
     stop: &'a AtomicBool,
     done: AtomicU64,
     of: u64,
+    /// Files that this export has made.
+    made: Mutex<Vec<PathBuf>>,
     observer: &'a (dyn Fn(Progress) + Sync),
 }
 
@@ -115,12 +123,14 @@ impl<'a> Export<'a> {
     ///
     /// # Errors
     ///
-    /// [`ArchiveError`]. The archive that was there before is there still.
+    /// [`ArchiveError`]; [`ArchiveError::Space`], before anything is written, if the disk would be too full
+    /// for others then. The archive that was there before is there still, and no file that is not whole.
     pub fn run(
         &self,
         stop: &AtomicBool,
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Summary, ArchiveError> {
+        output::outside_databases(self.dir)?;
         let view = self.reader.view();
         let mut target = Target::open(self.dir, view.version(), self.heights)?;
         let is_hashed = view.count_levels()?[0] == 0;
@@ -141,12 +151,16 @@ impl<'a> Export<'a> {
             stop,
             done: AtomicU64::new(0),
             of: chains.iter().map(|chain| view.block_count(*chain)).sum(),
+            made: Mutex::new(Vec::new()),
             observer,
         };
         let made = match work.files(&chains, &cut) {
             Ok(made) => made,
             Err(Failed::Stopped) => return Ok(Summary { stopped: true, ..Summary::default() }),
-            Err(Failed::Error(error)) => return Err(error),
+            Err(Failed::Error(error)) => {
+                work.give_back(&error);
+                return Err(error);
+            }
         };
         let mut summary = summary(&made);
         let manifest = Manifest {
@@ -208,20 +222,66 @@ impl Work<'_> {
             let Some(divided) = self.view.divided(*chain, tops.get(chain).copied())? else {
                 continue;
             };
-            let (divided, mut next) = (std::sync::Arc::new(divided), BlockHeight::new(0));
+            let (divided, mut next) = (Arc::new(divided), BlockHeight::new(0));
             while let Some(height) = divided.next_height(next) {
                 let from = self.heights.start(height);
                 for kind in Kind::ALL {
-                    jobs.push((std::sync::Arc::clone(&divided), *chain, from, kind));
+                    jobs.push((Arc::clone(&divided), *chain, from, kind));
                 }
                 let Some(above) = self.heights.last(from).child() else { break };
                 next = above;
             }
         }
+        self.require_space(&jobs)?;
         let made = jobs.par_iter().with_max_len(1).filter_map(|(divided, chain, from, kind)| {
             self.file(divided, (*chain, *from, *kind)).transpose()
         });
         made.collect()
+    }
+
+    /// Ends with an error if what is to be written would fill the disk: others write there too, a
+    /// database for example.
+    fn require_space(&self, jobs: &[Job<'_>]) -> Result<(), Failed> {
+        let mut needed = 0_u64;
+        for (divided, chain, from, kind) in jobs {
+            let place = (*chain, *from, *kind);
+            let (records, heights) = self.records(divided, place);
+            let is_there = records == 0
+                || self.target.has_some(place, file_len(records))
+                || self.unchanged(divided, place, heights)?.is_some();
+            needed = needed.saturating_add(if is_there { 0 } else { file_len(records) });
+        }
+        let dir = self.target.dir();
+        let room = output::require_spare(dir, needed);
+        room.map_err(|error| ArchiveError::io(dir, error))?.map_err(ArchiveError::from)?;
+        Ok(())
+    }
+
+    /// How many records a file has, and the canonical heights among its own.
+    fn records(
+        &self,
+        divided: &Divided<'_>,
+        (_, from, kind): (ChainId, BlockHeight, Kind),
+    ) -> (u64, Option<(BlockHeight, BlockHeight)>) {
+        let last = self.heights.last(from);
+        let heights = divided.canonical_heights(from, last);
+        let records = match kind {
+            Kind::Canonical => heights
+                .map_or(0, |(low, high)| high.get().saturating_sub(low.get()).saturating_add(1)),
+            Kind::Orphans => divided.orphan_count(from, last),
+        };
+        (records, heights)
+    }
+
+    /// Removes what this export has made, if it failed because there is no room for it.
+    fn give_back(&self, error: &ArchiveError) {
+        if matches!(error.fault().cause, Cause::DiskFull | Cause::Quota)
+            && let Ok(made) = self.made.lock()
+        {
+            for path in made.iter() {
+                let _ = std::fs::remove_file(path);
+            }
+        }
     }
 
     /// Makes one file, if there are blocks for it.
@@ -231,13 +291,7 @@ impl Work<'_> {
         place: (ChainId, BlockHeight, Kind),
     ) -> Result<Option<Made>, Failed> {
         let (_, from, kind) = place;
-        let last = self.heights.last(from);
-        let heights = divided.canonical_heights(from, last);
-        let records = match kind {
-            Kind::Canonical => heights
-                .map_or(0, |(low, high)| high.get().saturating_sub(low.get()).saturating_add(1)),
-            Kind::Orphans => divided.orphan_count(from, last),
-        };
+        let (records, heights) = self.records(divided, place);
         if records == 0 {
             return Ok(None);
         }
@@ -258,7 +312,11 @@ impl Work<'_> {
         }
         let draft = fill(Draft::create(self.target.dir(), &label(place), &header)?)?;
         let entry = entry(place, content(&draft, records, place)?);
-        draft.finish(&self.path(&entry))?;
+        let path = self.path(&entry);
+        draft.finish(&path)?;
+        if let Ok(mut made) = self.made.lock() {
+            made.push(path);
+        }
         self.count(records);
         Ok(Some(Made { entry, written: true, read: true }))
     }

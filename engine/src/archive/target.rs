@@ -192,7 +192,8 @@ fn checksum(path: &Path) -> io::Result<Checksum> {
 /// Names and looks of the files of archives; anything else must not be there, unless there is a
 /// manifest.
 fn look_around(dir: &Path) -> Result<HashMap<String, Stamp>, ArchiveError> {
-    let is_archive = dir.join(MANIFEST).exists();
+    let is_archive = dir.join(MANIFEST).try_exists();
+    let is_archive = is_archive.map_err(|error| ArchiveError::io(dir, error))?;
     let (mut files, mut strange) = (HashMap::new(), None);
     for entry in fs::read_dir(dir).map_err(|error| ArchiveError::io(dir, error))? {
         let entry = entry.map_err(|error| ArchiveError::io(dir, error))?;

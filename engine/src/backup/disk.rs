@@ -10,6 +10,7 @@ use super::BackupError;
 use crate::archive::{Checksum, Hasher};
 use crate::durable;
 use crate::failpoint::reached;
+use crate::output::{self, LackOfSpace};
 use crate::regular;
 
 /// Bytes that are copied or read between two looks at whether to stop.
@@ -150,12 +151,10 @@ pub(super) fn is_same_file(one: &Path, other: &Path) -> Result<bool, BackupError
 
 /// Ends with an error if there is less room for new files in the folder `dir`.
 pub(super) fn require_space(dir: &Path, needed: u64) -> Result<(), BackupError> {
-    let stat = rustix::fs::statvfs(dir).map_err(|error| BackupError::io(dir)(error.into()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < needed {
-        return Err(BackupError::Space { path: dir.to_owned(), needed, free });
+    match output::require_space(dir, needed).map_err(BackupError::io(dir))? {
+        Ok(()) => Ok(()),
+        Err(LackOfSpace { path, needed, free }) => Err(BackupError::Space { path, needed, free }),
     }
-    Ok(())
 }
 
 pub(super) fn metadata(path: &Path) -> Result<fs::Metadata, BackupError> {

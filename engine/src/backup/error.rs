@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::{BackupId, Status};
+use crate::cause::{Cause, Classified, Fault};
 use crate::open::OpenError;
+use crate::output::InsideDatabase;
 use crate::query::QueryError;
 use crate::store::StoreError;
 use crate::types::ChainId;
@@ -124,9 +126,46 @@ pub enum BackupError {
         /// The other backup.
         id: String,
     },
+    /// Backups would lie, or be restored, where a database keeps its files.
+    #[error(transparent)]
+    Inside(#[from] InsideDatabase),
+    /// The database lies where its backups are deleted.
+    #[error("the database {database} is in the folder of backups {dir}, which deletes old ones", database = database.display(), dir = dir.display())]
+    Around {
+        /// The folder of backups.
+        dir: PathBuf,
+        /// The database.
+        database: PathBuf,
+    },
     /// It was asked to stop.
     #[error("stopped before the end")]
     Stopped,
+}
+
+impl Classified for BackupError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Io { path, source } => Fault::io(path, source),
+            Self::Open(error) => error.fault(),
+            Self::Query(error) => error.fault(),
+            Self::InUse { path, .. } | Self::Restoring(path) => Fault::new(Cause::Locked, path),
+            // What to do about a backup that is damaged is not what to do about a database.
+            Self::Space { .. }
+            | Self::Damaged { .. }
+            | Self::Differs { .. }
+            | Self::PactMissing { .. }
+            | Self::Pact { .. }
+            | Self::PactDamaged { .. }
+            | Self::Unknown { .. }
+            | Self::Unfinished { .. }
+            | Self::Unsound { .. }
+            | Self::Occupied { .. }
+            | Self::Other { .. }
+            | Self::Inside(_)
+            | Self::Around { .. }
+            | Self::Stopped => Fault::OTHER,
+        }
+    }
 }
 
 impl From<StoreError> for BackupError {

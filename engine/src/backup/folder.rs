@@ -1,12 +1,14 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use super::contents::Contents;
 use super::{BackupError, BackupId, Job, Status, disk};
+use crate::cause::Cause;
 use crate::failpoint::reached;
+use crate::output;
 use crate::regular;
 
 /// The file that is locked while a job runs, and holds its name.
@@ -96,6 +98,7 @@ impl Backups {
     ///
     /// [`BackupError::Io`] if the folder cannot be written.
     pub fn begin(&self) -> Result<Begun, BackupError> {
+        output::outside_tables(&self.dir)?;
         fs::create_dir_all(&self.dir).map_err(BackupError::io(&self.dir))?;
         let path = self.dir.join(LOCK);
         let mut options = OpenOptions::new();
@@ -107,7 +110,9 @@ impl Backups {
                 Err(TryLockError::Error(error)) => return Err(BackupError::io(&path)(error)),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if let Some(id) = self.named(&mut lock)?.filter(|id| self.is_under_way(id)) {
+            if let Some(id) = self.named(&mut lock)?
+                && self.is_under_way(&id)?
+            {
                 return Ok(Begun::Running(id));
             }
             // Somebody only looks whether a job runs, or one is about to begin or to end.
@@ -151,7 +156,7 @@ impl Backups {
             if let Some(id) = named_by(&name, UNFINISHED) {
                 self.fail(&id, INTERRUPTED)?;
             } else if let Ok(id) = name.parse::<BackupId>()
-                && self.status_of(&id).is_some_and(|status| status == Status::InProgress)
+                && self.status_of(&id)? == Some(Status::InProgress)
             {
                 self.fail(&id, INTERRUPTED)?;
             }
@@ -205,10 +210,10 @@ impl Backups {
     fn visible_status(&self, id: &BackupId) -> Result<Option<Status>, BackupError> {
         // A job that ends takes away one name and gives the other meanwhile.
         for _ in 0..2 {
-            if let Some(status) = self.status_of(id) {
+            if let Some(status) = self.status_of(id)? {
                 let ended = status == Status::InProgress && !self.runs(id)?;
                 // Or it has ended since, and its status is another one now.
-                let now = if ended { self.status_of(id) } else { Some(status) };
+                let now = if ended { self.status_of(id)? } else { Some(status) };
                 return Ok(Some(match now {
                     Some(Status::InProgress) if ended => Status::Failed,
                     Some(status) => status,
@@ -227,16 +232,22 @@ impl Backups {
         Ok(None)
     }
 
-    /// What the folder of a backup says.
-    fn status_of(&self, id: &BackupId) -> Option<Status> {
+    /// What the folder of a backup says. That this user may not read it is no status.
+    fn status_of(&self, id: &BackupId) -> Result<Option<Status>, BackupError> {
         let path = self.path(id);
-        let read = || regular::read_text(&path.join(STATUS), TEXT_BYTES_MAX).ok();
-        let text = match read() {
-            // The folder may have got its name since, with the status in it.
-            None if path.is_dir() => read(),
-            text => Some(text?),
+        let status = path.join(STATUS);
+        let read = || match regular::read_text(&status, TEXT_BYTES_MAX) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if is_trouble(&error) => Err(BackupError::io(&status)(error)),
+            Err(_) => Ok(None),
         };
-        Some(text.map_or(Status::Failed, |text| Status::from_name(&text)))
+        let text = match read()? {
+            // The folder may have got its name since, with the status in it.
+            None if path.is_dir() => read()?,
+            None => return Ok(None),
+            text => text,
+        };
+        Ok(Some(text.map_or(Status::Failed, |text| Status::from_name(&text))))
     }
 
     /// Whether a job of this name runs, in whatever process.
@@ -271,8 +282,8 @@ impl Backups {
         Ok(text.parse().ok())
     }
 
-    fn is_under_way(&self, id: &BackupId) -> bool {
-        self.draft(id).exists() || self.status_of(id) == Some(Status::InProgress)
+    fn is_under_way(&self, id: &BackupId) -> Result<bool, BackupError> {
+        Ok(self.draft(id).exists() || self.status_of(id)? == Some(Status::InProgress))
     }
 
     /// All backups, the oldest first.
@@ -363,6 +374,11 @@ impl Backups {
         let (before, behind) = UNFINISHED;
         self.dir.join(format!("{before}{id}{behind}"))
     }
+}
+
+/// Whether an error when reading says something other than that there is no such file.
+fn is_trouble(error: &io::Error) -> bool {
+    matches!(Cause::of(error), Cause::Permission | Cause::Device | Cause::OpenFiles | Cause::Memory)
 }
 
 fn named_by(name: &str, (before, behind): (&str, &str)) -> Option<BackupId> {

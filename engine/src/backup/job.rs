@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::contents::Contents;
 use super::folder::{Backups, STATUS};
 use super::{BackupError, BackupId, Status, disk, take};
+use crate::cause::chain;
 use crate::failpoint::reached;
 use crate::query::Reader;
 
@@ -69,7 +70,7 @@ impl Job {
         self.is_over = true;
         match &result {
             Ok(_) => self.retain(request.keep),
-            Err(error) => self.fail(&told(error)),
+            Err(error) => self.fail(&chain(error)),
         }
         // Many files take long to delete, and the next job may begin.
         let _ = self.lock.unlock();
@@ -130,20 +131,4 @@ impl Drop for Job {
         // Closing the file would do, were it not for another handle in a child process.
         let _ = self.lock.unlock();
     }
-}
-
-/// An error with all its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Many errors have told their cause already.
-        if !text.contains(&cause_text) {
-            text += ": ";
-            text += &cause_text;
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -35,6 +35,7 @@ mod folder;
 mod id;
 mod job;
 mod pact;
+mod place;
 mod restore;
 mod take;
 

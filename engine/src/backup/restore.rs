@@ -13,6 +13,7 @@ use super::folder::STATUS;
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
+use crate::output::{self, InsideDatabase};
 use crate::regular;
 use crate::store::{Store, is_table, link};
 use crate::types::Micros;
@@ -73,6 +74,15 @@ impl Restore {
         now: Micros,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Contents, BackupError> {
+        // One that is there already is for `claim` to refuse, or to go on with.
+        if let Some(above) = output::real(&self.to).ok().as_deref().and_then(Path::parent) {
+            let inside = |error: InsideDatabase| InsideDatabase { path: self.to.clone(), ..error };
+            output::outside_databases(above).map_err(inside)?;
+        }
+        if output::is_within(&self.to, backups.dir()) {
+            let (dir, database) = (backups.dir().to_owned(), self.to.clone());
+            return Err(BackupError::Around { dir, database });
+        }
         require_done(backups, &self.id)?;
         let from = backups.path(&self.id);
         // Retention leaves it alone while this is held.

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use crate::cause::{Classified, Fault};
 use crate::store::StoreError;
 use crate::types::BlockHash;
 
@@ -22,6 +23,16 @@ impl From<StoreError> for QueryError {
         match error {
             StoreError::Cold => Self::Cold,
             error => Self::Store(error),
+        }
+    }
+}
+
+#[cfg(feature = "store")]
+impl Classified for QueryError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::UnknownHash(_) | Self::Cold => Fault::OTHER,
         }
     }
 }

@@ -149,6 +149,32 @@ impl Reader {
         self.store().stats()
     }
 
+    /// How many flushes and compactions have failed since the database was opened.
+    #[must_use]
+    pub fn background_errors(&self) -> u64 {
+        self.store().background_errors()
+    }
+
+    /// Whether the file system of the database can be written: see
+    /// [`Store::probe`](crate::store::Store::probe).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        self.store().probe()
+    }
+
+    /// Whether the database takes writes: see
+    /// [`Store::probe_write`](crate::store::Store::probe_write).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it does not.
+    pub fn probe_write(&self) -> Result<(), StoreError> {
+        self.store().probe_write()
+    }
+
     /// An immutable view of the database as it is now.
     ///
     /// Reads from it block. Made for one page, not to be held: RocksDB keeps what it shows.

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::source::Place;
 use crate::archive::{ArchiveError, Damage};
+use crate::cause::{Cause, Classified, Fault};
 use crate::header::{DecodeError, LEN, RawHeader, TextError};
 use crate::payload::{self, PayloadError, RecordError};
 use crate::store::{LogFinding, StoreError};
@@ -109,6 +110,33 @@ pub enum ReplayError {
 impl ReplayError {
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { input: path.display().to_string(), source }
+    }
+}
+
+impl Classified for ReplayError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Io { input, source } => Fault::io(Path::new(input), source),
+            Self::Database { source, .. } => source.fault(),
+            Self::NoDatabase { path } => Fault::new(Cause::Missing, path),
+            Self::Archive(error) => error.fault(),
+            Self::Write(error) => error.fault(),
+            Self::Unread { path, .. } => Fault::new(Cause::Damage, path),
+            Self::Empty { .. }
+            | Self::Format { .. }
+            | Self::Network { .. }
+            | Self::NoHeaders { .. }
+            | Self::OtherNetwork { .. }
+            | Self::Partial { .. } => Fault::OTHER,
+        }
+    }
+}
+
+impl ReplayError {
+    /// Whether it is the database that fails, and not an input.
+    #[must_use]
+    pub const fn is_of_database(&self) -> bool {
+        matches!(self, Self::Write(_))
     }
 }
 

@@ -5,7 +5,9 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use super::directory::{shown, shown_path};
+use super::text::RocksText;
 use super::{Column, FORMAT_VERSION, TrunkKey};
+use crate::cause::{Cause, Classified, Fault};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 
 /// What is wrong with a record of a log or a list of files.
@@ -133,8 +135,16 @@ pub enum StoreError {
     /// What was asked for is not in memory, and the disk was not to be waited for.
     #[error("not in memory")]
     Cold,
+    /// Caches are to take more memory than there is.
+    #[error("caches of {bytes} bytes do not fit: this process may use {limit} bytes of memory")]
+    Caches {
+        /// Bytes of all caches.
+        bytes: u64,
+        /// Bytes that the process may use.
+        limit: u64,
+    },
     /// RocksDB refuses.
-    #[error("RocksDB: {}", shown(.0.as_ref()))]
+    #[error("{}", shown(&RocksText::new(.0.as_ref()).brief()))]
     RocksDb(rocksdb::Error),
 }
 
@@ -192,15 +202,17 @@ impl StoreError {
 
     /// Tells apart why a database does not open; RocksDB has only texts for it.
     pub(super) fn opening(path: &Path, error: rocksdb::Error) -> Self {
-        let text = error.to_string();
-        if text.contains("lock hold by current process") || text.contains("While lock file") {
+        let text: &str = error.as_ref();
+        if RocksText::new(text).is_lock() {
             Self::Locked { path: path.to_owned() }
         } else if text.contains("Column family not found")
             || text.contains("Column families not opened")
         {
             Self::Foreign { path: path.to_owned() }
         } else if text.contains("Permission denied") {
-            Self::Denied { path: path.to_owned() }
+            // The file, where RocksDB names it.
+            let file = RocksText::new(text).fault().path;
+            Self::Denied { path: file.unwrap_or_else(|| path.to_owned()) }
         } else {
             Self::RocksDb(error)
         }
@@ -218,5 +230,31 @@ fn displaced(path: &Path, now: Option<&Path>) -> String {
             "{path} is not the database any more that this process has open: it was removed or \
              replaced"
         ),
+    }
+}
+
+impl Classified for StoreError {
+    fn fault(&self) -> Fault {
+        let fault = match self {
+            Self::Missing { dir } => Fault::new(Cause::Missing, dir),
+            Self::MissingFile { path } => Fault::new(Cause::Missing, path),
+            Self::Denied { path } => Fault::new(Cause::Permission, path),
+            Self::Format { .. } => Fault { cause: Cause::Format, path: None },
+            Self::Locked { path } => Fault::new(Cause::Locked, path),
+            Self::Damaged { .. } => Fault { cause: Cause::Damage, path: None },
+            Self::Record { path, .. } => Fault::new(Cause::Damage, path),
+            Self::Io { path, source } => Fault::io(path, source),
+            Self::Caches { .. } => Fault { cause: Cause::Memory, path: None },
+            Self::RocksDb(error) => RocksText::new(error.as_ref()).fault(),
+            Self::Foreign { .. }
+            | Self::Unfinished { .. }
+            | Self::Occupied { .. }
+            | Self::Incomplete { .. }
+            | Self::NotFolder { .. }
+            | Self::Displaced { .. }
+            | Self::Cold => Fault::OTHER,
+        };
+        // RocksDB knows the folder by a descriptor, which may be closed by now.
+        Fault { path: fault.path.map(|path| shown_path(&path).into()), ..fault }
     }
 }

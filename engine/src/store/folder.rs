@@ -77,7 +77,12 @@ impl Folder {
     ) -> Result<Self, StoreError> {
         let path = Store::path(dir);
         let directory = open(&path).map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { dir: dir.to_owned(), claim: None, directory: Arc::new(directory), lost_log: None })
+        Ok(Self {
+            dir: dir.to_owned(),
+            claim: None,
+            directory: Arc::new(directory),
+            lost_log: None,
+        })
     }
 
     /// The same for this process to write in it.

@@ -51,6 +51,7 @@ mod snapshot;
 mod stats;
 mod sums;
 mod sweep;
+mod text;
 mod upgrade;
 
 pub use batch::{Batch, Sealed};
@@ -78,6 +79,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
@@ -91,6 +93,9 @@ use live::Listed;
 use memory::Memory;
 use opened::Opened;
 use presence::{Begun, Creation};
+
+/// The file that RocksDB locks as long as a database is open to be written.
+const LOCK: &str = "LOCK";
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -134,6 +139,7 @@ impl Store {
     ///
     /// As there.
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
+        let sizes = sizes.fitting()?;
         let folder = Folder::existing(dir, Directory::to_write)?;
         let folder = folder.claimed()?;
         let path = folder.directory.path();
@@ -170,6 +176,7 @@ impl Store {
         meta: Meta,
         first: impl FnOnce(&Self, &mut Batch),
     ) -> Result<Self, StoreError> {
+        let sizes = CacheSizes::default().fitting()?;
         let creation = match Creation::begin(dir, Self::is_whole)? {
             Begun::New(creation) => creation,
             Begun::Whole(creation) => {
@@ -182,7 +189,7 @@ impl Store {
         let mut options = options::writing(path);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let memory = Memory::new(CacheSizes::default());
+        let memory = Memory::new(sizes);
         let db = DB::open_cf_descriptors(&options, path, options::columns(&memory.blocks));
         let db = db.map_err(|e| StoreError::opening(path, e))?;
         reached("create/tables/after");
@@ -308,6 +315,35 @@ impl Store {
         self.write_with(Batch::default(), &options)?;
         reached("log/sync/after");
         Ok(())
+    }
+
+    /// Whether the file system of the database can be written, without a write to the database: sets the
+    /// time of the lock file. Of a database that is only read it can always.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`], for example when the file system has become read-only.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        if self.claim.is_none() {
+            return Ok(());
+        }
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: omit, last_modification: now };
+        // Not opened: to close it would give up RocksDB's lock.
+        let path = self.directory.path().join(LOCK);
+        let touched = utimensat(CWD, &path, &times, AtFlags::empty());
+        touched.map_err(|error| StoreError::Io { path, source: error.into() })
+    }
+
+    /// Whether RocksDB takes writes, as it does not after a flush or compaction has failed: writes a batch
+    /// with nothing in it, which is in no later reader's way, whatever is written without the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::RocksDb`].
+    pub fn probe_write(&self) -> Result<(), StoreError> {
+        if self.claim.is_some() { self.sync() } else { Ok(()) }
     }
 
     /// Returns when all that was written is in tables, so that opening it need not read the log.

@@ -5,7 +5,7 @@ use rocksdb::{DB, DBRawIterator, DBRecoveryMode, Error, ErrorKind, ReadOptions};
 
 use super::logs::{self, LogFinding};
 use super::opened::{PAUSE, TRIES};
-use super::{Column, StoreError, live, options, records};
+use super::{CacheSizes, Column, StoreError, live, options, records};
 use crate::types::ChainId;
 
 /// The database of a chainweb-node, read-only: nothing in its folder changes.
@@ -35,6 +35,7 @@ impl NodeDatabase {
     /// [`StoreError::RocksDb`] if there is none, or something else of it is damaged,
     /// [`StoreError::Io`] if its logs would take too much memory.
     pub fn open(path: &Path, all: bool) -> Result<Self, StoreError> {
+        CacheSizes::default().fitting()?;
         let lenient =
             if all { DBRecoveryMode::SkipAnyCorruptedRecord } else { DBRecoveryMode::PointInTime };
         let mut tries = 0;

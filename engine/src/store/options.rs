@@ -285,16 +285,14 @@ fn column_of(table: &BlockBasedOptions) -> Options {
     options
 }
 
-/// RocksDB's own log: what matters goes to ours, and no `LOG` file is written. It warns of much that
-/// is in order, such as that it waits for a table to be written.
+/// RocksDB's own log goes to ours, for those who look for it (`--log rocksdb=debug`), and no `LOG` file is
+/// written. It warns of much that is in order, such as that it waits for a table to be written, and of an
+/// error it writes a hundred lines, with names of C++ files. Whoever asked for what failed reports that in
+/// one line, and what fails in the background is counted: see
+/// [`StoreStats::background_errors`](super::StoreStats::background_errors).
 fn logger() -> InfoLogger {
-    InfoLogger::new_callback_logger(LogLevel::Warn, |level, message| match level {
-        LogLevel::Error | LogLevel::Fatal => {
-            tracing::error!(target: "rocksdb", "{}", shown(message));
-        }
-        LogLevel::Warn | LogLevel::Info | LogLevel::Debug | LogLevel::Header => {
-            tracing::debug!(target: "rocksdb", "{message}");
-        }
+    InfoLogger::new_callback_logger(LogLevel::Warn, |_, message| {
+        tracing::debug!(target: "rocksdb", "{}", shown(message));
     })
 }
 

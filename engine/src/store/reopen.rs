@@ -15,6 +15,7 @@ impl Store {
     ///
     /// As there.
     pub fn open_read_only_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
+        let sizes = sizes.fitting()?;
         let folder = Folder::existing(dir, Directory::to_read)?;
         let path = folder.directory.path();
         let memory = Memory::new(sizes);

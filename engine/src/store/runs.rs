@@ -8,6 +8,7 @@ use zerocopy::IntoBytes;
 use super::stats::RunStats;
 use super::{Column, Snapshot, StoreError, TrunkKey};
 use crate::header::{HeaderRef, LEN};
+use crate::memory::{self, Room};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank, RunLength};
 
 /// Bytes of a run of the usual length.
@@ -29,6 +30,32 @@ pub struct CacheSizes {
 impl Default for CacheSizes {
     fn default() -> Self {
         Self { block_bytes: 512 << 20, run_bytes: 512 << 20 }
+    }
+}
+
+impl CacheSizes {
+    /// These, if this process may use so much memory; of the usual ones as much as it may.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Caches`].
+    pub(super) fn fitting(self) -> Result<Self, StoreError> {
+        memory::room().map_or(Ok(self), |room| self.within(room))
+    }
+
+    fn within(self, Room { bytes: room, limit }: Room) -> Result<Self, StoreError> {
+        let bytes = (self.block_bytes as u64).saturating_add(self.run_bytes as u64);
+        if bytes <= room && room > 0 {
+            return Ok(self);
+        }
+        if self != Self::default() || room == 0 {
+            return Err(StoreError::Caches { bytes, limit });
+        }
+        let half = usize::try_from(room / 2).unwrap_or(self.block_bytes);
+        tracing::debug!(
+            "caches have {room} bytes instead of {bytes}: this process may use {limit} bytes of memory"
+        );
+        Ok(Self { block_bytes: half, run_bytes: half })
     }
 }
 
@@ -295,4 +322,24 @@ pub(crate) fn is_run(run: &[u8], chain: ChainId, first: BlockHeight, length: Run
         })
     };
     whole && run.chunks_exact(LEN).all(&mut fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_that_do_not_fit_are_refused_and_usual_ones_give_way() {
+        let room = |bytes| Room { bytes, limit: bytes + 100 };
+        let some = CacheSizes { block_bytes: 700, run_bytes: 300 };
+        assert_eq!(some.within(room(1000)).unwrap(), some);
+        let error = some.within(room(999)).unwrap_err();
+        assert!(matches!(error, StoreError::Caches { bytes: 1000, limit: 1099 }));
+        let usual = CacheSizes::default();
+        let half = CacheSizes { block_bytes: 1 << 20, run_bytes: 1 << 20 };
+        assert_eq!(usual.within(room(2 << 20)).unwrap(), half);
+        assert!(usual.within(room(0)).is_err());
+        let huge = CacheSizes { block_bytes: usize::MAX, run_bytes: usize::MAX };
+        assert!(huge.within(room(1 << 40)).is_err());
+    }
 }

@@ -88,6 +88,12 @@ impl Store {
         }
     }
 
+    /// How many flushes and compactions have failed since it was opened.
+    #[must_use]
+    pub fn background_errors(&self) -> u64 {
+        number(self.db.property_int_value(properties::BACKGROUND_ERRORS))
+    }
+
     /// How many rows a column has, by what its tables say of themselves: a row that was put twice, or
     /// deleted, may count until they are compacted.
     ///

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use crate::cause::{Classified, Fault};
 use crate::payload::PayloadError;
 use crate::store::StoreError;
 
@@ -12,4 +13,13 @@ pub enum WriteError {
     /// A payload is not that of the block that it is to be stored with.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+}
+
+impl Classified for WriteError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::Payload(_) => Fault::OTHER,
+        }
+    }
 }

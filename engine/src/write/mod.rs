@@ -22,6 +22,7 @@ pub use error::WriteError;
 
 use std::collections::BTreeSet;
 use std::mem;
+use std::path::Path;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -66,13 +67,31 @@ impl Writer {
         let snapshot = store.snapshot();
         let payloads = Payloads::new(Arc::clone(&store));
         let (starts, bulk) = (None, None);
-        Self { reader, store, tree, snapshot, window, batch, staged, recent, payloads, starts, bulk }
+        Self {
+            reader,
+            store,
+            tree,
+            snapshot,
+            window,
+            batch,
+            staged,
+            recent,
+            payloads,
+            starts,
+            bulk,
+        }
     }
 
     /// The network of the database.
     #[must_use]
     pub fn version(&self) -> ChainwebVersion {
         self.reader.version()
+    }
+
+    /// The folder of the database.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.reader.dir()
     }
 
     /// That the name of the folder still leads to this database: where it does not, nothing is written.

@@ -13,11 +13,12 @@ use plait_engine::{Engine, OpenError};
 use serde_json::json;
 use thiserror::Error;
 
+use super::advice::{Advice, Subject};
 use super::found::Found;
 use super::numbers::whole;
 use super::progress::now;
 use super::settings::{FileError, Settings};
-use super::{EXIT_USAGE, config, fail, interrupt, open_advice};
+use super::{EXIT_USAGE, config, fail, fail_output, interrupt, open_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,6 +170,9 @@ fn make(place: &Place, pact: bool, keep: Option<usize>) -> Result<ExitCode, Plac
     if let Some(error) = missing {
         return Ok(fail(&error, open_advice(&error)));
     }
+    if let Err(error) = backups.check_place(&db) {
+        return Ok(fail(&error, advice(&error)));
+    }
     let job = match backups.begin() {
         Ok(Begun::Started(job)) => job,
         Ok(Begun::Running(id)) => {
@@ -304,21 +308,19 @@ fn object(listed: &Listed) -> String {
 /// Prints what was asked for; who does not read on has seen enough.
 fn print(text: &str, code: ExitCode) -> ExitCode {
     match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            fail(&error, "Standard output cannot be written.")
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail_output(error),
         _ => code,
     }
 }
 
 /// What to do about a backup that cannot be made, read or restored.
-pub(super) fn advice(error: &BackupError) -> &'static str {
-    match error {
-        BackupError::Io { .. } => {
-            "Check that the folder can be read and written by this user and that there is space."
+pub(super) fn advice(error: &BackupError) -> Advice {
+    let text = match error {
+        BackupError::Io { .. } | BackupError::Query(_) | BackupError::Restoring(_) => {
+            let otherwise = "Check the folder, and the database: plait verify --db DIR";
+            return Advice::of(error, Subject::Backup, otherwise);
         }
-        BackupError::Open(error) => open_advice(error),
-        BackupError::Query(_) => "It cannot be read: check it with plait verify --db DIR",
+        BackupError::Open(error) => return open_advice(error),
         BackupError::Space { .. } => {
             "Make room, or name a folder on another partition: --backups DIR, --to DIR."
         }
@@ -339,8 +341,13 @@ pub(super) fn advice(error: &BackupError) -> &'static str {
         }
         BackupError::Occupied { .. } => "Name a folder that is empty or not there yet.",
         BackupError::InUse { .. } => "Stop that process first, or name another folder.",
-        BackupError::Restoring(_) => "Wait until it has ended.",
         BackupError::Other { .. } => "Go on with that one, or delete the folder.",
+        BackupError::Inside(_) => {
+            "Name a folder outside of it, as --backups DIR or --to DIR: what is in the folder of a \
+             database may be moved or deleted with it."
+        }
+        BackupError::Around { .. } => "Move the database, or name another folder: --backups DIR.",
         BackupError::Stopped => "Run the same command again.",
-    }
+    };
+    text.into()
 }

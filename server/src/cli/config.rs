@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::fail;
+use super::advice::{Advice, Subject};
 use super::settings::{FileError, Flags, LogFlags, Settings, print};
+use super::{fail, fail_output};
 
 /// What to do about a file that is not taken.
 pub(super) const FILE_ADVICE: &str =
-    "Mend the file; plait config print shows every key with its default.";
+    "Correct the file; plait config print shows every key with its default.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,12 +63,15 @@ impl Args {
 
 /// Reports that a file is not taken.
 pub(super) fn refuse(error: &FileError) -> ExitCode {
-    fail(error, FILE_ADVICE)
+    match error {
+        FileError::Read { .. } => fail(error, Advice::of(error, Subject::Settings, FILE_ADVICE)),
+        FileError::Content { .. } => fail(error, FILE_ADVICE),
+    }
 }
 
 fn write(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, "Standard output cannot be written."),
+        Err(error) => fail_output(error),
     }
 }

@@ -8,8 +8,9 @@ use plait_engine::archive::FileHeights;
 use plait_parquet::{Export, HEIGHTS, ParquetError, Summary};
 use serde::Serialize;
 
-use super::export::{displayed, print_json};
-use super::{fail, interrupt};
+use super::advice::{Advice, Subject};
+use super::export::{OUTSIDE, displayed, print_json};
+use super::{Unprinted, fail, interrupt};
 
 /// [`Summary`] as JSON.
 #[derive(Serialize)]
@@ -58,21 +59,27 @@ fn conclude(summary: Summary, json: bool, start: Instant) -> ExitCode {
     let printed = Printed { rows, orphans, files, bytes, written, written_bytes, removed };
     match if json { print_json(&printed) } else { Ok(()) } {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, "The dataset is written."),
+        Err(error) => fail(&Unprinted(error), "The dataset is written."),
     }
 }
 
-fn advice(error: &ParquetError) -> &'static str {
-    match error {
-        ParquetError::Io { .. } => {
-            "Check that the folder can be read and written and that there is space. Then run the same \
-             command again: it goes on."
+fn advice(error: &ParquetError) -> Advice {
+    let text = match error {
+        ParquetError::Io { .. } | ParquetError::Locked { .. } => {
+            let otherwise = "Check the folder, then run the same command again.";
+            return Advice::of(error, Subject::Output, otherwise);
         }
-        ParquetError::Locked { .. } => "Wait until it has ended.",
+        ParquetError::Space(_) => {
+            "Nothing was written. Make room, or name a folder on another file system: some is left \
+             free for databases there."
+        }
+        ParquetError::Inside(_) => OUTSIDE,
         ParquetError::Height { .. } => "No network has a block as high: check where it came from.",
         ParquetError::Encode { .. } => "This is a bug: please report it.",
         ParquetError::Store(_) | ParquetError::Query(_) => {
-            "The database cannot be read: check it with plait verify --db DIR"
+            let otherwise = "The database cannot be read: check it with plait verify --db DIR";
+            return Advice::of(error, Subject::Database, otherwise);
         }
-    }
+    };
+    text.into()
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use plait_engine::archive::{ArchiveError, Export, FileHeights, Flaw, Summary};
+use plait_engine::archive::{ArchiveError, Export, FileHeights, Summary};
 use plait_engine::{Engine, Reader};
 use serde::Serialize;
 
+use super::advice::{Advice, Subject};
 use super::progress::Display;
-use super::{dataset, fail, interrupt, open_advice};
+use super::{Unprinted, dataset, fail, interrupt, open_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -105,6 +106,9 @@ impl Args {
                 interrupt::exit_code()
             }
             Ok(summary) => self.conclude(summary, start),
+            Err(error @ ArchiveError::Io { .. }) => {
+                fail(&error, advice(&error).after("An archive that was there before is whole."))
+            }
             Err(error) => fail(&error, advice(&error)),
         }
     }
@@ -130,7 +134,7 @@ impl Args {
             Printed { records, files, bytes, written, written_bytes, unread, stale, removed };
         match print_json(&printed) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, "The archive is written."),
+            Err(error) => fail(&Unprinted(error), "The archive is written."),
         }
     }
 }
@@ -163,31 +167,35 @@ fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
 }
 
 /// What to do about an archive that cannot be made or read.
-pub(super) fn advice(error: &ArchiveError) -> &'static str {
-    match error {
-        ArchiveError::Io { .. } => {
-            "Check that the folder can be read and written and that there is space. An archive that \
-             was there before is whole."
+pub(super) fn advice(error: &ArchiveError) -> Advice {
+    let text = match error {
+        ArchiveError::Io { .. }
+        | ArchiveError::Missing { .. }
+        | ArchiveError::Locked { .. }
+        | ArchiveError::Manifest { .. }
+        | ArchiveError::File { .. } => {
+            let otherwise = "Check the folder: that it is there, and that this user may use it.";
+            return Advice::of(error, Subject::Archive, otherwise);
         }
-        ArchiveError::Missing { .. } => {
-            "Name the folder with manifest.json, or make an archive: plait export --db DIR --out DIR"
+        ArchiveError::Space(_) => {
+            "Nothing was written. Make room, or name a folder on another file system: some is left \
+             free for databases there."
         }
+        ArchiveError::Inside(_) => OUTSIDE,
         ArchiveError::Occupied { .. } => "Name an empty folder, or one with an archive.",
-        ArchiveError::Locked { .. } => "Wait until it has ended.",
-        ArchiveError::Manifest { flaw: Flaw::Format { .. }, .. } => {
-            "Use the release that made it, or export into another folder."
-        }
-        ArchiveError::Manifest { .. } | ArchiveError::File { .. } => {
-            "Fetch the file again from where the archive came from. Or, with the database: delete \
-             it and run plait export again."
-        }
         ArchiveError::Network { .. } => "An archive holds one network: name another folder.",
         ArchiveError::Heights { .. } => "Leave --file-heights out, or name another folder.",
         ArchiveError::Store(_) | ArchiveError::Query(_) => {
-            "The database cannot be read: check it with plait verify --db DIR"
+            let otherwise = "The database cannot be read: check it with plait verify --db DIR";
+            return Advice::of(error, Subject::Database, otherwise);
         }
-    }
+    };
+    text.into()
 }
+
+/// What to do about output that would lie in a database.
+pub(super) const OUTSIDE: &str = "Name a folder outside of it: what is in the folder of a database \
+                                  may be moved or deleted with it.";
 
 fn heights(text: &str) -> Result<FileHeights, String> {
     let heights = text.parse().map(FileHeights::new);

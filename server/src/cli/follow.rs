@@ -129,7 +129,7 @@ async fn open(
     let opened = opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
     let (writer, reader) = opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
     ways::check_network(&reader, network)?;
-    let opened = Inlet::open(writer, settings.ingest.sync, false);
+    let opened = Inlet::open(writer, settings.ingest.sync, false, Metrics::new());
     let refused = |error| fail(&error, "The system refuses threads to this process.");
     let (inlet, thread) = opened.map_err(refused)?;
     Ok(Opened { follower, inlet, thread, reader })

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use plait_engine::cause::{Classified, Fault};
 use plait_engine::generate::{Branch, History, Plan, PlanError};
 use plait_engine::header::text;
+use plait_engine::output::{self, InsideDatabase};
 use plait_engine::payload::{VerifiedPayload, text as payload_text};
 use plait_engine::{BlockHeight, ChainId, ChainwebVersion, Header};
 use thiserror::Error;
 
+use super::advice::{Advice, Subject};
+use super::export::OUTSIDE;
 use super::numbers::{expected_whole, share, whole};
-use super::{fail, parse_network};
+use super::{fail, fail_output, parse_network};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -122,8 +126,19 @@ enum Error {
     Plan(#[from] PlanError),
     #[error("--payloads needs --format jsonl: a binary dump has headers only")]
     Binary,
-    #[error("cannot write {out}")]
+    #[error(transparent)]
+    Inside(#[from] InsideDatabase),
+    #[error("{out}")]
     Write { out: String, source: io::Error },
+}
+
+impl Classified for Error {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Write { out, source } => Fault::io(Path::new(out), source),
+            Self::Plan(_) | Self::Binary | Self::Inside(_) => Fault::OTHER,
+        }
+    }
 }
 
 impl Args {
@@ -142,13 +157,21 @@ impl Args {
             Err(error @ (Error::Plan(_) | Error::Binary)) => {
                 fail(&error, "See plait generate --help.")
             }
-            Err(error) => fail(&error, "Check that the folder exists and that there is space."),
+            Err(error @ Error::Inside(_)) => fail(&error, OUTSIDE),
+            Err(Error::Write { source, .. }) if self.file().is_none() => fail_output(source),
+            Err(error) => {
+                let advice = Advice::of(&error, Subject::Output, "Name another file: --out FILE");
+                fail(&error, advice)
+            }
         }
     }
 
     fn generate(&self) -> Result<u64, Error> {
         if self.payloads && self.format == Format::Binary {
             return Err(Error::Binary);
+        }
+        if let Some(path) = self.file() {
+            output::file_outside_tables(path)?;
         }
         let history = History::new(&self.plan())?;
         self.write(history).map_err(|source| {

@@ -7,7 +7,7 @@ use plait_engine::{ChainId, Cut, Engine, OpenError, QueryError, Rank, Reader};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{fail, open_advice};
+use super::{fail, fail_output, open_advice, query_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +36,7 @@ enum Error {
     Open(#[from] OpenError),
     #[error(transparent)]
     Query(#[from] QueryError),
-    #[error("cannot write: {0}")]
+    #[error(transparent)]
     Write(#[from] io::Error),
 }
 
@@ -86,12 +86,9 @@ impl Args {
     pub(super) fn run(self) -> ExitCode {
         match self.print() {
             Ok(()) => ExitCode::SUCCESS,
-            // Whoever reads has seen enough.
-            Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::SUCCESS
-            }
+            Err(Error::Write(error)) => fail_output(error),
             Err(Error::Open(error)) => fail(&error, open_advice(&error)),
-            Err(error) => fail(&error, "Check the folder that --db names."),
+            Err(Error::Query(error)) => fail(&error, query_advice(&error)),
         }
     }
 

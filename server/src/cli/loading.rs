@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use plait::{Metrics, ReplayProgress};
+use plait_engine::cause::{Classified, chain};
 use plait_engine::replay::source::Source;
 use plait_engine::replay::{Progress, Summary};
-use plait_engine::{ChainwebVersion, Writer};
+use plait_engine::{ChainwebVersion, Engine, Writer};
 
 use super::origin::Origin;
 use super::progress::Display;
-use super::replay::{How, Work, replay_advice};
+use super::replay::{How, Work};
+use super::report::replay_advice;
 
 /// How often clients are shown what is stored.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
@@ -89,8 +91,20 @@ impl Ready {
                 let Summary { stored, rejected, payloads, .. } = summary;
                 tracing::info!(stored, payloads, rejected, "the replay has ended");
             }
-            Err(error) => {
-                tracing::error!("the replay has failed: {error}. {}", replay_advice(&error));
+            Err(failure) => {
+                let error = failure.error;
+                if error.is_of_database() {
+                    metrics.fail_write(error.fault().cause);
+                }
+                let (dir, advice) = (writer.dir(), replay_advice(&error));
+                let stored = Engine::durable_blocks(dir).map_or_else(
+                    |error| format!("cannot be counted: {}", chain(&error)),
+                    |blocks| blocks.to_string(),
+                );
+                tracing::error!(
+                    "the replay has failed: {}. Blocks on the disk: {stored}. {advice}",
+                    advice.headline(&error)
+                );
             }
         }
     }

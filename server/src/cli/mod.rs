@@ -11,6 +11,7 @@ macro_rules! tell {
     };
 }
 
+mod advice;
 mod backup;
 mod config;
 #[cfg(feature = "parquet")]
@@ -34,6 +35,7 @@ mod progress;
 mod push;
 mod repair;
 mod replay;
+mod report;
 mod restore;
 mod serve;
 mod settings;
@@ -51,10 +53,12 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use plait_engine::store::StoreError;
-use plait_engine::{ChainwebVersion, OpenError};
+use plait_engine::{ChainwebVersion, OpenError, QueryError};
 use signal_hook::low_level;
+use thiserror::Error;
 use tokio::runtime::Runtime;
 
+use self::advice::{Advice, Subject};
 use self::settings::LogFlags;
 
 /// How long a server that ends waits for reads that are under way.
@@ -140,21 +144,28 @@ fn parse_network(name: &str) -> Result<ChainwebVersion, String> {
 }
 
 /// Reports on standard error what failed, why, and what to do next; returns the exit status.
-fn fail(error: &dyn std::error::Error, advice: &str) -> ExitCode {
-    let mut text = format!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += ": ";
-        text += &cause.to_string();
-        source = cause.source();
-    }
-    tell!("{text}\n{advice}");
+fn fail(error: &dyn std::error::Error, advice: impl Into<Advice>) -> ExitCode {
+    let advice = advice.into();
+    tell!("error: {}\n{advice}", advice.headline(error));
     ExitCode::from(EXIT_USAGE)
 }
 
+/// Standard output takes nothing more.
+#[derive(Debug, Error)]
+#[error("cannot write to standard output")]
+struct Unprinted(#[from] io::Error);
+
+/// Reports that standard output takes nothing more; who does not read on has seen enough.
+fn fail_output(error: io::Error) -> ExitCode {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return ExitCode::SUCCESS;
+    }
+    fail(&Unprinted(error), "Send it to where there is room, or to a file.")
+}
+
 /// What to do about a database that does not open.
-fn open_advice(error: &OpenError) -> &'static str {
-    match error {
+fn open_advice(error: &OpenError) -> Advice {
+    let text = match error {
         OpenError::Store(StoreError::Missing { .. }) => {
             "Make one first: plait replay --db DIR INPUT"
         }
@@ -175,37 +186,43 @@ fn open_advice(error: &OpenError) -> &'static str {
              it, delete the folder and run the command that creates it again."
         }
         OpenError::Store(StoreError::NotFolder { .. }) => "Name the folder of a database.",
-        OpenError::Store(StoreError::Denied { .. }) => {
-            "Run the command as the user that owns the database, or give this user access to it."
-        }
         OpenError::Store(StoreError::Foreign { .. }) => {
             "If it is a chainweb-node's, replay it into a new folder: \
              plait replay --db DIR --format node INPUT"
-        }
-        OpenError::Store(StoreError::Format { .. }) => {
-            "Use the release that made it, or replay its source into a new folder."
-        }
-        OpenError::Store(StoreError::Locked { .. }) => {
-            "Stop the plait serve or plait replay that has it open, or name another folder."
         }
         OpenError::Store(StoreError::Displaced { .. }) => {
             "Stop this process. Then move the folder back, or start again with the database that is \
              there now."
         }
-        OpenError::Store(StoreError::Damaged { .. }) => {
-            "Restore it from a backup, or replay its source into a new folder."
-        }
         OpenError::Store(StoreError::Record { .. }) => {
             "Restore it from a backup. If the file is a .log, it may be cut there instead \
              (truncate -s BYTE FILE): what followed is lost then, and can be brought again."
         }
-        OpenError::Store(StoreError::Io { .. } | StoreError::RocksDb(_) | StoreError::Cold) => {
-            "Check that the folder exists and that this user may read and write it."
-        }
         OpenError::Network { .. } => {
             "A database holds one network: name another folder, or leave --network out."
         }
-    }
+        OpenError::Store(
+            StoreError::Format { .. }
+            | StoreError::Locked { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Denied { .. }
+            | StoreError::Io { .. }
+            | StoreError::Caches { .. }
+            | StoreError::RocksDb(_)
+            | StoreError::Cold,
+        ) => {
+            let otherwise = "Check it with plait verify --db DIR, or restore a backup: plait restore \
+                             latest --db DIR --to NEW";
+            return Advice::of(error, Subject::Database, otherwise);
+        }
+    };
+    text.into()
+}
+
+/// What to do about a database that cannot be read.
+fn query_advice(error: &QueryError) -> Advice {
+    let otherwise = "This is a bug of Plait: every block was asked for by its own name.";
+    Advice::of(error, Subject::Database, otherwise)
 }
 
 fn tell(text: fmt::Arguments<'_>) {

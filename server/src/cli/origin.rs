@@ -13,7 +13,9 @@ use plait_engine::replay::{Admission, OtherGenesis, ReplayError};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
 use thiserror::Error;
 
-use super::replay::{How, replay_advice};
+use super::advice::Advice;
+use super::replay::How;
+use super::report::replay_advice;
 use super::{fail, lacks, open_advice};
 
 /// Why inputs are not replayed. Nothing was written.
@@ -46,39 +48,34 @@ pub(super) enum Refusal {
 impl Refusal {
     /// Reports it with what to do.
     pub(super) fn report(&self) -> ExitCode {
-        let advice = match self {
-            Self::Input(error) => replay_advice(error).to_owned(),
-            Self::Open(error) => open_advice(error).to_owned(),
-            Self::Asked { got, .. } => format!("Run: {}", command(Some(*got), None, &[])),
+        let advice: Advice = match self {
+            Self::Input(error) => replay_advice(error),
+            Self::Open(error) => open_advice(error),
+            Self::Asked { got, .. } => format!("Run: {}", command(Some(*got), None, &[])).into(),
             Self::Held { got, .. } => {
                 format!("Use another folder. Run: {}", command(Some(*got), Some("NEW_DIR"), &[]))
+                    .into()
             }
             Self::Mixed { .. } => {
-                "A database holds one network: replay the inputs of each into a folder \
-                                   of its own."
-                    .to_owned()
+                "A database holds one network: replay the inputs of each into a folder of its own."
+                    .into()
             }
             Self::NoHeaders { .. } => {
-                "See plait replay --help for the formats, --format and --network.".to_owned()
+                "See plait replay --help for the formats, --format and --network.".into()
             }
             Self::Unknown { .. } => {
-                "To make an empty database all the same, name its network: --network NAME"
-                    .to_owned()
+                "To make an empty database all the same, name its network: --network NAME".into()
             }
             Self::Genesis { .. } => format!(
                 "If it is a network of your own, store it as a partial history, whose beginning is not \
                  checked. Run: {}",
                 command(None, None, &["--allow-partial"])
-            ),
+            )
+            .into(),
         };
-        // Its own text has that of its source.
-        fail(&Plain(self.to_string()), &advice)
+        fail(self, advice)
     }
 }
-
-#[derive(Debug, Error)]
-#[error("{0}")]
-struct Plain(String);
 
 /// Inputs that may be replayed.
 pub(super) struct Origin {

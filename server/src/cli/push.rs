@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use plait::{Blocks, Listen};
+use plait_engine::cause::{Classified, Fault};
 use plait_engine::replay::ReplayError;
 use plait_engine::replay::source::{Format, detect_stream};
 use serde_json::Value;
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
+use super::advice::{Advice, Subject};
 use super::fail;
 use super::progress::{Display, Shown};
 
@@ -59,12 +61,12 @@ fn to(text: &str) -> Result<Listen, String> {
 
 #[derive(Debug, Error)]
 enum Failed {
-    #[error("{0}: {1}")]
-    File(String, io::Error),
+    #[error("{0}")]
+    File(String, #[source] io::Error),
     #[error(transparent)]
     Format(#[from] ReplayError),
-    #[error("{0}: {1}")]
-    Connect(Listen, io::Error),
+    #[error("{0}")]
+    Connect(Listen, #[source] io::Error),
     #[error("the server: {0}")]
     Http(#[from] hyper::Error),
     #[error("the server: {0}: {1}")]
@@ -76,13 +78,31 @@ enum Failed {
 }
 
 impl Failed {
-    const fn advice(&self) -> &'static str {
-        match self {
-            Self::File(..) | Self::Format(_) => "Name files of 318-byte headers or of JSON.",
+    fn advice(&self) -> Advice {
+        let text = match self {
+            Self::File(..) | Self::Format(_) => {
+                let otherwise = "Name files of 318-byte headers or of JSON.";
+                return Advice::of(self, Subject::Input, otherwise);
+            }
             Self::Connect(..) => "Start the server with --ingest, and name what it says there.",
             Self::Http(_) | Self::Refused(..) | Self::Stopped(_) | Self::Cut => {
                 "What was stored before is kept; the same command may be run again."
             }
+        };
+        text.into()
+    }
+}
+
+impl Classified for Failed {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::File(name, error) => Fault::io(Path::new(name), error),
+            Self::Format(error) => error.fault(),
+            Self::Connect(..)
+            | Self::Http(_)
+            | Self::Refused(..)
+            | Self::Stopped(_)
+            | Self::Cut => Fault::OTHER,
         }
     }
 }

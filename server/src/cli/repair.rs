@@ -7,6 +7,7 @@ use plait_engine::store::StoreError;
 use plait_engine::verify::Level;
 use plait_engine::{OpenError, QueryError};
 
+use super::advice::Advice;
 use super::found::Found;
 use super::level::VerifyLevel;
 use super::progress::now;
@@ -73,17 +74,18 @@ impl Args {
 }
 
 /// What to do about a database that is not repaired.
-fn advice(error: &RepairError) -> &'static str {
-    match error {
+fn advice(error: &RepairError) -> Advice {
+    let text = match error {
         RepairError::Open(OpenError::Store(
             StoreError::MissingFile { .. } | StoreError::Incomplete { .. },
         )) => {
             "It cannot be made again from the files that are left, none of which has changed. Restore a \
              backup (plait restore ID --backups DIR --to NEW), or replay the source into a new folder."
         }
-        RepairError::Open(error) => open_advice(error),
+        RepairError::Open(error) => return open_advice(error),
         RepairError::Query(
             QueryError::Store(_) | QueryError::UnknownHash(_) | QueryError::Cold,
         ) => "Nothing has changed. Restore a backup, or replay the source into a new folder.",
-    }
+    };
+    text.into()
 }

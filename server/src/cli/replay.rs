@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -10,14 +10,17 @@ use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Reader, Writer};
-use serde_json::{Value, json};
 
 use super::lacks;
 use super::level::VerifyLevel;
 use super::numbers::whole;
 use super::origin::{Origin, Refusal, open_input};
 use super::progress::{Display, Shown, now};
+use super::report::{Failure, Report, failure_advice};
 use super::{fail, interrupt, parse_network};
+
+/// Bytes that a database has room for at least where a replay is to go on: its write buffers.
+const ROOM_MIN: u64 = 128 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -143,13 +146,17 @@ impl Args {
             }
             Ok(summary) => ExitCode::from(u8::from([summary.rejected, summary.waiting] != [0; 2])),
             Err(Failed::Refused(refusal)) => refusal.report(),
-            Err(Failed::Replay(error)) => fail(&error, replay_advice(&error)),
+            Err(Failed::Replay { error, stored, room }) => {
+                fail(&*error, failure_advice(&error, &self.db, &stored, room))
+            }
         }
     }
 
     fn replay(&self, stop: &AtomicBool) -> Result<Summary, Failed> {
         let origin = Origin::new(&self.how, &self.db, &self.inputs).map_err(Failed::Refused)?;
-        let Origin { first, mut writer, reader: _reader } = origin;
+        let Origin { first, mut writer, reader } = origin;
+        let view = reader.view();
+        let before = reader.version().chain_ids().map(|chain| view.block_count(chain)).sum();
         let mut display = if self.json { Display::objects() } else { Display::new() };
         let work = Work {
             how: &self.how,
@@ -158,7 +165,23 @@ impl Args {
             in_order_from: self.in_order_from,
             show_every: None,
         };
-        work.run(&mut writer, Some(first), stop, &mut display).map_err(Failed::Replay)
+        let result = work.run(&mut writer, Some(first), stop, &mut display);
+        // What is in memory only is written when the database is closed, if that can be.
+        drop((writer, reader, view));
+        result.map_err(|failure| {
+            let (error, stored) = failure.conclude(&self.db, before, &display);
+            Failed::Replay { error: Box::new(error), stored, room: self.room() }
+        })
+    }
+
+    /// Bytes that a database of all inputs takes, where that can be told from their lengths.
+    fn room(&self) -> Option<u64> {
+        let lengths = self.inputs.iter().map(|input| {
+            let data = input.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            Some(data.len())
+        });
+        let bytes: u64 = lengths.sum::<Option<u64>>()?;
+        Some(bytes.saturating_add((bytes / 10).saturating_mul(3)).max(ROOM_MIN))
     }
 }
 
@@ -219,7 +242,7 @@ impl Work<'_> {
         mut first: Option<Box<dyn Source>>,
         stop: &AtomicBool,
         display: &mut Display,
-    ) -> Result<Summary, ReplayError> {
+    ) -> Result<Summary, Box<Failure>> {
         let Self { how, inputs, commit, in_order_from, show_every } = self;
         let (level, version) = (Level::from(how.verify), writer.version());
         let verifier = Verifier::new(version, level, now());
@@ -250,13 +273,12 @@ impl Work<'_> {
             result = finish(&mut replay, display);
         }
         let (summary, rejected_by) = (replay.summary(), replay.rejected_by().clone());
-        let report =
-            Report { summary, rejected_by, orphans: writer.orphan_count(), level: level.name() };
+        let orphans = writer.orphan_count();
+        let report = Report { summary, lost: 0, rejected_by, orphans, level: level.name() };
         display.finish();
-        if !display.summary(|| report.object(display)) {
-            report.print(display);
-        }
-        result.map(|()| summary)
+        result.map_err(|error| Box::new(Failure { error, report: report.clone() }))?;
+        report.show(display);
+        Ok(summary)
     }
 }
 
@@ -292,123 +314,11 @@ fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayEr
 /// Why a replay ended early, other than by a wrong record.
 enum Failed {
     Refused(Refusal),
-    Replay(ReplayError),
-}
-
-/// What came of a replay.
-struct Report {
-    summary: Summary,
-    rejected_by: BTreeMap<&'static str, u64>,
-    /// In the whole database.
-    orphans: u64,
-    level: &'static str,
-}
-
-impl Report {
-    fn object(&self, display: &Display) -> Value {
-        let Summary { stored, partial, known, skipped, waiting, rejected, log_lines, .. } =
-            self.summary;
-        let Summary { payloads, foreign, bare, stopped, .. } = self.summary;
-        json!({
-            "event": "summary",
-            "stored": stored,
-            "payloads": payloads,
-            "partial": partial,
-            "alreadyThere": known,
-            "skipped": skipped,
-            "waiting": waiting,
-            "rejected": rejected,
-            "rejectedBy": self.rejected_by,
-            "otherNetwork": foreign,
-            "withoutPayload": bare,
-            "logLines": log_lines,
-            "orphans": self.orphans,
-            "stopped": stopped,
-            "seconds": display.seconds(),
-            "headersPerSecond": display.rate(self.summary.records().saturating_sub(skipped)).round(),
-            "level": self.level,
-        })
-    }
-
-    fn print(&self, display: &Display) {
-        let Summary { stored, partial, known, skipped, waiting, rejected, payloads, .. } =
-            self.summary;
-        let records = self.summary.records().saturating_sub(skipped);
-        tell!(
-            "stored {stored}, already there {known}, rejected {rejected}: {records} headers in \
-             {:.1} s ({:.0} headers/s), verified at level {}",
-            display.seconds(),
-            display.rate(records),
-            self.level,
-        );
-        if payloads > 0 {
-            tell!("stored {payloads} payloads");
-        }
-        lacks::tell_skipped(self.summary);
-        let rules: Vec<String> =
-            self.rejected_by.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        if !rules.is_empty() {
-            tell!("rejected by rule: {}", rules.join(", "));
-        }
-        if self.rejected_by.contains_key("Log") {
-            tell!("{}", lacks::LOG_ADVICE);
-        }
-        if self.rejected_by.contains_key("OtherGenesis") {
-            tell!("{}", lacks::GENESIS_ADVICE);
-        }
-        if skipped > 0 {
-            tell!(
-                "{skipped} of those already there were not read again: went on where a replay \
-                       was interrupted"
-            );
-        }
-        if partial > 0 {
-            let hash = Level::Hash.name();
-            tell!("{partial} of them without all the blocks below them, so at level {hash} only");
-        }
-        if waiting > 0 && self.rejected_by.contains_key("OtherGenesis") {
-            tell!("{waiting} blocks above them wait for a parent or an adjacent parent");
-        } else if waiting > 0 {
-            tell!(
-                "{waiting} blocks are put aside: a parent or an adjacent parent did not come. A \
-                 replay that brings it stores them.",
-            );
-        }
-        tell!("{} orphans in the database", self.orphans);
-    }
-}
-
-/// What to do about a replay that ended early.
-pub(super) fn replay_advice(error: &ReplayError) -> &'static str {
-    match error {
-        ReplayError::Io { .. } => "Check that the input is there and can be read.",
-        ReplayError::Empty { .. } => "Nothing was stored.",
-        ReplayError::Format { .. } | ReplayError::NoHeaders { .. } => {
-            "See plait replay --help for --format and --network."
-        }
-        ReplayError::OtherNetwork { .. } => "Name the network of the node with --network.",
-        ReplayError::Unread { .. } => {
-            "--keep-going reads what is whole behind the damage; an undamaged copy is better."
-        }
-        ReplayError::Partial { .. } => {
-            "Nothing was stored. Add --allow-partial to store it as a partial history, or replay the \
-             blocks below it first."
-        }
-        ReplayError::Network { .. } => {
-            "What was stored before is kept. Replay each network into a folder of its own."
-        }
-        ReplayError::NoDatabase { .. } => {
-            "Name the folder that holds the node's database, often .../0/rocksDb."
-        }
-        ReplayError::Archive(_) => {
-            "plait verify names everything that is damaged; --keep-going replays the rest."
-        }
-        ReplayError::Database { .. } => {
-            "If the node is running, stop it or replay a backup of its database."
-        }
-        ReplayError::Write(_) => {
-            "What was stored before is kept. Free some space if the disk is full, then run the \
-             same command again to go on."
-        }
-    }
+    Replay {
+        error: Box<ReplayError>,
+        /// What is stored, as a sentence.
+        stored: String,
+        /// Bytes that the database needs in all.
+        room: Option<u64>,
+    },
 }

@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use clap::Args as ClapArgs;
 use plait::Metrics;
 use plait_engine::archive::Manifest;
+use plait_engine::backup::Backups;
+use plait_engine::cause::{Cause, Classified};
+use plait_engine::output::outside_databases;
 use plait_engine::replica::Replica;
 use plait_engine::store::{CacheSizes, History};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
@@ -19,12 +22,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, spawn_blocking};
 
+use super::advice::{Advice, Subject};
+use super::export::OUTSIDE;
 use super::loading::{Inputs, Ready};
 use super::settings::{Flags, LogFlags, Settings};
 use super::stop::Stop;
 use super::systemd::{self, Sockets};
 use super::ways::{self, Prepared};
-use super::{config, fail, logs, open_advice, shut_down};
+use super::{backup, config, export, fail, logs, open_advice, shut_down};
 
 /// Threads for what is no read of a request: opening the database, the page of metrics, a backup, looking
 /// whether its folder is where it was, and reading it anew.
@@ -76,6 +81,9 @@ impl Args {
         {
             return fail(&ReadOnly(setting), "Leave one of the two out.");
         }
+        if let Err(code) = check_places(&settings) {
+            return code;
+        }
         let sockets = match Sockets::take() {
             Ok(sockets) => sockets,
             Err(error) => return fail(&error, "Give sockets that listen for TCP, or none."),
@@ -95,6 +103,26 @@ impl Args {
         let status = runtime.block_on(run(settings, sockets, self.inputs));
         shut_down(runtime, status.unwrap_or_else(|failed| failed))
     }
+}
+
+/// Makes sure that what is written and offered beside the database does not lie in it, and that this user
+/// may read what is offered. What fails is reported.
+fn check_places(settings: &Settings) -> Result<(), ExitCode> {
+    if let Some(archive) = &settings.config.archive {
+        outside_databases(archive).map_err(|error| fail(&error, OUTSIDE))?;
+        // One that is not there may come later.
+        if let Err(error) = Manifest::read(archive)
+            && error.fault().cause == Cause::Permission
+        {
+            return Err(fail(&error, export::advice(&error)));
+        }
+    }
+    let backups = settings.config.backup.directory.as_deref().map(Backups::new);
+    if let Some((backups, db)) = backups.zip(settings.db.as_deref()) {
+        let checked = backups.check_place(db);
+        checked.map_err(|error| fail(&error, backup::advice(&error)))?;
+    }
+    Ok(())
 }
 
 /// Runs a server to its end. What fails is reported.
@@ -242,8 +270,10 @@ impl Opened {
             let hold = Hold::Writer(Box::new(writer));
             return Ok(Self { reader, hold, ready, folder: None });
         }
-        let folder = tempfile::tempdir()
-            .map_err(|error| fail(&error, "Check the folder for temporary files."))?;
+        let folder = tempfile::tempdir().map_err(|error| {
+            let otherwise = "Check the folder for temporary files: TMPDIR.";
+            fail(&error, Advice::of(&error, Subject::Output, otherwise))
+        })?;
         // An archive may come later.
         let manifest = archive.and_then(|archive| Manifest::read(&archive).ok());
         let version = manifest.map_or(ChainwebVersion::Mainnet01, |(manifest, _)| manifest.version);

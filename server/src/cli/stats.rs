@@ -9,7 +9,7 @@ use plait_engine::{
 use thiserror::Error;
 
 use super::numbers::whole;
-use super::{fail, open_advice};
+use super::{fail, fail_output, open_advice, query_advice};
 use plait::stats_json;
 
 const EXAMPLES: &str = "\
@@ -70,7 +70,7 @@ enum Error {
     Rows { got: u64 },
     #[error("--min-height {min} is above --max-height {max}: the range is empty")]
     Empty { min: u64, max: u64 },
-    #[error("cannot write: {0}")]
+    #[error(transparent)]
     Write(#[from] io::Error),
 }
 
@@ -78,17 +78,14 @@ impl Args {
     pub(super) fn run(self) -> ExitCode {
         match self.print() {
             Ok(()) => ExitCode::SUCCESS,
-            // Whoever reads has seen enough.
-            Err(Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                ExitCode::SUCCESS
-            }
+            Err(Error::Write(error)) => fail_output(error),
             Err(Error::Open(error)) => fail(&error, open_advice(&error)),
             Err(error @ Error::Rows { .. }) => {
                 fail(&error, "Name a longer --step, or fewer heights.")
             }
             Err(error @ Error::Empty { .. }) => fail(&error, "Name the lower height first."),
             Err(error @ Error::Chain(_)) => fail(&error, "plait info lists those that it has."),
-            Err(error) => fail(&error, "Check the folder that --db names."),
+            Err(Error::Query(error)) => fail(&error, query_advice(&error)),
         }
     }
 

@@ -11,7 +11,7 @@ use plait_engine::{Engine, OpenError, QueryError};
 use super::found::{Found, tell_blocks, tell_future};
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
-use super::{EXIT_USAGE, export, fail, interrupt, open_advice};
+use super::{EXIT_USAGE, export, fail, interrupt, open_advice, query_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,9 +91,7 @@ fn audit(db: &Path, level: Level) -> ExitCode {
 }
 
 fn unreadable(error: QueryError) -> ExitCode {
-    let QueryError::Store(error) = error else {
-        return fail(&error, "This is a bug of Plait: every block was asked for by its own name.");
-    };
+    let QueryError::Store(error) = error else { return fail(&error, query_advice(&error)) };
     let error = OpenError::from(error);
     fail(&error, open_advice(&error))
 }

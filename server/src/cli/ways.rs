@@ -74,7 +74,7 @@ pub(super) async fn make_database(
             let got = follower(settings)?.network().await.ok().filter(|got| *got != asked);
             if let Some(got) = got {
                 let advice = format!("Name its network: --network {got}. Or name another node.");
-                return Err(fail(&OtherNetwork { got, asked }, &advice));
+                return Err(fail(&OtherNetwork { got, asked }, advice));
             }
             Some(asked)
         }
@@ -138,7 +138,8 @@ impl Prepared {
         }
         let refused =
             |error: io::Error| fail(&error, "The system refuses threads to this process.");
-        let (inlet, thread) = Inlet::open(writer, settings.ingest.sync, true).map_err(refused)?;
+        let (inlet, thread) =
+            Inlet::open(writer, settings.ingest.sync, true, metrics.clone()).map_err(refused)?;
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         let replay = match ready {
             Some(ready) => Some(replay(ready, &inlet, &stop, metrics).await),

@@ -5,9 +5,9 @@ use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use plait_engine::cause::chain;
 use tokio::time::{Instant, timeout};
 
-use super::client::described;
 use super::error::FollowError;
 use crate::clock::after;
 
@@ -141,7 +141,7 @@ impl Answer {
             let frame = match timeout(left, self.body.frame()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(FollowError::Connect(described(&error))),
+                Ok(Some(Err(error))) => return Err(FollowError::Connect(chain(&error))),
                 Err(_) => {
                     let (path, time) = (self.path.clone(), self.stall_time);
                     return Err(FollowError::Timeout { path, time });

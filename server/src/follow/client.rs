@@ -12,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use plait_engine::cause::chain;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -85,22 +86,10 @@ impl Client {
         }
         match timeout(self.answer_time, self.pool.request(request)).await {
             Ok(Ok(response)) => Ok(Answer::new(path, response, self.answer_time, self.stall_time)),
-            Ok(Err(error)) => Err(FollowError::Connect(described(&error))),
+            Ok(Err(error)) => Err(FollowError::Connect(chain(&error))),
             Err(_) => Err(FollowError::Timeout { path: path.to_owned(), time: self.answer_time }),
         }
     }
-}
-
-/// An error with its causes: that of the client says only that it was one.
-pub(super) fn described(error: &dyn std::error::Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        texts.push(cause.to_string());
-        source = cause.source();
-    }
-    texts.dedup();
-    texts.join(": ")
 }
 
 fn tls(ca: Option<&Path>) -> io::Result<ClientConfig> {

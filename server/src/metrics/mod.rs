@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use plait_engine::Reader;
+use plait_engine::cause::Cause;
 use plait_engine::push::Counts;
 
 pub(crate) use endpoint::{Endpoint, GONE};
@@ -72,6 +73,8 @@ pub(crate) struct Counters {
     follow: follow::Follow,
     ingest: ingest::Ingest,
     refresh: refresh::Refresh,
+    /// Writes to the database that failed, by cause, in the order of [`Cause::ALL`].
+    write_failures: [AtomicU64; Cause::ALL.len()],
     /// What is served, while it is open.
     serving: Mutex<Option<Serving>>,
 }
@@ -186,6 +189,30 @@ impl Metrics {
     pub(crate) fn follow_heights(&self, theirs: u64, ours: u64) {
         self.counters.follow.heights(theirs, ours);
         self.counters.readiness.lag(theirs.saturating_sub(ours));
+    }
+
+    /// A write to the database failed.
+    pub fn fail_write(&self, cause: Cause) {
+        self.note_failure(cause);
+    }
+
+    /// The same. Returns whether the write before it did not fail.
+    pub(crate) fn note_failure(&self, cause: Cause) -> bool {
+        let counts = Cause::ALL.iter().zip(&self.counters.write_failures);
+        for (_, count) in counts.filter(|(of, _)| **of == cause) {
+            count.fetch_add(1, Relaxed);
+        }
+        self.counters.readiness.fail_write()
+    }
+
+    /// The database takes writes.
+    pub(crate) fn wrote(&self) {
+        self.counters.readiness.wrote();
+    }
+
+    /// Whether the last write to the database failed.
+    pub(crate) fn is_write_failing(&self) -> bool {
+        self.counters.readiness.is_write_failing()
     }
 
     /// Blocks may be pushed.

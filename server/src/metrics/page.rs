@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use plait_engine::cause::Cause;
 use plait_engine::store::{ColumnStats, StoreStats};
 use plait_engine::{ChainId, Reader};
 
@@ -19,6 +20,7 @@ pub(super) fn page(counters: &Counters) -> String {
     requests(&mut text, counters);
     load(&mut text, counters);
     jobs(&mut text, counters);
+    writes(&mut text, counters);
     counters.follow.write(&mut text);
     counters.ingest.write(&mut text);
     counters.refresh.write(&mut text);
@@ -134,6 +136,17 @@ fn jobs(text: &mut Text, counters: &Counters) {
     text.sample(name, &[("outcome", "rejected")], now(&replay.rejected));
     let (name, help) = ("plait_replay_payloads_total", "Payloads that the last replay stored.");
     text.counter(name, help, now(&replay.payloads));
+}
+
+fn writes(text: &mut Text, counters: &Counters) {
+    let writable = u8::from(!counters.readiness.is_write_failing());
+    let help = "Whether the last write to the database succeeded.";
+    text.gauge("plait_database_writable", help, writable);
+    let name = "plait_write_failures_total";
+    text.family(name, Kind::Counter, "Writes to the database that failed.");
+    for (cause, count) in Cause::ALL.iter().zip(&counters.write_failures) {
+        text.sample(name, &[("cause", cause.name())], count.load(Relaxed));
+    }
 }
 
 fn blocks(text: &mut Text, reader: &Reader) {

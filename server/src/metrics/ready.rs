@@ -38,6 +38,8 @@ pub(super) struct Readiness {
     refreshed_at: AtomicU64,
     /// Whether the folder of the database is not where it was.
     displaced: AtomicBool,
+    /// Whether the last write to the database failed.
+    write_failing: AtomicBool,
 }
 
 /// Why no requests are to be sent here.
@@ -53,6 +55,8 @@ pub(crate) enum Unready {
     Displaced,
     /// Another process writes the database, and it could not be read anew for some time.
     Stale,
+    /// The database takes no writes.
+    Unwritable,
     /// It follows another node, and is far behind, or has not heard of it yet.
     Behind,
 }
@@ -70,6 +74,7 @@ impl Unready {
             Self::Stale => {
                 "What the database has could not be read again: it is shown as it was.\n"
             }
+            Self::Unwritable => "The database cannot be written.\n",
             Self::Behind => "Behind.\n",
         }
     }
@@ -87,6 +92,7 @@ impl Default for Readiness {
             refresh_max: AtomicU64::new(0),
             refreshed_at: AtomicU64::new(0),
             displaced: AtomicBool::new(false),
+            write_failing: AtomicBool::new(false),
         }
     }
 }
@@ -114,6 +120,7 @@ impl Readiness {
             SERVING if self.is_displaced() => Some(Unready::Displaced),
             SERVING if self.is_overloaded(self.now()) => Some(Unready::Overloaded),
             SERVING if self.is_stale(self.now()) => Some(Unready::Stale),
+            SERVING if self.is_write_failing() => Some(Unready::Unwritable),
             SERVING => self.is_behind(self.now()).then_some(Unready::Behind),
             _ => Some(Unready::Leaving),
         }
@@ -143,6 +150,20 @@ impl Readiness {
 
     pub(super) fn is_displaced(&self) -> bool {
         self.displaced.load(Relaxed)
+    }
+
+    /// A write to the database failed. Returns whether the one before it did not.
+    pub(super) fn fail_write(&self) -> bool {
+        !self.write_failing.swap(true, Relaxed)
+    }
+
+    /// The database takes writes.
+    pub(super) fn wrote(&self) {
+        self.write_failing.store(false, Relaxed);
+    }
+
+    pub(super) fn is_write_failing(&self) -> bool {
+        self.write_failing.load(Relaxed)
     }
 
     /// It is not to be further behind another node than this.
@@ -224,6 +245,18 @@ mod tests {
         assert!(readiness.is_behind(u64::MAX));
         readiness.lag(10);
         assert_eq!(readiness.unready(), None);
+    }
+
+    #[test]
+    fn server_whose_writes_fail_is_unready_until_one_succeeds() {
+        let readiness = Readiness::default();
+        assert!(readiness.fail_write() && !readiness.fail_write(), "news only once");
+        assert_eq!(readiness.unready(), Some(Unready::Starting));
+        readiness.serve();
+        assert_eq!(readiness.unready(), Some(Unready::Unwritable));
+        readiness.wrote();
+        assert_eq!(readiness.unready(), None);
+        assert!(readiness.fail_write());
     }
 
     #[test]

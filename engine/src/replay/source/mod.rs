@@ -159,7 +159,8 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
             return Err(wrong("is a folder, and this format is that of files"));
         }
         None if metadata.is_dir() => {
-            let is_archive = input.join(MANIFEST).exists();
+            let is_archive = input.join(MANIFEST).try_exists();
+            let is_archive = is_archive.map_err(|e| ReplayError::io(input, e))?;
             return Ok(Opened::Folder(if is_archive { Format::Archive } else { Format::Node }));
         }
         _ => {}

@@ -59,7 +59,15 @@ impl Node {
         payloads: bool,
     ) -> Result<Self, ReplayError> {
         let places = [path.to_owned(), path.join("0").join("rocksDb"), path.join("rocksDb")];
-        let found = places.into_iter().find(|place| place.join("CURRENT").exists());
+        let mut found = None;
+        for place in places {
+            // That it may not be seen is not that it is not there.
+            let is_here = place.join("CURRENT").try_exists();
+            if is_here.map_err(|error| ReplayError::io(&place, error))? {
+                found = Some(place);
+                break;
+            }
+        }
         let path = found.ok_or_else(|| ReplayError::NoDatabase { path: path.to_owned() })?;
         if NodeDatabase::is_own(&path) {
             return Err(ReplayError::Format {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use plait_engine::cause::{Classified, Fault};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 use thiserror::Error;
@@ -36,6 +37,15 @@ pub(in super::super) enum FileError {
         /// What is wrong there.
         reason: String,
     },
+}
+
+impl Classified for FileError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Read { path, source } => Fault::io(path, source),
+            Self::Content { .. } => Fault::OTHER,
+        }
+    }
 }
 
 /// Reads the file at `path` into `settings`.

@@ -1,0 +1,339 @@
+//! From what went wrong to what to do about it: the one table, for every command.
+//!
+//! Enters: an error that knows its [`Cause`], and what the command was doing. Leaves: one line that says
+//! what happened to which file, and one that says what to do next. `docs/operations.md` has the table as
+//! people see it; `tests/it/causes.rs` brings about each row on a real disk, medium or permission.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use plait_engine::cause::{Cause, Classified, Fault, chain};
+use plait_engine::output::free_bytes;
+use rustix::fs::{Access, access};
+use rustix::process::geteuid;
+
+/// What an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The database of the command.
+    Database,
+    /// What is read into it.
+    Input,
+    /// An archive or a dataset.
+    Archive,
+    /// A backup, or the folder of them.
+    Backup,
+    /// A file that is written.
+    Output,
+    /// A configuration file.
+    Settings,
+}
+
+/// What to do about an error.
+#[derive(Debug)]
+pub(super) struct Advice {
+    fault: Fault,
+    text: Cow<'static, str>,
+}
+
+impl Advice {
+    /// By the cause of `error`; `otherwise` where that has no row in the table.
+    pub(super) fn of(error: &impl Classified, subject: Subject, otherwise: &'static str) -> Self {
+        let fault = error.fault();
+        match advice(&fault, subject) {
+            Some(text) => Self { fault, text: text.into() },
+            None => otherwise.into(),
+        }
+    }
+
+    /// The same, and before it what else there is to know.
+    pub(super) fn after(self, text: &str) -> Self {
+        Self { text: format!("{text} {}", self.text).into(), ..self }
+    }
+
+    /// What happened, in one line.
+    pub(super) fn headline(&self, error: &dyn Error) -> String {
+        headline(&self.fault, &chain(error))
+    }
+}
+
+impl From<&'static str> for Advice {
+    fn from(text: &'static str) -> Self {
+        Self { fault: Fault::OTHER, text: text.into() }
+    }
+}
+
+impl From<String> for Advice {
+    fn from(text: String) -> Self {
+        Self { fault: Fault::OTHER, text: text.into() }
+    }
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The table. Where it depends on what the command was doing, the row says so.
+fn advice(fault: &Fault, subject: Subject) -> Option<String> {
+    let text = match fault.cause {
+        Cause::DiskFull => "Make room there, then run the same command again.",
+        Cause::Quota => {
+            "Raise the quota of this user or delete files of it, then run the same command again."
+        }
+        Cause::FileSize => {
+            "Raise the limit of this process for the length of a file: ulimit -f unlimited, or \
+             LimitFSIZE= of the unit. Then run the same command again."
+        }
+        Cause::Permission => return Some(permission(fault)),
+        Cause::ReadOnly => {
+            "Mount it for writing, after a check of the disk if the system has made it read-only, \
+             or name a folder on another file system."
+        }
+        Cause::Device => {
+            "The disk or its connection fails: see dmesg and smartctl. Do not write to it any \
+             more; restore a backup on another disk."
+        }
+        Cause::OpenFiles => {
+            "Raise the limit of open files: ulimit -n 65536, or LimitNOFILE= of the unit; \
+             fs.file-max if it is that of the system."
+        }
+        Cause::Memory => {
+            "Give this process more memory (ulimit -v, MemoryMax= of the unit), or its caches \
+             less: caches.blockBytes and caches.runBytes."
+        }
+        Cause::Damage => damage(subject),
+        Cause::Locked => match subject {
+            Subject::Database => {
+                "Stop the plait serve, replay or follow that has it open, or name another folder."
+            }
+            Subject::Input => "Stop the node, or replay a backup of its database.",
+            _ => "Wait until it has ended.",
+        },
+        Cause::Missing => missing(subject),
+        Cause::Format if subject == Subject::Archive => {
+            "Use the release that made it, or export into another folder."
+        }
+        Cause::Format => "Use the release that made it, or replay its source into a new folder.",
+        Cause::Other => return None,
+    };
+    Some(text.to_owned())
+}
+
+const fn damage(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Archive => {
+            "Fetch the file again from where the archive came from. Or, with the database: delete \
+             it and run plait export again."
+        }
+        Subject::Backup => {
+            "Choose another backup, and check the disk: plait backup list prints all."
+        }
+        Subject::Input => "Take another copy of the input, and check the disk.",
+        Subject::Database | Subject::Output | Subject::Settings => {
+            "Check the disk, then restore a backup (plait restore latest --db DIR --to NEW), or \
+             replay the source into a new folder. plait verify --db DIR names everything that is \
+             damaged."
+        }
+    }
+}
+
+const fn missing(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Database => {
+            "Restore a backup (plait restore latest --db DIR --to NEW), or replay the source into \
+             a new folder."
+        }
+        Subject::Input => "Check the name: there is nothing there.",
+        Subject::Archive => {
+            "Name the folder with manifest.json, or make an archive: plait export --db DIR --out DIR"
+        }
+        Subject::Settings => "Check the name, or make one: plait config print > FILE",
+        Subject::Backup | Subject::Output => "Make the folder first, or name another one.",
+    }
+}
+
+/// What happened, in one line: what people call it first, where the system's words say less.
+fn headline(fault: &Fault, chain: &str) -> String {
+    let path = fault.path.as_deref();
+    match (fault.cause, path) {
+        (Cause::DiskFull, Some(path)) => match free_bytes(path) {
+            Ok(free) => {
+                let folder = folder(path).display().to_string();
+                format!("the disk is full: {folder} has only {} free ({chain})", bytes(free))
+            }
+            Err(_) => format!("the disk is full: {chain}"),
+        },
+        (Cause::DiskFull, None) => format!("the disk is full: {chain}"),
+        (Cause::Quota, _) => format!("the disk quota of user {} is used up: {chain}", user()),
+        (Cause::Permission, Some(path)) => {
+            let (culprit, verb) = culprit(path);
+            format!("{} cannot be {verb} by user {}: {}", culprit.display(), user(), denial(chain))
+        }
+        (Cause::ReadOnly, _) => format!("the file system is read-only: {chain}"),
+        (Cause::Device, _) => format!("the disk fails: {chain}"),
+        (Cause::Memory, _) => format!("too little memory: {chain}"),
+        _ => chain.to_owned(),
+    }
+}
+
+/// What the system says when it denies something.
+fn denial(chain: &str) -> &'static str {
+    if chain.contains("Operation not permitted") {
+        "Operation not permitted"
+    } else {
+        "Permission denied"
+    }
+}
+
+fn permission(fault: &Fault) -> String {
+    let Some(path) = fault.path.as_deref() else {
+        return "Run it as a user who may, or give this user the right.".to_owned();
+    };
+    let (culprit, _) = culprit(path);
+    format!(
+        "Run it as the user who owns that, or give it to this one: chown -R {} {}",
+        user(),
+        culprit.display()
+    )
+}
+
+/// The outermost folder above `path` that keeps this user out, or `path` itself; and what cannot be done
+/// to it.
+fn culprit(path: &Path) -> (PathBuf, &'static str) {
+    let mut above: Vec<&Path> =
+        path.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
+    above.reverse();
+    for part in above {
+        let Ok(data) = fs::symlink_metadata(part) else { break };
+        let wanted =
+            if data.is_dir() { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
+        // A folder on the way need only be searched.
+        let wanted = if data.is_dir() && part != path { Access::EXEC_OK } else { wanted };
+        if access(part, wanted).is_err() {
+            return (part.to_owned(), "read");
+        }
+    }
+    (folder_or_file(path), "written")
+}
+
+/// The folder of the database that has the file, if one has.
+fn database_of(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|above| above.ends_with("0/rocksDb"))?.ancestors().nth(2)
+}
+
+/// The database that has the file; else the file, if it is there, or the folder where it cannot be made.
+fn folder_or_file(path: &Path) -> PathBuf {
+    if let Some(database) = database_of(path).filter(|database| database.is_dir()) {
+        return database.to_owned();
+    }
+    if fs::symlink_metadata(path).is_ok() { path.to_owned() } else { folder(path).to_owned() }
+}
+
+/// The nearest folder that exists: that of a file, or above one that is to be made.
+fn folder(path: &Path) -> &Path {
+    let found = path.ancestors().find(|above| above.is_dir());
+    found.unwrap_or(Path::new("."))
+}
+
+/// The name of this user, or the number where there is none.
+fn user() -> String {
+    let number = geteuid().as_raw();
+    let names = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = names.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
+    });
+    found.unwrap_or_else(|| number.to_string())
+}
+
+/// A number of bytes, in three digits or so.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if number < 1000 {
+        return format!("{number} B");
+    }
+    // Tenths of the unit, rounded down.
+    let (mut tenths, mut unit) = (number / 100, UNITS[0]);
+    for larger in UNITS.iter().skip(1) {
+        if tenths < 10_000 {
+            break;
+        }
+        (tenths, unit) = (tenths / 1000, larger);
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// A number with a comma after each three digits.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_but_others_has_advice_for_whatever_it_is_about() {
+        let subjects = [
+            Subject::Database,
+            Subject::Input,
+            Subject::Archive,
+            Subject::Backup,
+            Subject::Output,
+            Subject::Settings,
+        ];
+        for cause in Cause::ALL {
+            for subject in subjects {
+                let fault = Fault::new(cause, Path::new("/tmp"));
+                let text = advice(&fault, subject);
+                assert_eq!(text.is_none(), cause == Cause::Other, "{cause:?} {subject:?}");
+                let text = text.unwrap_or_default();
+                assert!(!text.contains("  ") && text.lines().count() <= 1, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (786_432, "786.4 kB"),
+            (999_999, "999.9 kB"),
+            (1_234_567_890, "1.2 GB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(bytes(number), text, "{number}");
+        }
+        for (number, text) in
+            [(0, "0"), (786, "786"), (786_412, "786,412"), (1_000_000, "1,000,000")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_with_what_is_free_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = Fault::new(Cause::DiskFull, &folder.path().join("0/rocksDb/000012.log"));
+        let line = headline(&fault, "x: No space left on device");
+        let begin = format!("the disk is full: {} has only ", folder.path().display());
+        assert!(line.starts_with(&begin), "{line}");
+        assert!(line.ends_with(" free (x: No space left on device)"), "{line}");
+    }
+}
