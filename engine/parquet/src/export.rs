@@ -222,12 +222,14 @@ impl Work<'_> {
         for job in jobs {
             let (_, (first, last)) = job.place;
             let canonical = job.divided.canonical_heights(first, last);
-            let canonical = canonical.map_or(0, |(low, high)| high.get() - low.get() + 1);
-            let rows = canonical + job.divided.orphan_count(first, last);
+            let canonical = canonical
+                .map_or(0, |(low, high)| high.get().saturating_sub(low.get()).saturating_add(1));
+            let rows = canonical.saturating_add(job.divided.orphan_count(first, last));
             // Whether it is the same is not known before it is read; the draft of one that is not is
             // beside it for a while.
             let is_there = self.folder.path(job.place).exists();
-            needed = needed.saturating_add(if is_there { 0 } else { rows * LEN as u64 });
+            needed =
+                needed.saturating_add(if is_there { 0 } else { rows.saturating_mul(LEN as u64) });
         }
         let dir = self.folder.dir();
         Ok(output::require_spare(dir, needed).map_err(|error| ParquetError::io(dir, error))??)

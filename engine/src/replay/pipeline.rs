@@ -268,7 +268,8 @@ impl<'a> Replay<'a> {
                 }
                 Next::Chunk(chunk) => {
                     let at = chunk.chunk().end();
-                    self.summary.log_lines += chunk.chunk().skipped();
+                    let lines = chunk.chunk().skipped();
+                    self.summary.log_lines = self.summary.log_lines.saturating_add(lines);
                     let flow = self.take(stage, chunk, observer)?;
                     if flow == Flow::Stop {
                         return Ok(());

@@ -177,8 +177,8 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
     let names = names();
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some((before, behind)) = rest.split_once(DESCRIPTORS) {
-        let digits = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, after) = behind.split_at(digits);
+        let after = behind.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = behind.strip_suffix(after).unwrap_or_default();
         out.push_str(before);
         match number.parse().ok().and_then(|number: RawFd| names.get(&number)) {
             Some(name) => out.push_str(&name.to_string_lossy()),

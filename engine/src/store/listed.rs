@@ -115,7 +115,7 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
         let Some(gap) = gap else { return Ok(Checked { lost_log: None, has_tables }) };
         // The process that writes the database has changed it meanwhile.
         if state(path).map_err(io)? != before && tries < TRIES {
-            tries += 1;
+            tries = tries.saturating_add(1);
             thread::sleep(PAUSE);
             continue;
         }

@@ -81,7 +81,7 @@ impl Forest {
 
     /// Says that the trunk is not that of the state before, or more of it.
     pub const fn cut_anew(&mut self) {
-        self.epoch += 1;
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     /// The sealed part.

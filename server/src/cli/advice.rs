@@ -272,9 +272,9 @@ pub(super) fn bytes(number: u64) -> String {
 /// A number with a comma after each three digits.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+        if at > 0 && digits.len().saturating_sub(at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -96,7 +96,7 @@ impl Binary {
                 }
                 // What is cut off where reading failed is not wrong.
                 if failed.is_some() {
-                    bytes.truncate(bytes.len() / LEN * LEN);
+                    bytes.truncate((bytes.len() / LEN).saturating_mul(LEN));
                 }
                 match failed.take_if(|_| bytes.is_empty()) {
                     Some(source) => Err(ReplayError::Io { input: name.clone(), source }),
