@@ -133,6 +133,12 @@ impl Classified for ReplayError {
 }
 
 impl ReplayError {
+    /// Whether the folder of the database is not where it was: its name may lead to another one by now.
+    #[must_use]
+    pub const fn is_of_displaced(&self) -> bool {
+        matches!(self, Self::Write(WriteError::Store(StoreError::Displaced { .. })))
+    }
+
     /// Whether it is the database that fails, and not an input.
     #[must_use]
     pub const fn is_of_database(&self) -> bool {

@@ -97,10 +97,14 @@ impl Ready {
                     metrics.fail_write(error.fault().cause);
                 }
                 let (dir, advice) = (writer.dir(), replay_advice(&error));
-                let stored = Engine::durable_blocks(dir).map_or_else(
-                    |error| format!("cannot be counted: {}", chain(&error)),
-                    |blocks| blocks.to_string(),
-                );
+                let stored = if error.is_of_displaced() {
+                    "cannot be counted".to_owned()
+                } else {
+                    Engine::durable_blocks(dir).map_or_else(
+                        |error| format!("cannot be counted: {}", chain(&error)),
+                        |blocks| blocks.to_string(),
+                    )
+                };
                 tracing::error!(
                     "the replay has failed: {}. Blocks on the disk: {stored}. {advice}",
                     advice.headline(&error)

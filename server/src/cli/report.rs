@@ -127,6 +127,13 @@ impl Failure {
         display: &Display,
     ) -> (ReplayError, String) {
         let Self { error, mut report } = self;
+        if error.is_of_displaced() {
+            // What has its name now is not to be counted.
+            report.summary.stored = 0;
+            report.show(display);
+            let sentence = "How many blocks are stored can be told once the folder is back.";
+            return (error, sentence.to_owned());
+        }
         let sentence = match Engine::durable_blocks(db) {
             Ok(blocks) => {
                 let (read, stored) = (report.summary.stored, blocks.saturating_sub(before));
@@ -188,6 +195,9 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
         ReplayError::Database { .. } => {
             let otherwise = "If the node is running, stop it or replay a backup of its database.";
             return Advice::of(error, Subject::Input, otherwise);
+        }
+        ReplayError::Write(_) if error.is_of_displaced() => {
+            "Move the folder back, then run the same command again to go on."
         }
         ReplayError::Write(_) => {
             let otherwise = "Run the same command again to go on.";
