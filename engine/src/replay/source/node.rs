@@ -89,8 +89,8 @@ impl Node {
             database.findings().iter().filter(|finding| finding.is_loss()).cloned().collect();
         if spans.is_empty() {
             return Err(match (losses.into_iter().next(), other) {
-                (Some(damage), _) => ReplayError::Unread { path, damage: Box::new(damage) },
-                (None, Some(got)) => ReplayError::OtherNetwork { path, got, version },
+                (_, Some(got)) => ReplayError::OtherNetwork { path, got, version },
+                (Some(damage), None) => ReplayError::Unread { path, damage: Box::new(damage) },
                 (None, None) => ReplayError::NoHeaders { path, version },
             });
         }
