@@ -185,17 +185,17 @@ fn needed(path: &Path, from: u64) -> Result<Vec<Needed>, StoreError> {
 }
 
 fn check_memory(path: &Path, logs: &[Needed]) -> Result<(), StoreError> {
+    // How much they have when they are expanded cannot be told.
+    if let Some(log) = logs.iter().find(|log| log.log.is_compressed) {
+        return Err(Unreadable::Compressed.at(&log.path));
+    }
     let bytes = logs.iter().fold(0_u64, |sum, log| {
         sum.saturating_add(log.bytes).saturating_add(log.log.rows.saturating_mul(ROW_BYTES))
     });
     if bytes > MEMORY_MAX {
         return Err(Unreadable::Long { bytes }.at(path));
     }
-    // How much they have when they are expanded cannot be told.
-    match logs.iter().find(|log| log.log.is_compressed) {
-        Some(log) => Err(Unreadable::Compressed.at(&log.path)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What the list of files says of logs, as far as that does not fit.
