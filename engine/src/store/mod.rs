@@ -20,6 +20,7 @@
 mod batch;
 mod claim;
 mod columns;
+mod create;
 mod directory;
 mod edits;
 mod error;
@@ -43,6 +44,7 @@ mod own;
 mod payloads;
 mod pending;
 mod presence;
+mod probe;
 mod records;
 mod reopen;
 mod repair;
@@ -78,8 +80,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rocksdb::{ColumnFamily, DB, FlushOptions, WriteOptions};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+use rocksdb::{ColumnFamily, FlushOptions, WriteOptions};
 
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
@@ -92,10 +93,6 @@ use index::Index;
 use live::Listed;
 use memory::Memory;
 use opened::Opened;
-use presence::{Begun, Creation};
-
-/// The file that RocksDB locks as long as a database is open to be written.
-const LOCK: &str = "LOCK";
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -162,55 +159,6 @@ impl Store {
     /// As for [`Store::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         Self::open_read_only_with(dir, CacheSizes::default())
-    }
-
-    /// Makes a database in `dir` with what `first` puts there. There must be nothing, or what an interrupted
-    /// creation left; one that was interrupted at its very end is opened as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Occupied`] if something else is there, and [`StoreError`] if the folder cannot be
-    /// written.
-    pub fn create(
-        dir: &Path,
-        meta: Meta,
-        first: impl FnOnce(&Self, &mut Batch),
-    ) -> Result<Self, StoreError> {
-        let sizes = CacheSizes::default().fitting()?;
-        let creation = match Creation::begin(dir, Self::is_whole)? {
-            Begun::New(creation) => creation,
-            Begun::Whole(creation) => {
-                creation.end()?;
-                return Self::open(dir);
-            }
-        };
-        let folder = Folder::open(dir, Directory::to_write)?.claimed()?;
-        let path = folder.directory.path();
-        let mut options = options::writing(path);
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        let memory = Memory::new(sizes);
-        let db = DB::open_cf_descriptors(&options, path, options::columns(&memory.blocks));
-        let db = db.map_err(|e| StoreError::opening(path, e))?;
-        reached("create/tables/after");
-        let opened = Opened::whole(db);
-        let store = Self::new(opened, folder, meta, FORMAT_VERSION, memory)?;
-        let mut batch = Batch::default();
-        batch.put_meta(&store, store.meta());
-        first(&store, &mut batch);
-        store.write(batch)?;
-        reached("create/rows/after");
-        store.sync()?;
-        creation.end()?;
-        Ok(store)
-    }
-
-    /// Whether the database at `path` opens and has its settings. It need not have any file.
-    fn is_whole(path: &Path) -> bool {
-        let blocks = options::cache(0);
-        own::check(path).is_ok()
-            && Opened::to_read(path, || options::columns(&blocks))
-                .is_ok_and(|opened| Meta::read(&opened.db, path).is_ok())
     }
 
     /// Where `dir` keeps its headers.
@@ -315,35 +263,6 @@ impl Store {
         self.write_with(Batch::default(), &options)?;
         reached("log/sync/after");
         Ok(())
-    }
-
-    /// Whether the file system of the database can be written, without a write to the database: sets the
-    /// time of the lock file. Of a database that is only read it can always.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Io`], for example when the file system has become read-only.
-    pub fn probe(&self) -> Result<(), StoreError> {
-        if self.claim.is_none() {
-            return Ok(());
-        }
-        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let times = Timestamps { last_access: omit, last_modification: now };
-        // Not opened: to close it would give up RocksDB's lock.
-        let path = self.directory.path().join(LOCK);
-        let touched = utimensat(CWD, &path, &times, AtFlags::empty());
-        touched.map_err(|error| StoreError::Io { path, source: error.into() })
-    }
-
-    /// Whether RocksDB takes writes, as it does not after a flush or compaction has failed: writes a batch
-    /// with nothing in it, which is in no later reader's way, whatever is written without the log.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::RocksDb`].
-    pub fn probe_write(&self) -> Result<(), StoreError> {
-        if self.claim.is_some() { self.sync() } else { Ok(()) }
     }
 
     /// Returns when all that was written is in tables, so that opening it need not read the log.

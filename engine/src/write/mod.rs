@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod bulk;
+mod deferred;
 mod error;
 mod payloads;
 mod seal;
@@ -29,9 +30,8 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef};
-use crate::payload::VerifiedPayload;
 use crate::query::{Blocks, Reader, load};
-use crate::store::{Batch, Mark, MarkedAt, Pending, Snapshot, Store, StoreError};
+use crate::store::{Batch, Mark, MarkedAt, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
 use payloads::Payloads;
@@ -175,55 +175,6 @@ impl Writer {
         let blocks = Blocks::new(chain, forest, &self.snapshot);
         let place = blocks.place(&hash)?;
         Ok(place.map(|place| blocks.header(place)).transpose()?)
-    }
-
-    /// Puts a block aside until its parents are there, with the next commit, and what it carries if
-    /// that is at hand. `place` says where in its input it stood.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Payload`] if it is not the payload of this block.
-    pub fn defer(
-        &mut self,
-        header: HeaderRef<'_>,
-        place: &str,
-        payload: Option<&VerifiedPayload>,
-    ) -> Result<(), WriteError> {
-        if let Some(payload) = payload {
-            payload.belongs_to(header)?;
-        }
-        let payload = payload.map(VerifiedPayload::payload);
-        self.batch.put_pending(&self.store, header, place, payload);
-        Ok(())
-    }
-
-    /// Takes a block back that was put aside, with the next commit.
-    pub fn take_back(&mut self, block: &Pending) {
-        let has_payload = block.payload.is_some();
-        self.batch.delete_pending(&self.store, block.header.view(), has_payload);
-    }
-
-    /// Some of the blocks that are put aside, by ascending height, from behind `after` on: so many at
-    /// most, and fewer if they carry much.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Store`].
-    pub fn pending(
-        &self,
-        after: Option<HeaderRef<'_>>,
-        blocks_max: usize,
-    ) -> Result<Vec<Pending>, WriteError> {
-        Ok(self.snapshot.pending(after, blocks_max)?)
-    }
-
-    /// Calls `visit` for the header of each block that is put aside, by ascending height.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Store`].
-    pub fn for_each_pending(&self, visit: &mut dyn FnMut(HeaderRef<'_>)) -> Result<(), WriteError> {
-        Ok(self.snapshot.for_each_pending(visit)?)
     }
 
     /// Writes what is staged, whole or not at all, and seals what is buried deep by it; returns how
