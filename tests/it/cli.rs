@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plait_engine::Header;
 use plait_engine::store::Store;
@@ -316,13 +316,28 @@ fn an_interrupted_replay_goes_on_when_it_is_run_again() {
     }
 }
 
+/// Waits until the process handles the signal with this number.
+fn wait_for_handler(child: &Child, number: u32) {
+    let path = format!("/proc/{}/status", child.id());
+    let is_handled = || {
+        let status = fs::read_to_string(&path).unwrap();
+        let set = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(set.trim(), 16).unwrap() >> (number - 1) & 1 == 1
+    };
+    let start = Instant::now();
+    while !is_handled() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no handler of signal {number}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_replay_that_waits_for_input_stops_at_a_signal_too() {
     let db = folder();
     let mut child = replay_command(db.path(), ["-"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&dump(&braid(1))).unwrap();
-    thread::sleep(Duration::from_millis(100));
+    wait_for_handler(&child, 2);
     for ignored in ["USR1", "USR2", "PIPE"] {
         signal(&child, ignored);
     }

@@ -375,17 +375,18 @@ fn a_database_that_a_server_has_open_is_refused_by_all_of_its_names() {
     let at = |name: &str| folder.path().join(name);
     copy(&made.path("one"), &at("db"));
     symlink("db", at("link")).unwrap();
+    fs::write(at("dump"), dump(&generated(10, 1, 0.0))).unwrap();
     let server = Server::with(&["--db", utf8(&at("link"))]);
     for name in ["db", "link"] {
         let path = at(name);
-        let outcome = run(["replay", "--db", utf8(&path), "/dev/null"]);
+        let outcome = run(["replay", "--db", utf8(&path), utf8(&at("dump"))]);
         outcome.assert_fails(2, &["rocksDb is in use by another process"]);
         // Reading is allowed.
         assert_eq!(run(["info", "--db", utf8(&path)]).status, Some(0));
     }
     // Without the file that RocksDB locks, too.
     fs::remove_file(at("db/0/rocksDb/LOCK")).unwrap();
-    let outcome = run(["replay", "--db", utf8(&at("db")), "/dev/null"]);
+    let outcome = run(["replay", "--db", utf8(&at("db")), utf8(&at("dump"))]);
     outcome.assert_fails(2, &["rocksDb is in use by another process"]);
     drop(server);
 }

@@ -175,8 +175,10 @@ fn a_database_of_another_network_alone_is_named() {
         db.path().as_os_str(),
         node.path().as_os_str(),
     ]);
-    outcome
-        .assert_fails(2, &["a database of a node of development, not of mainnet01", "--network"]);
+    outcome.assert_fails(
+        2,
+        &["is of network development, but --network is mainnet01", "--network development"],
+    );
     assert!(!Engine::exists(db.path()).unwrap());
 }
 

@@ -44,7 +44,7 @@ fn one_payload_that_is_wrong_holds_up_no_block() {
             for in_order in ["0", "1000000"] {
                 let db = tempfile::tempdir().unwrap();
                 let outcome = replay(db.path(), in_order, true, dump.concat().as_bytes());
-                let place = format!("line {place}: chain ");
+                let place = format!("line {place}, ");
                 let texts = [&place, "payload: payloadHash is", "rejected by rule: PayloadHash 1"];
                 outcome.assert_fails(1, &texts);
                 assert_eq!(outcome.counts(), [blocks.len() as u64, 0, 1], "{}", outcome.err);
@@ -71,7 +71,7 @@ fn a_payload_that_is_wrong_ends_a_replay_behind_its_header() {
             lines(&blocks[at + 1..]),
         ];
         let outcome = replay(db.path(), in_order, false, &dump.concat());
-        outcome.assert_fails(1, &["line 31: ", "payload: payloadHash is"]);
+        outcome.assert_fails(1, &["line 31, ", "payload: payloadHash is"]);
         assert_eq!(outcome.counts(), [at as u64 + 1, 0, 1], "{}", outcome.err);
         assert_eq!(stored(db.path()), with_genesis(&blocks[..=at]));
         let outcome = replay(db.path(), in_order, false, &lines(&blocks));
