@@ -153,19 +153,8 @@ pub(super) fn check_unfinished(
 /// What is wrong.
 pub(super) fn repaired(db: &Path) -> Result<tempfile::TempDir, String> {
     let copy = without(db, &[])?;
-    let place = copy.path().join("db");
-    again(&place)?;
-    forget_list(&place);
+    again(&copy.path().join("db"))?;
     Ok(copy)
-}
-
-/// A list of files that names nothing, as an earlier release left it that tried to begin a database anew.
-pub(super) const EMPTY_LIST: &str = "MANIFEST-999999";
-
-/// Removes [`EMPTY_LIST`], if a repair that was interrupted has left it.
-pub(super) fn forget_list(db: &Path) {
-    // Mostly it is not there.
-    let _ = fs::remove_file(Store::path(db).join(EMPTY_LIST));
 }
 
 fn mended(place: &Path, world: &World, known: &Known) -> Result<(), String> {
