@@ -260,7 +260,11 @@ fn files(dir: &Path) -> Result<Files, String> {
                 folders.push(path);
                 continue;
             }
-            let bytes = fs::read(&path).map_err(|error| error.to_string())?;
+            let bytes = match fs::read(&path) {
+                // RocksDB has removed it since, as it does once it has a database open to write.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                read => read.map_err(|error| error.to_string())?,
+            };
             let name = path.strip_prefix(dir).map_err(|error| error.to_string())?;
             found.insert(name.to_owned(), bytes);
         }
