@@ -107,7 +107,8 @@ pub(super) fn check(
             counts.refused += 1;
         }
     }
-    if begin == "CURRENT" {
+    // Of two lists, one of which is not whole, nobody knows whether it was the latest: that is refused.
+    if begin == "CURRENT" && lists(&before) == 1 {
         mended(&place, world, known).map_err(|error| format!("{what}: {error}"))?;
         counts.repaired += 1;
     }
@@ -155,6 +156,12 @@ pub(super) fn repaired(db: &Path) -> Result<tempfile::TempDir, String> {
     let copy = without(db, &[])?;
     again(&copy.path().join("db"))?;
     Ok(copy)
+}
+
+/// How many lists of files there are.
+fn lists(files: &Files) -> usize {
+    let is_list = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("MANIFEST-");
+    files.keys().filter(|path| path.file_name().is_some_and(is_list)).count()
 }
 
 fn mended(place: &Path, world: &World, known: &Known) -> Result<(), String> {
