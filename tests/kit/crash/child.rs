@@ -15,7 +15,6 @@ use plait_engine::verify::Level;
 use plait_engine::{Engine, Reader};
 
 use super::schedule::{Action, schedule};
-use super::vanish::{EMPTY_LIST, forget_list};
 use super::world::NOW;
 use super::{Entry, Format, Ledger, Model, Random, Said, Set, Step, World, choose, dump, folder};
 use crate::age::age;
@@ -131,10 +130,6 @@ impl Child {
         let rocks = Store::path(&folder::database(&self.folder));
         std::fs::write(folder::vanished(&self.folder), "")?;
         std::fs::remove_file(rocks.join("CURRENT"))?;
-        if self.random.happens(50) {
-            // What an earlier release left that tried to begin the database anew.
-            std::fs::write(rocks.join(EMPTY_LIST), "")?;
-        }
         Ok(())
     }
 
@@ -144,7 +139,6 @@ impl Child {
         if vanished.exists() {
             let (db, stop) = (folder::database(&self.folder), AtomicBool::new(false));
             repair(&db, Level::Hash, NOW, &stop, &mut |_| ())?;
-            forget_list(&db);
             std::fs::remove_file(vanished)?;
         }
         Ok(())
@@ -324,7 +318,10 @@ impl Child {
             },
         };
         let step = self.begin(Step::Restore(id.clone()));
-        if model.restore.is_some() && Engine::exists(&to)? && !to.join(".restore").exists() {
+        if model.restore.is_some()
+            && Engine::exists(&to).unwrap_or(false)
+            && !to.join(".restore").exists()
+        {
             // The last process was killed behind the last step: whoever asks again is refused.
             self.note(&Entry::Done(step, Said::Nothing));
             return Ok(());

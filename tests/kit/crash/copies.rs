@@ -203,7 +203,11 @@ pub(super) fn restored(path: &Path, model: &Model, counts: &mut Counts) -> Resul
     let dir = folder::restored(path);
     let Some((id, done)) = &model.restore else { return Ok(()) };
     match Engine::open_read_only(&dir) {
-        Err(OpenError::Store(StoreError::Missing { .. })) if !done => return Ok(()),
+        Err(OpenError::Store(StoreError::Missing { .. } | StoreError::Occupied { .. }))
+            if !done =>
+        {
+            return Ok(());
+        }
         opened => drop(opened.map_err(|error| error.to_string())?),
     }
     let copy = model.backups.get(id).ok_or_else(|| format!("{id} was never begun"))?;

@@ -107,7 +107,8 @@ pub(super) fn check(
             counts.refused += 1;
         }
     }
-    if begin == "CURRENT" {
+    // Of two lists, one of which is not whole, nobody knows whether it was the latest: that is refused.
+    if begin == "CURRENT" && lists(&before) == 1 {
         mended(&place, world, known).map_err(|error| format!("{what}: {error}"))?;
         counts.repaired += 1;
     }
@@ -153,19 +154,14 @@ pub(super) fn check_unfinished(
 /// What is wrong.
 pub(super) fn repaired(db: &Path) -> Result<tempfile::TempDir, String> {
     let copy = without(db, &[])?;
-    let place = copy.path().join("db");
-    again(&place)?;
-    forget_list(&place);
+    again(&copy.path().join("db"))?;
     Ok(copy)
 }
 
-/// A list of files that names nothing, as an earlier release left it that tried to begin a database anew.
-pub(super) const EMPTY_LIST: &str = "MANIFEST-999999";
-
-/// Removes [`EMPTY_LIST`], if a repair that was interrupted has left it.
-pub(super) fn forget_list(db: &Path) {
-    // Mostly it is not there.
-    let _ = fs::remove_file(Store::path(db).join(EMPTY_LIST));
+/// How many lists of files there are.
+fn lists(files: &Files) -> usize {
+    let is_list = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("MANIFEST-");
+    files.keys().filter(|path| path.file_name().is_some_and(is_list)).count()
 }
 
 fn mended(place: &Path, world: &World, known: &Known) -> Result<(), String> {
@@ -271,7 +267,11 @@ fn files(dir: &Path) -> Result<Files, String> {
                 folders.push(path);
                 continue;
             }
-            let bytes = fs::read(&path).map_err(|error| error.to_string())?;
+            let bytes = match fs::read(&path) {
+                // RocksDB has removed it since, as it does once it has a database open to write.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                read => read.map_err(|error| error.to_string())?,
+            };
             let name = path.strip_prefix(dir).map_err(|error| error.to_string())?;
             found.insert(name.to_owned(), bytes);
         }
