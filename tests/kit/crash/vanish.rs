@@ -96,8 +96,12 @@ pub(super) fn check(
         }
         (_, Ok(_)) => return fail("it opens".into()),
         (_, Err(error)) => {
-            let is_named =
-                matches!(error, StoreError::MissingFile { .. } | StoreError::Occupied { .. });
+            let is_named = match error {
+                StoreError::MissingFile { .. } | StoreError::Occupied { .. } => true,
+                // The log had the settings.
+                StoreError::Incomplete { .. } => end == ".log",
+                _ => false,
+            };
             if !is_named {
                 return fail(format!("it says {error}"));
             }
