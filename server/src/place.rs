@@ -31,7 +31,7 @@ pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
         match place {
             Err(error) if !was_displaced => tracing::error!(
                 "{error}; requests are answered from it, blocks and backups are refused: stop this \
-                 server, then move the folder back or start again with the one that is there"
+                 server, then move the folder back or start again with the one now at the path"
             ),
             Ok(()) if was_displaced => tracing::info!("the database is at its path again"),
             _ => {}

@@ -42,9 +42,11 @@ pub async fn refresh(mut replica: Replica, interval: Duration, metrics: Metrics)
         metrics.refresh(outcome);
         let text = refreshed.err().map(|error| error.to_string());
         if let Some(error) = text.as_ref().filter(|_| failed.is_none()) {
-            tracing::error!("the database cannot be read anew, and is shown as it was: {error}");
+            tracing::error!(
+                "the database cannot be refreshed, and is served in its old state: {error}"
+            );
         } else if text.is_none() && failed.is_some() {
-            tracing::info!("the database is read anew again");
+            tracing::info!("the database can be refreshed again");
         }
         failed = text;
         sleep(interval.max(took.saturating_mul(PAUSES))).await;

@@ -15,7 +15,7 @@ pub(super) const WINDOW_ITEMS: usize = 4096;
 const LINE_BITS: u32 = 52;
 
 /// What a node's log has in front of a value is no JSON.
-pub(super) const NOT_JSON: &str = "text that is no JSON (--lenient skips lines of a log)";
+pub(super) const NOT_JSON: &str = "text that is not JSON (--lenient skips log lines)";
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
