@@ -1,7 +1,7 @@
-//! How much memory there is for caches.
+//! How much memory is available for caches.
 //!
-//! RocksDB ends the process where it gets no memory, in the middle of whatever it does, so that is found
-//! out before it is asked for anything.
+//! RocksDB aborts the process if an allocation fails, in the middle of whatever it does, so the available
+//! memory is checked before RocksDB is opened.
 
 use std::fs;
 use std::path::Path;

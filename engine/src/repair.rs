@@ -1,4 +1,4 @@
-//! A database that does not open since a file is missing → one that does, where that is safe.
+//! A database that does not open because a file is missing → one that does, if that is safe.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

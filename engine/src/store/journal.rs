@@ -1,14 +1,13 @@
 //! RocksDB's logs and lists of files, record by record, and where they end.
 //!
-//! A file consists of blocks of 32 KiB, a block of records. A record has a checksum, a length, a kind and bytes;
-//! none crosses the end of a block, so that a batch that is longer is written as several of them.
+//! A file consists of blocks of 32 KiB, and a block of records. A record has a checksum, a length, a kind and
+//! bytes; none crosses the end of a block, so a longer batch is written as several records.
 //!
-//! A log ends where a crash, or a copy of a database that was being written, has cut it: in the middle of a
-//! record. What makes damage different from that is that whole records follow it. RocksDB itself cannot be
-//! relied on to tell the two apart. A log that was written over an older one (`recycle_log_file_num`) has
-//! the rest of the older one behind its end, so RocksDB takes any record that does not read for the end, and
-//! what follows for nothing; and of zeros it passes over the rest of the block without a word. For example, a
-//! log with the number 7 that was written over the one with the number 3, and one bit of record 2 flipped:
+//! A log ends where a crash cut it, or a copy that was made while the database was written: in the middle of
+//! a record. Damage differs from that in that intact records follow it. RocksDB does not distinguish the two
+//! reliably. A recycled log (`recycle_log_file_num`) has the rest of an older log after its end, so RocksDB
+//! treats any unreadable record as the end, and ignores everything after it; and if it reads zeros, it silently
+//! skips the rest of the block. For example, log 7 was written over log 3, and one bit of record 2 is flipped:
 //!
 //! ```text
 //! 7: record 1 │ 7: record 2 (damaged) │ 7: record 3 │ 3: the rest of an old record │ 3: record 9

@@ -1,8 +1,9 @@
-//! The logs of another program's database: whether they are there, whole, and not too long.
+//! Checks that the logs of another program's database exist, are intact, and are not too long.
 //!
-//! - What a crash or a copy has cut at the end of a log was never written: that is worth a word, no more.
-//! - What is damaged, and what a log that is gone had, is missing in what is read. Whoever reads has to know,
-//!   since RocksDB does not say.
+//! - A record that a crash or a copy cut at the end of a log was never completely written: that is only a
+//!   warning.
+//! - Data in damaged or missing logs is lost to the reader, who has to be told, since RocksDB does not
+//!   report it.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

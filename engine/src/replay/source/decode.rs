@@ -1,7 +1,7 @@
-//! Compressed input as what it was before: gzip and zstd, known by their first bytes.
+//! Decompresses input: gzip and zstd, recognized by their first bytes.
 //!
-//! Members of gzip and frames of zstd may follow each other. Nothing is held but the window of the format
-//! and a buffer, whatever the text decompresses to.
+//! Several gzip members or zstd frames may follow each other. Memory holds only the window of the format
+//! and a buffer, whatever the length of the decompressed data.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};

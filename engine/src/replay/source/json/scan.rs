@@ -1,12 +1,12 @@
-//! Where one JSON value ends, found piece by piece.
+//! Finds the end of a JSON value, piece by piece.
 //!
-//! The scan knows the grammar of objects and arrays, but not that of numbers and escapes: whoever takes
-//! the value parses it. It is strict about structure, so that damage is found where it is: the line
-//! `{"height":5,` followed by `{"height":6}` is wrong at the second brace, and the values behind it are
-//! not swallowed. It looks at each byte once, however small the pieces are.
+//! The scan knows the grammar of objects and arrays, but not that of numbers and escapes, which are
+//! checked when the value is parsed. It is strict about structure, so that an error is found where it is:
+//! the line `{"height":5,` followed by `{"height":6}` is wrong at the second brace, and the values after it
+//! are not swallowed. It reads each byte once, however small the pieces are.
 //!
-//! One thing it looks for besides: `{"limit":3,"items":[` makes an object a page. The scan stops
-//! behind the bracket, because the items are values of their own.
+//! It also recognizes pages: `{"limit":3,"items":[` makes an object a page. The scan stops
+//! after the bracket, because the items are separate values.
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U64;
