@@ -141,7 +141,7 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
         if matches!(format, Some(Format::Node | Format::Archive)) {
             return Err(ReplayError::Format {
                 input: "standard input".to_owned(),
-                reason: "this format is that of a folder, not of a stream".to_owned(),
+                reason: "this format needs a folder, not a stream".to_owned(),
             });
         }
         let source = stream("standard input".to_owned(), Box::new(io::stdin()), None, reading);
@@ -151,12 +151,12 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
     match format {
         Some(Format::Node) if metadata.is_file() => {
             return Err(wrong(
-                "is a file, and a chainweb-node's database is a folder; leave --format out",
+                "is a file, but a chainweb-node's database is a folder; omit --format",
             ));
         }
         Some(format @ (Format::Node | Format::Archive)) => return Ok(Opened::Folder(format)),
         Some(_) if metadata.is_dir() => {
-            return Err(wrong("is a folder, and this format is that of files"));
+            return Err(wrong("is a folder, but this format is for files"));
         }
         None if metadata.is_dir() => {
             let is_archive = input.join(MANIFEST).try_exists();

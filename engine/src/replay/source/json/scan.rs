@@ -207,7 +207,7 @@ impl Scan {
                     return Some(Step::Items(self.at));
                 }
                 if self.depth == DEPTH_MAX {
-                    return Some(Step::Bad(at, "too many containers within each other"));
+                    return Some(Step::Bad(at, "too many nested containers"));
                 }
                 self.stack = self.stack << 1 | u128::from(byte == b'{');
                 self.depth += 1;
