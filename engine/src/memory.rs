@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Bytes of memory that a process takes beside its caches, at least.
+/// Minimum memory of a process in addition to its caches, in bytes.
 const BESIDE_CACHES: u64 = 128 << 20;
 
 /// The same of addresses, most of which are never touched: of threads, and of what allocators reserve.

@@ -29,7 +29,7 @@ impl From<StoreError> for RepairError {
     }
 }
 
-/// What came of a repair.
+/// The result of a repair.
 #[derive(Clone, Debug)]
 pub enum Repaired {
     /// No file is missing, so there was nothing to do.

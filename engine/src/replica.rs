@@ -34,7 +34,7 @@ use crate::store::{CacheSizes, Snapshot, Store, StoreError};
 use crate::tree::{Forest, Tree};
 use crate::types::{ChainId, ChainwebVersion};
 
-/// What reads a database anew that another process writes.
+/// Refreshes a database that another process writes.
 pub struct Replica {
     reader: Reader,
     /// What was shown before and may still be looked at. To close an opening takes time, so that is done
@@ -85,7 +85,7 @@ impl Replica {
         Ok(true)
     }
 
-    /// Closes what nobody looks at any more.
+    /// Closes openings that are no longer in use.
     fn close_earlier(&mut self) {
         self.earlier.retain(|moment| !moment.is_alone());
     }

@@ -34,7 +34,7 @@ const TRIES: u32 = 40;
 /// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// What is added to the bytes of its blobs in a blob file: what stands at its begin and its end.
+/// Bytes of a blob file in addition to its blobs: its header and its footer.
 const BLOB_FRAME_BYTES: u64 = 30 + 32;
 
 /// A table, as its list names it.

@@ -17,7 +17,7 @@ use super::{RecordFlaw, StoreError, live, records};
 /// Bytes that logs take in memory at most: RocksDB holds all of them as long as a database is only read.
 const MEMORY_MAX: u64 = 1 << 30;
 
-/// The same of a row beside its bytes.
+/// The same of a row, in addition to its bytes.
 const ROW_BYTES: u64 = 96;
 
 /// What is to be known of the logs of another program's database.
@@ -225,7 +225,7 @@ fn missing(
     Ok(())
 }
 
-/// Writes that are neither in a log nor in the one behind it.
+/// Writes that are neither in a log nor in the next one.
 fn gap(before: &Needed, after: Option<&Needed>) -> Option<LogFinding> {
     let after = after?;
     let writes = after.log.first?.checked_sub(before.log.next?).filter(|writes| *writes > 0)?;

@@ -53,7 +53,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// Looks at the folder `dir`.
+    /// Examines the folder `dir`.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
         _ => {}
     }
     match sync(above.unwrap_or_else(|| Path::new("."))) {
-        // Whoever may make a folder need not be able to read the one above.
+        // A user who may create a folder may lack permission to read its parent.
         Err(StoreError::Denied { .. }) => Ok(()),
         synced => synced,
     }

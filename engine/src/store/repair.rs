@@ -244,7 +244,7 @@ fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<PathBuf>)>,
     Ok(None)
 }
 
-/// Locks the database at `path` as whoever opens it to write does.
+/// Locks the database at `path`, as opening it for writing does.
 fn lock(path: &Path) -> Result<Locks, StoreError> {
     let locked = || StoreError::Locked { path: path.to_owned() };
     let folder = File::open(path).map_err(|error| StoreError::io(path, error))?;

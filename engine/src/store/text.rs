@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::cause::{Cause, Fault};
 
-/// Texts of `strerror`, and the numbers that they stand for.
+/// Texts of `strerror`, and their error numbers.
 const NUMBERS: [(&str, i32); 12] = [
     ("No space left on device", libc::ENOSPC),
     ("Disk quota exceeded", libc::EDQUOT),

@@ -95,7 +95,7 @@ impl<R: Read> Read for Named<R> {
     }
 }
 
-/// The frames of zstd, one behind the other.
+/// The frames of zstd, one after the other.
 struct Frames<R> {
     read: R,
     decoder: FrameDecoder,

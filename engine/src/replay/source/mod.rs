@@ -82,11 +82,11 @@ pub struct Reading {
     /// Its format, if that is not detected from its content.
     pub format: Option<Format>,
     /// Whether damaged files of an archive are wrong records, which a replay may go on after, or
-    /// errors; and whether a damaged log of a node's database is read on behind the damage.
+    /// errors; and whether a damaged log of a node's database is read after the damage.
     pub keep_going: bool,
     /// Whether what blocks carry is read too, where it is there.
     pub payloads: bool,
-    /// Whether lines between JSON values that are no JSON are skipped and counted.
+    /// Whether lines between JSON values that are not JSON are skipped and counted.
     pub lenient: bool,
 }
 

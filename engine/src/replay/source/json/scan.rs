@@ -11,7 +11,7 @@
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U64;
 
-/// Containers within each other at most: what parses the value has a limit, too.
+/// Maximum nesting depth of containers: the parser of the value has a limit, too.
 const DEPTH_MAX: u32 = 120;
 
 /// Why a scan ends at a byte below 32 in a string: nearly always it is the end of a line.
@@ -20,7 +20,7 @@ const WITHIN_STRING: &str = "the line ends, or has a control character, within a
 /// What the scan of some more bytes came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The value goes on behind them.
+    /// The value continues after them.
     More,
     /// The value ends in front of this byte.
     End(usize),
@@ -48,7 +48,7 @@ enum Token {
     String {
         is_key: bool,
     },
-    /// Behind a backslash in a string.
+    /// After a backslash in a string.
     Escape {
         is_key: bool,
     },
@@ -238,7 +238,7 @@ impl Scan {
         self.depth == 0
     }
 
-    /// Looks at a key of the outermost object, which ends in front of the present byte.
+    /// Examines a key of the outermost object, which ends before the current byte.
     fn note_key(&mut self, value: &[u8]) {
         let key = value.get(self.key_start..self.at).unwrap_or_default();
         let plain: &[u8];

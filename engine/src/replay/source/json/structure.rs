@@ -2,7 +2,7 @@ use super::record::{self, Records};
 use super::scan::{Scan, Step};
 use super::values::{BYTE_ORDER_MARK, Container, DEPTH_MAX, Flow, Mode, Next, Values, Want};
 
-/// What is right: values, and the arrays and pages that they stand in.
+/// Valid input: values, and the arrays and pages that contain them.
 impl Values {
     /// White space, commas and brackets, up to where a value begins.
     pub(super) fn between(&mut self, out: &mut Records) -> Flow {
