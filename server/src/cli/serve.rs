@@ -220,7 +220,7 @@ struct Nothing;
 
 /// Something that would write to a database that is only read.
 #[derive(Debug, Error)]
-#[error("{0} writes to the database, so it cannot be combined with --read-only")]
+#[error("{0} writes, so it cannot be combined with --read-only")]
 struct ReadOnly(&'static str);
 
 /// What would write to the database, by its setting.
