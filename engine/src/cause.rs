@@ -1,7 +1,7 @@
-//! What kind of trouble an error is, whoever reports it.
+//! The kind of an error, the same for every part of the program that reports it.
 //!
-//! Enters: an error. Leaves: a [`Cause`], for which whoever talks to people has one advice, and the path
-//! that it is about; or all of its causes in one line.
+//! Enters: an error. Leaves: a [`Cause`], for which the command line has one piece of advice, and the path
+//! that it concerns; or its chain of causes in one line.
 
 use std::error::Error;
 use std::io;

@@ -1,12 +1,12 @@
-//! How much memory there is for caches.
+//! How much memory is available for caches.
 //!
-//! RocksDB ends the process where it gets no memory, in the middle of whatever it does, so that is found
-//! out before it is asked for anything.
+//! RocksDB aborts the process if an allocation fails, in the middle of whatever it does, so the available
+//! memory is checked before RocksDB is opened.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes of memory that a process takes beside its caches, at least.
+/// Minimum memory of a process in addition to its caches, in bytes.
 const BESIDE_CACHES: u64 = 128 << 20;
 
 /// The same of addresses, most of which are never touched: of threads, and of what allocators reserve.

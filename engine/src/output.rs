@@ -1,7 +1,7 @@
-//! Where output may go: not where a database keeps its files, and only if there is room.
+//! Where output may be written: not inside a database, and only with enough free space.
 //!
-//! Paths are compared as the system resolves them, so that a symbolic link does not hide where a folder
-//! lies. A folder that does not exist yet lies where its nearest existing parent does.
+//! Paths are compared as the system resolves them, so that a symbolic link cannot hide where a folder
+//! is. A folder that does not exist yet counts as inside its nearest existing parent.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};

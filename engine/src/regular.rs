@@ -1,8 +1,8 @@
-//! Opening regular files, and nothing else.
+//! Opens regular files only.
 //!
 //! Opening a FIFO waits until somebody writes into it, which may be never; a device may have no end.
-//! Where a folder should hold a file, another kind of file in its place is damage, and must neither
-//! hang a command nor keep a thread of the server.
+//! If a folder has another kind of file where a regular one is expected, that is damage, and must neither
+//! hang a command nor block a thread of the server.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};

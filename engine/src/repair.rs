@@ -1,4 +1,4 @@
-//! A database that does not open since a file is missing → one that does, where that is safe.
+//! A database that does not open because a file is missing → one that does, if that is safe.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -29,7 +29,7 @@ impl From<StoreError> for RepairError {
     }
 }
 
-/// What came of a repair.
+/// The result of a repair.
 #[derive(Clone, Debug)]
 pub enum Repaired {
     /// No file is missing, so there was nothing to do.

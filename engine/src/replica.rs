@@ -1,12 +1,12 @@
-//! A database that another process writes, read anew from time to time.
+//! A database that another process writes, refreshed periodically.
 //!
 //! Enters: a folder. Leaves: a [`Reader`] that shows what was written up to the last refresh.
 //!
-//! A refresh opens the database once more to read, beside the state that is shown, loads the tree of that
-//! moment, and publishes both as one. So a view is of one moment, as that of a writer is, and stays as it
-//! is as long as somebody has it: its own opening is closed when the last view of it has gone. RocksDB's
-//! secondary mode, which follows a writer in place, has no snapshots: what a view shows would change under
-//! it, and a block that is sealed meanwhile would be found in neither place.
+//! A refresh opens the database a second time for reading, loads the tree of that moment, and publishes
+//! both atomically. So a view shows one moment, like a view of a writer, and does not change while it is
+//! in use: its opening is closed when its last view is dropped. RocksDB's secondary mode, which follows a
+//! writer in place, has no snapshots: the data would change under a view, and a block that is sealed
+//! meanwhile would be found in neither place.
 //!
 //! ```text
 //! writer    ─ push ─────── seal ──────── push ──────→
@@ -15,12 +15,12 @@
 //!                               3 ──────────────────→
 //! ```
 //!
-//! What is in memory is kept: blocks of tables are known to RocksDB's cache by what they are of, and runs by
-//! epoch. An epoch goes on if the last block of the trunk before is at its place in the trunk now, which pins
-//! all blocks below it.
+//! The caches survive a refresh: RocksDB's cache identifies blocks by their table, and runs are keyed by
+//! epoch. An epoch continues if the last block of the old trunk is at the same place in the new trunk, which
+//! pins all blocks below it.
 //!
 //! - `I-1` Nothing is written, and nothing is locked: the medium may be read-only.
-//! - `I-2` What is shown is one moment of the writer, and never an earlier one than before.
+//! - `I-2` A view shows one moment of the writer, and never an earlier one than the view before.
 //! - `I-3` A refresh that fails changes nothing.
 
 use std::path::Path;
@@ -34,7 +34,7 @@ use crate::store::{CacheSizes, Snapshot, Store, StoreError};
 use crate::tree::{Forest, Tree};
 use crate::types::{ChainId, ChainwebVersion};
 
-/// What reads a database anew that another process writes.
+/// Refreshes a database that another process writes.
 pub struct Replica {
     reader: Reader,
     /// What was shown before and may still be looked at. To close an opening takes time, so that is done
@@ -85,7 +85,7 @@ impl Replica {
         Ok(true)
     }
 
-    /// Closes what nobody looks at any more.
+    /// Closes openings that are no longer in use.
     fn close_earlier(&mut self) {
         self.earlier.retain(|moment| !moment.is_alone());
     }

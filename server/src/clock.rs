@@ -1,9 +1,9 @@
 //! The `Date` of answers, and moments after a time that a setting gives.
 //!
-//! hyper writes a `Date` by itself, but renders it anew only once the clock shows a later second than
-//! the one it has. After a clock that was ahead has been corrected, that is when it has caught up: a
-//! clock that was an hour ahead makes an hour of wrong dates. So every answer brings its own, rendered
-//! whenever the second is another one, be it later or earlier.
+//! hyper writes a `Date` by itself, but renders a new one only when the clock shows a later second than
+//! the last one. If a clock that was an hour ahead is corrected, hyper therefore sends a wrong date for
+//! an hour. So every answer brings its own `Date`, rendered whenever the second differs, be it later or
+//! earlier.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -159,7 +159,7 @@ pub(crate) enum Error {
     Backup,
     /// The folder of the database is not where it was; the cause is for the log, not for the client.
     #[error(
-        "the folder of the database was moved, removed or replaced: the server has to be restarted"
+        "the folder of the database was moved, removed or replaced: the server must be restarted"
     )]
     Displaced,
     /// All places where the database is read are taken, and stayed so.

@@ -1,9 +1,9 @@
-//! Reads of files of the archive, which may lie on a file system that hangs.
+//! Reads of archive files, which may be on a file system that hangs.
 //!
-//! - `I-1` They have slots of their own: while an archive hangs, pages of the database are answered.
-//! - `I-2` A read that takes too long is given up: its client is answered 503, and its slot goes to the
-//!   next one. Its thread stays until the system returns from it. Of such threads there are
-//!   [`STUCK_MAX`] at most; while there are so many, reads are refused when all slots are taken by them.
+//! - `I-1` They have their own slots: while an archive hangs, the database is still served.
+//! - `I-2` A read that takes too long is abandoned: its client gets 503, and its slot is freed.
+//!   Its thread stays until the system call returns. There are at most [`STUCK_MAX`] such threads;
+//!   once there are that many, reads are refused when all slots are taken by them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::request_id::RequestId;
 
-/// Threads that may be left behind in the system.
+/// Threads that may be stuck in system calls.
 const STUCK_MAX: usize = ARCHIVE_STUCK_MAX;
 
 /// The slots.
@@ -110,7 +110,7 @@ impl FileReads {
                 let (request, seconds) = (RequestId::current(), self.read_time.as_secs_f64());
                 tracing::error!(
                     %request,
-                    "a read of the archive was given up after {seconds} s: its file system does not answer"
+                    "a read of the archive was abandoned after {seconds} s: its file system does not respond"
                 );
                 Err(Error::Busy)
             }

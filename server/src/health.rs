@@ -1,12 +1,12 @@
-//! Whether the database can be written, looked at while the server runs.
+//! Checks whether the database can be written, while the server runs.
 //!
-//! Enters: a database that is served. Leaves: what [`Metrics`] say of it, and with them `/ready`.
+//! Enters: a database that is served. Leaves: its state in [`Metrics`], and so in `/ready`.
 //!
-//! Whoever writes reports a write that fails, and one that succeeds. But a server may have nothing to
-//! write, and RocksDB flushes and compacts on its own threads, which nobody waits for. So every two
-//! seconds the number of its failures is read, from memory; every fifteen seconds the file system is
-//! touched. Once something is wrong, both are tried every two seconds, and a write with nothing in it,
-//! until all of it succeeds for ten seconds:
+//! Code that writes reports whether its writes fail or succeed. But a server may have nothing to
+//! write, and RocksDB flushes and compacts in its own threads, which nothing waits for. So the number of
+//! RocksDB's failures is read from memory every two seconds, and the file system is tested every fifteen
+//! seconds. After a failure both run every two seconds, together with an empty write, until all of them
+//! have succeeded for ten seconds:
 //!
 //! ```text
 //! 12:00:00  a flush fails: the disk is full      plait_background_errors_total 1
@@ -26,19 +26,19 @@ use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
 
-/// Time between two looks.
+/// Time between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Time between two looks at the file system, as long as nothing is wrong: each writes a little.
+/// Time between two tests of the file system while nothing is wrong: each writes a little.
 const TOUCH_EVERY: Duration = Duration::from_secs(15);
 
-/// How long a look may take: a disk that hangs is no better than one that fails.
+/// How long a check may take: a disk that hangs counts as one that fails.
 const LOOK_TIME: Duration = Duration::from_secs(30);
 
-/// How long all must be right before it is said to be.
+/// How long all checks must succeed before the database counts as writable again.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Looks at the database of `reader` until the future is dropped.
+/// Checks the database of `reader` until the future is dropped.
 pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
     let (mut errors, mut touched) = (reader.background_errors(), Instant::now());
     let mut calm_since = None;
@@ -89,7 +89,7 @@ fn look(reader: &Reader, with_write: bool) -> Result<(), StoreError> {
     if with_write { reader.probe_write() } else { Ok(()) }
 }
 
-/// Counts a failure; the log has a line when that is news.
+/// Counts a failure, and logs it if it is the first one.
 fn fail(metrics: &Metrics, cause: Cause, what: &str) {
     if metrics.note_failure(cause) {
         tracing::error!("the database cannot be written: {what}");

@@ -1,4 +1,4 @@
-//! Whether the folder of the database that is served is where it was.
+//! Checks whether the folder of the served database is still at its path.
 
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::time::sleep;
 
 use crate::metrics::Metrics;
 
-/// The time between two looks.
+/// The time between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks for ever, and tells `metrics` and the log what has changed.
+/// Checks forever, and reports changes to `metrics` and the log.
 ///
-/// Answers stay right meanwhile: RocksDB reads and writes in the folder itself, wherever it is. But who asks
-/// by its name means another database by now, so blocks and backups are refused.
+/// Answers stay correct if the folder moves: RocksDB reads and writes in the folder itself, wherever it is.
+/// But its path now means another database, so blocks and backups are refused.
 pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
     loop {
         let reader = reader.clone();
@@ -31,7 +31,7 @@ pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
         match place {
             Err(error) if !was_displaced => tracing::error!(
                 "{error}; requests are answered from it, blocks and backups are refused: stop this \
-                 server, then move the folder back or start again with the one that is there"
+                 server, then move the folder back or start again with the one now at the path"
             ),
             Ok(()) if was_displaced => tracing::info!("the database is at its path again"),
             _ => {}

@@ -1,4 +1,4 @@
-//! A database that another process writes, read anew while it is served.
+//! Refreshes a served database that another process writes.
 
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use tokio::time::sleep;
 
 use crate::metrics::{Metrics, Refreshed};
 
-/// How many times as long as a refresh took there is a pause before the next one, at least: so refreshing
-/// takes no more than a fifth of a core, however large the database is.
+/// The pause after a refresh is at least this many times its duration, so that refreshing takes at most a
+/// fifth of a core, however large the database is.
 const PAUSES: u32 = 4;
 
-/// Reads the database anew every `interval`, or less often where that takes long, until the future is
-/// dropped. A refresh that fails is tried again, and is told of once.
+/// Refreshes the database every `interval`, or less often if that takes long, until the future is
+/// dropped. A failed refresh is retried, and logged once.
 pub async fn refresh(mut replica: Replica, interval: Duration, metrics: Metrics) {
     let mut failed: Option<String> = None;
     metrics.expect_refreshes(interval);
@@ -42,9 +42,11 @@ pub async fn refresh(mut replica: Replica, interval: Duration, metrics: Metrics)
         metrics.refresh(outcome);
         let text = refreshed.err().map(|error| error.to_string());
         if let Some(error) = text.as_ref().filter(|_| failed.is_none()) {
-            tracing::error!("the database cannot be read anew, and is shown as it was: {error}");
+            tracing::error!(
+                "the database cannot be refreshed, and is served in its old state: {error}"
+            );
         } else if text.is_none() && failed.is_some() {
-            tracing::info!("the database is read anew again");
+            tracing::info!("the database can be refreshed again");
         }
         failed = text;
         sleep(interval.max(took.saturating_mul(PAUSES))).await;

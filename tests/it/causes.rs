@@ -606,7 +606,7 @@ fn standard_output_that_is_full_is_not_the_database() {
         command.stdout(full.try_clone().unwrap());
         let outcome = finish(command.spawn().unwrap());
         let what = "error: cannot write to standard output: No space left on device (os error 28)";
-        assert_told(&outcome, what, "Send it to where there is room");
+        assert_told(&outcome, what, "Write it to a file");
     }
 }
 

@@ -213,7 +213,7 @@ fn wait_unready(server: &Server) {
     }
     assert_eq!(server.metric("plait_database_displaced"), Some(1.0));
     assert_eq!(server.metric("plait_ready"), Some(0.0));
-    assert!(server.log().contains("is not the database any more"), "{}", server.log());
+    assert!(server.log().contains("is no longer the database"), "{}", server.log());
 }
 
 /// Pushes batches of `headers` as long as they are stored; those that were.
@@ -259,7 +259,7 @@ fn a_try(made: &Made, how: How, kind: Kind, signal: Signal) {
     if kind == Kind::Writes {
         let answer = client(&server).ask(&request(OCTETS, dump(&blocks.late)));
         assert_eq!(answer.status, 503, "{}", answer.text());
-        assert!(answer.text().contains("is not the database any more"), "{}", answer.text());
+        assert!(answer.text().contains("is no longer the database"), "{}", answer.text());
     }
     // Its own blocks, not those of the other one.
     let tip = acknowledged.last().unwrap().view();
@@ -346,8 +346,8 @@ fn a_replay_whose_folder_is_replaced_ends_and_leaves_the_other_database_alone() 
     let _ = input.write_all(&dump(&made.blocks.late));
     drop(input);
     let outcome: Outcome = finish(child);
-    outcome.assert_fails(2, &["is not the database any more", "old/0/rocksDb now"]);
-    assert_eq!(outcome.err.matches("is not the database any more").count(), 1, "{}", outcome.err);
+    outcome.assert_fails(2, &["is no longer the database", "is now at", "old/0/rocksDb"]);
+    assert_eq!(outcome.err.matches("is no longer the database").count(), 1, "{}", outcome.err);
     assert!(!outcome.err.contains("/proc/self/fd"), "{}", outcome.err);
     assert_eq!(files(&at("db")), files_before);
     assert_whole(&at("db"), &made.blocks.other);

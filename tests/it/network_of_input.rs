@@ -229,7 +229,7 @@ fn another_genesis_block_is_named_with_the_flag_that_takes_it() {
         let file = dir.path().join(name);
         fs::write(&file, dump(headers)).unwrap();
         let outcome = run(["replay", "--db", utf8(&db), "--verify", "hash", utf8(&file)]);
-        outcome.assert_fails(2, &["another genesis block", &both[0], &both[1], "--allow-partial"]);
+        outcome.assert_fails(2, &["other genesis blocks", &both[0], &both[1], "--allow-partial"]);
         assert!(!db.exists(), "{name}");
         // As it says.
         let new = dir.path().join(format!("{name}-db"));
@@ -265,7 +265,7 @@ fn a_node_with_another_genesis_block_is_named() {
     let own = ["follow", &url, "--db", utf8(&ours), "--once"];
     let flags = FAST.chunks(2).flatten().copied().collect::<Vec<_>>();
     let outcome = run([&own[..], &flags].concat());
-    outcome.assert_fails(2, &["its genesis blocks are other ones"]);
+    outcome.assert_fails(2, &["its genesis blocks differ"]);
     // Which chain comes first is open.
     let genesis = braid(0);
     let both = genesis.iter().zip(&headers).map(|pair| {

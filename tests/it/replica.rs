@@ -178,7 +178,7 @@ fn a_replica_refuses_at_its_start_what_would_write() {
         (&["--backup-api"], "--backup-api"),
     ] {
         let outcome = run([&own[..], flags].concat());
-        outcome.assert_fails(2, &["a server with --read-only writes nothing", named]);
+        outcome.assert_fails(2, &["cannot be combined with --read-only", named]);
     }
     // Nor is a database made.
     let none = db.path().join("none");
@@ -270,7 +270,7 @@ fn a_replica_whose_database_is_replaced_or_removed_shows_what_it_has_and_is_not_
     });
     assert_eq!(cut_height(&other), 20 * 20);
     let log = other.log();
-    assert_eq!(log.matches("cannot be read anew").count(), 1, "{log}");
+    assert_eq!(log.matches("cannot be refreshed").count(), 1, "{log}");
 }
 
 /// Checks all that a view says of these blocks, by whatever way it finds them.

@@ -202,7 +202,7 @@ fn a_log_that_is_missing_is_reported_and_what_was_lost_can_be_brought_again() {
         "hash",
         utf8(&victim.dump()),
     ]);
-    outcome.assert_fails(0, &[".log is missing; what was written last is lost"]);
+    outcome.assert_fails(0, &[".log is missing; the last writes are lost"]);
     let genesis = NETWORK.chain_ids().map(|chain| NETWORK.genesis_header(chain).unwrap());
     let all: Vec<Header> = victim.headers.iter().copied().chain(genesis).collect();
     assert!(stored(&db) == sorted(&all), "other blocks");

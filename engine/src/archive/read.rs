@@ -163,7 +163,7 @@ impl Reader {
     /// is given then, and the next call goes on without it.
     pub fn next_records(&mut self, max: usize) -> Result<Option<Records>, ArchiveError> {
         let max = max.max(1);
-        // What came before an error is given first.
+        // Records before an error are returned first.
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -178,7 +178,7 @@ impl Reader {
                 continue;
             }
             match self.next_range() {
-                // What was left out is told of behind the records before it.
+                // Omitted records are reported after the records before them.
                 Ok(true) if self.skipped.is_empty() || records.places.is_empty() => {}
                 Ok(true | false) => break,
                 Err(error) if records.places.is_empty() => return Err(error),

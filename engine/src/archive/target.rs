@@ -20,7 +20,7 @@ pub(super) const MARK: &str = ".export";
 /// Bytes of the mark that are read: those of some 500,000 files.
 const MARK_BYTES_MAX: u64 = 64 << 20;
 
-/// What stands in the mark where blocks were not hashed.
+/// The content of the mark if blocks were not hashed.
 const UNHASHED: &str = "unhashed";
 
 /// Bytes of a file that are compared at once.

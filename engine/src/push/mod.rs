@@ -9,7 +9,7 @@
 //!   the machine too unless that was switched off.
 //! - `I-3` What waits or is refused leaves nothing behind, in memory or on disk: it is for the sender
 //!   to bring it again.
-//! - `I-4` What a block carries is stored with it, or with a later batch that brings it again. Where only
+//! - `I-4` The payload of a block is stored with it, or with a later batch that brings it again. If only
 //!   the payload of a block is wrong, its header is stored, and the payload is refused.
 //! - `I-5` Blocks are linked as a replay links them, one by one.
 

@@ -26,7 +26,7 @@ struct Shared {
     dir: PathBuf,
     state: ArcSwap<State>,
     news: News,
-    /// Whether it is read anew from time to time.
+    /// Whether it is refreshed periodically.
     is_replica: AtomicBool,
 }
 
@@ -62,7 +62,7 @@ impl Reader {
         Moment(self.shared.state.load_full())
     }
 
-    /// Says that it is read anew from time to time.
+    /// Marks it as refreshed periodically.
     pub(crate) fn expect_more(&self) {
         self.shared.is_replica.store(true, Ordering::Relaxed);
     }

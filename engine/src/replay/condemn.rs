@@ -9,27 +9,27 @@ use crate::header::{Header, HeaderRef};
 use crate::types::{BlockHash, BlockHeight};
 use crate::verify::{Adjacents, Level, Parent};
 
-/// Blocks whose parents are looked for, and hashes of a height that are held, at most: 200 MB. Blocks
-/// beyond are admitted, and verified when their parents come.
+/// Maximum number of blocks whose parents are searched for, and of hashes of a height in memory: 200 MB.
+/// Further blocks are admitted, and verified when their parents arrive.
 const BLOCKS_MAX: usize = 1 << 20;
 
 impl Replay<'_> {
-    /// Finds the waiting blocks that must not be admitted as the first ones of parts, since their
-    /// parents wait, too, and show that they are wrong.
+    /// Finds the waiting blocks that must not be admitted as first blocks of parts, because their
+    /// parents are waiting, too, and show that they are wrong.
     ///
-    /// Blocks that wait are taken up by ascending height, so that a parent comes before its children.
-    /// But one that lies about its height comes before its parent, and would be admitted without:
+    /// Waiting blocks are processed by ascending height, so that a parent comes before its children.
+    /// But a block that states too low a height comes before its parent, and would be admitted without it:
     ///
     /// ```text
     /// waiting, by height     1: R, whose parent is P    ...    999: P    1000: Q, whose parent is P
     /// ```
     ///
-    /// So all are looked through before: which of them miss their parent right below, and then whether
-    /// that waits anywhere else.
+    /// So all of them are searched first: for those whose parent is not directly below, and then for
+    /// parents that wait anywhere else.
     ///
     /// # Cost
     ///
-    /// Two scans of the headers that wait, only where any block is admitted.
+    /// Two scans of the waiting headers, only if any block may be admitted.
     pub(super) fn condemn(&mut self) -> Result<(), ReplayError> {
         self.condemned.clear();
         // At level `none` hashes say nothing of who is whose parent.
@@ -57,7 +57,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Blocks that wait, whose parents neither are stored nor wait right below, by these parents.
+    /// Waiting blocks whose parents are neither stored nor waiting directly below, keyed by parent.
     fn without_parents(&self) -> Result<HashMap<BlockHash, Vec<Header>>, ReplayError> {
         let (mut below, mut here) = (HashSet::new(), HashSet::new());
         let mut height = BlockHeight::new(0);

@@ -74,7 +74,7 @@ pub enum ReplayError {
         version: ChainwebVersion,
     },
     /// All headers of a node's database are of another network.
-    #[error("{path}: a database of a node of {got}, not of {version}", path = path.display())]
+    #[error("{path}: the database of a {got} node, not of {version}", path = path.display())]
     OtherNetwork {
         /// The database.
         path: PathBuf,
@@ -161,7 +161,7 @@ pub enum Wrong {
     /// Its text is not a header.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// It is something else than a header.
+    /// It is something other than a header.
     #[error("{0}")]
     Line(&'static str),
     /// It is longer than any header or block.
@@ -170,7 +170,7 @@ pub enum Wrong {
         /// Bytes of a value at most.
         bytes_max: usize,
     },
-    /// The text is no JSON there.
+    /// The text is not JSON at that place.
     #[error(
         "not JSON: {reason}{}",
         begins.map(|line| format!(", in the value that begins on line {line}")).unwrap_or_default()
@@ -209,16 +209,16 @@ pub enum Wrong {
     /// A file of an archive is not what was written.
     #[error(transparent)]
     File(Damage),
-    /// Some of what a node wrote is not there, or damaged.
+    /// Some of a node's writes are missing or damaged.
     #[error(transparent)]
     Log(LogFinding),
     /// It breaks rules of its network.
     #[error(transparent)]
     Rules(#[from] Failures),
-    /// It was admitted without the blocks below it, and breaks rules of its network by those that came
-    /// since.
+    /// It was admitted without the blocks below it, which have arrived since and show that it breaks
+    /// rules of its network.
     #[error(
-        "it was stored without the blocks below it, and those that came now show that it is wrong: {0}; to be rid of it, make the database anew without it"
+        "it was stored without the blocks below it, which have now arrived and show that it is wrong: {0}; to get rid of it, create the database again without it"
     )]
     Start(Failures),
 }
@@ -256,7 +256,7 @@ const fn hash_name(error: &PayloadError) -> &'static str {
 /// A record that was not stored.
 #[derive(Debug)]
 pub struct Rejection<'a> {
-    /// Where in the input it stands.
+    /// Its place in the input.
     pub place: Place,
     /// The block that it says it is, as far as that can be read.
     pub block: Option<&'a RawHeader>,

@@ -3,7 +3,7 @@
 //! Enters: files, standard input, a node's database. Leaves: stored blocks, what they carry as far as
 //! the dump has it, and a [`Summary`].
 //!
-//! - `I-1` What came before a bad record is stored; of the record itself nothing is. Where only the
+//! - `I-1` The records before a bad one are stored; nothing of the bad one is. If only the
 //!   payload of a block is wrong, its header is stored, and the payload is rejected.
 //! - `I-2` A dump that is replayed again stores nothing twice. A replay that was interrupted, at any
 //!   moment and by anything, goes on where it was when it is run again: from a mark that is written

@@ -1,12 +1,12 @@
 //! Who writes to a database.
 //!
-//! RocksDB locks the file `LOCK`. That keeps other processes away, but not this one: it notices a second
-//! opening here by the path alone, and each [`Directory`] has another path. And it keeps nobody away once
-//! that file was replaced. So the folder itself is locked as well, and noted for this process.
+//! RocksDB locks the file `LOCK`. That keeps out other processes, but not this one: RocksDB detects a second
+//! opening by this process only by its path, and each [`Directory`] has a different path. And it keeps nobody
+//! out once that file is replaced. So the folder itself is locked as well, and recorded for this process.
 //!
-//! A claim also makes a sign for [`user_of`]: a socket without a file, whose name has a checksum of the name of
-//! the database and the number of the process. The system lists it in `/proc/net/unix` and removes it with
-//! the process. A restore finds it though the folder was moved away, which says nothing of its former name.
+//! A claim also leaves a sign for [`user_of`]: a socket without a file, whose name has a checksum of the name of
+//! the database and the process ID. The system lists it in `/proc/net/unix` and removes it with
+//! the process. A restore finds it even if the folder was moved away and no longer shows its former name.
 
 use std::collections::BTreeSet;
 use std::fs::{self, TryLockError};

@@ -1,12 +1,12 @@
 //! The folder of a database, held by a descriptor.
 //!
-//! RocksDB works by path: it opens, renames and deletes files by a name that begins with the path that it
-//! was given, in background threads as well, at any moment. If that path leads elsewhere meanwhile, because
+//! RocksDB works by path: it opens, renames and deletes files under the path that it was given, at any
+//! moment and also in background threads. If that path leads elsewhere meanwhile, because
 //! a symlink was switched, or the folder was moved and another one put there, RocksDB writes its list of
 //! files into a database that it does not know, and deletes the tables that are not on the list.
 //!
 //! So RocksDB is given a path that cannot lead elsewhere. The folder is opened once, and Linux resolves
-//! `/proc/self/fd/N` to the folder that descriptor `N` has open, whatever its name is by then:
+//! `/proc/self/fd/N` to the folder that descriptor `N` has open, whatever its name is at that time:
 //!
 //! ```text
 //! serve --db db    open("db/0/rocksDb") = 7,  RocksDB opens "/proc/self/fd/7"
@@ -15,9 +15,9 @@
 //! rm -r db.old     "/proc/self/fd/7" is a folder without a name: to make a file there fails
 //! ```
 //!
-//! Every file and every sync of the folder goes through that path, so between a check and its use nothing
-//! can change. [`Directory::check`] is for people: a server whose folder is not where it was says so, and
-//! takes no more blocks.
+//! Every file and every sync of the folder goes through that path, so there is no race between a check and
+//! its use. [`Directory::check`] is for users: a server whose folder is no longer at its path reports that,
+//! and refuses further blocks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Edits of a list of files (`MANIFEST`), as RocksDB writes them: fields with a number in front, one after the
-//! other, in a file of records.
+//! Edits of a list of files (`MANIFEST`), as RocksDB writes them: a sequence of fields, each with a number
+//! before it, in a file of records.
 
 use std::fs::File;
 use std::io::{self, Read};

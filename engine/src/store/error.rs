@@ -13,20 +13,20 @@ use crate::types::{BlockHash, BlockHeight, ChainId};
 /// What is wrong with a record of a log or a list of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecordFlaw {
-    /// It is of a kind, a number of RocksDB's, that is never written there: RocksDB would read it without an
-    /// end.
+    /// Its kind, a number of RocksDB's, is never written there, and would send RocksDB into an endless
+    /// loop.
     #[error("a record of kind {0}")]
     Kind(u8),
-    /// It is longer than the file by what it says, and whole with another length: RocksDB would take it for
-    /// one that a crash has cut, and not see what follows.
+    /// Its stated length exceeds the file, but with another length its checksum matches: RocksDB would
+    /// treat it as cut by a crash, and ignore the records after it.
     #[error("a record of {got} bytes, expected {expected}")]
     Length {
-        /// What it says.
+        /// The stated length.
         got: usize,
-        /// With which length it has its checksum.
+        /// The length for which its checksum matches.
         expected: usize,
     },
-    /// Zeros stand in its place, and something follows: RocksDB would pass over them without a word.
+    /// There are zeros in its place, and more data after them: RocksDB would skip them silently.
     #[error("zeros where a record should be")]
     Zeros,
 }
@@ -46,14 +46,14 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
-    /// The creation of the database was interrupted, and nothing was stored in it. Whoever may create
-    /// a database starts it again.
+    /// The creation of the database was interrupted, and nothing was stored in it. A command that may
+    /// create a database starts it again.
     #[error("the creation of {path} was interrupted", path = shown_path(.path))]
     Unfinished {
         /// The database.
         path: PathBuf,
     },
-    /// There is no database, but something else is where one would be, so none is created there.
+    /// There is no database, but its place is occupied, so none is created there.
     #[error("there is no database in {dir}, but {found} exists", dir = dir.display(), found = found.display())]
     Occupied {
         /// The folder that was named.
@@ -74,7 +74,7 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
-    /// Something that should be a folder is none.
+    /// A path that should be a folder is not one.
     #[error("{path} is not a folder", path = shown_path(.path))]
     NotFolder {
         /// What it is.
@@ -106,7 +106,7 @@ pub enum StoreError {
         /// Its name now; `None` if it was removed, or if it has lost its lock file.
         now: Option<PathBuf>,
     },
-    /// What is on disk is not what was written.
+    /// The data on disk is not what was written.
     #[error("column {column} is damaged at key {key}", column = column.name())]
     Damaged {
         /// The column family.
@@ -114,7 +114,7 @@ pub enum StoreError {
         /// The key, in hexadecimal digits.
         key: String,
     },
-    /// A log or a list of files has a record that RocksDB would not take for a damaged one.
+    /// A log or a list of files has a damaged record that RocksDB would not recognize as damaged.
     #[error("{path} is damaged at byte {at}: {flaw}", path = shown_path(.path))]
     Record {
         /// The file.
@@ -135,7 +135,7 @@ pub enum StoreError {
     /// What was asked for is not in memory, and the disk was not to be waited for.
     #[error("not in memory")]
     Cold,
-    /// Caches are to take more memory than there is.
+    /// The caches are set to more memory than there is.
     #[error("caches of {bytes} bytes do not fit: this process may use {limit} bytes of memory")]
     Caches {
         /// Bytes of all caches.
@@ -158,8 +158,8 @@ impl From<rocksdb::Error> for StoreError {
 }
 
 impl StoreError {
-    /// What the system said about a file or folder other than that it is missing, which is never the
-    /// same as that there is none.
+    /// An error of the system about a file or folder, other than that it is missing. It never means that
+    /// there is none.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -179,14 +179,14 @@ impl StoreError {
         Self::Damaged { column, key: text }
     }
 
-    /// Whether a file was gone that should be read. Of a database that another process writes, files go when
-    /// nothing in them is needed any more, and what they had is elsewhere then.
+    /// Whether a file to be read was missing. If another process writes the database, it deletes files
+    /// that it no longer needs, and their contents are in other files by then.
     #[must_use]
     pub fn is_of_lost_file(&self) -> bool {
         matches!(self, Self::RocksDb(error) if error.as_ref().contains("No such file"))
     }
 
-    /// The trunk has no block at a height where it should.
+    /// The trunk lacks a block at a height where there should be one.
     pub(crate) fn gap(chain: ChainId, height: BlockHeight) -> Self {
         Self::damaged(Column::Trunk, TrunkKey::new(chain, height).as_bytes())
     }
@@ -200,7 +200,7 @@ impl StoreError {
         Self::Damaged { column: Column::Meta, key: name.to_owned() }
     }
 
-    /// Tells apart why a database does not open; RocksDB has only texts for it.
+    /// Finds out why a database does not open; RocksDB reports it only as text.
     pub(super) fn opening(path: &Path, error: rocksdb::Error) -> Self {
         let text: &str = error.as_ref();
         if RocksText::new(text).is_lock() {
@@ -223,12 +223,11 @@ fn displaced(path: &Path, now: Option<&Path>) -> String {
     let path = path.display();
     match now {
         Some(now) => format!(
-            "{path} is not the database any more that this process has open: that is {} now",
+            "{path} is no longer the database that this process has open: that one is now at {}",
             now.display()
         ),
         None => format!(
-            "{path} is not the database any more that this process has open: it was removed or \
-             replaced"
+            "{path} is no longer the database that this process has open: it was removed or replaced"
         ),
     }
 }

@@ -1,14 +1,13 @@
 //! RocksDB's logs and lists of files, record by record, and where they end.
 //!
-//! A file consists of blocks of 32 KiB, a block of records. A record has a checksum, a length, a kind and bytes;
-//! none crosses the end of a block, so that a batch that is longer is written as several of them.
+//! A file consists of blocks of 32 KiB, and a block of records. A record has a checksum, a length, a kind and
+//! bytes; none crosses the end of a block, so a longer batch is written as several records.
 //!
-//! A log ends where a crash, or a copy of a database that was being written, has cut it: in the middle of a
-//! record. What makes damage different from that is that whole records follow it. RocksDB itself cannot be
-//! relied on to tell the two apart. A log that was written over an older one (`recycle_log_file_num`) has
-//! the rest of the older one behind its end, so RocksDB takes any record that does not read for the end, and
-//! what follows for nothing; and of zeros it passes over the rest of the block without a word. For example, a
-//! log with the number 7 that was written over the one with the number 3, and one bit of record 2 flipped:
+//! A log ends where a crash cut it, or a copy that was made while the database was written: in the middle of
+//! a record. Damage differs from that in that intact records follow it. RocksDB does not distinguish the two
+//! reliably. A recycled log (`recycle_log_file_num`) has the rest of an older log after its end, so RocksDB
+//! treats any unreadable record as the end, and ignores everything after it; and if it reads zeros, it silently
+//! skips the rest of the block. For example, log 7 was written over log 3, and one bit of record 2 is flipped:
 //!
 //! ```text
 //! 7: record 1 │ 7: record 2 (damaged) │ 7: record 3 │ 3: the rest of an old record │ 3: record 9
@@ -32,9 +31,9 @@ const COMPRESSION: u8 = 9;
 pub(super) enum End {
     /// With its last record, or where an older log goes on that it was written over.
     Whole,
-    /// In the middle of a record, behind so many bytes.
+    /// In the middle of a record, after so many bytes.
     Cut { at: u64 },
-    /// Behind so many bytes is a record that does not read, and it is not the last one.
+    /// After so many bytes there is an unreadable record, and it is not the last one.
     Damaged { at: u64, why: &'static str },
 }
 
@@ -66,14 +65,14 @@ pub(super) fn walk(path: &Path, number: u64, visit: &mut dyn FnMut(u8, &[u8])) -
 }
 
 struct Walk {
-    /// The lowest 32 bits of the number of the log, as they stand in records of recycled ones.
+    /// The lowest 32 bits of the number of the log, as in the records of recycled ones.
     number: u32,
     /// Bytes of the blocks that were read.
     before: u64,
     is_recycled: bool,
     /// The first place that is no record, why, and whether it is in a block that the file cuts off.
     odd: Option<(u64, Odd, bool)>,
-    /// Whether a record comes behind that place.
+    /// Whether there is a record after that place.
     is_followed: bool,
 }
 
@@ -122,7 +121,7 @@ impl Walk {
         self.record(bytes).is_ok_and(|(_, bytes, _)| !bytes.is_empty())
     }
 
-    /// Kind and bytes of the record that `bytes` begin with, and what is behind it.
+    /// Kind and bytes of the record that `bytes` begin with, and the bytes after it.
     fn record<'a>(&self, bytes: &'a [u8]) -> Result<(u8, &'a [u8], &'a [u8]), Odd> {
         let (head, behind) = Head::ref_from_prefix(bytes).map_err(|_| Odd::Long)?;
         let len = usize::from(head.len.get());
@@ -153,7 +152,7 @@ impl Walk {
         };
         match odd {
             _ if self.is_followed => End::Damaged { at, why },
-            // What is behind the end of a recycled log is what an older one left.
+            // The data after the end of a recycled log is left from an older one.
             _ if self.is_recycled => End::Whole,
             Odd::Blank => End::Cut { at },
             Odd::Long if in_last => End::Cut { at },
@@ -168,7 +167,7 @@ pub(super) struct Log {
     pub(super) end: End,
     /// The number of the first write, if it has one.
     pub(super) first: Option<u64>,
-    /// The number behind that of the last one.
+    /// The number after that of the last one.
     pub(super) next: Option<u64>,
     /// Rows that its writes say they have.
     pub(super) rows: u64,
@@ -258,7 +257,7 @@ mod tests {
     fn a_flipped_bit_in_any_record_but_the_last_is_damage_in_recycled_logs_as_well() {
         for (kind, len) in [(1, 47), (5, 51)] {
             let whole = log(&[(kind, 7); 5], 40);
-            // What an older log left behind the end.
+            // Data of an older log after the end.
             let old = log(&[(kind, 3); 4], 40);
             let tail = if kind == 5 { &old[20..] } else { &[] };
             let bytes = [&whole[..], tail].concat();

@@ -1,14 +1,14 @@
-//! What a list of files (`MANIFEST`) names, and whether it is there.
+//! The files that a list of files (`MANIFEST`) names, and whether they exist.
 //!
-//! RocksDB opens a database from which a blob file or a log is missing, and one whose list has lost its end:
-//! it then removes the tables that the shortened list does not name. So the list is read here first.
+//! RocksDB opens a database that lacks a blob file or a log, and one whose list has lost its end: then
+//! it deletes the tables that the shortened list does not name. So the list is read here first.
 //!
 //! A list is a log of edits. Each adds tables and blob files to a column family or removes them, and those of
 //! a flush also say which log is needed from then on: "log 15, next file 21" means that a log with a number
 //! from 15 up to 20 exists until a later edit names another one, since the log that is being written always
 //! has a number that was given out before the edit. For example, of the files 9.sst, 15.log and a list that
 //! lost its last edit, which named 22.sst and log 21, only 22.sst and 21.log are left: no log from 15 up to
-//! 20 exists, so the list is not the whole one.
+//! 20 exists, so the list is incomplete.
 //!
 //! A copy of a database has no log and no `LOCK`, which RocksDB makes when it first opens one to write.
 
@@ -34,7 +34,7 @@ const TRIES: u32 = 40;
 /// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// What is added to the bytes of its blobs in a blob file: what stands at its begin and its end.
+/// Bytes of a blob file in addition to its blobs: its header and its footer.
 const BLOB_FRAME_BYTES: u64 = 30 + 32;
 
 /// A table, as its list names it.

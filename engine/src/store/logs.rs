@@ -1,8 +1,9 @@
-//! The logs of another program's database: whether they are there, whole, and not too long.
+//! Checks that the logs of another program's database exist, are intact, and are not too long.
 //!
-//! - What a crash or a copy has cut at the end of a log was never written: that is worth a word, no more.
-//! - What is damaged, and what a log that is gone had, is missing in what is read. Whoever reads has to know,
-//!   since RocksDB does not say.
+//! - A record that a crash or a copy cut at the end of a log was never completely written: that is only a
+//!   warning.
+//! - Data in damaged or missing logs is lost to the reader, who has to be told, since RocksDB does not
+//!   report it.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::{RecordFlaw, StoreError, live, records};
 /// Bytes that logs take in memory at most: RocksDB holds all of them as long as a database is only read.
 const MEMORY_MAX: u64 = 1 << 30;
 
-/// The same of a row beside its bytes.
+/// The same of a row, in addition to its bytes.
 const ROW_BYTES: u64 = 96;
 
 /// What is to be known of the logs of another program's database.
@@ -33,32 +34,32 @@ pub enum LogFinding {
     },
     /// Between two of them others are missing.
     #[error(
-        "{writes} writes between {before:06}.log and {after:06}.log are in no log: they are missing"
+        "{writes} writes between {before:06}.log and {after:06}.log are missing: they are in no log"
     )]
     Gap {
         /// The number of the one before.
         before: u64,
-        /// The number of the one behind.
+        /// The number of the one after.
         after: u64,
         /// How many writes are missing.
         writes: u64,
         /// Whether the one before is cut off.
         is_cut: bool,
     },
-    /// The last record is not whole, as when the node or its machine crashed, or was writing.
+    /// The last record is incomplete, because the node or its machine crashed, or was writing.
     #[error(
-        "{log:06}.log ends with {bytes} bytes of a record that is not whole: the node crashed, or was \
+        "{log:06}.log ends with {bytes} bytes of an incomplete record: the node crashed, or was \
          writing it"
     )]
     Cut {
         /// The number of the log.
         log: u64,
-        /// Bytes of what is there of the record.
+        /// Bytes of the incomplete record.
         bytes: u64,
     },
-    /// The list of files is not whole.
+    /// The list of files is incomplete.
     #[error(
-        "the MANIFEST ends at byte {at} with an edit that is not whole: the node crashed, or was writing it"
+        "the MANIFEST ends at byte {at} with an incomplete edit: the node crashed, or was writing it"
     )]
     ListCut {
         /// Bytes before it.
@@ -82,7 +83,7 @@ pub enum LogFinding {
 }
 
 impl LogFinding {
-    /// Whether what is missing was written for certain.
+    /// Whether the missing data is known to have been written.
     #[must_use]
     pub const fn is_loss(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Refused(_) | Self::Gap { is_cut: true, .. })
@@ -93,18 +94,18 @@ impl LogFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 enum Unreadable {
     #[error(
-        "the logs would take {bytes} bytes of memory, and {MEMORY_MAX} are given to them. Start the node \
-         once and stop it: it moves them to tables"
+        "the logs would take {bytes} bytes of memory, and the limit is {MEMORY_MAX}. Start and stop the \
+         node once: it flushes them to tables"
     )]
     Long { bytes: u64 },
     #[error(
-        "the log is compressed, which is not read. Open and close the database once with the program \
-         that wrote it: that moves the log to tables"
+        "the log is compressed, which is not supported. Open and close the database once with the \
+         program that wrote it: that flushes the log to tables"
     )]
     Compressed,
     #[error(
-        "{count} logs that the MANIFEST names are missing, the first of them {first:06}.log: {bytes} bytes \
-         or more of what was written last. Copy them from where the folder came from"
+        "{count} logs that the MANIFEST names are missing, the first of them {first:06}.log: at least \
+         {bytes} bytes of the last writes. Copy them from the source of the folder"
     )]
     Lost { first: u64, count: usize, bytes: u64 },
 }
@@ -224,7 +225,7 @@ fn missing(
     Ok(())
 }
 
-/// Writes that are neither in a log nor in the one behind it.
+/// Writes that are neither in a log nor in the next one.
 fn gap(before: &Needed, after: Option<&Needed>) -> Option<LogFinding> {
     let after = after?;
     let writes = after.log.first?.checked_sub(before.log.next?).filter(|writes| *writes > 0)?;

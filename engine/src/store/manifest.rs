@@ -1,10 +1,10 @@
-//! Which logs a RocksDB database should have, by its list of files, the MANIFEST.
+//! Which logs a RocksDB database should have, according to its list of files, the MANIFEST.
 //!
-//! The MANIFEST is a log of edits. It does not name logs, unless the program that wrote it asked for that
-//! (`track_and_verify_wals_in_manifest`), but says from which number on they are needed: what older ones
-//! had is in tables. RocksDB has at least one such log while a database is open to be written, and leaves
-//! it behind. So where there is none, somebody removed it, or the folder is a copy that was made without
-//! it. Whether anything was in it cannot be told: a database that wrote all to tables has an empty one.
+//! The MANIFEST is a log of edits. It does not name logs, unless the program that wrote it enabled that
+//! (`track_and_verify_wals_in_manifest`), but gives the number of the first log that is needed: the contents
+//! of older ones are in tables. RocksDB has at least one such log while a database is open for writing, and
+//! leaves it there. So if there is none, somebody removed it, or the folder is a copy that was made without
+//! it. Whether it had any data is unknown: if all data was flushed to tables, it was empty.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -301,14 +301,14 @@ impl Store {
         let Meta { version, history, run_length } = meta;
         if let Some(damage) = &damaged_log {
             tracing::error!(
-                "{}: the log is damaged; what was written behind the damage is lost, bring it \
-                 again: {damage}",
+                "{}: the log is damaged; what was written after the damage is lost, replay, push or \
+                 follow it again: {damage}",
                 directory.named().display()
             );
         }
         if let Some(log) = lost_log {
             tracing::error!(
-                "{} is missing; what was written last is lost, bring it again",
+                "{} is missing; the last writes are lost, replay, push or follow them again",
                 shown_path(&log)
             );
             damaged_log.get_or_insert_with(|| format!("{} is missing", shown_path(&log)));

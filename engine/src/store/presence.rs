@@ -1,21 +1,22 @@
 //! Whether a folder has a database, and how one is created so that a crash at any instant leaves either
 //! nothing, a creation that can be started again, or a database.
 //!
-//! - `I-1` A database is created only where nothing is, or where only what an interrupted creation left is.
-//! - `I-2` The marker is durable before RocksDB creates its first file, and gone for good before anything
+//! - `I-1` A database is created only in a place that is empty, or that has only the files of an interrupted
+//!   creation.
+//! - `I-2` The marker is durable before RocksDB creates its first file, and durably removed before anything
 //!   but the first rows is written.
-//! - `I-3` What cannot be looked at is an error, never taken for missing.
+//! - `I-3` A file that cannot be examined is an error, and never assumed to be missing.
 //!
-//! The marker is the file `creating` beside RocksDB's files. It is locked by the process that creates the
+//! The marker is the file `creating` among RocksDB's files. It is locked by the process that creates the
 //! database, so two processes never clear away each other's files. A creation passes through
 //!
 //! ```text
 //! nothing → folders → marker → RocksDB's files → first rows, synced → no marker
 //! ```
 //!
-//! A marker with a database that opens is what a crash in front of the last step leaves: the database is
-//! kept and the marker removed. With anything else the creation starts again, after RocksDB's files are
-//! removed; a table, a blob file, a long log or a file of somebody else stops it.
+//! A crash just before the last step leaves a marker and a database that opens: the database is
+//! kept and the marker removed. Otherwise RocksDB's files are removed and the creation starts again, unless
+//! there is a table, a blob file, a long log or an unknown file, which is an error.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -52,7 +53,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// Looks at the folder `dir`.
+    /// Examines the folder `dir`.
     ///
     /// # Errors
     ///
@@ -259,7 +260,7 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
         _ => {}
     }
     match sync(above.unwrap_or_else(|| Path::new("."))) {
-        // Whoever may make a folder need not be able to read the one above.
+        // A user who may create a folder may lack permission to read its parent.
         Err(StoreError::Denied { .. }) => Ok(()),
         synced => synced,
     }

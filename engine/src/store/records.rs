@@ -264,7 +264,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at..at + len].fill(0);
             let found = odd_of(&bytes, false);
-            // Behind the end of a block the zeros begin anew.
+            // Zeros start again after the end of a block.
             assert_eq!(found, Some((at as u64, RecordFlaw::Zeros)), "{len} bytes at {at}");
         }
     }

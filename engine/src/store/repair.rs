@@ -1,17 +1,17 @@
-//! A database that has lost `CURRENT`, or in which that names a list of files that is none, opens again.
+//! Repairs a database that has lost `CURRENT`, or whose `CURRENT` does not name a list of files.
 //!
 //! `CURRENT` has the name of the list of files, `MANIFEST-000123` for example, and nothing else. It is
-//! written again where exactly one list can be meant: the latest one that names all column families and whose
-//! tables and blob files are all there, each with its length. A later one without them is what a crash, or a
-//! release that began the database anew, has left. The database is first opened through hard links in a
+//! written again if exactly one list can be meant: the latest one that names all column families and whose
+//! tables and blob files all exist with the right lengths. A later list without them was left by a crash, or
+//! by a release that created the database again. The database is first opened through hard links in a
 //! scratch folder, which RocksDB reads and never writes.
 //!
-//! RocksDB's own repair, which makes a new list of the tables, is not used: it leaves out blob files, and
-//! RocksDB deletes what is not on the list when it opens the database. So a lost list is not made again.
+//! RocksDB's own repair, which builds a new list from the tables, is not used: it leaves out blob files, and
+//! RocksDB deletes files that are not listed when it opens the database. So a lost list is not rebuilt.
 //!
-//! - `I-1` Until `CURRENT` is renamed to its place nothing that was there changes, and then the database is
-//!   repaired. What the list does not name, and RocksDB would delete, stays in the folder `lost`.
-//! - `I-2` No process has the database open to write meanwhile.
+//! - `I-1` No existing file changes until `CURRENT` is renamed into place, and then the database is
+//!   repaired. Files that are not listed, which RocksDB would delete, are kept in the folder `lost`.
+//! - `I-2` No process has the database open for writing meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -244,7 +244,7 @@ fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<PathBuf>)>,
     Ok(None)
 }
 
-/// Locks the database at `path` as whoever opens it to write does.
+/// Locks the database at `path`, as opening it for writing does.
 fn lock(path: &Path) -> Result<Locks, StoreError> {
     let locked = || StoreError::Locked { path: path.to_owned() };
     let folder = File::open(path).map_err(|error| StoreError::io(path, error))?;

@@ -1,6 +1,6 @@
-//! What RocksDB says when it fails: it hands over text only.
+//! Parses RocksDB's error messages, the only form in which it reports errors.
 //!
-//! Of its code and subcode the first words are left, so an error number is known by the text of
+//! Its code and subcode appear only as the first words, so an error number is recognized by the text of
 //! `strerror`, which RocksDB puts last:
 //!
 //! ```text
@@ -8,13 +8,13 @@
 //! └ code ─┘ └ subcode, not always ─┘ └ what it was doing ───┘ └ path ─────┘ └ strerror ───────────┘
 //! ```
 //!
-//! A test in `tests/it/causes.rs` names the version of RocksDB whose texts these are.
+//! A test in `tests/it/causes.rs` pins the version of RocksDB that these texts belong to.
 
 use std::path::PathBuf;
 
 use crate::cause::{Cause, Fault};
 
-/// Texts of `strerror`, and the numbers that they stand for.
+/// Texts of `strerror`, and their error numbers.
 const NUMBERS: [(&str, i32); 12] = [
     ("No space left on device", libc::ENOSPC),
     ("Disk quota exceeded", libc::EDQUOT),

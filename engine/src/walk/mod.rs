@@ -6,8 +6,8 @@
 //! - `I-1` A block is checked against blocks as they are stored, never against what another block
 //!   says of them.
 //! - `I-2` What comes of a block does not depend on where windows begin and end.
-//! - `I-3` What comes of a block does not depend on the clock. Blocks that are dated after the present
-//!   time are counted beside: they were verified once, so it is the clock that is wrong.
+//! - `I-3` The verdict on a block does not depend on the clock. Blocks that are dated after the present
+//!   time are counted separately: they were verified once, so the clock is wrong.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -1,8 +1,8 @@
-//! From what went wrong to what to do about it: the one table, for every command.
+//! Advice for every cause of an error: one table, shared by all commands.
 //!
 //! Enters: an error that knows its [`Cause`], and what the command was doing. Leaves: one line that says
-//! what happened to which file, and one that says what to do next. `docs/operations.md` has the table as
-//! people see it; `tests/it/causes.rs` brings about each row on a real disk, medium or permission.
+//! what happened to which file, and one that says what to do next. `docs/operations.md` has the table for
+//! users; `tests/it/causes.rs` triggers each row with real file systems, limits and permissions.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -40,7 +40,7 @@ pub(super) struct Advice {
 }
 
 impl Advice {
-    /// By the cause of `error`; `otherwise` where that has no row in the table.
+    /// By the cause of `error`; `otherwise` if the table has no row for it.
     pub(super) fn of(error: &impl Classified, subject: Subject, otherwise: &'static str) -> Self {
         let fault = error.fault();
         match advice(&fault, subject) {
@@ -49,7 +49,7 @@ impl Advice {
         }
     }
 
-    /// The same, and before it what else there is to know.
+    /// The same advice, with `text` before it.
     pub(super) fn after(self, text: &str) -> Self {
         Self { text: format!("{text} {}", self.text).into(), ..self }
     }
@@ -83,28 +83,28 @@ fn advice(fault: &Fault, subject: Subject) -> Option<String> {
     let text = match fault.cause {
         Cause::DiskFull => "Make room there, then run the same command again.",
         Cause::Quota => {
-            "Raise the quota of this user or delete files of it, then run the same command again."
+            "Raise the quota of this user or delete some of its files, then run the same command again."
         }
         Cause::FileSize => {
-            "Raise the limit of this process for the length of a file: ulimit -f unlimited, or \
-             LimitFSIZE= of the unit. Then run the same command again."
+            "Raise the file size limit of this process: ulimit -f unlimited, or LimitFSIZE= of the \
+             unit. Then run the same command again."
         }
         Cause::Permission => return Some(permission(fault)),
         Cause::ReadOnly => {
-            "Mount it for writing, after a check of the disk if the system has made it read-only, \
-             or name a folder on another file system."
+            "Mount it for writing (if the system made it read-only, check the disk first), or name a \
+             folder on another file system."
         }
         Cause::Device => {
-            "The disk or its connection fails: see dmesg and smartctl. Do not write to it any \
-             more; restore a backup on another disk."
+            "The disk or its connection fails: see dmesg and smartctl. Stop writing to it, and \
+             restore a backup on another disk."
         }
         Cause::OpenFiles => {
             "Raise the limit of open files: ulimit -n 65536, or LimitNOFILE= of the unit; \
-             fs.file-max if it is that of the system."
+             fs.file-max if the system's limit was reached."
         }
         Cause::Memory => {
-            "Give this process more memory (ulimit -v, MemoryMax= of the unit), or its caches \
-             less: caches.blockBytes and caches.runBytes."
+            "Give this process more memory (ulimit -v, MemoryMax= of the unit), or lower \
+             caches.blockBytes and caches.runBytes."
         }
         Cause::Damage => damage(subject),
         Cause::Locked => match subject {
@@ -157,7 +157,7 @@ const fn missing(subject: Subject) -> &'static str {
     }
 }
 
-/// What happened, in one line: what people call it first, where the system's words say less.
+/// What happened, in one line: the common name of the problem first, then the system's message.
 fn headline(fault: &Fault, chain: &str) -> String {
     let path = fault.path.as_deref();
     match (fault.cause, path) {
@@ -192,11 +192,11 @@ fn denial(chain: &str) -> &'static str {
 
 fn permission(fault: &Fault) -> String {
     let Some(path) = fault.path.as_deref() else {
-        return "Run it as a user who may, or give this user the right.".to_owned();
+        return "Run it as a user with the permission, or grant it to this user.".to_owned();
     };
     let (culprit, _) = culprit(path);
     format!(
-        "Run it as the user who owns that, or give it to this one: chown -R {} {}",
+        "Run it as the user who owns that path, or change its owner: chown -R {} {}",
         user(),
         culprit.display()
     )
@@ -252,7 +252,7 @@ fn user() -> String {
     found.unwrap_or_else(|| number.to_string())
 }
 
-/// A number of bytes, in three digits or so.
+/// A number of bytes, rounded, with a unit.
 pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if number < 1000 {

@@ -52,11 +52,11 @@ enum Action {
         #[arg(long)]
         pact: bool,
 
-        /// Delete backups of before, all but so many of the newest, this one among them.
+        /// Delete older backups, keeping this many of the newest, including this one.
         #[arg(long, value_name = "N", env = "PLAIT_KEEP_BACKUPS", value_parser = whole(1..=1_000_000_usize))]
         keep: Option<usize>,
     },
-    /// Print what became of a backup.
+    /// Print the status of a backup.
     Check {
         /// Name of the backup; latest for the newest that is done.
         id: String,
@@ -343,7 +343,7 @@ pub(super) fn advice(error: &BackupError) -> Advice {
         BackupError::InUse { .. } => "Stop that process first, or name another folder.",
         BackupError::Other { .. } => "Go on with that one, or delete the folder.",
         BackupError::Inside(_) => {
-            "Name a folder outside of it, as --backups DIR or --to DIR: what is in the folder of a \
+            "Name a folder outside of it, as --backups DIR or --to DIR: files in the folder of a \
              database may be moved or deleted with it."
         }
         BackupError::Around { .. } => "Move the database, or name another folder: --backups DIR.",

@@ -37,7 +37,7 @@ pub(super) fn export(
     let export = Export::new(reader, out).heights(heights.unwrap_or(HEIGHTS));
     match displayed(|show| export.run(stop, &|progress| show(progress.rows, progress.of))) {
         Ok(summary) if summary.stopped => {
-            tell!("stopped by a signal; run the same command again to go on");
+            tell!("stopped by a signal; run the same command again to continue");
             interrupt::exit_code()
         }
         Ok(summary) => conclude(summary, json, start),
@@ -59,7 +59,7 @@ fn conclude(summary: Summary, json: bool, start: Instant) -> ExitCode {
     let printed = Printed { rows, orphans, files, bytes, written, written_bytes, removed };
     match if json { print_json(&printed) } else { Ok(()) } {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&Unprinted(error), "The dataset is written."),
+        Err(error) => fail(&Unprinted(error), "The dataset is complete."),
     }
 }
 
@@ -70,8 +70,8 @@ fn advice(error: &ParquetError) -> Advice {
             return Advice::of(error, Subject::Output, otherwise);
         }
         ParquetError::Space(_) => {
-            "Nothing was written. Make room, or name a folder on another file system: some is left \
-             free for databases there."
+            "Nothing was written. Make room, or name a folder on another file system: an export leaves \
+             some space free for databases."
         }
         ParquetError::Inside(_) => OUTSIDE,
         ParquetError::Height { .. } => "No network has a block as high: check where it came from.",

@@ -102,12 +102,12 @@ impl Args {
         let export = Export::new(reader, &self.out).heights(self.file_heights).prune(self.prune);
         match displayed(|show| export.run(stop, &|progress| show(progress.records, progress.of))) {
             Ok(summary) if summary.stopped => {
-                tell!("stopped by a signal; run the same command again to go on");
+                tell!("stopped by a signal; run the same command again to continue");
                 interrupt::exit_code()
             }
             Ok(summary) => self.conclude(summary, start),
             Err(error @ ArchiveError::Io { .. }) => {
-                fail(&error, advice(&error).after("An archive that was there before is whole."))
+                fail(&error, advice(&error).after("An archive from an earlier export is intact."))
             }
             Err(error) => fail(&error, advice(&error)),
         }
@@ -134,7 +134,7 @@ impl Args {
             Printed { records, files, bytes, written, written_bytes, unread, stale, removed };
         match print_json(&printed) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&Unprinted(error), "The archive is written."),
+            Err(error) => fail(&Unprinted(error), "The archive is complete."),
         }
     }
 }
@@ -174,12 +174,12 @@ pub(super) fn advice(error: &ArchiveError) -> Advice {
         | ArchiveError::Locked { .. }
         | ArchiveError::Manifest { .. }
         | ArchiveError::File { .. } => {
-            let otherwise = "Check the folder: that it is there, and that this user may use it.";
+            let otherwise = "Check that the folder exists and that this user may use it.";
             return Advice::of(error, Subject::Archive, otherwise);
         }
         ArchiveError::Space(_) => {
-            "Nothing was written. Make room, or name a folder on another file system: some is left \
-             free for databases there."
+            "Nothing was written. Make room, or name a folder on another file system: an export leaves \
+             some space free for databases."
         }
         ArchiveError::Inside(_) => OUTSIDE,
         ArchiveError::Occupied { .. } => "Name an empty folder, or one with an archive.",
@@ -194,7 +194,7 @@ pub(super) fn advice(error: &ArchiveError) -> Advice {
 }
 
 /// What to do about output that would lie in a database.
-pub(super) const OUTSIDE: &str = "Name a folder outside of it: what is in the folder of a database \
+pub(super) const OUTSIDE: &str = "Name a folder outside of it: files in the folder of a database \
                                   may be moved or deleted with it.";
 
 fn heights(text: &str) -> Result<FileHeights, String> {

@@ -5,7 +5,7 @@ use plait_engine::walk::FutureBlocks;
 
 use super::progress::{Display, Shown};
 
-/// Tells what the verification of a database finds, and how far it is.
+/// Reports the findings and the progress of the verification of a database.
 pub(super) struct Found {
     display: Display,
     broken: Shown,
@@ -19,7 +19,7 @@ impl Found {
         Self { display: Display::new(), broken, flaws, future }
     }
 
-    /// Takes what an audit tells.
+    /// Takes an event of an audit.
     pub(super) fn tell(&mut self, event: &Event<'_>) {
         if let Event::Progress(report) = event {
             self.future = report.future;
@@ -56,14 +56,14 @@ impl Found {
         tell_future(self.future);
     }
 
-    /// Says what came of it all.
+    /// Reports the result.
     pub(super) fn conclude(&self, report: &Report) {
         tell_blocks(report.passed, report.broken, self.display.seconds());
         if report.payloads > 0 {
             tell!("verified {} payloads", report.payloads);
         }
         if report.flaws > 0 {
-            tell!("{} flaws beside blocks that are broken", report.flaws);
+            tell!("{} flaws in addition to broken blocks", report.flaws);
         }
         self.conclude_future();
         if report.stopped {

@@ -1,5 +1,5 @@
 //! Ctrl-C, SIGTERM and SIGHUP for commands that work in batches: the first asks to stop, a second one
-//! ends the process, unless it is a SIGHUP. What is committed by then is safe either way.
+//! ends the process, unless it is a SIGHUP. Committed blocks are safe either way.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};

@@ -1,4 +1,4 @@
-//! What is said of inputs that lack something.
+//! Warnings about inputs that lack something.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::progress::Display;
 
 /// What to do about damage in the logs of a node's database.
 pub(super) const LOG_ADVICE: &str =
-    "--keep-going reads what is whole behind the damage in the logs of a node's database";
+    "--keep-going reads the intact records after the damage in the logs of a node's database";
 
 /// What to do about an input whose network has the code of another one.
 pub(super) const GENESIS_ADVICE: &str = "the genesis differs: the database has the genesis blocks of the network. If the input is a network \
@@ -33,7 +33,7 @@ pub(super) fn announce(
     }
 }
 
-/// Refuses an input for a new database, of which nothing could be stored: that is known before it is read.
+/// Refuses an input for a new database if nothing of it could be stored, before it is read.
 pub(super) fn refuse(
     input: &Path,
     source: &dyn Source,
@@ -47,13 +47,13 @@ pub(super) fn refuse(
     Err(ReplayError::Partial { input, notices: notices.join("; ") })
 }
 
-/// Says what was passed over, and is not wrong.
+/// Reports records that were skipped and are not invalid.
 pub(super) fn tell_skipped(Summary { foreign, bare, log_lines, .. }: Summary) {
     if log_lines > 0 {
         tell!("skipped {log_lines} log lines");
     }
     if bare > 0 {
-        tell!("{bare} blocks came without their payloads, which the node does not have (any more)");
+        tell!("{bare} blocks came without their payloads: the node lacks them or deleted them");
     }
     if foreign > 0 {
         tell!("skipped {foreign} rows of another network");

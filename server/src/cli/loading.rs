@@ -1,4 +1,4 @@
-//! A replay beside the server.
+//! A replay that runs inside the server.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,8 +24,8 @@ const SHOW_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Replay")]
 pub(super) struct Inputs {
-    /// Replay this while serving, as plait replay does; may be given several times. The database is
-    /// made if there is none.
+    /// Replay this while serving, as plait replay does; may be given several times. If there is no
+    /// database, one is created.
     #[arg(long = "replay", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 

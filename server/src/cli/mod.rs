@@ -160,7 +160,7 @@ fn fail_output(error: io::Error) -> ExitCode {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return ExitCode::SUCCESS;
     }
-    fail(&Unprinted(error), "Send it to where there is room, or to a file.")
+    fail(&Unprinted(error), "Write it to a file, or to a disk with free space.")
 }
 
 /// What to do about a database that does not open.
@@ -175,10 +175,10 @@ fn open_advice(error: &OpenError) -> Advice {
         }
         OpenError::Store(StoreError::Occupied { .. }) => {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
-             new one, name another folder, or move what is there away."
+             new one, name another folder, or move those files away."
         }
         OpenError::Store(StoreError::MissingFile { .. }) => {
-            "Try plait repair --db DIR, which changes nothing where it cannot help. Else restore a \
+            "Try plait repair --db DIR, which changes nothing if it cannot help. Otherwise restore a \
              backup, or replay the source into a new folder."
         }
         OpenError::Store(StoreError::Incomplete { .. }) => {
@@ -191,15 +191,15 @@ fn open_advice(error: &OpenError) -> Advice {
              plait replay --db DIR --format node INPUT"
         }
         OpenError::Store(StoreError::Displaced { .. }) => {
-            "Stop this process. Then move the folder back, or start again with the database that is \
-             there now."
+            "Stop this process. Then move the folder back, or start again with the database now at \
+             the path."
         }
         OpenError::Store(StoreError::Record { .. }) => {
             "Restore it from a backup. If the file is a .log, it may be cut there instead \
-             (truncate -s BYTE FILE): what followed is lost then, and can be brought again."
+             (truncate -s BYTE FILE): the later writes are lost then; replay, push or follow them again."
         }
         OpenError::Network { .. } => {
-            "A database holds one network: name another folder, or leave --network out."
+            "A database holds one network: name another folder, or omit --network."
         }
         OpenError::Store(
             StoreError::Format { .. }

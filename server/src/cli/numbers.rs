@@ -1,4 +1,4 @@
-//! Numbers on the command line: what is out of range is refused by the name of the range.
+//! Numbers on the command line: the error for a value out of range states the range.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -23,7 +23,7 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number from 0 to 1, as in 0.05 for 5 %".to_owned())
 }
 
-/// What is said of a number that is not of this range.
+/// The error for a number out of this range.
 pub(super) fn expected_whole<T: Display>(range: &RangeInclusive<T>) -> String {
     format!("expected a whole number from {} to {}", range.start(), range.end())
 }

@@ -1,8 +1,8 @@
-//! Of which network inputs are, before anything is written.
+//! The network of the inputs, found before anything is written.
 //!
-//! The network stands in the first record of every format, so nobody has to name it. Where it
-//! contradicts what was named, or what is there, nothing is written: a folder with the wrong network
-//! would refuse the right command, too.
+//! In every format the first record contains the network, so users need not name it. If it
+//! contradicts `--network` or an existing database, nothing is written: a folder created for the wrong
+//! network would refuse the right command, too.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,18 +35,18 @@ pub(super) enum Refusal {
     Mixed { input: String, got: ChainwebVersion, first: String, expected: ChainwebVersion },
     #[error("{input} does not look like headers of a known network: {wrong}. Nothing was written.")]
     NoHeaders { input: String, wrong: String },
-    #[error("{input} has no headers, which would tell the network. Nothing was written.")]
+    #[error("{input} has no headers, so its network is unknown. Nothing was written.")]
     Unknown { input: String },
     #[error(
-        "{input} has the code of {network} and another genesis block: that of chain {chain} is {got}, \
-         and {network}'s is {expected}. Nothing was written.",
+        "{input} has the network code of {network}, but other genesis blocks: that of chain {chain} is \
+         {got}, and {network}'s is {expected}. Nothing was written.",
         chain = genesis.chain, got = genesis.got, expected = genesis.expected
     )]
     Genesis { input: String, network: ChainwebVersion, genesis: OtherGenesis },
 }
 
 impl Refusal {
-    /// Reports it with what to do.
+    /// Reports it, with advice.
     pub(super) fn report(&self) -> ExitCode {
         let advice: Advice = match self {
             Self::Input(error) => replay_advice(error),
@@ -57,17 +57,17 @@ impl Refusal {
                     .into()
             }
             Self::Mixed { .. } => {
-                "A database holds one network: replay the inputs of each into a folder of its own."
+                "A database holds one network: replay the inputs of each network into its own folder."
                     .into()
             }
             Self::NoHeaders { .. } => {
                 "See plait replay --help for the formats, --format and --network.".into()
             }
             Self::Unknown { .. } => {
-                "To make an empty database all the same, name its network: --network NAME".into()
+                "To create an empty database anyway, name its network: --network NAME".into()
             }
             Self::Genesis { .. } => format!(
-                "If it is a network of your own, store it as a partial history, whose beginning is not \
+                "If it is your own network, store it as a partial history, whose beginning is not \
                  checked. Run: {}",
                 command(None, None, &["--allow-partial"])
             )
@@ -86,8 +86,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Opens the database in `db`, or makes it if there is none, once the inputs agree with it and with
-    /// each other about the network.
+    /// Opens the database in `db`, or creates it if there is none, after checking that all inputs and the
+    /// database are of the same network.
     pub(super) fn new(how: &How, db: &Path, inputs: &[PathBuf]) -> Result<Self, Refusal> {
         let reading = how.reading();
         let Some((first, others)) = inputs.split_first() else {
@@ -197,7 +197,7 @@ fn shown(input: &Path) -> String {
     if input.as_os_str() == "-" { "standard input".to_owned() } else { input.display().to_string() }
 }
 
-/// The command that was run, with another network or folder, and more flags.
+/// The command that was run, with another network or folder, and additional flags.
 fn command(network: Option<ChainwebVersion>, db: Option<&str>, more: &[&str]) -> String {
     changed(std::env::args_os().skip(1), network, db, more)
 }
@@ -212,7 +212,7 @@ fn changed(
     let arguments: Vec<String> =
         arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let (mut words, mut rest) = (vec!["plait".to_owned()], arguments.into_iter());
-    // Behind the command itself, or behind its folder.
+    // After the command itself, or after its folder.
     let mut at = None;
     while let Some(word) = rest.next() {
         let (flag, value) = word

@@ -18,14 +18,14 @@ Examples:
   plait repair --db ./db
   plait repair --db ./db --level full
 
-Exit status: 0 the database opens and is sound, 1 it opens and something was lost or is wrong, 2 it
-cannot be repaired, and nothing has changed, 130 or 143 stopped by a signal.";
+Exit status: 0 the database opens and is sound, 1 it opens but something was lost or is wrong, 2 it
+cannot be repaired and nothing has changed, 130 or 143 stopped by a signal.";
 
-/// Make a database open again that has lost its file CURRENT.
+/// Repair a database that has lost its file CURRENT.
 ///
-/// The list of files (MANIFEST) that the file named must be there, and every table that it names. The
-/// database is first opened through hard links and verified; nothing changes until that is done. Files
-/// that the list does not name are kept in the folder 0/rocksDb/lost. A database that has lost a table, a
+/// The list of files (MANIFEST) that CURRENT named must exist, and every table that it lists. The
+/// database is first opened through hard links and verified; nothing changes before that. Files
+/// that are not listed are kept in the folder 0/rocksDb/lost. A database that has lost a table, a
 /// blob file or its MANIFEST cannot be repaired: restore a backup, or replay its source.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
     db: PathBuf,
 
-    /// How far blocks are verified before the repair.
+    /// Level at which blocks are verified before the repair.
     #[arg(long, value_name = "LEVEL", default_value = "hash")]
     level: VerifyLevel,
 }
@@ -56,13 +56,13 @@ impl Args {
             }
             Ok(Repaired::Again { list, lost_log, kept, report }) => {
                 found.conclude(&report);
-                tell!("wrote CURRENT again, which names {list}: the database opens");
+                tell!("wrote CURRENT again, naming {list}: the database opens");
                 for path in &kept {
                     tell!("kept {}: the list of files does not name it", path.display());
                 }
                 if let Some(log) = &lost_log {
                     tell!(
-                        "{} is missing: what was written last is lost, bring it again",
+                        "{} is missing: the last writes are lost; replay, push or follow them again",
                         log.display()
                     );
                 }
@@ -79,8 +79,8 @@ fn advice(error: &RepairError) -> Advice {
         RepairError::Open(OpenError::Store(
             StoreError::MissingFile { .. } | StoreError::Incomplete { .. },
         )) => {
-            "It cannot be made again from the files that are left, none of which has changed. Restore a \
-             backup (plait restore ID --backups DIR --to NEW), or replay the source into a new folder."
+            "It cannot be rebuilt from the remaining files, none of which was changed. Restore a backup \
+             (plait restore ID --backups DIR --to NEW), or replay the source into a new folder."
         }
         RepairError::Open(error) => return open_advice(error),
         RepairError::Query(

@@ -19,7 +19,7 @@ use super::progress::{Display, Shown, now};
 use super::report::{Failure, Report, failure_advice};
 use super::{fail, interrupt, parse_network};
 
-/// Bytes that a database has room for at least where a replay is to go on: its write buffers.
+/// Free bytes that a database needs at least for a replay to continue: its write buffers.
 const ROOM_MIN: u64 = 128 << 20;
 
 const EXAMPLES: &str = "\
@@ -31,14 +31,14 @@ Examples:
   curl -fsS --retry 5 'http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3' |
     plait replay --db ./db --allow-partial -
 
-Exit status: 0 all stored, 1 some rejected, 2 wrong usage or input or output that failed,
-129, 130 or 143 stopped by a signal. Running the same command again goes on.";
+Exit status: 0 all stored, 1 some rejected or waiting for a parent, 2 wrong usage or failed input or
+output, 129, 130 or 143 stopped by a signal. To continue, run the same command again.";
 
-/// Verify the headers of a dump, and what their blocks carry, and store them.
+/// Verify the headers and payloads of a dump, and store them.
 ///
-/// A record that is wrong ends the replay: what came before it stays. The database is made if there
-/// is none; it is a full history, which begins with the network's genesis blocks, unless --root or
-/// --allow-partial says otherwise. Input that is compressed with gzip or zstd is read as it is.
+/// An invalid record ends the replay; the blocks before it are kept. If there is no database, one is
+/// created; it holds a full history from the network's genesis blocks on, unless --root or
+/// --allow-partial is given. Input compressed with gzip or zstd is decompressed.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -61,12 +61,12 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Files, a folder of a chainweb-node's database or of an archive, or - for standard input.
+    /// Files, the folder of a chainweb-node's database or of an archive, or - for standard input.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 }
 
-/// What inputs are, and what of them is stored.
+/// How inputs are read, and what is stored.
 #[derive(Clone, Debug, ClapArgs)]
 pub(super) struct How {
     /// Network of the headers [default: that of the first record].
@@ -77,35 +77,35 @@ pub(super) struct How {
     #[arg(long, value_name = "FORMAT")]
     format: Option<InputFormat>,
 
-    /// What is checked besides the link to the parent.
+    /// How much is checked in addition to the link to the parent.
     #[arg(long, value_name = "LEVEL", default_value = "full")]
     verify: VerifyLevel,
 
-    /// Store this block though its parent is not there; may be given several times.
+    /// Store this block even if its parent is not stored; may be given several times.
     #[arg(long, value_name = "HASH", conflicts_with = "allow_partial")]
     root: Vec<BlockHash>,
 
-    /// Store any block whose parent is not there, as the beginning of a part of its own.
+    /// Store any block whose parent is missing, as the first block of a separate part.
     #[arg(long)]
     allow_partial: bool,
 
-    /// Skip records that are wrong, and count them.
+    /// Skip invalid records, and count them.
     #[arg(long)]
     keep_going: bool,
 
-    /// Skip lines of a log between JSON values, and count them.
+    /// Skip log lines between JSON values, and count them.
     #[arg(long)]
     lenient: bool,
 
-    /// Whether to store what blocks carry, where the input has it. What blocks that are stored
-    /// already carry is added.
+    /// Whether to store the payloads that the input has, including those of blocks that are already
+    /// stored.
     #[arg(long, value_name = "yes|no", default_value = "yes")]
     payloads: Payloads,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Payloads {
-    /// A payload that is wrong is rejected, and its header is stored.
+    /// Store payloads; if one is wrong, reject it and store the header.
     Yes,
     /// Headers only.
     No,
@@ -121,7 +121,7 @@ enum InputFormat {
     Jsonl,
     /// The RocksDB directory of a chainweb-node.
     Node,
-    /// A folder that plait export has written.
+    /// A folder that plait export wrote.
     Archive,
 }
 
@@ -141,7 +141,7 @@ impl Args {
         let stop = interrupt::flag();
         match self.replay(stop) {
             Ok(summary) if summary.stopped => {
-                tell!("stopped by a signal; run the same command again to go on");
+                tell!("stopped by a signal; run the same command again to continue");
                 interrupt::exit_code()
             }
             Ok(summary) => ExitCode::from(u8::from([summary.rejected, summary.waiting] != [0; 2])),
@@ -234,8 +234,8 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Replays all of it with `writer`, the `first` input if that is open already, and reports what
-    /// came of it.
+    /// Replays all inputs with `writer`, starting with `first` if that is already open, and reports the
+    /// result.
     pub(super) fn run(
         &self,
         writer: &mut Writer,
@@ -299,7 +299,7 @@ fn run(
     Ok(())
 }
 
-/// Takes up what was put aside.
+/// Processes the records that waited for their parents.
 fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayError> {
     let (mut rejected, mut waiting) = (Shown::default(), Shown::default());
     replay.finish(&mut |event| match event {

@@ -1,4 +1,4 @@
-//! What came of a replay, for people and for machines; and what to do where it failed.
+//! The result of a replay, as text and as JSON, and advice if it failed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::advice::{Advice, Subject, bytes, grouped};
 use super::lacks;
 use super::progress::Display;
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Clone)]
 pub(super) struct Report {
     pub(super) summary: Summary,
@@ -91,13 +91,13 @@ impl Report {
         }
         if skipped > 0 {
             tell!(
-                "{skipped} of those already there were not read again: went on where a replay \
-                       was interrupted"
+                "{skipped} of those already there were not read again: continued where a replay \
+                 was interrupted"
             );
         }
         if partial > 0 {
             let hash = Level::Hash.name();
-            tell!("{partial} of them without all the blocks below them, so at level {hash} only");
+            tell!("{partial} of them lack blocks below them, so they are at level {hash} only");
         }
         if waiting > 0 && self.rejected_by.contains_key("OtherGenesis") {
             tell!("{waiting} blocks above them wait for a parent or an adjacent parent");
@@ -131,7 +131,7 @@ impl Failure {
             // What has its name now is not to be counted.
             report.summary.stored = 0;
             report.show(display);
-            let sentence = "How many blocks are stored can be told once the folder is back.";
+            let sentence = "The number of stored blocks is unknown until the folder is moved back.";
             return (error, sentence.to_owned());
         }
         let sentence = match Engine::durable_blocks(db) {
@@ -152,7 +152,7 @@ impl Failure {
             }
             Err(unread) => {
                 report.summary.stored = 0;
-                format!("How many blocks are stored cannot be read: {}.", chain(&unread))
+                format!("The number of stored blocks cannot be read: {}.", chain(&unread))
             }
         };
         report.show(display);
@@ -160,7 +160,7 @@ impl Failure {
     }
 }
 
-/// What to do about a replay that ended early.
+/// Advice for a replay that ended early.
 pub(super) fn replay_advice(error: &ReplayError) -> Advice {
     let text = match error {
         ReplayError::Io { .. } => {
@@ -173,14 +173,14 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
         }
         ReplayError::OtherNetwork { .. } => "Name the network of the node with --network.",
         ReplayError::Unread { .. } => {
-            "--keep-going reads what is whole behind the damage; an undamaged copy is better."
+            "--keep-going reads the intact records after the damage; an undamaged copy is better."
         }
         ReplayError::Partial { .. } => {
             "Nothing was stored. Add --allow-partial to store it as a partial history, or replay the \
              blocks below it first."
         }
         ReplayError::Network { .. } => {
-            "What was stored before is kept. Replay each network into a folder of its own."
+            "What is already stored is kept. Replay each network into its own folder."
         }
         ReplayError::NoDatabase { .. } => {
             "Name the folder that holds the node's database, often .../0/rocksDb."
@@ -197,7 +197,7 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
             return Advice::of(error, Subject::Input, otherwise);
         }
         ReplayError::Write(_) if error.is_of_displaced() => {
-            "Move the folder back, then run the same command again to go on."
+            "Move the folder back, then run the same command again to continue."
         }
         ReplayError::Write(_) => {
             let otherwise = "Run the same command again to go on.";
@@ -207,7 +207,7 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
     text.into()
 }
 
-/// The same once something may have been stored: with what is, and how much room the rest takes.
+/// The same once blocks may have been stored: with their number, and how much space the rest needs.
 pub(super) fn failure_advice(
     error: &ReplayError,
     db: &Path,

@@ -74,7 +74,7 @@ impl Args {
                 ExitCode::SUCCESS
             }
             Err(BackupError::Stopped) => {
-                tell!("stopped by a signal; run the same command again to go on");
+                tell!("stopped by a signal; run the same command again to continue");
                 interrupt::exit_code()
             }
             Err(error) => {

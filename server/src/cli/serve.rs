@@ -31,8 +31,8 @@ use super::systemd::{self, Sockets};
 use super::ways::{self, Prepared};
 use super::{backup, config, export, fail, logs, open_advice, shut_down};
 
-/// Threads for what is no read of a request: opening the database, the page of metrics, a backup, looking
-/// whether its folder is where it was, and reading it anew.
+/// Threads for jobs other than reads for requests: opening the database, the metrics page, a backup,
+/// checking that the folder is still at its path, and refreshing.
 const OTHER_JOBS: usize = 4;
 
 const EXAMPLES: &str = "\
@@ -52,7 +52,7 @@ Examples:
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// File to read settings from; plait config print shows all there are.
+    /// File to read settings from; plait config print shows all of them.
     #[arg(long, value_name = "FILE", env = "PLAIT_CONFIG")]
     config: Option<PathBuf>,
 
@@ -79,7 +79,7 @@ impl Args {
         if settings.read_only
             && let Some(setting) = writing(&settings, &self.inputs)
         {
-            return fail(&ReadOnly(setting), "Leave one of the two out.");
+            return fail(&ReadOnly(setting), "Omit one of the two.");
         }
         if let Err(code) = check_places(&settings) {
             return code;
@@ -105,8 +105,8 @@ impl Args {
     }
 }
 
-/// Makes sure that what is written and offered beside the database does not lie in it, and that this user
-/// may read what is offered. What fails is reported.
+/// Makes sure that the folders of backups and of the archive are not inside the database, and that this
+/// user may read the archive. Reports any failure.
 fn check_places(settings: &Settings) -> Result<(), ExitCode> {
     if let Some(archive) = &settings.config.archive {
         outside_databases(archive).map_err(|error| fail(&error, OUTSIDE))?;
@@ -220,7 +220,7 @@ struct Nothing;
 
 /// Something that would write to a database that is only read.
 #[derive(Debug, Error)]
-#[error("a server with --read-only writes nothing, and {0} would")]
+#[error("{0} writes, so it cannot be combined with --read-only")]
 struct ReadOnly(&'static str);
 
 /// What would write to the database, by its setting.
@@ -235,7 +235,7 @@ fn writing(settings: &Settings, inputs: &Inputs) -> Option<&'static str> {
     .find_map(|(writes, setting)| writes.then_some(setting))
 }
 
-/// What a server has of its database beside a reader.
+/// What a server holds of its database in addition to a reader.
 enum Hold {
     Writer(Box<Writer>),
     /// Another process may write it.
@@ -283,7 +283,7 @@ impl Opened {
         Ok(Self { reader, hold, ready: None, folder: Some(folder) })
     }
 
-    /// Opens the database in `db` to read it, again and again. What fails is reported.
+    /// Opens the database in `db` for reading and refreshing. Reports any failure.
     fn replica(db: &Path, caches: CacheSizes, inputs: &Inputs) -> Result<Self, ExitCode> {
         let opened = Engine::open_replica(db, caches);
         let (replica, reader) = opened.map_err(|error| fail(&error, open_advice(&error)))?;

@@ -1,12 +1,12 @@
-//! What signals do to every command.
+//! The effect of signals on every command.
 //!
 //! | signal | effect |
 //! | --- | --- |
-//! | SIGTERM, SIGINT, SIGHUP | the command stops where it can go on later ([`super::stop`], [`super::interrupt`]); a second SIGTERM or SIGINT ends it at once |
+//! | SIGTERM, SIGINT, SIGHUP | the command stops at a point from which it can continue later ([`super::stop`], [`super::interrupt`]); a second SIGTERM or SIGINT ends it at once |
 //! | SIGHUP under `nohup` | none |
 //! | SIGUSR1, SIGUSR2 | none: tools that rotate logs or ask for progress send them to any process, and by default they would kill it |
-//! | SIGPIPE | none: the write fails, and whoever wrote sees that |
-//! | SIGQUIT and all others | as ever: they end the process at once |
+//! | SIGPIPE | none: the write fails with an error |
+//! | SIGQUIT and all others | the default: they end the process at once |
 
 use std::fs;
 use std::sync::Arc;

@@ -24,12 +24,12 @@ struct Remote(Listen);
 
 /// No node tells of which network a database is to be made.
 #[derive(Debug, Error)]
-#[error("there is no database, and no node tells of which network to make one: {0}")]
+#[error("there is no database, and no node reports the network for a new one: {0}")]
 struct Untold(String);
 
 /// Nobody names the network of a database that is to be made.
 #[derive(Debug, Error)]
-#[error("there is no database in {0}, and nothing tells the network of a new one")]
+#[error("there is no database in {0}, and the network of a new one is unknown")]
 struct Unnamed(String);
 
 /// The nodes to follow are of another network than the one that is named.

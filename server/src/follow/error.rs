@@ -53,7 +53,7 @@ pub(super) enum FollowError {
     Rules(String),
     /// Its chains begin with other genesis blocks than the database has.
     #[error(
-        "its genesis blocks are other ones than those of the database ({0}); to keep such a network, \
+        "its genesis blocks differ from those of the database ({0}); to keep such a network, \
          replay a dump of it with --allow-partial into a new folder and follow into that"
     )]
     Genesis(String),

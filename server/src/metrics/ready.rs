@@ -8,7 +8,7 @@ const RECOVERY_TIME: Duration = Duration::from_secs(5);
 /// what it has is better than nothing then.
 const CONTACT_TIME: Duration = Duration::from_secs(30);
 
-/// How long a database that another process writes may not be read anew, at least.
+/// Minimum time without a successful refresh, after which a read-only server is not ready.
 const STALE_TIME: Duration = Duration::from_secs(30);
 
 /// The same in refreshes.
@@ -53,9 +53,9 @@ pub(crate) enum Unready {
     Overloaded,
     /// The folder of the database was moved, removed or replaced.
     Displaced,
-    /// Another process writes the database, and it could not be read anew for some time.
+    /// Another process writes the database, and it could not be refreshed for some time.
     Stale,
-    /// The database takes no writes.
+    /// The database cannot be written.
     Unwritable,
     /// It follows another node, and is far behind, or has not heard of it yet.
     Behind,
@@ -71,9 +71,7 @@ impl Unready {
             Self::Displaced => {
                 "The folder of the database was moved, removed or replaced: restart the server.\n"
             }
-            Self::Stale => {
-                "What the database has could not be read again: it is shown as it was.\n"
-            }
+            Self::Stale => "The database could not be refreshed: its old state is served.\n",
             Self::Unwritable => "The database cannot be written.\n",
             Self::Behind => "Behind.\n",
         }

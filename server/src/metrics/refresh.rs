@@ -3,14 +3,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::text::{Kind, Text};
 
-/// What came of reading a database anew.
+/// The result of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refreshed {
-    /// There was something new, and it took so long.
+    /// There was new data, and the refresh took this long.
     Done(Duration),
-    /// There was nothing new.
+    /// There was no new data.
     Unchanged,
-    /// What is shown is older than what there is.
+    /// It failed, and the old state is still served.
     Failed,
 }
 
@@ -52,16 +52,20 @@ impl Refresh {
             return;
         }
         let name = "plait_refreshes_total";
-        text.family(name, Kind::Counter, "Looks for what another process wrote, by their outcome.");
+        text.family(
+            name,
+            Kind::Counter,
+            "Refreshes of a database that another process writes, by outcome.",
+        );
         for (outcome, count) in
             [("done", &self.done), ("unchanged", &self.unchanged), ("failed", &self.failed)]
         {
             text.sample(name, &[("outcome", outcome)], count.load(Relaxed));
         }
         let took = Duration::from_micros(self.last_micros.load(Relaxed)).as_secs_f64();
-        let help = "How long it took to read the database anew, when there was something new.";
+        let help = "Duration of the last refresh that found new data.";
         text.gauge("plait_refresh_last_duration_seconds", help, took);
-        let help = "When the last look succeeded, Unix time; 0 for never.";
+        let help = "Unix time of the last successful refresh; 0 for never.";
         let last = self.last_success.load(Relaxed);
         text.gauge("plait_refresh_last_success_timestamp_seconds", help, last);
     }

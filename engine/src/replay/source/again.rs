@@ -69,7 +69,7 @@ fn pass(read: &mut dyn BufRead, bytes: u64) -> io::Result<u64> {
     loop {
         let piece = read.fill_buf()?;
         if piece.is_empty() {
-            let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter");
+            let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it was truncated meanwhile");
             return if passed == bytes { Ok(line_start) } else { Err(ended) };
         }
         if let Some(at) = piece.iter().rposition(|byte| *byte == b'\n') {

@@ -29,7 +29,7 @@ enum Input {
         /// The same from elsewhere, if that can be.
         again: Option<Again>,
         has_ended: bool,
-        /// Why no more can be read, behind what was read before.
+        /// Why no more can be read after what was read before.
         failed: Option<io::Error>,
     },
 }

@@ -1,7 +1,7 @@
-//! Compressed input as what it was before: gzip and zstd, known by their first bytes.
+//! Decompresses input: gzip and zstd, recognized by their first bytes.
 //!
-//! Members of gzip and frames of zstd may follow each other. Nothing is held but the window of the format
-//! and a buffer, whatever the text decompresses to.
+//! Several gzip members or zstd frames may follow each other. Memory holds only the window of the format
+//! and a buffer, whatever the length of the decompressed data.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -95,7 +95,7 @@ impl<R: Read> Read for Named<R> {
     }
 }
 
-/// The frames of zstd, one behind the other.
+/// The frames of zstd, one after the other.
 struct Frames<R> {
     read: R,
     decoder: FrameDecoder,
@@ -138,7 +138,7 @@ impl<R: BufRead> Frames<R> {
         self.is_open = false;
         let stated = self.decoder.get_checksum_from_data();
         if stated.is_some() && stated != self.decoder.get_calculated_checksum() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is another one"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
         }
         Ok(())
     }

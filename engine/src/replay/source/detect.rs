@@ -34,7 +34,7 @@ const OTHERS: [(&[u8], &str); 8] = [
     ),
     (
         b"PK\x03\x04",
-        "is a zip archive; replay a file of it with: unzip -p ZIP FILE | plait replay ... -",
+        "is a zip archive; replay one of its files with: unzip -p ZIP FILE | plait replay ... -",
     ),
     (
         b"\xFF\xFE",
@@ -63,7 +63,7 @@ pub fn detect(name: &str, head: &[u8], lenient: bool) -> Result<Format, ReplayEr
     }
     let format = |reason: String| ReplayError::Format { input: name.to_owned(), reason };
     if head.get(TAR_AT..).is_some_and(|magic| magic.starts_with(b"ustar")) {
-        let reason = "is a tar archive; unpack it (tar -xf FILE) and replay what was in it";
+        let reason = "is a tar archive; unpack it (tar -xf FILE) and replay its files";
         return Err(format(reason.to_owned()));
     }
     if let Some((_, reason)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
@@ -80,7 +80,7 @@ pub fn detect(name: &str, head: &[u8], lenient: bool) -> Result<Format, ReplayEr
     let line = text.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line.get(..60).unwrap_or(line)).into_owned();
     Err(format(format!(
-        "does not look like headers: it begins with the text {line:?}. If that is a log in front of \
+        "does not look like headers: it begins with the text {line:?}. If these are log lines before \
          JSON, add --lenient"
     )))
 }

@@ -26,13 +26,13 @@ pub struct Jsonl {
     records: u64,
     size: Option<u64>,
     has_ended: bool,
-    /// Why no more can be read, behind what was read before.
+    /// Why no more can be read after what was read before.
     failed: Option<ReplayError>,
 }
 
 impl Jsonl {
     /// The headers of a stream, and with `payloads` what their blocks carry; `size` is its length in
-    /// bytes, if known. Where it is `lenient`, lines that are no JSON are skipped and counted.
+    /// bytes, if known. Where it is `lenient`, lines that are not JSON are skipped and counted.
     #[must_use]
     pub fn new(
         name: String,

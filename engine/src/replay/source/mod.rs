@@ -82,11 +82,11 @@ pub struct Reading {
     /// Its format, if that is not detected from its content.
     pub format: Option<Format>,
     /// Whether damaged files of an archive are wrong records, which a replay may go on after, or
-    /// errors; and whether a damaged log of a node's database is read on behind the damage.
+    /// errors; and whether a damaged log of a node's database is read after the damage.
     pub keep_going: bool,
     /// Whether what blocks carry is read too, where it is there.
     pub payloads: bool,
-    /// Whether lines between JSON values that are no JSON are skipped and counted.
+    /// Whether lines between JSON values that are not JSON are skipped and counted.
     pub lenient: bool,
 }
 
@@ -141,7 +141,7 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
         if matches!(format, Some(Format::Node | Format::Archive)) {
             return Err(ReplayError::Format {
                 input: "standard input".to_owned(),
-                reason: "this format is that of a folder, not of a stream".to_owned(),
+                reason: "this format needs a folder, not a stream".to_owned(),
             });
         }
         let source = stream("standard input".to_owned(), Box::new(io::stdin()), None, reading);
@@ -151,12 +151,12 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
     match format {
         Some(Format::Node) if metadata.is_file() => {
             return Err(wrong(
-                "is a file, and a chainweb-node's database is a folder; leave --format out",
+                "is a file, but a chainweb-node's database is a folder; omit --format",
             ));
         }
         Some(format @ (Format::Node | Format::Archive)) => return Ok(Opened::Folder(format)),
         Some(_) if metadata.is_dir() => {
-            return Err(wrong("is a folder, and this format is that of files"));
+            return Err(wrong("is a folder, but this format is for files"));
         }
         None if metadata.is_dir() => {
             let is_archive = input.join(MANIFEST).try_exists();

@@ -30,7 +30,7 @@ pub struct Node {
     ahead: VecDeque<Record>,
     /// The heights that each chain has, as far as it has any.
     spans: Vec<Span>,
-    /// What is missing in what was read, which is told at its end.
+    /// The missing data, which is reported at the end.
     losses: Vec<LogFinding>,
     position: u64,
     records: u64,
@@ -46,7 +46,7 @@ struct HeaderKey {
 
 impl Node {
     /// Opens the database in `path`: the RocksDB directory itself, or a folder above it. `payloads`
-    /// says whether what blocks carry is read, too. Behind damage in a log it is read on only if it is to
+    /// says whether what blocks carry is read, too. After damage in a log it is read on only if it is to
     /// `keep_going`.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl Source for Node {
             records: self.records.into(),
         };
         if records.is_empty() && skips == Skips::default() {
-            // What is missing comes last, so that all that is there is taken before a replay ends there.
+            // Missing data is reported last, so that a replay stores all existing data before it ends.
             let losses = std::mem::take(&mut self.losses);
             let chunk = Chunk::each(Vec::new(), end);
             return Ok((!losses.is_empty()).then(|| {

@@ -4,12 +4,12 @@ use std::fmt;
 use crate::store::LogFinding;
 use crate::types::{BlockHeight, ChainId, ChainwebVersion};
 
-/// What is to be known of an input before it is read.
+/// A warning about an input, given before it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Something about the logs of a node's database.
     Log(LogFinding),
-    /// Which heights an input has that lacks some.
+    /// The heights of an input that lacks some.
     Heights(Vec<Span>),
 }
 
@@ -83,12 +83,12 @@ impl fmt::Display for Chains<'_> {
     }
 }
 
-/// What was passed over in an input and is not wrong.
+/// Records of an input that were skipped and are not invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
     /// Rows of a node's database that are of another network.
     pub foreign: u64,
-    /// Blocks whose payloads a database of a node that has some does not have.
+    /// Blocks without payloads, in a node's database that has other payloads.
     pub bare: u64,
 }
 

@@ -22,7 +22,7 @@ use crate::types::{BASE64URL, OutputsHash, PayloadHash, TransactionsHash, decode
 const ROW_BYTES_MAX: usize = 64 << 20;
 
 /// Transactions, or outputs, of a row at most. A block of mainnet01 has some hundreds, and what they may cost
-/// together allows some thousands. Each takes some 50 bytes of memory beside its own, however short it is.
+/// together allows some thousands. Each takes about 50 bytes of memory in addition to its own, however short it is.
 pub(super) const ITEMS_MAX: u64 = 1 << 18;
 
 /// A row of one of the tables.

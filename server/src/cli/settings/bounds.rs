@@ -1,4 +1,4 @@
-//! What numbers may be. Where a server is started with each of them, it answers: `tests/it/extremes.rs`.
+//! Minimum and maximum values of settings. `tests/it/extremes.rs` starts a server with each of them.
 
 use std::time::Duration;
 

@@ -19,14 +19,14 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("readOnly"),
         flag: Some("read-only"),
-        about: "Whether nothing is written, for a database that another process writes, or on a \
-                read-only medium.",
+        about: "Serve the database without writing to it, because another process writes it or it is \
+                on a read-only medium.",
         field: |s| Field::Switch(&mut s.read_only),
     },
     Row {
         key: Some("refreshTime"),
         flag: Some("refresh"),
-        about: "Time between two looks, with readOnly, for what the other process wrote.",
+        about: "With readOnly: time between two refreshes, which read what the other process wrote.",
         field: |s| Field::Seconds(&mut s.refresh_time, SOME_TIME..=TIME_MAX),
     },
     Row {
@@ -57,13 +57,13 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("archive.reads"),
         flag: Some("archive-reads"),
-        about: "Jobs that read the archive at once, beside those that read the database.",
+        about: "Concurrent reads of the archive; reads of the database have their own limit.",
         field: |s| Field::Number(&mut s.config.archive_reads_max, 1..=4096),
     },
     Row {
         key: Some("archive.readTime"),
         flag: Some("archive-read-time"),
-        about: "How long such a job may take; then its client is answered 503, and others have their turn.",
+        about: "How long such a read may take before its client gets 503 and its slot is freed.",
         field: |s| Field::Seconds(&mut s.config.archive_read_time, SOME_TIME..=TIME_MAX),
     },
     Row {
@@ -81,7 +81,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("backup.keep"),
         flag: Some("keep-backups"),
-        about: "Finished backups to keep when one more is finished; all of them unless said.",
+        about: "Number of finished backups to keep; older ones are deleted after each backup. Not set: all.",
         field: |s| Field::MaybeNumber(&mut s.config.backup.keep, 1..=COUNT_MAX),
     },
     Row {
@@ -162,13 +162,13 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("follow.stallTime"),
         flag: Some("follow-stall-time"),
-        about: "How long a long answer may stand still.",
+        about: "How long a streamed answer may pause.",
         field: |s| Field::Seconds(&mut s.follow.stall_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.pollTime"),
         flag: Some("follow-poll-time"),
-        about: "Time between two looks at the cut of a node, beside its events.",
+        about: "Time between two requests for the cut of a node, in addition to its events.",
         field: |s| Field::Seconds(&mut s.follow.poll_time, SOME_TIME..=TIME_MAX),
     },
     Row {
@@ -281,7 +281,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("limits.reads"),
         flag: Some("max-reads"),
-        about: "Reads of the disk at once; 4 a core, at least 8, unless said.",
+        about: "Concurrent reads of the disk. Not set: 4 a core, at least 8.",
         field: |s| Field::Number(&mut s.config.reads_max, 1..=4096),
     },
     Row {
@@ -324,7 +324,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("limits.batchPayloads"),
         flag: Some("max-batch-payloads"),
-        about: "Payloads that a batch may ask for; further ones are not looked at.",
+        about: "Payloads that a batch may ask for; further ones are ignored.",
         field: |s| Field::Number(&mut s.config.batch_payloads_max, 0..=COUNT_MAX),
     },
     Row {
@@ -366,7 +366,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("updates.interval"),
         flag: Some("updates-interval"),
-        about: "Time between two looks for blocks that have joined the cut, at least.",
+        about: "Minimum time between two checks for blocks that have joined the cut.",
         field: |s| Field::Seconds(&mut s.config.updates_interval, Duration::ZERO..=INTERVAL_MAX),
     },
     Row {

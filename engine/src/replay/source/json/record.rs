@@ -1,4 +1,4 @@
-//! What one JSON value is: a header, or a block with what it carries.
+//! Parses one JSON value: a header, or a block with its payload.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

@@ -1,4 +1,4 @@
-/// How the next value is found behind one that has no end.
+/// How the next value is found after one that has no end.
 ///
 /// Text that people and programs write begins a line with each value, or indents what is within one:
 ///

@@ -1,17 +1,17 @@
-//! Where one JSON value ends, found piece by piece.
+//! Finds the end of a JSON value, piece by piece.
 //!
-//! The scan knows the grammar of objects and arrays, but not that of numbers and escapes: whoever takes
-//! the value parses it. It is strict about structure, so that damage is found where it is: the line
-//! `{"height":5,` followed by `{"height":6}` is wrong at the second brace, and the values behind it are
-//! not swallowed. It looks at each byte once, however small the pieces are.
+//! The scan knows the grammar of objects and arrays, but not that of numbers and escapes, which are
+//! checked when the value is parsed. It is strict about structure, so that an error is found where it is:
+//! the line `{"height":5,` followed by `{"height":6}` is wrong at the second brace, and the values after it
+//! are not swallowed. It reads each byte once, however small the pieces are.
 //!
-//! One thing it looks for besides: `{"limit":3,"items":[` makes an object a page. The scan stops
-//! behind the bracket, because the items are values of their own.
+//! It also recognizes pages: `{"limit":3,"items":[` makes an object a page. The scan stops
+//! after the bracket, because the items are separate values.
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U64;
 
-/// Containers within each other at most: what parses the value has a limit, too.
+/// Maximum nesting depth of containers: the parser of the value has a limit, too.
 const DEPTH_MAX: u32 = 120;
 
 /// Why a scan ends at a byte below 32 in a string: nearly always it is the end of a line.
@@ -20,7 +20,7 @@ const WITHIN_STRING: &str = "the line ends, or has a control character, within a
 /// What the scan of some more bytes came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The value goes on behind them.
+    /// The value continues after them.
     More,
     /// The value ends in front of this byte.
     End(usize),
@@ -48,7 +48,7 @@ enum Token {
     String {
         is_key: bool,
     },
-    /// Behind a backslash in a string.
+    /// After a backslash in a string.
     Escape {
         is_key: bool,
     },
@@ -207,7 +207,7 @@ impl Scan {
                     return Some(Step::Items(self.at));
                 }
                 if self.depth == DEPTH_MAX {
-                    return Some(Step::Bad(at, "too many containers within each other"));
+                    return Some(Step::Bad(at, "too many nested containers"));
                 }
                 self.stack = self.stack << 1 | u128::from(byte == b'{');
                 self.depth += 1;
@@ -238,7 +238,7 @@ impl Scan {
         self.depth == 0
     }
 
-    /// Looks at a key of the outermost object, which ends in front of the present byte.
+    /// Examines a key of the outermost object, which ends before the current byte.
     fn note_key(&mut self, value: &[u8]) {
         let key = value.get(self.key_start..self.at).unwrap_or_default();
         let plain: &[u8];

@@ -2,7 +2,7 @@ use super::record::{self, Records};
 use super::scan::{Scan, Step};
 use super::values::{BYTE_ORDER_MARK, Container, DEPTH_MAX, Flow, Mode, Next, Values, Want};
 
-/// What is right: values, and the arrays and pages that they stand in.
+/// Valid input: values, and the arrays and pages that contain them.
 impl Values {
     /// White space, commas and brackets, up to where a value begins.
     pub(super) fn between(&mut self, out: &mut Records) -> Flow {
@@ -51,7 +51,7 @@ impl Values {
             }
             b'[' if may_begin => {
                 if self.outer.len() == DEPTH_MAX {
-                    return Some(self.syntax(0, "too many arrays within each other"));
+                    return Some(self.syntax(0, "too many nested arrays"));
                 }
                 self.count_item();
                 self.at += 1;
@@ -159,10 +159,10 @@ impl Values {
     pub(super) fn page(&mut self, front: &[u8], len: usize, out: &mut Records) -> Flow {
         let members = self.held().get(..len).unwrap_or_default();
         if !record::is_json(&[front, members, b"]}"].concat()) {
-            return self.syntax(len, "the members of a page are no JSON");
+            return self.syntax(len, "the members of a page are not JSON");
         }
         if self.outer.len() == DEPTH_MAX {
-            return self.syntax(len, "too many arrays within each other");
+            return self.syntax(len, "too many nested arrays");
         }
         self.at += len;
         self.open(true, out);
@@ -177,7 +177,7 @@ impl Values {
             Step::End(len) if len <= self.limits.value_bytes => {
                 let members = self.held().get(..len).unwrap_or_default();
                 if !record::is_json(&[FRONT, members].concat()) {
-                    return self.syntax(len, "the members of a page are no JSON");
+                    return self.syntax(len, "the members of a page are not JSON");
                 }
                 self.at += len;
                 self.after_value(out)

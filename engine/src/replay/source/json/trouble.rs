@@ -6,7 +6,7 @@ use super::values::{Flow, Mode, NOT_JSON, Next, Values, Want};
 use crate::header::text::STRING_LEN;
 use crate::replay::Wrong;
 
-/// What is not JSON, or too much of it, and how reading goes on behind it.
+/// Input that is not JSON or too long, and how reading continues after it.
 impl Values {
     /// Something is wrong at the present place.
     pub(super) fn push_wrong(&mut self, reason: &'static str) {
@@ -96,7 +96,7 @@ impl Values {
         self.take_and(draft, Mode::Between, out)
     }
 
-    /// A line that is no JSON: one of a log, or wrong.
+    /// A line that is not JSON: a log line, or an error.
     pub(super) fn text_line(&mut self, out: &mut Records) -> Flow {
         if !self.limits.lenient && !self.outer.is_empty() {
             return self.syntax(0, NOT_JSON);

@@ -5,7 +5,7 @@ use super::scan::{Scan, Step};
 use crate::replay::Wrong;
 use crate::store::MarkedAt;
 
-/// Arrays and pages within each other at most.
+/// Maximum nesting depth of arrays and pages.
 pub(super) const DEPTH_MAX: usize = 8;
 
 /// Items of an array that are put in order together: a page has 360 as a rule.
@@ -14,8 +14,8 @@ pub(super) const WINDOW_ITEMS: usize = 4096;
 /// Where in [`MarkedAt::steps`] the lines end, and arrays and pages begin.
 const LINE_BITS: u32 = 52;
 
-/// What a node's log has in front of a value is no JSON.
-pub(super) const NOT_JSON: &str = "text that is no JSON (--lenient skips lines of a log)";
+/// The error for text before a value, such as that of a node's log.
+pub(super) const NOT_JSON: &str = "text that is not JSON (--lenient skips log lines)";
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -24,7 +24,7 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub struct Limits {
     /// Whether what blocks carry is read, too.
     pub payloads: bool,
-    /// Whether lines between values that are no JSON are skipped.
+    /// Whether lines between values that are not JSON are skipped.
     pub lenient: bool,
     /// Bytes of one value at most: of a header or a block, not of an array or a page.
     pub value_bytes: usize,
@@ -94,7 +94,7 @@ pub(super) enum Want {
     Value,
     ValueOrEnd,
     CommaOrEnd,
-    /// Any of these, behind what was wrong.
+    /// Any of these, after an error.
     Any,
 }
 
@@ -103,7 +103,7 @@ pub(super) enum Want {
 pub(super) enum Mode {
     Between,
     Value,
-    /// Members of a page behind its items.
+    /// Members of a page after its items.
     Rest,
     /// A value that is too long, or such members.
     TooLong,
@@ -166,7 +166,7 @@ impl Values {
         }
     }
 
-    /// The place behind the last window, with so many records before it.
+    /// The place after the last window, with so many records before it.
     ///
     /// A byte offset does not say what is open there, so that stands above the number of the line: one
     /// bit for each array or page, and how many there are.
@@ -287,7 +287,7 @@ impl Values {
         self.window_bytes = 0;
     }
 
-    /// Where the first byte stands that is not done with.
+    /// The place of the first byte that is not yet processed.
     pub(super) const fn offset(&self) -> u64 {
         self.before + self.at as u64
     }
