@@ -1,5 +1,8 @@
 //! The settings of the command, as it has them.
 
+#[path = "../../../server/src/cli/numbers.rs"]
+#[expect(dead_code, reason = "settings use one function of it")]
+mod numbers;
 #[path = "../../../server/src/cli/settings/mod.rs"]
 mod settings;
 
