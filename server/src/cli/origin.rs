@@ -93,6 +93,8 @@ impl Origin {
         let Some((first, others)) = inputs.split_first() else {
             return Err(Refusal::Unknown { input: "no input".to_owned() });
         };
+        // Before the input: what is wrong with the folder is known without it.
+        let exists = Engine::exists(db)?;
         let peeked = source::peek(first, reading)?;
         // Those that cannot be read are reported in their turn; what a pipe gives would be lost.
         let other = |input: &&PathBuf| {
@@ -120,8 +122,7 @@ impl Origin {
             }
         }
         let network = networks.first();
-        // What is wrong with it is said when it is opened.
-        if Engine::exists(db).unwrap_or(true) {
+        if exists {
             let (writer, reader) = open(how, db, network)?;
             return Ok(Self { first: peeked.into_source(writer.version())?, writer, reader });
         }
