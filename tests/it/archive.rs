@@ -353,7 +353,7 @@ fn a_full_disk_leaves_the_archive_before_it() {
     let outcome = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
     let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
     assert_eq!(outcome.status.code(), Some(2), "{text}");
-    assert!(text.contains("that was there before is whole"), "{text}");
+    assert!(text.contains("An archive from an earlier export is intact."), "{text}");
     let left = files(archive.path());
     assert!(before.iter().all(|(name, bytes)| left.get(name) == Some(bytes)));
     assert!(left.keys().all(|name| !has_extension(name, "tmp")), "{:?}", left.keys());

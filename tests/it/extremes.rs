@@ -146,6 +146,13 @@ struct World {
 }
 
 impl World {
+    /// A terabyte is in the range of caches, but no machine of a test has it.
+    fn assert_too_large(&self, row: &Row, value: &str) {
+        let (flag, db) = (format!("--{}={value}", row.flag), self.database.path());
+        let outcome = run(["serve", "--db", utf8(&db), "--listen", "127.0.0.1:0", &flag]);
+        outcome.assert_fails(2, &["too little memory: caches of ", "do not fit", &row.key()]);
+    }
+
     /// Starts a server with `flags`, sees it answer, and stops it.
     fn assert_serves(&mut self, row: &Row, value: &str) {
         let what = format!("--{}={value}", row.flag);
@@ -244,8 +251,11 @@ fn a_server_answers_and_stops_with_any_setting_at_either_end_of_its_range() {
         blocks: dump(&headers[20..]),
     };
     for row in rows() {
-        for value in [&row.least, &row.most] {
-            world.assert_serves(&row, value);
+        world.assert_serves(&row, &row.least);
+        if row.key().starts_with("caches.") {
+            world.assert_too_large(&row, &row.most);
+        } else {
+            world.assert_serves(&row, &row.most);
         }
     }
 }
