@@ -4,7 +4,7 @@
 //! opening by this process only by its path, and each [`Directory`] has a different path. And it keeps nobody
 //! out once that file is replaced. So the folder itself is locked as well, and recorded for this process.
 //!
-//! A claim also leaves a sign for [`user_of`]: a socket without a file, whose name has a checksum of the name of
+//! A claim also leaves a sign for [`Store::user_of`]: a socket without a file, whose name has a checksum of the name of
 //! the database and the process ID. The system lists it in `/proc/net/unix` and removes it with
 //! the process. A restore finds it even if the folder was moved away and no longer shows its former name.
 
