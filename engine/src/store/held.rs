@@ -44,5 +44,7 @@ impl Drop for Held {
             self.directory.named().display()
         );
         mem::forget(self.db.take());
+        // RocksDB goes on to use the path of its descriptor, which must not lead to another folder.
+        mem::forget(Arc::clone(&self.directory));
     }
 }
