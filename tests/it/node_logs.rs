@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use plait_engine::Header;
-use rocksdb::{DB, DBCompressionType, Options};
+use rocksdb::{DB, DBCompressionType, DBRecoveryMode, Options};
 use tempfile::TempDir;
 use testkit::braid::braid;
 use testkit::process::{Outcome, replay, run};
@@ -149,7 +149,7 @@ fn recycled_logs_are_read_to_their_ends_and_damage_in_them_is_found() {
 }
 
 #[test]
-fn a_log_that_a_crash_has_cut_is_read_and_said_to_be_cut() {
+fn a_log_that_is_cut_is_read_up_to_there_and_is_no_complete_input() {
     let (node, headers) = (folder(), braid(20));
     drop(node_db(node.path(), &headers));
     let path = log(node.path());
@@ -157,17 +157,73 @@ fn a_log_that_a_crash_has_cut_is_read_and_said_to_be_cut() {
     let mut counts = Vec::new();
     for missing in [0, 1, 7, 100, 318, 2_000, 40_000] {
         cut(&path, len - missing);
-        let (db, outcome) = replay_node(node.path(), &[]);
-        assert_eq!(outcome.status, Some(0), "{missing} bytes less: {}", outcome.err);
-        let is_said = outcome.err.contains("of an incomplete record");
-        let count = stored(db.path()).len();
-        // A cut between two records looks like an end.
-        assert!(missing == 0 || is_said || count < headers.len(), "{}", outcome.err);
-        assert_eq!(stored(db.path()), sorted(&headers[..count]));
-        counts.push(count);
+        let is_partly_there = ends_within_a_record(node.path());
+        for args in [&[][..], &["--keep-going"]] {
+            let (db, outcome) = replay_node(node.path(), args);
+            let count = stored(db.path()).len();
+            if is_partly_there {
+                outcome.assert_fails(1, &["of an incomplete record: ", "rejected by rule: Cut 1"]);
+            } else {
+                // A cut between two records looks like an end.
+                assert_eq!(outcome.status, Some(0), "{missing} bytes less: {}", outcome.err);
+            }
+            assert_eq!(stored(db.path()), sorted(&headers[..count]));
+            counts.push(count);
+        }
     }
     assert_eq!(counts[0], headers.len());
-    assert!(counts.is_sorted_by(|a, b| a >= b) && counts[6] < counts[0], "{counts:?}");
+    assert!(counts.is_sorted_by(|a, b| a >= b) && counts[12] < counts[0], "{counts:?}");
+}
+
+/// Whether RocksDB finds the last record of a log incomplete. It refuses any such log in this mode.
+fn ends_within_a_record(node: &Path) -> bool {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
+    DB::open_for_read_only(&options, node, false).is_err()
+}
+
+#[test]
+fn a_log_that_ends_with_zeros_is_no_complete_input() {
+    let (node, headers) = (folder(), braid(20));
+    drop(node_db(node.path(), &headers));
+    let path = log(node.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let from = bytes.len() - 70_000;
+    bytes[from..].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let (db, outcome) = replay_node(node.path(), &[]);
+    outcome.assert_fails(1, &["of an incomplete record: ", "rejected by rule: Cut 1"]);
+    let count = stored(db.path()).len();
+    assert!(count > 20 && count < headers.len(), "{count}");
+}
+
+#[test]
+fn a_log_that_ends_before_the_first_header_is_named() {
+    let Some(node) = real() else { return };
+    let path = log(node.path());
+    cut(&path, 1_300_000);
+    for args in [&[][..], &["--keep-going"]] {
+        let (db, outcome) = replay_real(node.path(), args);
+        outcome.assert_fails(2, &["no header could be read: 000004.log ends with "]);
+        assert!(!plait_engine::Engine::exists(db.path()).unwrap());
+    }
+    cut(&path, 0);
+    let (_, outcome) = replay_real(node.path(), &[]);
+    outcome.assert_fails(2, &["no header could be read: 000004.log is empty"]);
+    fs::remove_file(&path).unwrap();
+    let (_, outcome) = replay_real(node.path(), &[]);
+    outcome.assert_fails(2, &["no header could be read: no log is there"]);
+}
+
+#[test]
+fn a_log_of_a_real_node_that_is_cut_is_no_complete_input() {
+    let Some(node) = real() else { return };
+    cut(&log(node.path()), 3_000_000);
+    for args in [&[][..], &["--keep-going"]] {
+        let (db, outcome) = replay_real(node.path(), args);
+        outcome.assert_fails(1, &["000004.log ends with ", "rejected by rule: Cut 1"]);
+        assert_eq!(stored(db.path()).len(), 527);
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub enum ReplayError {
         /// The network that was asked for.
         version: ChainwebVersion,
     },
-    /// A log of a node's database is damaged before the first header.
+    /// A log of a node's database is damaged before the first header, cut, or missing.
     #[error("{path}: no header could be read: {damage}", path = path.display())]
     Unread {
         /// The database.
@@ -236,6 +236,7 @@ impl Wrong {
             Self::Payload(error) => (Some(hash_name(error)), None),
             Self::PayloadText(_) | Self::PayloadParts(_) | Self::Row(_) => (Some("Payload"), None),
             Self::File(_) => (Some("File"), None),
+            Self::Log(finding) if finding.is_cut() => (Some("Cut"), None),
             Self::Log(_) => (Some("Log"), None),
             Self::Rules(failures) | Self::Start(failures) => (None, Some(failures)),
         };

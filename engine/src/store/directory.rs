@@ -29,12 +29,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::StoreError;
+use super::listed::LOCK;
 
 /// Where Linux has a name for each open descriptor of this process.
 const DESCRIPTORS: &str = "/proc/self/fd/";
-
-/// What RocksDB locks while a database is open to be written.
-const LOCK: &str = "LOCK";
 
 /// What the system adds to the name of a folder that was removed.
 const REMOVED: &str = " (deleted)";

@@ -1,18 +1,22 @@
 //! Checks that the logs of another program's database exist, are intact, and are not too long.
 //!
-//! - A record that a crash or a copy cut at the end of a log was never completely written: that is only a
-//!   warning.
-//! - Data in damaged or missing logs is lost to the reader, who has to be told, since RocksDB does not
+//! - Data in damaged, cut or missing logs is lost to the reader, who has to be told, since RocksDB does not
 //!   report it.
+//! - Only a running node may be in the middle of writing a record. If no node runs, a crash or a copy has cut
+//!   the last record, and perhaps many more.
+//! - A log that was cut exactly between two records looks complete.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use thiserror::Error;
 
 use super::journal::{End, Log};
+use super::listed::LOCK;
 use super::manifest::Logs as Listed;
 use super::{RecordFlaw, StoreError, live, records};
+use crate::regular;
 
 /// Bytes that logs take in memory at most: RocksDB holds all of them as long as a database is only read.
 const MEMORY_MAX: u64 = 1 << 30;
@@ -43,27 +47,32 @@ pub enum LogFinding {
         after: u64,
         /// How many writes are missing.
         writes: u64,
-        /// Whether the one before is cut off.
-        is_cut: bool,
     },
-    /// The last record is incomplete, because the node or its machine crashed, or was writing.
-    #[error(
-        "{log:06}.log ends with {bytes} bytes of an incomplete record: the node crashed, or was \
-         writing it"
-    )]
+    /// The last record is incomplete.
+    #[error("{log:06}.log ends with {bytes} bytes of an incomplete record: {}", why_cut(*.is_running))]
     Cut {
         /// The number of the log.
         log: u64,
         /// Bytes of the incomplete record.
         bytes: u64,
+        /// Whether a node is running, and may be writing the record.
+        is_running: bool,
     },
     /// The list of files is incomplete.
-    #[error(
-        "the MANIFEST ends at byte {at} with an incomplete edit: the node crashed, or was writing it"
-    )]
+    #[error("the MANIFEST ends at byte {at} with an incomplete edit: {}", why_cut(*.is_running))]
     ListCut {
         /// Bytes before it.
         at: u64,
+        /// Whether a node is running, and may be writing the edit.
+        is_running: bool,
+    },
+    /// It has no bytes, and there are no tables.
+    #[error(
+        "{log:06}.log is empty, and there is no table: if the node has stored anything, the file was cut"
+    )]
+    Empty {
+        /// The number of the log.
+        log: u64,
     },
     /// Bytes of it are not what was written.
     #[error("{log:06}.log is damaged at byte {at} of {bytes}: {why}")]
@@ -83,10 +92,36 @@ pub enum LogFinding {
 }
 
 impl LogFinding {
-    /// Whether the missing data is known to have been written.
+    /// Whether the missing data is known to have been written, or to have been cut off.
     #[must_use]
     pub const fn is_loss(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Refused(_) | Self::Gap { is_cut: true, .. })
+        match self {
+            Self::Damaged { .. } | Self::Refused(_) | Self::Gap { .. } => true,
+            Self::Cut { is_running, .. } | Self::ListCut { is_running, .. } => !*is_running,
+            Self::Missing { .. } | Self::Empty { .. } => false,
+        }
+    }
+
+    /// Whether a log has unreadable bytes, after which there may be readable ones.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Refused(_))
+    }
+
+    /// Whether a file ends in the middle of what was being written.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        matches!(self, Self::Cut { .. } | Self::ListCut { .. } | Self::Empty { .. })
+    }
+}
+
+/// Why a file ends in the middle of a record.
+const fn why_cut(is_running: bool) -> &'static str {
+    if is_running {
+        "the running node is writing it"
+    } else {
+        "the node crashed while it was writing, or the file was cut when it was copied. What came after it \
+         is missing"
     }
 }
 
@@ -125,13 +160,22 @@ struct Needed {
     log: Log,
 }
 
+/// Whether a process has the database at `path` open to write.
+fn is_running(path: &Path) -> bool {
+    let asked = Flock::from(FlockType::WriteLock);
+    let lock = regular::open(&path.join(LOCK));
+    // Where the system does not say, nobody has: what is missing is then reported as lost.
+    lock.is_ok_and(|lock| fcntl_getlk(&lock, &asked).is_ok_and(|holder| holder.is_some()))
+}
+
 /// Reads the logs of the database at `path`.
 ///
 /// # Errors
 ///
 /// [`StoreError`] if RocksDB would read one for ever, or would take more memory than [`MEMORY_MAX`].
 pub(super) fn inspect(path: &Path) -> Result<Vec<LogFinding>, StoreError> {
-    let mut findings = Vec::new();
+    // Before the files: a node that stops meanwhile completes what it writes.
+    let (is_running, mut findings) = (is_running(path), Vec::new());
     let flaw = match records::check_foreign(path) {
         // RocksDB reads what is before it, and takes that for all.
         Err(StoreError::Record { path, at, flaw })
@@ -148,13 +192,16 @@ pub(super) fn inspect(path: &Path) -> Result<Vec<LogFinding>, StoreError> {
     check_memory(path, &logs)?;
     if let Some(listed) = &listed {
         missing(path, listed, &logs, &mut findings)?;
+        findings.extend(listed.cut_at.map(|at| LogFinding::ListCut { at, is_running }));
     }
     for (number, log) in logs.iter().enumerate() {
         let behind = logs.get(number.saturating_add(1));
         findings.extend(gap(log, behind));
         let odd = flaw.as_ref().filter(|(path, ..)| *path == log.path);
-        findings.extend(finding(log, odd.map(|(_, at, flaw)| (*at, *flaw)), listed.as_ref()));
+        let odd = odd.map(|(_, at, flaw)| (*at, *flaw));
+        findings.extend(finding(log, odd, listed.as_ref(), is_running));
     }
+    findings.extend(empty(path, &logs)?);
     Ok(findings)
 }
 
@@ -221,7 +268,6 @@ fn missing(
     if logs.is_empty() {
         findings.push(LogFinding::Missing { from: listed.needed_from });
     }
-    findings.extend(listed.cut_at.map(|at| LogFinding::ListCut { at }));
     Ok(())
 }
 
@@ -229,8 +275,17 @@ fn missing(
 fn gap(before: &Needed, after: Option<&Needed>) -> Option<LogFinding> {
     let after = after?;
     let writes = after.log.first?.checked_sub(before.log.next?).filter(|writes| *writes > 0)?;
-    let is_cut = matches!(before.log.end, End::Cut { .. });
-    Some(LogFinding::Gap { before: before.number, after: after.number, writes, is_cut })
+    Some(LogFinding::Gap { before: before.number, after: after.number, writes })
+}
+
+/// A log without bytes where there is nothing else.
+fn empty(path: &Path, logs: &[Needed]) -> Result<Option<LogFinding>, StoreError> {
+    let Some(last) = logs.last().filter(|_| logs.iter().all(|log| log.bytes == 0)) else {
+        return Ok(None);
+    };
+    let names = live::listing(path).map_err(|error| StoreError::io(path, error))?;
+    let has_tables = names.iter().any(|name| name.ends_with(".sst"));
+    Ok((!has_tables).then_some(LogFinding::Empty { log: last.number }))
 }
 
 /// How a log ends, if not as it should. `flaw` is one that only [`records`] finds.
@@ -238,6 +293,7 @@ fn finding(
     log: &Needed,
     flaw: Option<(u64, RecordFlaw)>,
     listed: Option<&Listed>,
+    is_running: bool,
 ) -> Option<LogFinding> {
     let (number, bytes) = (log.number, log.bytes);
     let damaged = |at, why: String| LogFinding::Damaged { log: number, at, bytes, why };
@@ -249,7 +305,8 @@ fn finding(
             Some(damaged(bytes, format!("the MANIFEST says that it had {synced} bytes")))
         }
         (End::Cut { at }, _) => {
-            Some(LogFinding::Cut { log: number, bytes: bytes.saturating_sub(at) })
+            let bytes = bytes.saturating_sub(at);
+            Some(LogFinding::Cut { log: number, bytes, is_running })
         }
         (End::Whole, _) => None,
     }

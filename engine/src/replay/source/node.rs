@@ -30,6 +30,8 @@ pub struct Node {
     ahead: VecDeque<Record>,
     /// The heights that each chain has, as far as it has any.
     spans: Vec<Span>,
+    /// The network of the headers, if one of the first ones names a known one.
+    network: Option<ChainwebVersion>,
     /// The missing data, which is reported at the end.
     losses: Vec<LogFinding>,
     position: u64,
@@ -77,23 +79,26 @@ impl Node {
         }
         let fail = |source| ReplayError::Database { path: path.clone(), source };
         let database = NodeDatabase::open(&path, keep_going).map_err(fail)?;
-        let (mut cursors, mut spans, mut other) = (Vec::new(), Vec::new(), None);
+        let (mut cursors, mut spans, mut named) = (Vec::new(), Vec::new(), Named::default());
         for chain in version.chain_ids() {
             let rows = database.headers(chain, None);
             cursors.push((chain, rows.row().map_err(fail)?.map(|(key, _)| key.to_owned())));
-            let first = first_of(rows, version, &mut other).map_err(fail)?;
+            let first = first_of(rows, version, &mut named).map_err(fail)?;
             let last = last_of(database.last_header(chain), version).map_err(fail)?;
             spans.extend(first.zip(last).map(|(first, last)| Span { chain, first, last }));
         }
         let losses: Vec<LogFinding> =
             database.findings().iter().filter(|finding| finding.is_loss()).cloned().collect();
         if spans.is_empty() {
-            return Err(match (losses.into_iter().next(), other) {
+            // What is missing may be a warning only, and is the likely reason here.
+            let found = losses.into_iter().next().or_else(|| database.findings().first().cloned());
+            return Err(match (found, named.other) {
                 (_, Some(got)) => ReplayError::OtherNetwork { path, got, version },
                 (Some(damage), None) => ReplayError::Unread { path, damage: Box::new(damage) },
                 (None, None) => ReplayError::NoHeaders { path, version },
             });
         }
+        let network = if named.is_own { Some(version) } else { named.other };
         let tables = if payloads { Tables::of(&database).map_err(fail)? } else { None };
         let (ahead, position, records) = (VecDeque::new(), 0, 0);
         Ok(Self {
@@ -104,10 +109,16 @@ impl Node {
             cursors,
             ahead,
             spans,
+            network,
             losses,
             position,
             records,
         })
+    }
+
+    /// The network that it was opened as, if a header is of it; else another known one that a header names.
+    pub const fn network(&self) -> Option<ChainwebVersion> {
+        self.network
     }
 
     /// The next records, and how many rows of other networks come before them, between and behind.
@@ -267,23 +278,38 @@ fn code_of(value: &[u8]) -> Option<u32> {
     RawHeader::ref_from_prefix(value).ok().map(|(raw, _)| raw.version.get())
 }
 
-/// The height of the first header of `version`; the network of one before it goes to `other`.
+/// The networks that the first headers name.
+#[derive(Default)]
+struct Named {
+    /// Whether one is of the network that was asked for.
+    is_own: bool,
+    /// Another one.
+    other: Option<ChainwebVersion>,
+}
+
+/// The height of the first header of `version`, or of one that names no network, which is reported when it is
+/// read; the networks of those that are looked at go to `named`.
 fn first_of(
     mut rows: NodeHeaders<'_>,
     version: ChainwebVersion,
-    other: &mut Option<ChainwebVersion>,
+    named: &mut Named,
 ) -> Result<Option<BlockHeight>, StoreError> {
-    let mut passed = 0;
+    let (mut first, mut passed) = (None, 0);
     while let Some((key, value)) = rows.row()? {
-        let code = code_of(value).unwrap_or(version.code());
-        if code == version.code() || passed == FOREIGN_MAX {
-            return Ok(Some(BlockHeight::new(height_of(key))));
+        let code = code_of(value);
+        let is_own = code == Some(version.code());
+        named.is_own |= is_own;
+        if code.is_none() || is_own || passed == FOREIGN_MAX {
+            first = first.or(Some(BlockHeight::new(height_of(key))));
         }
-        *other = other.or(ChainwebVersion::from_code(code));
+        named.other = named.other.or(code.filter(|_| !is_own).and_then(ChainwebVersion::from_code));
+        if is_own || passed == FOREIGN_MAX {
+            break;
+        }
         passed += 1;
         rows.advance();
     }
-    Ok(None)
+    Ok(first)
 }
 
 /// The height of the last header of `version`.

@@ -58,14 +58,17 @@ pub fn peek(input: &Path, reading: Reading) -> Result<Peeked, ReplayError> {
         Opened::Folder(_) => {
             let open = |version| Node::open(input, version, reading.keep_going, false);
             // Every network has the chains that are looked for; rows of others are skipped.
-            let (mut node, version) = match open(ChainwebVersion::Mainnet01) {
-                Err(ReplayError::OtherNetwork { got, .. }) => (open(got)?, got),
-                node => (node?, ChainwebVersion::Mainnet01),
+            let opened = open(ChainwebVersion::Mainnet01);
+            let other = match &opened {
+                Err(ReplayError::OtherNetwork { got, .. }) => Some(*got),
+                Ok(node) => node.network().filter(|got| *got != ChainwebVersion::Mainnet01),
+                Err(_) => None,
             };
+            let mut node = other.map_or(opened, open)?;
+            network = node.network();
             if let Some(chunk) = node.next(ROWS_LOOKED_AT)? {
                 headers.extend_from_slice(chunk.records());
             }
-            network = Some(version);
         }
     }
     if let (None, Some(raw)) = (network, headers.first()) {
