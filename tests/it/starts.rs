@@ -57,16 +57,14 @@ fn easier(raw: &mut RawHeader) {
     raw.weight = Weight::new(weight - max / target + max / easier).to_le();
 }
 
-fn command(db: &Path, in_order: bool) -> std::process::Command {
+fn command(db: &Path, in_order: bool, keep_going: bool) -> std::process::Command {
     let from = if in_order { "0" } else { "18446744073709551615" };
-    replay_command(
-        db,
-        ["--verify", "full", "--allow-partial", "--keep-going", "--in-order-from", from, "-"],
-    )
+    let flags = ["--verify", "full", "--allow-partial", "--in-order-from", from, "-"];
+    replay_command(db, flags.into_iter().chain(keep_going.then_some("--keep-going")))
 }
 
 fn replay(db: &Path, in_order: bool, headers: &[Header]) -> Outcome {
-    run_with_input(command(db, in_order), dump(headers))
+    run_with_input(command(db, in_order, true), dump(headers))
 }
 
 fn run(args: &[&str]) -> Outcome {
@@ -88,13 +86,15 @@ fn a_block_whose_parent_comes_with_it_at_another_height_is_not_admitted() {
         first.insert(0, forged);
         let mut last = honest.clone();
         last.push(forged);
-        for headers in [first, last] {
+        // What comes before a bad record is stored in any case.
+        for (headers, keep_going) in [(&first, true), (&last, true), (&last, false)] {
             for in_order in [true, false] {
                 let db = tempfile::tempdir().unwrap();
-                let outcome = replay(db.path(), in_order, &headers);
+                let command = command(db.path(), in_order, keep_going);
+                let outcome = run_with_input(command, dump(headers));
                 outcome.assert_fails(1, &["IncorrectHeight: height is 1", &forged_name(&forged)]);
                 assert_eq!(outcome.counts()[2], 1, "{}", outcome.err);
-                assert_eq!(stored(db.path()), expected(&honest, from == 1));
+                assert_eq!(stored(db.path()), sorted(&honest));
                 let verified = verify(db.path());
                 assert_eq!(verified.status, Some(0), "{}", verified.err);
             }
@@ -104,11 +104,6 @@ fn a_block_whose_parent_comes_with_it_at_another_height_is_not_admitted() {
 
 fn forged_name(header: &Header) -> String {
     format!("block {}", header.view().hash())
-}
-
-/// A partial history has no genesis blocks of its own but those that blocks lead down to.
-fn expected(headers: &[Header], _whole: bool) -> Vec<Header> {
-    sorted(headers)
 }
 
 #[test]
@@ -164,7 +159,7 @@ fn what_is_admitted_and_right_stays_so_when_the_rest_comes_in_any_order() {
             let verified = verify(db.path());
             assert_eq!(verified.status, Some(0), "{}", verified.err);
         }
-        assert_eq!(stored(db.path()), expected(&headers, true));
+        assert_eq!(stored(db.path()), sorted(&headers));
         assert_backup_restores(db.path());
     }
 }
@@ -224,4 +219,22 @@ fn a_follower_does_not_blame_its_node_for_what_it_had_before() {
     assert_eq!((summary.stored, summary.rejected), (above.len() as u64, 0));
     drop(writer);
     assert_eq!((broken(db.path(), false), broken(db.path(), true)), (1, 0));
+}
+
+#[test]
+fn an_empty_partial_database_is_not_filled_without_the_flag() {
+    let headers = history();
+    let db = tempfile::tempdir().unwrap();
+    let mut wrong = *headers[0].view().raw();
+    wrong.nonce = 7.into();
+    let wrong = Header::new(wrong).unwrap();
+    replay(db.path(), false, &[wrong]).assert_fails(1, &["IncorrectHash"]);
+    let full = || replay_command(db.path(), ["--verify", "full", "-"]);
+    let texts = ["is empty and was created for a partial history", "--allow-partial"];
+    run_with_input(full(), dump(&headers)).assert_fails(2, &texts);
+    let outcome = replay(db.path(), false, &headers);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    // Now that there is something, blocks above it are stored.
+    let outcome = run_with_input(full(), dump(&headers));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::link::Link;
-use super::pipeline::Flow;
 use super::source::Place;
 use super::stage::CHUNK_RECORDS;
 use super::{Event, Rejection, Replay, ReplayError, Wrong};
@@ -24,6 +23,9 @@ impl Replay<'_> {
     /// Takes up the blocks that were put aside, by ascending height, now that all inputs are read.
     /// Those whose parents did not come stay aside, unless they are admitted without.
     ///
+    /// A bad record among them does not end this, whether it is to keep going or not: they come in another
+    /// order than in the input, and the good ones before the bad one are to be stored.
+    ///
     /// # Errors
     ///
     /// As for [`Replay::run`].
@@ -39,21 +41,14 @@ impl Replay<'_> {
             let pending = self.writer.pending(after, CHUNK_RECORDS)?;
             let Some(end) = pending.last() else { break };
             last = Some(end.header);
-            let mut flow = Flow::On;
             self.look_at_clock();
             // What comes from the disk is verified again, the headers one by one below.
             let payloads = pending.par_iter().map(carried).collect::<Vec<_>>();
             for (block, payload) in pending.iter().zip(&payloads) {
-                flow = self.take_up(block, payload.as_ref(), observer)?;
-                if flow == Flow::Stop {
-                    break;
-                }
+                self.take_up(block, payload.as_ref(), observer)?;
             }
             self.commit()?;
             observer(Event::Progress(self.progress(0, None)));
-            if flow == Flow::Stop {
-                break;
-            }
         }
         if !self.is_stopped() {
             self.index(observer)?;
@@ -102,7 +97,7 @@ impl Replay<'_> {
         block: &Pending,
         payload: Option<&Result<VerifiedPayload, Wrong>>,
         observer: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Flow, ReplayError> {
+    ) -> Result<(), ReplayError> {
         let header = block.header.view();
         let place = || Place::Aside(block.place.clone());
         let link = match self.condemned.remove(&header.hash()) {
@@ -113,27 +108,23 @@ impl Replay<'_> {
             Link::Staged(..) | Link::Known => {
                 self.carry(header, payload)?;
                 self.writer.take_back(block);
-                let flow = self.reject_starts(&place(), observer);
-                Ok(match payload {
-                    Some(Err(wrong)) => {
-                        let rejection = Rejection::new(place(), Some(header.raw()), wrong);
-                        self.reject(&rejection, observer).and(flow)
-                    }
-                    Some(Ok(_)) | None => flow,
-                })
+                self.reject_starts(&place(), observer);
+                if let Some(Err(wrong)) = payload {
+                    self.reject(&Rejection::new(place(), Some(header.raw()), wrong), observer);
+                }
             }
             Link::Waits(_, failure) => {
                 self.summary.waiting.grow(1);
                 let wrong = Failures::from(failure).into();
                 observer(Event::Waiting(&Rejection::new(place(), Some(header.raw()), &wrong)));
-                Ok(Flow::On)
             }
             Link::Broken(failures) => {
                 self.writer.take_back(block);
                 let wrong = failures.into();
-                Ok(self.reject(&Rejection::new(place(), Some(header.raw()), &wrong), observer))
+                self.reject(&Rejection::new(place(), Some(header.raw()), &wrong), observer);
             }
         }
+        Ok(())
     }
 }
 
