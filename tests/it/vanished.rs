@@ -157,6 +157,50 @@ fn a_file_without_which_a_database_does_not_open_is_named_by_every_command_and_n
 }
 
 #[test]
+fn a_file_that_is_cut_is_named_by_every_command_and_nothing_changes() {
+    let whole = Victim::new();
+    for end in [".sst", ".blob"] {
+        let files = whole.files("", end);
+        for (at, with_current) in [(0, true), (files.len() - 1, true), (0, false)] {
+            let victim = whole.copy("cut");
+            let file = victim.rocks().join(files[at].file_name().unwrap());
+            let len = file.metadata().unwrap().len();
+            for left in [0, len - 1] {
+                fs::File::options().write(true).open(&file).unwrap().set_len(left).unwrap();
+                let text = format!("{} has {left} bytes, and the MANIFEST says {len}", utf8(&file));
+                if with_current {
+                    assert_refused(&victim, utf8(&file), &[&text, "backup"]);
+                } else {
+                    let _ = fs::remove_file(victim.rocks().join("CURRENT"));
+                }
+                let before = tree(&victim.db());
+                let outcome = run(["repair", "--db", utf8(&victim.db())]);
+                outcome.assert_fails(2, &[&text, "Restore a backup (plait restore"]);
+                assert!(tree(&victim.db()) == before, "{file:?}: something has changed");
+                fs::copy(&files[at], &file).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_current_that_names_no_list_is_refused_and_repaired() {
+    let whole = Victim::new();
+    let all = stored(&whole.db());
+    let long = vec![b'x'; 1 << 20];
+    for text in [&b""[..], b"\n", b"MANIFEST-000001", b"rubbish\n", b"\xFF\xFE\0\n", &long] {
+        let victim = whole.copy("current");
+        let current = victim.rocks().join("CURRENT");
+        fs::write(&current, text).unwrap();
+        let said = format!("{} does not name a MANIFEST", utf8(&current));
+        assert_refused(&victim, "CURRENT", &[&said, "plait repair", "backup"]);
+        let outcome = run(["repair", "--db", utf8(&victim.db())]);
+        outcome.assert_fails(0, &["wrote CURRENT again", " 0 broken"]);
+        assert!(stored(&victim.db()) == all);
+    }
+}
+
+#[test]
 fn several_files_that_are_missing_are_no_reason_to_begin_anew() {
     let whole = Victim::new();
     for gone in [
@@ -202,7 +246,7 @@ fn a_log_that_is_missing_is_reported_and_what_was_lost_can_be_brought_again() {
         "hash",
         utf8(&victim.dump()),
     ]);
-    outcome.assert_fails(0, &[".log is missing; the last writes are lost"]);
+    outcome.assert_fails(0, &[".log or a later log is missing; the last writes are lost"]);
     let genesis = NETWORK.chain_ids().map(|chain| NETWORK.genesis_header(chain).unwrap());
     let all: Vec<Header> = victim.headers.iter().copied().chain(genesis).collect();
     assert!(stored(&db) == sorted(&all), "other blocks");
@@ -564,7 +608,8 @@ fn repair_refuses_what_cannot_be_made_again_and_changes_nothing() {
         fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
         let before = tree(&victim.db());
         let outcome = run(["repair", "--db", utf8(&victim.db())]);
-        outcome.assert_fails(2, &[" is missing"]);
+        let text = if what == "table" { ", and the MANIFEST says " } else { " is missing" };
+        outcome.assert_fails(2, &[text]);
         assert!(tree(&victim.db()) == before, "{what}: something has changed");
     }
     let none = tempfile::tempdir().unwrap();

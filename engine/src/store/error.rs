@@ -67,6 +67,22 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// `CURRENT` does not name a list of files.
+    #[error("{path} does not name a MANIFEST", path = shown_path(.path))]
+    Current {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A table or a blob file has another length than the list of files says.
+    #[error("{path} has {got} bytes, and the MANIFEST says {expected}", path = shown_path(.path))]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        got: u64,
+        /// The bytes that it should have.
+        expected: u64,
+    },
     /// The database has no column families or no settings, and no creation of it is under way: an earlier
     /// release was interrupted while it created it, or it has lost its log or the end of its list of files.
     #[error("{path} has no settings: its log or the end of its MANIFEST is lost, or an earlier release was interrupted while it created the database", path = shown_path(.path))]
@@ -241,7 +257,9 @@ impl Classified for StoreError {
             Self::Format { .. } => Fault { cause: Cause::Format, path: None },
             Self::Locked { path } => Fault::new(Cause::Locked, path),
             Self::Damaged { .. } => Fault { cause: Cause::Damage, path: None },
-            Self::Record { path, .. } => Fault::new(Cause::Damage, path),
+            Self::Record { path, .. } | Self::Length { path, .. } | Self::Current { path } => {
+                Fault::new(Cause::Damage, path)
+            }
             Self::Io { path, source } => Fault::io(path, source),
             Self::Caches { .. } => Fault { cause: Cause::Memory, path: None },
             Self::RocksDb(error) => RocksText::new(error.as_ref()).fault(),

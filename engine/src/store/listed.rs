@@ -65,11 +65,20 @@ pub(super) struct Listed {
     log: Option<(u64, Option<u64>)>,
 }
 
-/// A file that is missing.
+/// A file that is missing or not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
     /// A table or a blob file.
     File(PathBuf),
+    /// A table or a blob file has another length than it should.
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        got: u64,
+        /// The bytes that it should have.
+        expected: u64,
+    },
     /// A log. Other tables may exist that the list does not name: it is not the latest one then.
     Log {
         /// The log.
@@ -88,20 +97,28 @@ pub(super) struct Checked {
     pub(super) has_tables: bool,
 }
 
-/// Checks that all files exist that the database at `path` needs.
+/// Checks that all files exist that the database at `path` needs, with the lengths that they should have.
 ///
 /// # Errors
 ///
-/// [`StoreError::MissingFile`] for the first one that is missing.
+/// [`StoreError::MissingFile`] or [`StoreError::Length`] for the first one that is not so.
 pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
     let io = |source| StoreError::io(path, source);
     let mut tries = 0;
     loop {
-        let before = state(path).map_err(|error| StoreError::io(&path.join(CURRENT), error))?;
+        let current = path.join(CURRENT);
+        let before = match state(path) {
+            // It is not text, or too long for a name.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::FileTooLarge) =>
+            {
+                return Err(StoreError::Current { path: current });
+            }
+            before => before.map_err(|error| StoreError::io(&current, error))?,
+        };
         let mut has_tables = true;
         let list = before.as_ref().map(|(list, _)| list).filter(|list| list.starts_with(LIST));
-        // RocksDB says what is wrong with `CURRENT`.
-        let Some(list) = list else { return Ok(Checked { lost_log: None, has_tables }) };
+        let Some(list) = list else { return Err(StoreError::Current { path: current }) };
         let gap = match read(&path.join(list)) {
             Ok(Some(listed)) => {
                 has_tables = !listed.tables.is_empty();
@@ -123,6 +140,7 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
             Gap::File(path) | Gap::Log { path, has_unlisted: true } => {
                 Err(StoreError::MissingFile { path })
             }
+            Gap::Length { path, got, expected } => Err(StoreError::Length { path, got, expected }),
             Gap::Log { path, has_unlisted: false } => {
                 Ok(Checked { lost_log: Some(path), has_tables })
             }
@@ -198,9 +216,15 @@ impl Listed {
         let blobs = blobs.map(|(number, blob)| {
             (format!("{number:06}.blob"), blob.bytes.saturating_add(BLOB_FRAME_BYTES))
         });
-        for (name, _) in lens.chain(blobs) {
-            if !names.contains(&name) {
-                return Ok(Some(Gap::File(path.join(name))));
+        for (name, expected) in lens.chain(blobs) {
+            let path = path.join(&name);
+            match path.metadata() {
+                Ok(data) if data.len() == expected => {}
+                Ok(data) => return Ok(Some(Gap::Length { path, got: data.len(), expected })),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Ok(Some(Gap::File(path)));
+                }
+                Err(error) => return Err(error),
             }
         }
         let Some((first, end)) = self.log.filter(|_| names.contains(LOCK)) else { return Ok(None) };
@@ -214,17 +238,6 @@ impl Listed {
         let listed: BTreeSet<String> = self.files().collect();
         let has_unlisted = names.iter().any(|name| live::is_table(name) && !listed.contains(name));
         Ok(Some(Gap::Log { path: path.join(format!("{first:06}.log")), has_unlisted }))
-    }
-
-    /// Whether every table and blob file in the folder `path` has the length that it should.
-    pub(super) fn has_lengths(&self, path: &Path) -> bool {
-        let has = |name: String, bytes: u64| {
-            path.join(name).metadata().is_ok_and(|data| data.is_file() && data.len() == bytes)
-        };
-        self.tables.iter().all(|(number, table)| has(format!("{number:06}.sst"), table.bytes))
-            && self.live_blobs().all(|(number, blob)| {
-                has(format!("{number:06}.blob"), blob.bytes.saturating_add(BLOB_FRAME_BYTES))
-            })
     }
 
     fn apply(&mut self, edit: Edit) {
@@ -292,7 +305,6 @@ mod tests {
         let tables: BTreeSet<String> = names.filter(|name| live::is_table(name)).collect();
         assert_eq!(listed.files().collect::<BTreeSet<_>>(), tables);
         assert_eq!(listed.gap(path).unwrap(), None);
-        assert!(listed.has_lengths(path));
         tables
     }
 
@@ -328,6 +340,10 @@ mod tests {
             let bytes = std::fs::read(path.join(&name)).unwrap();
             std::fs::remove_file(path.join(&name)).unwrap();
             assert_eq!(listed(path).gap(path).unwrap(), Some(Gap::File(path.join(&name))));
+            std::fs::write(path.join(&name), &bytes[1..]).unwrap();
+            let (expected, got) = (bytes.len() as u64, bytes.len() as u64 - 1);
+            let cut = Gap::Length { path: path.join(&name), got, expected };
+            assert_eq!(listed(path).gap(path).unwrap(), Some(cut));
             std::fs::write(path.join(&name), bytes).unwrap();
         }
         for log in live::logs(path) {

@@ -308,10 +308,11 @@ impl Store {
         }
         if let Some(log) = lost_log {
             tracing::error!(
-                "{} is missing; the last writes are lost, replay, push or follow them again",
+                "{} or a later log is missing; the last writes are lost, replay, push or follow them again",
                 shown_path(&log)
             );
-            damaged_log.get_or_insert_with(|| format!("{} is missing", shown_path(&log)));
+            damaged_log
+                .get_or_insert_with(|| format!("{} or a later log is missing", shown_path(&log)));
         }
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];

@@ -59,7 +59,7 @@ impl Repair {
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingFile`] and [`StoreError::Incomplete`] if it cannot be repaired, and what else is
+    /// [`StoreError::MissingFile`], [`StoreError::Length`] and [`StoreError::Incomplete`] if it cannot be repaired, and what else is
     /// wrong with it: nothing has changed then.
     pub fn find(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = Store::path(dir);
@@ -81,9 +81,7 @@ impl Repair {
             },
         };
         let Some((list, listed, lost_log)) = latest_list(&path)? else { return Err(error) };
-        if live::current(&path).map_err(|error| StoreError::io(&path, error))?.as_ref()
-            == Some(&list)
-        {
+        if live::current(&path).ok().flatten().as_ref() == Some(&list) {
             // It is not the list that is at fault.
             return Err(error);
         }
@@ -231,12 +229,15 @@ fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<PathBuf>)>,
             Some(Gap::File(path) | Gap::Log { path, .. }) => {
                 return Err(StoreError::MissingFile { path });
             }
+            Some(Gap::Length { path, got, expected }) => {
+                return Err(StoreError::Length { path, got, expected });
+            }
         };
         let files: BTreeSet<String> = listed.files().collect();
         let names = live::listing(path).map_err(io)?;
         let has_unlisted = names.iter().any(|name| live::is_table(name) && !files.contains(name));
         // What the later one named may be among them.
-        if has_later && has_unlisted || !listed.has_lengths(path) {
+        if has_later && has_unlisted {
             return Ok(None);
         }
         return Ok(Some((name, listed, lost_log)));

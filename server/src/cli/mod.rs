@@ -177,7 +177,7 @@ fn open_advice(error: &OpenError) -> Advice {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
              new one, name another folder, or move those files away."
         }
-        OpenError::Store(StoreError::MissingFile { .. }) => {
+        OpenError::Store(StoreError::MissingFile { .. } | StoreError::Current { .. }) => {
             "Try plait repair --db DIR, which changes nothing if it cannot help. Otherwise restore a \
              backup, or replay the source into a new folder."
         }
@@ -205,6 +205,7 @@ fn open_advice(error: &OpenError) -> Advice {
             StoreError::Format { .. }
             | StoreError::Locked { .. }
             | StoreError::Damaged { .. }
+            | StoreError::Length { .. }
             | StoreError::Denied { .. }
             | StoreError::Io { .. }
             | StoreError::Caches { .. }

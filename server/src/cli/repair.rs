@@ -47,7 +47,10 @@ impl Args {
         found.finish();
         match result {
             Ok(Repaired::Whole) => {
-                tell!("no file is missing: there is nothing to repair");
+                tell!(
+                    "all files are there with the right lengths: there is nothing to repair. plait verify \
+                     checks what is in them"
+                );
                 ExitCode::SUCCESS
             }
             Ok(Repaired::Stopped) => {
@@ -62,7 +65,7 @@ impl Args {
                 }
                 if let Some(log) = &lost_log {
                     tell!(
-                        "{} is missing: the last writes are lost; replay, push or follow them again",
+                        "{} or a later log is missing: the last writes are lost; replay, push or follow them again",
                         log.display()
                     );
                 }
@@ -77,7 +80,10 @@ impl Args {
 fn advice(error: &RepairError) -> Advice {
     let text = match error {
         RepairError::Open(OpenError::Store(
-            StoreError::MissingFile { .. } | StoreError::Incomplete { .. },
+            StoreError::MissingFile { .. }
+            | StoreError::Current { .. }
+            | StoreError::Length { .. }
+            | StoreError::Incomplete { .. },
         )) => {
             "It cannot be rebuilt from the remaining files, none of which was changed. Restore a backup \
              (plait restore ID --backups DIR --to NEW), or replay the source into a new folder."
