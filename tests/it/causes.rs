@@ -294,6 +294,8 @@ fn a_full_disk_is_named_by_every_command_that_writes() {
     let generate =
         ["generate", "--network", "development", "--heights", "5000", "--out", out.as_str()];
     all_tell(&[&generate], "the disk is full: ", "Make room there");
+    let left: Vec<_> = fs::read_dir(disk.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("dev.bin")), "{left:?}");
     let served = ["serve", "--db", db, "--listen", "127.0.0.1:0"];
     all_tell(&[&served], "the disk is full: ", "Make room there");
     // These look first.
@@ -570,8 +572,8 @@ fn a_lock_a_missing_file_and_another_format_are_named() {
     let (new, nothing) = (place.path().join("new"), place.path().join("nothing"));
     let (new, nothing) = (utf8(&new), utf8(&nothing));
     let missing = "nothing: No such file or directory (os error 2)";
-    all_tell(&[&["replay", "--db", new, nothing]], missing, "there is nothing there");
-    all_tell(&[&["push", "127.0.0.1:1", nothing]], missing, "there is nothing there");
+    all_tell(&[&["replay", "--db", new, nothing]], missing, "no such file or folder exists");
+    all_tell(&[&["push", "127.0.0.1:1", nothing]], missing, "no such file or folder exists");
     let checks: [&[&str]; 2] = [&["config", "check", nothing], &["serve", "--config", nothing]];
     all_tell(&checks, missing, "plait config print > FILE");
     all_tell(&[&["verify", nothing]], "no archive in", "Name the folder with manifest.json");

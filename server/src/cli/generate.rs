@@ -1,5 +1,5 @@
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Seek, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -47,6 +47,9 @@ const BUFFER_LEN: usize = 1 << 20;
 
 /// How often progress is shown, in blocks.
 const SHOW_EVERY: u64 = 4096;
+
+/// Bytes that are written between two looks at the free space.
+const ROOM_BYTES: usize = 1 << 20;
 
 /// Make a valid history: headers that follow every rule of their network.
 ///
@@ -98,7 +101,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ORDER", default_value = "height")]
     order: Order,
 
-    /// File to write, or - for standard output. A file that exists is replaced.
+    /// File to write, or - for standard output. A file that exists is replaced at the end; until then the
+    /// data is in FILE.part.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -193,11 +197,31 @@ impl Args {
         }
     }
 
+    /// Writes everything; a file gets its name at the end.
     fn write(&self, history: History) -> io::Result<u64> {
-        let mut out: Box<dyn Write> = match self.file() {
-            None => Box::new(io::stdout().lock()),
-            Some(path) => Box::new(File::create(path)?),
+        let Some(path) = self.file() else {
+            return self.write_to(history, &mut io::stdout().lock(), Room::unlimited());
         };
+        if path.metadata().is_ok_and(|data| !data.is_file()) {
+            // A pipe or a device.
+            let mut out = File::options().write(true).open(path)?;
+            return self.write_to(history, &mut out, Room::unlimited());
+        }
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let written = File::create(&part).and_then(|mut out| {
+            let written = self.write_to(history, &mut out, Room::of(path))?;
+            fs::rename(&part, path)?;
+            Ok(written)
+        });
+        if written.is_err() {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&part);
+        }
+        written
+    }
+
+    fn write_to(&self, history: History, out: &mut dyn Write, room: Room) -> io::Result<u64> {
         let bar = bar(self.heights);
         let mut written = 0_u64;
         let blocks = history.blocks().inspect(|(header, _)| {
@@ -207,8 +231,8 @@ impl Args {
             }
         });
         let result = match self.order {
-            Order::Height => self.write_by_height(blocks, &mut out),
-            Order::Chain => self.write_by_chain(blocks, &mut out),
+            Order::Height => self.write_by_height(blocks, out, room),
+            Order::Chain => self.write_by_chain(blocks, out, room),
         };
         bar.finish_and_clear();
         result.map(|()| written)
@@ -222,11 +246,14 @@ impl Args {
         &self,
         blocks: impl Iterator<Item = Block>,
         out: &mut dyn Write,
+        mut room: Room,
     ) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
         let mut line = Vec::with_capacity(text::OBJECT_LEN_MAX);
         for block in blocks {
-            out.write_all(self.render(&block, &mut line))?;
+            let bytes = self.render(&block, &mut line);
+            room.take(bytes.len())?;
+            out.write_all(bytes)?;
         }
         out.flush()
     }
@@ -236,6 +263,7 @@ impl Args {
         &self,
         blocks: impl Iterator<Item = Block>,
         out: &mut dyn Write,
+        mut room: Room,
     ) -> io::Result<()> {
         let folder = self.file().and_then(Path::parent).filter(|path| path.is_dir());
         let folder = folder.map_or_else(std::env::temp_dir, Path::to_path_buf);
@@ -245,13 +273,23 @@ impl Args {
         let mut line = Vec::with_capacity(text::OBJECT_LEN_MAX);
         for block in blocks {
             if let Some(chain) = chains.get_mut(block.0.view().chain().index()) {
-                chain.write_all(self.render(&block, &mut line))?;
+                let bytes = self.render(&block, &mut line);
+                room.take(bytes.len())?;
+                chain.write_all(bytes)?;
             }
         }
         for chain in chains {
             let mut chain = chain.into_inner()?;
             chain.rewind()?;
-            io::copy(&mut chain, out)?;
+            let mut buffer = vec![0; BUFFER_LEN];
+            loop {
+                let len = chain.read(&mut buffer)?;
+                let Some(bytes) = buffer.get(..len).filter(|bytes| !bytes.is_empty()) else {
+                    break;
+                };
+                room.take(len)?;
+                out.write_all(bytes)?;
+            }
         }
         out.flush()
     }
@@ -276,6 +314,39 @@ impl Args {
         }
         line.push(b'\n');
         line
+    }
+}
+
+/// The free space of a file system that a file is written to: others on it, such as a database that is being
+/// written, need some, too.
+struct Room {
+    dir: Option<PathBuf>,
+    /// Bytes that may be written before it is looked at again.
+    left: usize,
+}
+
+impl Room {
+    const fn unlimited() -> Self {
+        Self { dir: None, left: 0 }
+    }
+
+    /// That of the file at `path`.
+    fn of(path: &Path) -> Self {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        Self { dir: Some(dir.unwrap_or(Path::new(".")).to_owned()), left: 0 }
+    }
+
+    /// Ends with an error if so many bytes would not leave enough.
+    fn take(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        if self.left < bytes {
+            let next = ROOM_BYTES.max(bytes);
+            output::require_spare(dir, next as u64)?
+                .map_err(|lack| io::Error::new(io::ErrorKind::StorageFull, lack))?;
+            self.left = next;
+        }
+        self.left = self.left.saturating_sub(bytes);
+        Ok(())
     }
 }
 
