@@ -93,12 +93,15 @@ impl Config {
         for count in [&mut self.connections_max, &mut self.reads_max] {
             *count = (*count).min(Semaphore::MAX_PERMITS);
         }
+        let slots_max = Semaphore::MAX_PERMITS.saturating_sub(ARCHIVE_STUCK_MAX);
+        self.archive_reads_max = self.archive_reads_max.min(slots_max);
         for time in [
             &mut self.head_time,
             &mut self.body_time,
             &mut self.idle_time,
             &mut self.stall_time,
             &mut self.read_wait_time,
+            &mut self.archive_read_time,
             &mut self.updates_interval,
             &mut self.updates_keep_alive,
             &mut self.drain_delay,

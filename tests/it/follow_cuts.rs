@@ -101,7 +101,10 @@ fn a_branch_that_ends_in_the_air_is_not_stored() {
         let items: Vec<String> = high.map(string).collect();
         Some(Reply::Json(200, json!({ "items": items, "next": null }).to_string()))
     });
-    liar.assert_fails("unconnected", "it gave blocks that stand on none");
+    liar.assert_fails(
+        "unconnected",
+        "it gave blocks whose parents neither it nor the database has",
+    );
     assert_eq!(height(&liar.follower), 0);
     liar.assert_recovers();
 }

@@ -11,7 +11,9 @@ use plait_engine::header::merkle;
 use plait_engine::header::text::push_string;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::block::dump;
 use testkit::node::{Asked, Node, Reply};
+use testkit::process::replay_file;
 use testkit::server::Server;
 use testkit::stored;
 
@@ -37,8 +39,17 @@ impl Liar {
         heights: u64,
         lie: impl Fn(&Asked) -> Option<Reply> + Send + Sync + 'static,
     ) -> Self {
+        Self::followed_into(folder(), heights, lie)
+    }
+
+    /// The same, and the database of who follows it.
+    fn followed_into(
+        db: TempDir,
+        heights: u64,
+        lie: impl Fn(&Asked) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         let headers = HEADERS[..usize::try_from(heights).unwrap() * 20].to_vec();
-        let (node, db) = (Node::start(NETWORK), folder());
+        let node = Node::start(NETWORK);
         node.add(&headers);
         node.lie(lie);
         let flags = ["--network", "development", "--follow-range-heights", "100"];
@@ -117,7 +128,14 @@ fn within(headers: &[Header], (min, max, chain): (u64, u64, u32)) -> Vec<Header>
 
 #[test]
 fn another_network_is_not_followed() {
-    let liar = Liar::new(10, |asked| {
+    // Without a database, the server ends instead.
+    let database = || {
+        let db = folder();
+        let outcome = replay_file(db.path(), &[], "first.dump", &dump(&HEADERS[..20]));
+        assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+        db
+    };
+    let liar = Liar::followed_into(database(), 10, |asked| {
         is(asked, "/info")
             .then(|| Reply::Json(200, json!({ "nodeVersion": "mainnet01" }).to_string()))
     });
@@ -128,7 +146,7 @@ fn another_network_is_not_followed() {
     // Once a change, not once a try.
     assert_eq!(liar.follower.log().matches("its network is mainnet01").count(), 1);
     liar.assert_recovers();
-    let liar = Liar::new(10, |asked| {
+    let liar = Liar::followed_into(database(), 10, |asked| {
         let cut = json!({ "hashes": {}, "instance": "testnet04" }).to_string();
         is(asked, "/cut").then_some(Reply::Json(200, cut))
     });
@@ -280,7 +298,10 @@ fn blocks_that_stand_on_none_are_not_kept() {
         headers.retain(|header| chain != 3 || header.view().height().get() != 250);
         Some(page(&headers, None))
     });
-    liar.assert_fails("unconnected", "it gave blocks that stand on none: chain");
+    liar.assert_fails(
+        "unconnected",
+        "it gave blocks whose parents neither it nor the database has: chain",
+    );
     assert!(height(&liar.follower) < 260 * 20);
     liar.assert_recovers();
     // Another history altogether, which stands on nothing here.
@@ -290,7 +311,10 @@ fn blocks_that_stand_on_none_are_not_kept() {
         let headers = within(other, (min.max(5), max, chain));
         Some(page(&headers, None))
     });
-    liar.assert_fails("unconnected", "it gave blocks that stand on none: chain");
+    liar.assert_fails(
+        "unconnected",
+        "it gave blocks whose parents neither it nor the database has: chain",
+    );
     assert_eq!(height(&liar.follower), 0);
     liar.assert_recovers();
 }

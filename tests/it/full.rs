@@ -93,7 +93,7 @@ fn blocks_whose_neighbours_do_not_come_are_put_aside_until_they_do() {
     let outcome = replay(db.path(), &[], &on);
     outcome
         .assert_fails(1, &["waiting: offset 0: chain 7, height 1800000", "Missing", "stored 0,"]);
-    assert!(outcome.err.contains("50 blocks are put aside"), "{}", outcome.err);
+    assert!(outcome.err.contains("50 blocks wait for a parent"), "{}", outcome.err);
     assert_eq!((&info(db.path())["blocks"], &info(db.path())["waiting"]), (&20.into(), &50.into()));
     assert!(stored(db.path()).iter().all(|header| header.view().height().get() < 1_800_000));
     let outcome = replay(db.path(), &["--allow-partial"], &off);

@@ -148,7 +148,7 @@ const fn missing(subject: Subject) -> &'static str {
             "Restore a backup (plait restore latest --db DIR --to NEW), or replay the source into \
              a new folder."
         }
-        Subject::Input => "Check the name: there is nothing there.",
+        Subject::Input => "Check the name: no such file or folder exists.",
         Subject::Archive => {
             "Name the folder with manifest.json, or make an archive: plait export --db DIR --out DIR"
         }

@@ -21,8 +21,8 @@ Examples:
   plait export --db ./db --out ./dataset --format parquet
 
 Exit status: 0 all is written, 2 wrong usage or input or output that failed, 129, 130 or 143 stopped by a
-signal. Whenever it ends early, the archive that was there before is whole, a dataset has no file
-_SUCCESS, and running the same command again goes on.";
+signal. If it ends early, an archive that existed before is still complete, a dataset has no file
+_SUCCESS, and the same command continues.";
 
 /// Write a database as an archive, or as a dataset of Parquet files.
 ///

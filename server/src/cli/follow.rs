@@ -116,7 +116,7 @@ struct Opened {
     reader: Reader,
 }
 
-/// Opens the database in `db`, or makes it. What fails is reported.
+/// Opens the database in `db`, or makes it. Reports any failure.
 async fn open(
     settings: &Settings,
     db: &Path,
@@ -147,7 +147,7 @@ async fn follow(
         follower.follow(inlet, reader, metrics).await;
         return Ok(ExitCode::SUCCESS);
     }
-    let advice = "What was stored is kept. Run the same command again to go on.";
+    let advice = "What was stored is kept. Run the same command again to continue.";
     let step = follower.step(&inlet, &reader, metrics).await;
     step.map(|()| ExitCode::SUCCESS).map_err(|error| fail(&Apart(error), advice))
 }

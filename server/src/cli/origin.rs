@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use plait_engine::replay::source::{self, Peeked, Reading, Source};
 use plait_engine::replay::{Admission, OtherGenesis, ReplayError};
+use plait_engine::store::History;
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
 use thiserror::Error;
 
@@ -35,6 +36,11 @@ pub(super) enum Refusal {
     Mixed { input: String, got: ChainwebVersion, first: String, expected: ChainwebVersion },
     #[error("{input} does not look like headers of a known network: {wrong}. Nothing was written.")]
     NoHeaders { input: String, wrong: String },
+    #[error(
+        "the database in {db} is empty and was created for a partial history, without genesis blocks: a replay \
+         into it needs --allow-partial or --root. Nothing was written."
+    )]
+    Partial { db: String },
     #[error("{input} has no headers, so its network is unknown. Nothing was written.")]
     Unknown { input: String },
     #[error(
@@ -63,6 +69,11 @@ impl Refusal {
             Self::NoHeaders { .. } => {
                 "See plait replay --help for the formats, --format and --network.".into()
             }
+            Self::Partial { .. } => format!(
+                "To store a partial history, run: {}. For a full one, name another folder, or delete this one.",
+                command(None, None, &["--allow-partial"])
+            )
+            .into(),
             Self::Unknown { .. } => {
                 "To create an empty database anyway, name its network: --network NAME".into()
             }
@@ -151,8 +162,22 @@ fn open(
             Err(held(got).unwrap_or(OpenError::Network { got, expected }.into()))
         }
         Err(error) => Err(error.into()),
-        Ok((writer, reader)) => held(writer.version()).map_or(Ok((writer, reader)), Err),
+        Ok((writer, reader)) => match held(writer.version()) {
+            Some(held) => Err(held),
+            None if how.admission() == Admission::Genesis && is_empty_part(&reader) => {
+                Err(Refusal::Partial { db: db.display().to_string() })
+            }
+            None => Ok((writer, reader)),
+        },
     }
+}
+
+/// Whether a database was created for a partial history, and nothing was stored in it. Every block of a full
+/// history would wait for its parent there.
+fn is_empty_part(reader: &Reader) -> bool {
+    let view = reader.view();
+    reader.meta().history == History::Partial
+        && reader.version().chain_ids().all(|chain| view.block_count(chain) == 0)
 }
 
 /// The network of a database that is to be made.

@@ -103,8 +103,8 @@ impl Report {
             tell!("{waiting} blocks above them wait for a parent or an adjacent parent");
         } else if waiting > 0 {
             tell!(
-                "{waiting} blocks are put aside: a parent or an adjacent parent did not come. A \
-                 replay that brings it stores them.",
+                "{waiting} blocks wait for a parent or an adjacent parent that is not stored. They are kept, and \
+                 a replay that stores it stores them, too.",
             );
         }
         tell!("{} orphans in the database", self.orphans);
@@ -172,6 +172,9 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
             "See plait replay --help for --format and --network."
         }
         ReplayError::OtherNetwork { .. } => "Name the network of the node with --network.",
+        ReplayError::Unread { damage, .. } if !damage.is_damage() => {
+            "Copy the whole folder from a node that is stopped."
+        }
         ReplayError::Unread { .. } => {
             "--keep-going reads the intact records after the damage; an undamaged copy is better."
         }
@@ -200,7 +203,7 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
             "Move the folder back, then run the same command again to continue."
         }
         ReplayError::Write(_) => {
-            let otherwise = "Run the same command again to go on.";
+            let otherwise = "Run the same command again to continue.";
             return Advice::of(error, Subject::Database, otherwise);
         }
     };

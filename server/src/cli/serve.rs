@@ -14,8 +14,7 @@ use plait_engine::output::outside_databases;
 use plait_engine::replica::Replica;
 use plait_engine::store::{CacheSizes, History};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
-use signal_hook::consts::SIGTERM;
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -125,7 +124,7 @@ fn check_places(settings: &Settings) -> Result<(), ExitCode> {
     Ok(())
 }
 
-/// Runs a server to its end. What fails is reported.
+/// Runs a server to its end. Reports any failure.
 async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<ExitCode, ExitCode> {
     let refused =
         |error: io::Error| fail(&error, "The system refuses signal handlers to this process.");
@@ -139,10 +138,10 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
     let opened = tokio::select! {
         opened = open(&settings, inputs) => opened?,
         () = stop.signal() => {
-            // As if there were no handler: nothing is served yet, and what opens the database is not
-            // to be torn down under its feet.
-            let _ = emulate_default_handler(SIGTERM);
-            return Ok(ExitCode::SUCCESS);
+            tracing::info!("stopped before the database was open");
+            // At once: nothing is served yet, and what opens the database is not to be torn down under its
+            // feet.
+            low_level::exit(0);
         }
     };
     let prepared = Prepared::new(&settings).await?;
@@ -176,7 +175,7 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
     Ok(status)
 }
 
-/// Opens what `settings` name. What fails is reported.
+/// Opens what `settings` name. Reports any failure.
 async fn open(settings: &Settings, inputs: Inputs) -> Result<Opened, ExitCode> {
     if let Some(db) = settings.db.as_deref().filter(|_| !inputs.any() && !settings.read_only) {
         ways::make_database(settings, db, inputs.network()).await?;
@@ -254,7 +253,7 @@ struct Opened {
 
 impl Opened {
     /// Opens the database in `db`; without one, an empty one for the network of `archive`, which
-    /// nothing is asked of. What fails is reported.
+    /// nothing is asked of. Reports any failure.
     fn new(
         db: Option<&Path>,
         archive: Option<PathBuf>,
@@ -317,7 +316,7 @@ async fn watched(
     })
 }
 
-/// The socket that was given, or one that listens on `address`. What fails is reported.
+/// The socket that was given, or one that listens on `address`. Reports any failure.
 async fn listener(
     given: Option<std::net::TcpListener>,
     address: SocketAddr,

@@ -46,7 +46,7 @@ pub(super) fn are_in(settings: &Settings) -> bool {
 }
 
 /// Makes a database in `db` if there is none and `settings` have something write: of `network`, or
-/// of that of the nodes to follow. What fails is reported.
+/// of that of the nodes to follow. Reports any failure.
 pub(super) async fn make_database(
     settings: &Settings,
     db: &Path,
@@ -85,7 +85,7 @@ pub(super) async fn make_database(
     made.map(drop).map_err(|error| fail(&error, open_advice(&error)))
 }
 
-/// Makes sure that a database is of the network that is asked for, if one is. What fails is reported.
+/// Makes sure that a database is of the network that is asked for, if one is. Reports any failure.
 pub(super) fn check_network(
     reader: &Reader,
     asked: Option<ChainwebVersion>,
@@ -114,7 +114,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// What `settings` ask for. What fails is reported.
+    /// What `settings` ask for. Reports any failure.
     pub(super) async fn new(settings: &Settings) -> Result<Self, ExitCode> {
         let listener = match &settings.ingest.listen {
             Some(listen) => Some(listener(listen, settings).await?),

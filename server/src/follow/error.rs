@@ -58,7 +58,7 @@ pub(super) enum FollowError {
     )]
     Genesis(String),
     /// Blocks do not stand on any that are stored.
-    #[error("it gave blocks that stand on none: {0}")]
+    #[error("it gave blocks whose parents neither it nor the database has: {0}")]
     Unconnected(String),
     /// A block was made after the present time, by the clock of this machine.
     #[error("it gave a block of the future, or the clock of this machine is slow: {0}")]
