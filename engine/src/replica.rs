@@ -30,7 +30,7 @@ use rayon::prelude::*;
 
 use crate::open::{Engine, OpenError};
 use crate::query::{Moment, Reader, load};
-use crate::store::{CacheSizes, Snapshot, Store, StoreError};
+use crate::store::{CacheSizes, Sign, Snapshot, Store, StoreError};
 use crate::tree::{Forest, Tree};
 use crate::types::{ChainId, ChainwebVersion};
 
@@ -40,6 +40,8 @@ pub struct Replica {
     /// What was shown before and may still be looked at. To close an opening takes time, so that is done
     /// here and not by who looks at it.
     earlier: Vec<Moment>,
+    /// That its folder is in use: a restore would put another database there.
+    _sign: Sign,
 }
 
 impl Engine {
@@ -53,7 +55,9 @@ impl Engine {
         store.require_one_moment()?;
         let reader = Self::read_only(store)?;
         reader.expect_more();
-        Ok((Replica { reader: reader.clone(), earlier: Vec::new() }, reader))
+        let replica =
+            Replica { reader: reader.clone(), earlier: Vec::new(), _sign: Store::sign(dir) };
+        Ok((replica, reader))
     }
 }
 

@@ -340,3 +340,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_is_restored_to_the_path_of_a_database_that_a_replica_serves() {
+    let place = folder();
+    let [db, moved, backups] = ["db", "moved", "backups"].map(|name| place.path().join(name));
+    let outcome = replay_file(&db, &[], "dump", &dump(&generated(10, 1, 0.0)));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    let [path, to] = [utf8(&backups), utf8(&db)];
+    let made = run(["backup", "make", "--db", to, "--backups", path]);
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    let server = replica(&db, &[]);
+    fs::rename(&db, moved).unwrap();
+    let restore = || run(["restore", "latest", "--backups", path, "--to", to]);
+    restore().assert_fails(2, &["still uses the database that was in", "Stop that process first"]);
+    drop(server);
+    let restored = restore();
+    assert_eq!(restored.status, Some(0), "{}", restored.err);
+}

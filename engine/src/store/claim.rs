@@ -4,7 +4,7 @@
 //! opening by this process only by its path, and each [`Directory`] has a different path. And it keeps nobody
 //! out once that file is replaced. So the folder itself is locked as well, and recorded for this process.
 //!
-//! A claim also leaves a sign for [`Store::user_of`]: a socket without a file, whose name has a checksum of the name of
+//! A claim also leaves a [`Sign`] for [`Store::user_of`], and so does a replica: a socket without a file, whose name has a checksum of the name of
 //! the database and the process ID. The system lists it in `/proc/net/unix` and removes it with
 //! the process. A restore finds it even if the folder was moved away and no longer shows its former name.
 
@@ -33,8 +33,14 @@ static SIGNS: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Claim {
     directory: Arc<Directory>,
     id: FileId,
-    /// Held for those who look for them.
-    signs: Vec<UnixDatagram>,
+    /// Held for those who look for it.
+    _sign: Option<Sign>,
+}
+
+/// That this process uses a folder, as long as it lives.
+#[derive(Debug)]
+pub struct Sign {
+    _sockets: Vec<UnixDatagram>,
 }
 
 impl Claim {
@@ -51,13 +57,13 @@ impl Claim {
             return Err(locked());
         }
         // From here on it is taken back when this is dropped.
-        let mut claim = Self { directory: Arc::clone(directory), id, signs: Vec::new() };
+        let mut claim = Self { directory: Arc::clone(directory), id, _sign: None };
         match directory.file().try_lock() {
             Err(TryLockError::WouldBlock) => return Err(locked()),
             // Not all file systems can: `LOCK` is there still.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        claim.signs = signs(directory.named());
+        claim._sign = Some(Sign::of(directory.named()));
         Ok(claim)
     }
 }
@@ -72,8 +78,15 @@ impl Drop for Claim {
 }
 
 impl Store {
-    /// The process that has a database open to write which was in `dir` when it was opened, if there is
-    /// one on this machine, and in this network namespace: be it there still, moved, or removed.
+    /// A sign that this process uses the database that is in `dir`.
+    #[must_use]
+    pub fn sign(dir: &Path) -> Sign {
+        Sign::of(&Self::path(dir))
+    }
+
+    /// The process that has a database open to write, or serves it as a replica, which was in `dir` when it
+    /// was opened, if there is one on this machine, and in this network namespace: be it there still, moved,
+    /// or removed.
     #[must_use]
     pub fn user_of(dir: &Path) -> Option<u32> {
         let names = names_of(&Self::path(dir));
@@ -87,15 +100,17 @@ impl Store {
     }
 }
 
-/// Signs for each name of a folder. Where the system refuses them there are none.
-fn signs(named: &Path) -> Vec<UnixDatagram> {
-    let sign = |name: &String| {
-        let number = SIGNS.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{SIGN}/{name}/{}/{number}", std::process::id());
-        let address = SocketAddr::from_abstract_name(text.as_bytes()).ok()?;
-        UnixDatagram::bind_addr(&address).ok()
-    };
-    names_of(named).iter().filter_map(sign).collect()
+impl Sign {
+    /// A socket for each name of a folder. Where the system refuses them there are none.
+    fn of(named: &Path) -> Self {
+        let socket = |name: &String| {
+            let number = SIGNS.fetch_add(1, Ordering::Relaxed);
+            let text = format!("{SIGN}/{name}/{}/{number}", std::process::id());
+            let address = SocketAddr::from_abstract_name(text.as_bytes()).ok()?;
+            UnixDatagram::bind_addr(&address).ok()
+        };
+        Self { _sockets: names_of(named).iter().filter_map(socket).collect() }
+    }
 }
 
 /// A checksum of the path from the root on, and of the same without symlinks.

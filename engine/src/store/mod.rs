@@ -57,6 +57,7 @@ mod text;
 mod upgrade;
 
 pub use batch::{Batch, Sealed};
+pub use claim::Sign;
 pub use columns::Column;
 pub use error::{RecordFlaw, StoreError};
 pub use format::{FORMAT_VERSION, History, Meta};
