@@ -272,6 +272,6 @@ fn lines_with_a_flipped_height_are_rejected_with_their_place() {
             command(db.path(), level, &["--in-order-from", "0", "-"]),
             lines.clone().into_bytes(),
         );
-        assert_rejects(&outcome, 399, "line 400: ", "IncorrectHeight");
+        assert_rejects(&outcome, 399, "line 400, column 1, ", "IncorrectHeight");
     }
 }
