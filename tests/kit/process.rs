@@ -61,12 +61,25 @@ pub fn binary() -> PathBuf {
 
 /// A `plait` command with these arguments, without settings from the environment.
 pub fn plait<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = if hang_up_is_ignored() {
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(binary());
+        command
+    } else {
+        Command::new(binary())
+    };
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Whether the tests run under `nohup`, whose children ignore SIGHUP.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)
 }
 
 fn is_setting(name: &OsStr) -> bool {

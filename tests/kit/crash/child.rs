@@ -96,10 +96,10 @@ impl Child {
                 age(&folder::database(&self.folder))?;
                 self.open(sorts_all)
             }
-            Action::Vanish => {
+            Action::Vanish { other } => {
                 self.join()?;
                 (self.pusher, self.reader) = (None, None);
-                self.lose()?;
+                self.lose(other)?;
                 self.open(sorts_all)
             }
         }
@@ -125,11 +125,16 @@ impl Child {
         self.reader.clone().ok_or_else(|| "the database is closed".into())
     }
 
-    /// Has the database lose its `CURRENT`.
-    fn lose(&mut self) -> Result<(), Failed> {
+    /// Has the database lose its `CURRENT`, or what that should name.
+    fn lose(&mut self, other: bool) -> Result<(), Failed> {
         let rocks = Store::path(&folder::database(&self.folder));
         std::fs::write(folder::vanished(&self.folder), "")?;
-        std::fs::remove_file(rocks.join("CURRENT"))?;
+        let current = rocks.join("CURRENT");
+        if other {
+            std::fs::write(current, "MANIFEST-900000\n")?;
+        } else {
+            std::fs::remove_file(current)?;
+        }
         Ok(())
     }
 

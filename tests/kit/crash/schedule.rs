@@ -46,7 +46,10 @@ pub enum Action {
     /// The same, and in between it becomes one of the release before.
     Upgrade,
     /// The same, and in between it loses its `CURRENT` and is repaired.
-    Vanish,
+    Vanish {
+        /// `CURRENT` exists, and names a list of files that does not.
+        other: bool,
+    },
 }
 
 /// What one process does, in this order; `target` is among what it does, if there is one.
@@ -67,7 +70,10 @@ fn any(random: &mut Random) -> Action {
         5..7 => backup(random),
         7..9 => export(random),
         9 => Action::Restore { copy: random.happens(40) },
-        10 => random.one(&[Action::Reopen, Action::Upgrade, Action::Vanish]),
+        10 => {
+            let vanish = Action::Vanish { other: random.happens(30) };
+            random.one(&[Action::Reopen, Action::Upgrade, vanish])
+        }
         11 => random.one(&[Action::Sync, Action::Flush]),
         12 => random.one(&[Action::Index, Action::Tidy]),
         _ => Action::Push,
@@ -94,7 +100,11 @@ fn needed(target: &str, random: &mut Random) -> Vec<Action> {
     match target.split('/').next().unwrap_or_default() {
         "create" => Vec::new(),
         "open" => vec![Action::Reopen],
-        "repair" => vec![Action::Vanish],
+        // There is something to keep only then.
+        "repair" => {
+            let other = target.starts_with("repair/keep") || random.happens(30);
+            vec![Action::Vanish { other }]
+        }
         "upgrade" => vec![finished(true), Action::Upgrade],
         "commit" | "seal" => vec![random.one(&[Action::Push, finished(false)])],
         "unseal" => vec![Action::Push, finished(false), Action::Push],

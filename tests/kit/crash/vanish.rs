@@ -69,29 +69,20 @@ pub(super) fn check(
     let after = files(&place)?;
     let fail = |text: String| Err(format!("{what}: {text}"));
     match (begin, opened) {
-        ("IDENTITY" | "OPTIONS-" | "LOCK", Ok(reader)) => {
-            let found = reader.map_or_else(|| reread(&place), Ok)?;
-            if held::held(&found, world)? != *known {
-                return fail("it holds something else".into());
-            }
-        }
-        // A log that is not needed, or was empty; else it is told.
+        // A log that is not needed, or was empty; else it is told. A copy is of what is there.
         ("", Ok(reader)) if end == ".log" => {
-            let reader = match reader {
-                Some(reader) if reader.damaged_log().is_some() => return Ok(()),
-                Some(reader) => reader,
-                // A copy is of what is there.
-                None => return Ok(()),
+            let Some(reader) = reader.filter(|reader| reader.damaged_log().is_none()) else {
+                return Ok(());
             };
             if held::held(&reader, world)? != *known {
                 return fail("what was lost is not told".into());
             }
         }
-        // What a crash left, which the list does not name, may be missing.
-        ("", Ok(reader)) if !end.is_empty() => {
+        // What RocksDB makes again, and what a crash left, which the list does not name.
+        ("IDENTITY" | "OPTIONS-" | "LOCK" | "", Ok(reader)) if (begin, end) != ("", "") => {
             let found = reader.map_or_else(|| reread(&place), Ok)?;
             if held::held(&found, world)? != *known {
-                return fail("what was lost is not told".into());
+                return fail("it holds something else".into());
             }
         }
         (_, Ok(_)) => return fail("it opens".into()),

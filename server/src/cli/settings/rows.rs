@@ -19,8 +19,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("readOnly"),
         flag: Some("read-only"),
-        about: "Serve the database without writing to it, because another process writes it or it is \
-                on a read-only medium.",
+        about: "Serve a database that another process writes, or on a read-only medium.",
         field: |s| Field::Switch(&mut s.read_only),
     },
     Row {
@@ -50,8 +49,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("archive.directory"),
         flag: Some("archive"),
-        about: "Folder of an archive to offer under /archive, as plait export writes it; it \
-                may be written anew meanwhile.",
+        about: "Folder of an archive to offer under /archive; plait export may write it meanwhile.",
         field: |s| Field::Folder(&mut s.config.archive),
     },
     Row {
@@ -174,8 +172,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("follow.siblingsTime"),
         flag: Some("follow-siblings-time"),
-        about: "Time between two looks for blocks of a node that are on no heaviest branch; 0 for \
-                never.",
+        about: "Time between two looks for a node's blocks on no heaviest branch; 0 for never.",
         field: |s| Field::Seconds(&mut s.follow.siblings_time, Duration::ZERO..=TIME_MAX),
     },
     Row {
@@ -199,15 +196,13 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("follow.readyLag"),
         flag: Some("follow-ready-lag"),
-        about: "How much lower than that of the node the cut may be, in its height, for /ready to \
-                answer 200.",
+        about: "How far the cut height may be below the node's while /ready answers 200.",
         field: |s| Field::Number(&mut s.follow.ready_lag, 0..=1_000_000_000_000),
     },
     Row {
         key: Some("logging.level"),
         flag: Some("log"),
-        about: "What to log on standard error: off, error, warn, info, debug, trace, or \
-                target=level pairs.",
+        about: "Log level: off, error, warn, info, debug, trace, or target=level pairs.",
         field: |s| Field::Log(&mut s.log),
     },
     Row {
@@ -392,8 +387,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("caches.blockBytes"),
         flag: Some("block-cache-bytes"),
-        about: "Bytes of tables that are kept in memory: hashes, and headers that are not in \
-                runs.",
+        about: "Bytes of tables that are kept in memory: hashes, and headers outside of runs.",
         field: |s| Field::Number(&mut s.caches.block_bytes, 0..=CACHE_BYTES_MAX),
     },
     Row {
