@@ -328,6 +328,17 @@ fn logs_that_the_list_of_files_names_are_missed_and_no_pointer_is_followed_into_
 }
 
 #[test]
+fn a_log_under_the_name_of_a_later_one_is_refused_with_what_to_do() {
+    let node = folder();
+    drop(node_db(node.path(), &braid(5)));
+    fs::copy(log(node.path()), node.path().join("000900.log")).unwrap();
+    for args in [&[][..], &["--keep-going"]] {
+        let (_, outcome) = replay_node(node.path(), args);
+        outcome.assert_fails(2, &["the writes in its logs are not in order"]);
+    }
+}
+
+#[test]
 fn logs_that_would_take_too_much_memory_are_refused_with_what_to_do() {
     let node = folder();
     let db = node_db(node.path(), &braid(1));

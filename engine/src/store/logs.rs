@@ -139,6 +139,11 @@ enum Unreadable {
     )]
     Compressed,
     #[error(
+        "the writes in its logs are not in order: one of them is a copy of another, or from an earlier \
+         moment. Copy the whole folder while the node is stopped"
+    )]
+    Order,
+    #[error(
         "{count} logs that the MANIFEST names are missing, the first of them {first:06}.log: at least \
          {bytes} bytes of the last writes. Copy them from the source of the folder"
     )]
@@ -150,6 +155,14 @@ impl Unreadable {
         let source = io::Error::new(ErrorKind::InvalidData, self);
         StoreError::Io { path: path.to_owned(), source }
     }
+}
+
+/// The error of RocksDB for the database at `path`, in other words if it is about its logs.
+pub(super) fn refusal(path: &Path, error: rocksdb::Error) -> StoreError {
+    if error.to_string().contains("Sequence number is being set backwards") {
+        return Unreadable::Order.at(path);
+    }
+    error.into()
 }
 
 /// A log that has what no table has.

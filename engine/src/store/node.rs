@@ -64,7 +64,8 @@ impl NodeDatabase {
                 Ok(_) => !files.iter().all(|log| log.exists()),
             };
             if !has_moved || tries == TRIES {
-                return Ok(Self { db: opened?, findings });
+                let db = opened.map_err(|error| logs::refusal(path, error))?;
+                return Ok(Self { db, findings });
             }
             tries = tries.saturating_add(1);
             thread::sleep(PAUSE);
