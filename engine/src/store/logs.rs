@@ -297,7 +297,8 @@ fn empty(path: &Path, logs: &[Needed]) -> Result<Option<LogFinding>, StoreError>
         return Ok(None);
     };
     let names = live::listing(path).map_err(|error| StoreError::io(path, error))?;
-    let has_tables = names.iter().any(|name| name.ends_with(".sst"));
+    let has_tables =
+        names.iter().any(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "sst"));
     Ok((!has_tables).then_some(LogFinding::Empty { log: last.number }))
 }
 

@@ -117,6 +117,7 @@ impl Node {
     }
 
     /// The network that it was opened as, if a header is of it; else another known one that a header names.
+    #[must_use]
     pub const fn network(&self) -> Option<ChainwebVersion> {
         self.network
     }
