@@ -35,7 +35,8 @@ pub fn verify(
     match report {
         Report { stopped: true, .. } => Err(BackupError::Stopped),
         report if !report.is_sound() => {
-            Err(BackupError::Unsound { id: id.clone(), findings: report.broken + report.flaws })
+            let findings = report.broken.saturating_add(report.flaws);
+            Err(BackupError::Unsound { id: id.clone(), findings })
         }
         report => Ok((contents, report)),
     }

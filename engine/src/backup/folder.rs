@@ -10,6 +10,7 @@ use crate::cause::Cause;
 use crate::failpoint::reached;
 use crate::output;
 use crate::regular;
+use crate::types::Grow;
 
 /// The file that is locked while a job runs, and holds its name.
 const LOCK: &str = ".lock";
@@ -323,12 +324,12 @@ impl Backups {
     ///
     /// [`BackupError::Io`] if the folder cannot be read or written.
     pub(super) fn retain(&self, keep: usize) -> Result<Vec<BackupId>, BackupError> {
-        let mut done = 0;
+        let mut done = 0_usize;
         let mut deleted = Vec::new();
         for listed in self.list()?.into_iter().rev() {
             let made_here = listed.id.micros().is_some();
             if listed.status == Status::InProgress || !made_here || done < keep.max(1) {
-                done += usize::from(listed.status == Status::Done);
+                done.grow(usize::from(listed.status == Status::Done));
                 continue;
             }
             let path = self.path(&listed.id);

@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{BackupError, disk};
-use crate::types::ChainId;
+use crate::types::{ChainId, Grow};
 
 /// How long to wait for a database that another process has locked.
 const LOCK_TIME: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ fn name(chain: ChainId) -> String {
 ///
 /// [`BackupError::PactMissing`] if that of a chain is not there.
 pub(super) fn survey(dir: &Path, chains: &[ChainId]) -> Result<u64, BackupError> {
-    let mut bytes = 0;
+    let mut bytes = 0_u64;
     for chain in chains {
         let path = folder(dir).join(name(*chain));
         if !disk::exists(&path)? || !path.is_file() {
@@ -44,7 +44,7 @@ pub(super) fn survey(dir: &Path, chains: &[ChainId]) -> Result<u64, BackupError>
         }
         let log = folder(dir).join(format!("{}-wal", name(*chain)));
         let log_bytes = log.metadata().map_or(0, |data| data.len());
-        bytes += disk::metadata(&path)?.len().saturating_add(log_bytes);
+        bytes.grow(disk::metadata(&path)?.len().saturating_add(log_bytes));
     }
     Ok(bytes)
 }

@@ -49,7 +49,7 @@ fn transfer(number: u64, random: &mut Random) -> (String, String) {
     );
     let output = format!(
         r#"{{"gas":{},"result":{{"status":"success","data":"Write succeeded"}},"reqKey":"{hash}","logs":"{logs}","events":[{{"params":["k:{from}","k:{to}",0.{amount:06}],"name":"TRANSFER","module":{{"namespace":null,"name":"coin"}}}}],"metaData":null,"continuation":null,"txId":{}}}"#,
-        400 + random.below(400),
+        random.below(400).saturating_add(400),
         random.below(1 << 40),
     );
     (transaction, output)

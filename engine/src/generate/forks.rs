@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::random::Random;
 use super::{Branch, Plan};
 use crate::header::Header;
-use crate::types::{BlockHeight, ChainId, Micros};
+use crate::types::{BlockHeight, ChainId, Grow, Micros};
 
 /// One in so many random branches leaves from another branch, where there is one.
 const NESTED_ONE_IN: u64 = 4;
@@ -39,7 +39,7 @@ impl Live {
     /// When its next block is made, where the canonical one is made at `time`.
     pub(super) fn time(&mut self, time: Micros, random: &mut Random) -> Micros {
         let late = self.late;
-        self.late += random.below(LATER);
+        self.late.grow(random.below(LATER));
         Micros::new(time.get().saturating_add_unsigned(late))
     }
 }
@@ -85,22 +85,24 @@ impl Forks {
         let Some(live) = self.live.get_mut(chain.index()) else { return &mut [] };
         live.retain(|branch| branch.end >= height.get());
         let end_max = self.heights.saturating_sub(1);
-        let end = |depth: u64| height.get().saturating_add(depth - 1).min(end_max);
+        let end = |depth: u64| height.get().saturating_add(depth.saturating_sub(1)).min(end_max);
         let older = live.len();
-        let count = self.rate / ALWAYS + u64::from(random.happens(self.rate % ALWAYS));
+        let more = random.happens(self.rate % ALWAYS);
+        let count = (self.rate / ALWAYS).saturating_add(u64::from(more));
         for _ in 0..if height.get() <= end_max { count } else { 0 } {
             let nested = older > 0 && random.below(NESTED_ONE_IN) == 0;
             let index = usize::try_from(random.below(older as u64)).unwrap_or(0);
             let from = live.get(index).filter(|_| nested);
             let (tip, late) = from.map_or((*parent, 0), |from| (from.tip, from.late));
             let depth = depth(self.depth_max, random);
-            live.push(Live { tip, late: late + 1 + random.below(LATE), end: end(depth) });
+            let late = first_late(late, random);
+            live.push(Live { tip, late, end: end(depth) });
         }
         while self.chosen.front().is_some_and(|next| (next.height, next.chain) == (height, chain)) {
             let Some(Branch { depth, count, .. }) = self.chosen.pop_front() else { break };
             live.extend((0..count).map(|_| Live {
                 tip: *parent,
-                late: 1 + random.below(LATE),
+                late: first_late(0, random),
                 end: end(depth),
             }));
         }
@@ -113,22 +115,32 @@ impl Forks {
     }
 }
 
+/// How late the first block of a branch is that leaves a block which is so late.
+fn first_late(late: u64, random: &mut Random) -> u64 {
+    late.saturating_add(1).saturating_add(random.below(LATE))
+}
+
 /// The depths of a class from `shortest` on: each class has twice that of the one before.
 fn class(shortest: u64, depth_max: u64) -> (u64, u64) {
-    (shortest, (shortest + (shortest - 1)).min(depth_max))
+    (shortest, shortest.saturating_add(shortest.saturating_sub(1)).min(depth_max))
+}
+
+/// The number of classes.
+const fn classes(depth_max: u64) -> u32 {
+    depth_max.ilog2().saturating_add(1)
 }
 
 /// Draws the blocks of a branch: a class of depths first, then a depth of the class.
 fn depth(depth_max: u64, random: &mut Random) -> u64 {
-    let classes = u64::from(depth_max.ilog2()) + 1;
-    let (shortest, longest) = class(1 << random.below(classes), depth_max);
-    shortest + random.below(longest - shortest + 1)
+    let (shortest, longest) = class(1 << random.below(u64::from(classes(depth_max))), depth_max);
+    let depths = longest.saturating_sub(shortest).saturating_add(1);
+    shortest.saturating_add(random.below(depths))
 }
 
 /// The mean of [`depth`].
 #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
 fn depth_mean(depth_max: u64) -> f64 {
-    let classes = depth_max.ilog2() + 1;
+    let classes = classes(depth_max);
     let means = (0..classes).map(|exponent| {
         let (shortest, longest) = class(1 << exponent, depth_max);
         f64::midpoint(shortest as f64, longest as f64)

@@ -9,7 +9,7 @@ use super::seal::seal_all;
 use super::{Plan, PlanError};
 use crate::header::{DEGREE, Header, HeaderRef, RawHeader};
 use crate::payload::VerifiedPayload;
-use crate::types::{BlockHeight, ChainId, ChainwebVersion, Micros, PayloadHash};
+use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow, Micros, PayloadHash};
 use crate::verify::Hasher;
 
 /// The blocks of a [`Plan`], one after another.
@@ -84,7 +84,7 @@ impl History {
             self.climb()?;
         }
         let (raw, payload) = (self.layer.get(self.given)?, self.carried.get(self.given));
-        self.given += 1;
+        self.given.grow(1);
         Some((header(raw), payload.cloned()))
     }
 

@@ -4,7 +4,7 @@
 
 use super::random::{Random, Use};
 use crate::header::{Header, HeaderRef};
-use crate::types::{BlockHeight, ChainId, ChainwebVersion, Micros};
+use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow, Micros};
 use crate::verify::difficulty;
 
 /// Ratios are in units of one in 1024.
@@ -54,9 +54,9 @@ impl Pace {
     /// Moves to the tick of the blocks at `height`.
     pub(super) fn tick(&mut self, height: BlockHeight) {
         let mut random = Random::new(self.seed, Use::Pace, ChainId::new(0), height);
-        let mut gap = self.gap / 4 + random.below(self.gap * 3 / 2);
+        let mut gap = (self.gap / 4).saturating_add(random.below(self.gap.saturating_mul(3) / 2));
         if let Some((_, pause)) = self.pause.take_if(|(at, _)| *at <= height) {
-            gap += pause;
+            gap.grow(pause);
         }
         self.now = self.now.saturating_add_unsigned(gap);
     }
@@ -74,7 +74,7 @@ impl Pace {
         let below = ordered.iter().chain([&parent]).map(|header| header.creation_time().get());
         let delay = self.gap.min(self.version.block_delay().get().unsigned_abs());
         let time = self.now.saturating_add_unsigned(random.below(delay));
-        let soon = 1 + random.below(1000);
+        let soon = random.below(1000).saturating_add(1);
         Micros::new(below.map(|below| below.saturating_add_unsigned(soon)).fold(time, i64::max))
     }
 
@@ -102,10 +102,10 @@ impl Pace {
             let low = if self.version.old_da_guard(height) { 1 } else { low };
             ratio = ratio.min(low.saturating_mul(ONE) / MARGIN);
         }
-        self.gap = self.version.block_delay().get().unsigned_abs() * ratio / ONE;
+        self.gap = self.version.block_delay().get().unsigned_abs().saturating_mul(ratio) / ONE;
         if self.version.slow_epoch_guard(height) && random.below(PAUSE_ONE_IN) == 0 {
-            let at = BlockHeight::new(height.get() + 1 + random.below(self.version.window()));
-            self.pause = Some((at, PAUSE + random.below(PAUSE)));
+            let at = height.up(1).up(random.below(self.version.window()));
+            self.pause = Some((at, random.below(PAUSE).saturating_add(PAUSE)));
         }
     }
 
@@ -114,8 +114,9 @@ impl Pace {
     fn ratio(&self, low: u64, high: u64, random: &mut Random) -> u64 {
         let mined = self.version.checks_pow();
         let (low_min, high_max) = if mined { (2, 10) } else { (1 << 12, 1 << 22) };
-        let slow = ONE + random.below(ONE / 3);
-        let fast = ONE * ONE / slow;
+        let slow = random.below(ONE / 3).saturating_add(ONE);
+        // It is not zero.
+        let fast = (ONE * ONE).checked_div(slow).unwrap_or(ONE);
         if high > high_max {
             if mined { (high.saturating_mul(ONE) / GOAL).min(RATIO_MAX) } else { slow }
         } else if low < low_min || random.below(2) == 0 {
@@ -128,9 +129,11 @@ impl Pace {
     /// The height at which the epoch after the one of `height` begins.
     fn next_epoch(&self, height: BlockHeight) -> BlockHeight {
         let mut last = height;
-        while !difficulty::is_last_in_epoch(self.version, last) {
-            last = BlockHeight::new(last.get() + 1);
+        while !difficulty::is_last_in_epoch(self.version, last)
+            && let Some(next) = last.child()
+        {
+            last = next;
         }
-        BlockHeight::new(last.get() + 1)
+        last.up(1)
     }
 }

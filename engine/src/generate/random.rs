@@ -40,7 +40,8 @@ impl Random {
 
     /// A number below `bound`, or 0 if that is 0. The bias is at most `bound` in 2^64.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        let (_, upper) = self.next().carrying_mul(bound, 0);
+        upper
     }
 
     /// Whether something happens that does so in `chance` of 2^32 cases.

@@ -1,6 +1,6 @@
 use self::tables::{PETERSEN, TWENTY};
 use crate::header::DEGREE;
-use crate::types::{BlockHeight, ChainId, ChainwebVersion};
+use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow};
 
 /// Who is adjacent to whom: a symmetric 3-regular graph of chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +29,15 @@ impl ChainGraph {
             let rows = (0u32..).zip(self.0).filter(|(chain, _)| chains & (1 << chain) != 0);
             rows.flat_map(|(_, row)| row).fold(chains, |reached, chain| reached | (1 << chain))
         };
-        let all = (1 << self.order()) - 1;
         let mut reached: Vec<u64> = (0..self.order()).map(|chain| 1 << chain).collect();
-        let mut diameter = 0;
+        let all = reached.iter().fold(0, |all, chain| all | chain);
+        let mut diameter = 0_u64;
         // Both graphs are connected, so this ends.
         while reached.iter().any(|chains| *chains != all) {
             for chains in &mut reached {
                 *chains = around(*chains);
             }
-            diameter += 1;
+            diameter.grow(1);
         }
         diameter
     }

@@ -36,7 +36,7 @@ pub const BOUNDS: [Micros; 27] = [
 ];
 
 const fn ms(milliseconds: i64) -> Micros {
-    Micros::new(milliseconds * 1_000)
+    Micros::new(milliseconds.saturating_mul(1_000))
 }
 
 /// How many block times each bin has.

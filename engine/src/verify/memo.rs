@@ -31,7 +31,7 @@ impl<const WORDS: usize, const NODES: usize> Table<WORDS, NODES> {
 
     /// Forgets everything, places too, if there is not room enough for `more` keys.
     pub(super) fn make_room(&mut self, more: usize) {
-        if self.keys.len() + more > KEYS_MAX {
+        if self.keys.len().saturating_add(more) > KEYS_MAX {
             self.slots.fill(NOWHERE);
             self.keys.clear();
             self.nodes.clear();
@@ -83,9 +83,10 @@ impl<const WORDS: usize, const NODES: usize> Table<WORDS, NODES> {
 #[inline]
 fn slot<const WORDS: usize>(key: &[u64; WORDS]) -> usize {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    const LOWER_BITS: u32 = u64::BITS - SLOTS.ilog2();
     let mixed = key
         .iter()
         .take(2)
         .fold(0, |mixed: u64, word| (mixed.rotate_left(29) ^ word).wrapping_mul(FACTOR));
-    usize::try_from(mixed >> (u64::BITS - SLOTS.ilog2())).unwrap_or(0)
+    usize::try_from(mixed >> LOWER_BITS).unwrap_or(0)
 }

@@ -13,6 +13,9 @@ const EPOCH: u64 = 120 * 120;
 /// Blocks at the end of a fork epoch in which votes are counted.
 const COUNTING: u64 = 120;
 
+/// Two thirds of the blocks that could vote: a whole number.
+const NEEDED: u64 = (EPOCH - COUNTING) / 3 * 2;
+
 /// What one vote adds.
 pub(crate) const STEP: u32 = 1000;
 
@@ -59,7 +62,7 @@ pub(crate) fn decide(votes: u32) -> bool {
     let (whole, rest) = (u64::from(votes / STEP), votes % STEP);
     let half = STEP / 2;
     let up = rest > half || rest == half && whole % 2 == 1;
-    (whole + u64::from(up)) * 3 >= (EPOCH - COUNTING) * 2
+    whole.saturating_add(u64::from(up)) >= NEEDED
 }
 
 /// What counting makes of the votes of the parents.

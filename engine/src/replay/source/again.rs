@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use super::decode;
 use crate::replay::ReplayError;
+use crate::types::Grow;
 
 /// Bytes that are read from a file at once.
 pub(super) const BUFFER_LEN: usize = 1 << 20;
@@ -51,11 +52,11 @@ fn line_start(file: &File, position: u64) -> io::Result<u64> {
     let mut end = position;
     while end > 0 {
         let start = end.saturating_sub(BUFFER_LEN as u64);
-        let len = usize::try_from(end - start).unwrap_or(BUFFER_LEN);
+        let len = usize::try_from(end.saturating_sub(start)).unwrap_or(BUFFER_LEN);
         let part = part.get_mut(..len).unwrap_or_default();
         file.read_exact_at(part, start)?;
         if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + at as u64 + 1);
+            return Ok(start.saturating_add(at as u64).saturating_add(1));
         }
         end = start;
     }
@@ -64,7 +65,7 @@ fn line_start(file: &File, position: u64) -> io::Result<u64> {
 
 /// Passes over so many bytes; returns where the last line begins in them.
 fn pass(read: &mut dyn BufRead, bytes: u64) -> io::Result<u64> {
-    let (mut passed, mut line_start) = (0, 0);
+    let (mut passed, mut line_start) = (0_u64, 0);
     let mut read = read.take(bytes);
     loop {
         let piece = read.fill_buf()?;
@@ -73,10 +74,10 @@ fn pass(read: &mut dyn BufRead, bytes: u64) -> io::Result<u64> {
             return if passed == bytes { Ok(line_start) } else { Err(ended) };
         }
         if let Some(at) = piece.iter().rposition(|byte| *byte == b'\n') {
-            line_start = passed + at as u64 + 1;
+            line_start = passed.saturating_add(at as u64).saturating_add(1);
         }
         let len = piece.len();
-        passed += len as u64;
+        passed.grow(len as u64);
         read.consume(len);
     }
 }

@@ -58,7 +58,7 @@ fn head(read: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD_LEN);
     let mut piece = [0; HEAD_LEN];
     while head.len() < HEAD_LEN && !detect::is_enough(&head) {
-        let wanted = piece.get_mut(..HEAD_LEN - head.len()).unwrap_or_default();
+        let wanted = piece.get_mut(..HEAD_LEN.saturating_sub(head.len())).unwrap_or_default();
         match read.read(wanted) {
             Ok(0) => break,
             Ok(len) => head.extend_from_slice(piece.get(..len).unwrap_or_default()),

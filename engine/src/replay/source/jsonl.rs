@@ -6,6 +6,7 @@ use super::payload::PAYLOAD_BYTES_MAX;
 use super::{Chunk, Record, Source};
 use crate::replay::ReplayError;
 use crate::store::MarkedAt;
+use crate::types::Grow;
 
 /// Bytes of a value at most: a header has less than one kilobyte, and a block what it carries, which is
 /// some kilobytes for the most part, and sometimes a megabyte.
@@ -53,6 +54,11 @@ impl Jsonl {
         Self { again: Some(again), ..self }
     }
 
+    /// The place after the last window, with these records before it and those of the chunks before.
+    fn mark(&self, records: &Records) -> MarkedAt {
+        self.values.mark(self.records.saturating_add(records.list.len() as u64))
+    }
+
     /// Feeds some more; what is behind the end, or an error, is nothing.
     fn feed(&mut self) {
         let piece = loop {
@@ -80,16 +86,16 @@ impl Jsonl {
 impl Source for Jsonl {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
         let mut records = Records::default();
-        let (mut end, mut skipped) = (self.values.mark(self.records), 0);
+        let (mut end, mut skipped) = (self.values.mark(self.records), 0_u64);
         while records.list.len() < records_max.max(1) && records.payload_bytes < PAYLOAD_BYTES_MAX {
             match self.values.next(&mut records) {
-                Next::Window => end = self.values.mark(self.records + records.list.len() as u64),
+                Next::Window => end = self.mark(&records),
                 Next::Input if !self.has_ended => self.feed(),
                 Next::Input => {
                     // What is cut off where reading failed is not wrong.
                     if self.failed.is_none() {
                         self.values.finish(&mut records);
-                        end = self.values.mark(self.records + records.list.len() as u64);
+                        end = self.mark(&records);
                         skipped = self.values.take_skipped();
                         self.values = Values::new(self.limits);
                     }
@@ -97,12 +103,12 @@ impl Source for Jsonl {
                 }
             }
         }
-        skipped += self.values.take_skipped();
+        skipped.grow(self.values.take_skipped());
         if records.list.is_empty() && skipped == 0 {
             return self.failed.take().map_or(Ok(None), Err);
         }
         records.settle();
-        self.records += records.list.len() as u64;
+        self.records.grow(records.list.len() as u64);
         Ok(Some(Chunk::each(records.list, end).with_skipped(skipped)))
     }
 

@@ -170,11 +170,14 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
     stream(input.display().to_string(), Box::new(file), again, reading).map(Opened::Stream)
 }
 
+/// Bytes at the beginning of a file that tell it from others.
+const NAMED_LEN: usize = 4 * LEN;
+
 /// What is needed to read a file again.
 fn again(input: &Path, file: &File, metadata: &Metadata) -> Result<Again, ReplayError> {
-    let mut head = Vec::with_capacity(4 * LEN);
+    let mut head = Vec::with_capacity(NAMED_LEN);
     let mut first = file;
-    let read = first.by_ref().take(4 * LEN as u64).read_to_end(&mut head);
+    let read = first.by_ref().take(NAMED_LEN as u64).read_to_end(&mut head);
     let read = read.and_then(|_| first.rewind()).and_then(|()| file.try_clone());
     let file = read.map_err(|e| ReplayError::io(input, e))?;
     let (name, id) = (input.display().to_string(), file_name(metadata, &head));

@@ -11,7 +11,7 @@ use super::{Chunk, Notice, Place, RawPayload, Record, Skips, Source, Span, with_
 use crate::header::{DecodeError, HeaderRef, RawHeader, merkle};
 use crate::replay::{ReplayError, Wrong};
 use crate::store::{LogFinding, MarkedAt, NodeDatabase, NodeHeaders, StoreError};
-use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion};
+use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Grow};
 
 /// The header tables of a chainweb-node, merged by height so that parents come first on every
 /// chain, and what the tables of payloads have for them.
@@ -124,7 +124,7 @@ impl Node {
 
     /// The next records, and how many rows of other networks come before them, between and behind.
     fn read(&mut self, records_max: usize) -> Result<(Vec<Record>, u64), StoreError> {
-        let mut foreign = 0;
+        let mut foreign = 0_u64;
         let mut tables: Vec<(ChainId, NodeHeaders<'_>)> = Vec::new();
         let mut heap = BinaryHeap::new();
         for (chain, cursor) in self.cursors.iter().filter(|(_, cursor)| cursor.is_some()) {
@@ -141,10 +141,11 @@ impl Node {
         {
             let Some((chain, rows)) = tables.get_mut(index) else { continue };
             if let Some((key, value)) = rows.row()? {
-                self.position = self.position.saturating_add((key.len() + value.len()) as u64);
+                self.position =
+                    self.position.saturating_add(key.len().saturating_add(value.len()) as u64);
                 match record(*chain, key, value) {
                     Record { header: Ok(raw), .. } if is_foreign(&raw, self.version) => {
-                        foreign += 1;
+                        foreign.grow(1);
                     }
                     record => records.push(record),
                 }
@@ -168,10 +169,10 @@ impl Node {
     fn looked_up(&mut self, tables: &Tables) -> Result<(Vec<Record>, u64), StoreError> {
         let blocks = self.ahead.make_contiguous();
         let payloads = tables.read(&self.database, blocks, PAYLOAD_BYTES_MAX)?;
-        let (mut bare, mut bytes) = (0, 0);
+        let (mut bare, mut bytes) = (0_u64, 0_u64);
         let records = self.ahead.drain(..payloads.len()).zip(payloads).map(|(block, payload)| {
-            bare += u64::from(block.header.is_ok() && payload.is_none());
-            bytes += payload.as_ref().map_or(0, RawPayload::len) as u64;
+            bare.grow(u64::from(block.header.is_ok() && payload.is_none()));
+            bytes.grow(payload.as_ref().map_or(0, RawPayload::len) as u64);
             Record { payload, ..block }
         });
         let records = records.collect();
@@ -295,7 +296,7 @@ fn first_of(
     version: ChainwebVersion,
     named: &mut Named,
 ) -> Result<Option<BlockHeight>, StoreError> {
-    let (mut first, mut passed) = (None, 0);
+    let (mut first, mut passed) = (None, 0_u64);
     while let Some((key, value)) = rows.row()? {
         let code = code_of(value);
         let is_own = code == Some(version.code());
@@ -307,7 +308,7 @@ fn first_of(
         if is_own || passed == FOREIGN_MAX {
             break;
         }
-        passed += 1;
+        passed.grow(1);
         rows.advance();
     }
     Ok(first)
@@ -318,12 +319,12 @@ fn last_of(
     mut rows: NodeHeaders<'_>,
     version: ChainwebVersion,
 ) -> Result<Option<BlockHeight>, StoreError> {
-    let mut passed = 0;
+    let mut passed = 0_u64;
     while let Some((key, value)) = rows.row()? {
         if code_of(value).is_none_or(|code| code == version.code()) || passed == FOREIGN_MAX {
             return Ok(Some(BlockHeight::new(height_of(key))));
         }
-        passed += 1;
+        passed.grow(1);
         rows.step_back();
     }
     Ok(None)

@@ -74,9 +74,10 @@ impl fmt::Display for Chains<'_> {
         f.write_str(if self.0.len() == 1 { "chain" } else { "chains" })?;
         for (number, (first, last)) in runs.iter().enumerate() {
             f.write_str(if number == 0 { " " } else { ", " })?;
-            match last - first {
-                0 => write!(f, "{first}")?,
-                _ => write!(f, "{first}-{last}")?,
+            if first == last {
+                write!(f, "{first}")?;
+            } else {
+                write!(f, "{first}-{last}")?;
             }
         }
         Ok(())

@@ -216,7 +216,8 @@ impl Rows {
 
     pub(super) fn len(&self) -> usize {
         let outputs = self.outputs.as_ref().map_or(0, |outputs| outputs.bytes().len());
-        size_of::<Roots>() + self.transactions.bytes().len() + outputs
+        let transactions = self.transactions.bytes().len();
+        size_of::<Roots>().saturating_add(transactions).saturating_add(outputs)
     }
 
     /// The payload of these rows, its hashes as they say.

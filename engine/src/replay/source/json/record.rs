@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::super::{Place, RawPayload, Record};
 use crate::header::{Header, RawHeader, TextError, merkle, text};
 use crate::replay::Wrong;
-use crate::types::{BlockHeight, ChainwebVersion};
+use crate::types::{BlockHeight, ChainwebVersion, Grow};
 use crate::verify::Hasher;
 
 /// Bytes of a header's object at most: it has some 700, and white space and unknown members besides.
@@ -39,7 +39,7 @@ impl Records {
             if is_ambiguous {
                 self.ambiguous.push(self.list.len());
             }
-            self.payload_bytes += record.payload.as_ref().map_or(0, RawPayload::len);
+            self.payload_bytes.grow(record.payload.as_ref().map_or(0, RawPayload::len));
             self.list.push(record);
         }
     }

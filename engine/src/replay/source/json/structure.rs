@@ -1,6 +1,7 @@
 use super::record::{self, Records};
 use super::scan::{Scan, Step};
 use super::values::{BYTE_ORDER_MARK, Container, DEPTH_MAX, Flow, Mode, Next, Values, Want};
+use crate::types::Grow;
 
 /// Valid input: values, and the arrays and pages that contain them.
 impl Values {
@@ -10,15 +11,15 @@ impl Values {
             let Some(&byte) = self.buffer.get(self.at) else { return Flow::Stop(Next::Input) };
             match byte {
                 b'\n' => {
-                    self.at += 1;
-                    self.lines += 1;
+                    self.at.grow(1);
+                    self.lines.grow(1);
                     self.line_start = self.offset();
                     self.indent = None;
                 }
                 // The last one separates values in text sequences (RFC 7464).
-                b' ' | b'\t' | b'\r' | 0x1E => self.at += 1,
+                b' ' | b'\t' | b'\r' | 0x1E => self.at.grow(1),
                 0xEF if self.outer.is_empty() && self.held().starts_with(BYTE_ORDER_MARK) => {
-                    self.at += BYTE_ORDER_MARK.len();
+                    self.at.grow(BYTE_ORDER_MARK.len());
                 }
                 0xEF if self.outer.is_empty() && BYTE_ORDER_MARK.starts_with(self.held()) => {
                     return Flow::Stop(Next::Input);
@@ -41,12 +42,12 @@ impl Values {
         let may_end = !is_top && want != Want::Value;
         match byte {
             b',' if !is_top && matches!(want, Want::CommaOrEnd | Want::Any) => {
-                self.at += 1;
+                self.at.grow(1);
                 self.want = if want == Want::Any { want } else { Want::Value };
                 None
             }
             b']' if may_end => {
-                self.at += 1;
+                self.at.grow(1);
                 Some(self.end_container(out))
             }
             b'[' if may_begin => {
@@ -54,7 +55,7 @@ impl Values {
                     return Some(self.syntax(0, "too many nested arrays"));
                 }
                 self.count_item();
-                self.at += 1;
+                self.at.grow(1);
                 self.open(false, out);
                 None
             }
@@ -97,7 +98,7 @@ impl Values {
 
     pub(super) fn count_item(&mut self) {
         if let Some(Container { items: Some(items), .. }) = self.outer.last_mut() {
-            *items += 1;
+            items.grow(1);
         }
     }
 
@@ -147,11 +148,11 @@ impl Values {
         let (is_block, payloads) = (self.scan.is_block, self.limits.payloads);
         let draft = record::record(self.began.clone(), value, is_block, payloads);
         if self.limits.lenient && draft.0.header.is_err() && record::is_foreign(value) {
-            self.skipped += 1;
-            self.at += len;
+            self.skipped.grow(1);
+            self.at.grow(len);
             return self.after_value(out);
         }
-        self.at += len;
+        self.at.grow(len);
         self.take(draft, out)
     }
 
@@ -164,7 +165,7 @@ impl Values {
         if self.outer.len() == DEPTH_MAX {
             return self.syntax(len, "too many nested arrays");
         }
-        self.at += len;
+        self.at.grow(len);
         self.open(true, out);
         Flow::On
     }
@@ -179,7 +180,7 @@ impl Values {
                 if !record::is_json(&[FRONT, members].concat()) {
                     return self.syntax(len, "the members of a page are not JSON");
                 }
-                self.at += len;
+                self.at.grow(len);
                 self.after_value(out)
             }
             Step::Items(len) if len <= self.limits.value_bytes => self.page(FRONT, len, out),

@@ -5,6 +5,7 @@ use super::scan::Step;
 use super::values::{Flow, Mode, NOT_JSON, Next, Values, Want};
 use crate::header::text::STRING_LEN;
 use crate::replay::Wrong;
+use crate::types::Grow;
 
 /// Input that is not JSON or too long, and how reading continues after it.
 impl Values {
@@ -47,11 +48,11 @@ impl Values {
                 Flow::On
             }
             Step::End(len) => {
-                self.at += len;
+                self.at.grow(len);
                 self.after_value(out)
             }
             Step::Bad(at, _) => {
-                self.at += at;
+                self.at.grow(at);
                 self.begin_resync(false);
                 Flow::On
             }
@@ -65,7 +66,7 @@ impl Values {
         let is_word =
             |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
         let more = unread.iter().position(|byte| !is_word(byte));
-        self.word_len += more.unwrap_or(unread.len());
+        self.word_len.grow(more.unwrap_or(unread.len()));
         if self.word_len > self.limits.value_bytes {
             let wrong = Wrong::TooLong { bytes_max: self.limits.value_bytes };
             return self.take_and(record::wrong(self.began.clone(), wrong), Mode::Line, out);
@@ -75,7 +76,7 @@ impl Values {
         match (word, next) {
             (_, None) if !is_end => return Flow::Stop(Next::Input),
             (b"data", Some(b':')) => {
-                self.at += self.word_len + 1;
+                self.at.grow(self.word_len.saturating_add(1));
                 self.mode = Mode::Between;
                 return Flow::On;
             }
@@ -92,7 +93,7 @@ impl Values {
         }
         let text = std::str::from_utf8(word).unwrap_or_default();
         let draft = record::word(self.began.clone(), text);
-        self.at += self.word_len;
+        self.at.grow(self.word_len);
         self.take_and(draft, Mode::Between, out)
     }
 
@@ -107,7 +108,7 @@ impl Values {
             self.mode = Mode::Line;
             return Flow::On;
         }
-        self.skipped += 1;
+        self.skipped.grow(1);
         // A line of a log may begin with a bracket.
         let line = self.lines;
         self.outer.retain(|outer| outer.line != line || outer.items.is_none_or(|items| items > 1));
@@ -118,7 +119,7 @@ impl Values {
     /// The rest of a line that is skipped; its end is not.
     pub(super) fn line(&mut self) -> Flow {
         let end = self.held().iter().position(|byte| *byte == b'\n');
-        self.at = end.map_or(self.buffer.len(), |end| self.at + end);
+        self.at = end.map_or(self.buffer.len(), |end| self.at.saturating_add(end));
         if end.is_none() {
             return Flow::Stop(Next::Input);
         }
@@ -128,7 +129,7 @@ impl Values {
 
     /// Something is wrong so many bytes on.
     pub(super) fn syntax(&mut self, at: usize, reason: &'static str) -> Flow {
-        self.at += at;
+        self.at.grow(at);
         if self.mode == Mode::Between {
             self.began_indent = self.indent.unwrap_or(0);
         }
@@ -168,9 +169,9 @@ impl Values {
                 (self.mode, self.want) = (Mode::Between, Want::Any);
                 return Flow::Stop(Next::Window);
             }
-            self.at += 1;
+            self.at.grow(1);
             if byte == b'\n' {
-                self.lines += 1;
+                self.lines.grow(1);
                 self.line_start = self.offset();
             }
         }

@@ -1,9 +1,10 @@
-use super::super::Place;
+use super::super::{Place, RawPayload};
 use super::record::{self, Draft, Records};
 use super::resync::Resync;
 use super::scan::{Scan, Step};
 use crate::replay::Wrong;
 use crate::store::MarkedAt;
+use crate::types::Grow;
 
 /// Maximum nesting depth of arrays and pages.
 pub(super) const DEPTH_MAX: usize = 8;
@@ -182,11 +183,11 @@ impl Values {
     /// Takes some more bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.at > 0 {
-            self.before += self.at as u64;
+            self.before.grow(self.at as u64);
             self.buffer.drain(..std::mem::take(&mut self.at));
             // What a long value needed is not kept for all that follow.
             if self.buffer.capacity() > self.limits.value_bytes / 4 {
-                self.buffer.shrink_to(2 * bytes.len());
+                self.buffer.shrink_to(bytes.len().saturating_mul(2));
             }
         }
         self.buffer.extend_from_slice(bytes);
@@ -254,8 +255,8 @@ impl Values {
     pub(super) fn scan(&mut self) -> Step {
         let step = self.scan.step(self.buffer.get(self.at..).unwrap_or_default());
         if let Some((lines, line_start)) = self.scan.take_lines() {
-            self.lines += lines;
-            self.line_start = self.offset() + line_start as u64;
+            self.lines.grow(lines);
+            self.line_start = self.offset().saturating_add(line_start as u64);
             // What began on another line says nothing of this one.
             self.indent = Some(0);
         }
@@ -263,7 +264,7 @@ impl Values {
     }
 
     pub(super) fn take(&mut self, draft: Draft, out: &mut Records) -> Flow {
-        self.window_bytes += draft.0.payload.as_ref().map_or(0, super::super::RawPayload::len);
+        self.window_bytes.grow(draft.0.payload.as_ref().map_or(0, RawPayload::len));
         self.window.push(draft);
         let is_full = self.window.len() >= WINDOW_ITEMS
             || self.window_bytes >= self.limits.window_bytes
@@ -289,15 +290,15 @@ impl Values {
 
     /// The place of the first byte that is not yet processed.
     pub(super) const fn offset(&self) -> u64 {
-        self.before + self.at as u64
+        self.before.saturating_add(self.at as u64)
     }
 
     /// The place so many bytes on, on the present line.
     pub(super) fn place(&self, bytes: usize) -> Place {
-        let offset = self.offset() + bytes as u64;
+        let offset = self.offset().saturating_add(bytes as u64);
         Place::Value {
-            line: self.lines + 1,
-            column: offset.saturating_sub(self.line_start) + 1,
+            line: self.lines.saturating_add(1),
+            column: offset.saturating_sub(self.line_start).saturating_add(1),
             offset,
             item: self.outer.last().and_then(|outer| outer.items).filter(|items| *items > 0),
         }
