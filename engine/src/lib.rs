@@ -10,6 +10,9 @@
 //! Everything here blocks and knows no HTTP. Without the default feature `store` only the pure
 //! layers are built: no RocksDB, no threads, no files.
 
+// A number from outside must not end a thread: arithmetic says what becomes of an overflow.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod types;
 
 pub mod header;

@@ -4,8 +4,6 @@
 //!   at once than configured. Between two chunks a stream holds what the next one begins with, an
 //!   open file or some hashes, and nothing else.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use std::fs::File;
 use std::io::Read;
 use std::mem;

@@ -17,8 +17,6 @@
 //! - `I-5` An archive is taken to be made by an enemy: names are those that follow from what the
 //!   manifest says of a file, and no number in it makes us reserve memory.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod check;
 mod checksum;
 mod draft;

@@ -12,8 +12,6 @@
 //! - `I-4` Every payload has the hashes that it says, and a block that is held has it, or that is told
 //!   of. A block may have none that is held.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod chain;
 mod flaw;
 mod index;

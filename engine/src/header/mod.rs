@@ -7,8 +7,6 @@
 //!   parents are not in ascending order of chain is refused, though the reference sorts it.
 //! - `I-3` Every form is read back to the same 318 bytes.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod adjacents;
 mod error;
 mod layout;

@@ -11,8 +11,6 @@
 //!
 //! `Chainweb.Payload` of the reference.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 #[cfg(test)]
 mod drawn;
 mod error;

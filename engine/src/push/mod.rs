@@ -13,8 +13,6 @@
 //!   the payload of a block is wrong, its header is stored, and the payload is refused.
 //! - `I-5` Blocks are linked as a replay links them, one by one.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod outcome;
 mod pusher;
 

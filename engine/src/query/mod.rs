@@ -7,8 +7,6 @@
 //! - `I-2` Pages joined by their cursors are the whole result, without gap or repetition.
 //! - `I-3` Two pasts and the blocks that join between them: each once, none before its parents.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod bounds;
 mod cursor;
 mod page;

@@ -1,5 +1,3 @@
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;

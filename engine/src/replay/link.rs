@@ -1,5 +1,3 @@
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use super::{Admission, OtherGenesis};
 use crate::header::{DEGREE, Header, HeaderRef};
 use crate::types::{BlockHash, ChainId};

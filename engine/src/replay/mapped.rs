@@ -1,7 +1,5 @@
 //! A file as memory: our one `unsafe` outside of vector code.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use std::fs::File;
 use std::io;
 

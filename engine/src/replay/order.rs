@@ -1,5 +1,3 @@
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use super::link::{Link, Linker};
 use super::{Replay, ReplayError};
 use crate::header::{DEGREE, HeaderRef};

@@ -1,5 +1,3 @@
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use std::collections::HashSet;
 
 use super::Rejection;

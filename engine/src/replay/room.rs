@@ -1,5 +1,3 @@
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use crate::types::Grow;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 

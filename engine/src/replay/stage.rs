@@ -1,7 +1,5 @@
 //! Reading and verifying ahead, on all cores.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -14,7 +14,6 @@
 //! - `I-6` A payload is stored where a block is that names it, in the batch of that block or in a
 //!   later one, and found by its hash from then on. What waits with a block goes with it.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 #![doc = include_str!("../../../docs/formats.md")]
 
 mod batch;

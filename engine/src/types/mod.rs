@@ -3,8 +3,6 @@
 //! Byte order is never a property of these types: [`header`](crate::header) stores them little
 //! endian, [`store`](crate::store) keys them big endian.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod chain;
 mod grow;
 mod hash;

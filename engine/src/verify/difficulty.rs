@@ -38,7 +38,8 @@ pub(crate) fn target(
     let version = ChainwebVersion::from_code(parent.version_code())?;
     let window = window(version, parent.height());
     let slow = version.slow_epoch_guard(parent.height())
-        && span(parent.epoch_start(), creation_time) > 5 * nominal_span(version, version.window());
+        && span(parent.epoch_start(), creation_time)
+            > nominal_span(version, version.window()).saturating_mul(5);
     if !slow && !is_last_in_epoch(version, parent.height()) {
         return Some(parent.target());
     }
@@ -53,8 +54,11 @@ pub(crate) fn target(
         let actual = span(header.epoch_start(), header.creation_time());
         U512::from(adjust(header.target(), actual, nominal))
     });
-    let (sum, count) = targets.fold((U512::ZERO, 0_u64), |(sum, n), target| (sum + target, n + 1));
-    Some(Target::new((sum / U512::from(count)).to()))
+    // Four numbers of 256 bits at most: the sum has room, and the mean has 256 bits again.
+    let (sum, count) = targets.fold((U512::ZERO, 0_u64), |(sum, n), target| {
+        (sum.saturating_add(target), n.saturating_add(1))
+    });
+    sum.checked_div(U512::from(count)).map(|mean| Target::new(mean.to()))
 }
 
 /// When the epoch of a block with this parent and this creation time began.
@@ -86,14 +90,25 @@ fn window(version: ChainwebVersion, height: BlockHeight) -> u64 {
 /// Whether the next block begins an epoch.
 pub(crate) fn is_last_in_epoch(version: ChainwebVersion, height: BlockHeight) -> bool {
     let window = window(version, height);
-    height.get() % window == window - 1
+    height.child().is_some_and(|next| next.get().is_multiple_of(window))
 }
 
 /// Microseconds that an epoch of so many blocks should take.
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "63 bits times 64 bits are 127, beside the sign"
+    )
+)]
 fn nominal_span(version: ChainwebVersion, window: u64) -> i128 {
     i128::from(version.block_delay().get()) * i128::from(window)
 }
 
+#[cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, reason = "a difference of 64 bits has 65")
+)]
 fn span(from: Micros, to: Micros) -> i128 {
     i128::from(to.get()) - i128::from(from.get())
 }
@@ -102,8 +117,14 @@ fn span(from: Micros, to: Micros) -> i128 {
 ///
 /// Rounded up, and then cut to 256 bits, before the largest target could limit it; so a result
 /// that is too large, or below zero, wraps around.
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "256 bits times 65 bits are 321, and no epoch should take no time"
+    )
+)]
 fn adjust(target: Target, actual: i128, nominal: i128) -> U256 {
-    // 256 bits times 65 bits, and a quotient of positive numbers: nothing overflows.
     let scaled = U512::from(target.get()) * U512::from(actual.unsigned_abs());
     let nominal = U512::from(nominal.unsigned_abs());
     if actual < 0 {
@@ -116,6 +137,13 @@ fn adjust(target: Target, actual: i128, nominal: i128) -> U256 {
 
 /// The target of the next epoch by the rule before height 771,414 of mainnet01: by difficulty, and
 /// for each chain alone.
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        reason = "256 bits times 127 bits are 383, and `actual` is not zero where it divides"
+    )
+)]
 fn adjust_old(target: Target, actual: i128, nominal: i128) -> Option<Target> {
     let scaled = U512::from(difficulty(target)?) * U512::from(nominal.unsigned_abs());
     let actual_abs = U512::from(actual.unsigned_abs());

@@ -9,8 +9,6 @@
 //! - `I-3` The verdict on a block does not depend on the clock. Blocks that are dated after the present
 //!   time are counted separately: they were verified once, so the clock is wrong.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod block;
 mod future;
 mod window;

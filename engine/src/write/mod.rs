@@ -8,8 +8,6 @@
 //! - `I-3` The payload of a block is in its batch, or in a later one. It is stored once, too.
 //! - `I-4` Between two batches a block is in `loose` or in `trunk`, never in neither or in both.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod bulk;
 mod deferred;
 mod error;

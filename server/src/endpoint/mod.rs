@@ -2,8 +2,6 @@
 //!
 //! The order of checks is that of the reference: media type, query parameters, body, database.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod archive;
 mod backup;
 mod batch;

@@ -11,8 +11,6 @@
 //!   then, if there is one.
 //! - `I-4` Where it stands is what is stored: nothing else is kept from one run to the next.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod answer;
 mod backoff;
 mod catch_up;

@@ -10,8 +10,6 @@
 //!   lists so many blocks that are not stored and counts the others.
 //! - `I-3` What is told to be stored is stored. Where a batch fails, the stream ends there and says so.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod batch;
 mod body;
 #[cfg(fuzzing)]

@@ -3,8 +3,6 @@
 //! Enters: the text that a client sent. Leaves: values that the engine takes, or an
 //! [`Error`](crate::error::Error) that says what was wrong.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod accept;
 mod batch;
 mod body;

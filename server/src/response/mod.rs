@@ -6,8 +6,6 @@
 //! - `I-2` A stream holds what was read for it and not yet sent, at most two steps of its source.
 //! - `I-3` Every answer, of whatever status, has the headers that [`Stamp`] adds.
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-
 mod body;
 mod events;
 mod head;

@@ -115,7 +115,7 @@ impl Scan {
     pub(super) const fn decline_items(&mut self) {
         self.pages = false;
         self.stack <<= 1;
-        self.depth += 1;
+        self.depth = self.depth.saturating_add(1);
         self.want = Want::ValueOrEnd;
     }
 
@@ -131,6 +131,13 @@ impl Scan {
     }
 
     /// Looks at the bytes of `value`, which begins where the value does, that were not there before.
+    #[cfg_attr(
+        not(test),
+        expect(
+            clippy::arithmetic_side_effects,
+            reason = "`at` is the place of a byte of `value`, or behind the last"
+        )
+    )]
     pub(super) fn step(&mut self, value: &[u8]) -> Step {
         while let Some(&byte) = value.get(self.at) {
             match self.token {
@@ -183,6 +190,13 @@ impl Scan {
     }
 
     /// Takes a byte that is not within a string or a number.
+    #[cfg_attr(
+        not(test),
+        expect(
+            clippy::arithmetic_side_effects,
+            reason = "`at` and `lines` count bytes that are held, and `depth` has a limit"
+        )
+    )]
     fn structure(&mut self, byte: u8) -> Option<Step> {
         let at = self.at;
         self.at += 1;
@@ -226,6 +240,13 @@ impl Scan {
         None
     }
 
+    #[cfg_attr(
+        not(test),
+        expect(
+            clippy::arithmetic_side_effects,
+            reason = "nothing is closed that is not open: a scan ends with the outermost container"
+        )
+    )]
     fn close(&mut self) -> Option<Step> {
         self.depth -= 1;
         self.stack >>= 1;
@@ -275,6 +296,10 @@ const fn is_scalar(byte: u8) -> bool {
 }
 
 /// How many bytes come before a quote, a backslash or a control character: eight at a time.
+#[cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, reason = "`len` counts bytes of `bytes`")
+)]
 fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
