@@ -34,7 +34,7 @@ pub(super) struct Claim {
     directory: Arc<Directory>,
     id: FileId,
     /// Held for those who look for it.
-    _sign: Option<Sign>,
+    sign: Option<Sign>,
 }
 
 /// That this process uses a folder, as long as it lives.
@@ -57,13 +57,13 @@ impl Claim {
             return Err(locked());
         }
         // From here on it is taken back when this is dropped.
-        let mut claim = Self { directory: Arc::clone(directory), id, _sign: None };
+        let mut claim = Self { directory: Arc::clone(directory), id, sign: None };
         match directory.file().try_lock() {
             Err(TryLockError::WouldBlock) => return Err(locked()),
             // Not all file systems can: `LOCK` is there still.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        claim._sign = Some(Sign::of(directory.named()));
+        claim.sign = Some(Sign::of(directory.named()));
         Ok(claim)
     }
 }
