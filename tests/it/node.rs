@@ -108,9 +108,11 @@ fn a_database_without_headers_is_no_input() {
     db.put_key("CutHashes", &[0; 72], b"{}");
     db.put_end();
     drop(db);
-    for node in [empty, others] {
+    for (node, text) in
+        [(empty, ".log is empty, and there is no table"), (others, "without the header tables of")]
+    {
         let (db, outcome) = replay_node(node.path(), &[]);
-        outcome.assert_fails(2, &["without the header tables of chainweb-node"]);
+        outcome.assert_fails(2, &[text]);
         assert!(!plait_engine::Engine::exists(db.path()).unwrap());
     }
 }

@@ -74,7 +74,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A table or a blob file has another length than the list of files says.
-    #[error("{path} has {got} bytes, and the MANIFEST says {expected}", path = shown_path(.path))]
+    #[error("the database is damaged: {path} has {got} bytes, and the MANIFEST says {expected}", path = shown_path(.path))]
     Length {
         /// The file.
         path: PathBuf,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use plait_engine::replay::source::{Format, Reading, Source};
-use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary};
+use plait_engine::replay::{Admission, Event, Replay, ReplayError, Summary, Wrong};
 use plait_engine::store::History;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{BlockHash, ChainwebVersion, Engine, OpenError, Reader, Writer};
@@ -291,6 +291,10 @@ fn run(
     let mut shown = Shown::default();
     replay.run(source, &mut |event| match event {
         Event::Progress(progress) => display.show(progress),
+        // They come last, and many others may follow from them.
+        Event::Rejected(rejection) if matches!(rejection.wrong, Wrong::Log(_)) => {
+            display.line("rejected", &format!("{}: {rejection}", input.display()));
+        }
         Event::Rejected(rejection) | Event::Waiting(rejection) => {
             shown.line(display, "rejected", &format!("{}: {rejection}", input.display()));
         }
