@@ -51,6 +51,13 @@ fn shown(records: &[Record]) -> Vec<String> {
     records.iter().map(shown).collect()
 }
 
+/// Up to the first thing that is wrong: what comes after that depends on the containers that are open there,
+/// which a mark does not have.
+fn right(records: &[Record]) -> &[Record] {
+    let end = records.iter().position(|record| record.header.is_err());
+    end.and_then(|at| records.get(..=at)).unwrap_or(records)
+}
+
 /// From every place between two windows the rest is read, as long as nothing was wrong.
 fn marks(data: &[u8], whole: &[Record]) {
     let (mut values, mut records) = (Values::new(LIMITS), Records::default());
@@ -64,8 +71,8 @@ fn marks(data: &[u8], whole: &[Record]) {
         let (before, behind) = data.split_at(at);
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let rest = all(Values::resumed(LIMITS, mark, line_start as u64), &[behind]);
-        let expected = shown(whole.get(records.list.len()..).unwrap_or_default());
-        assert_eq!(shown(&rest), expected, "behind {at} bytes");
+        let expected = whole.get(records.list.len()..).unwrap_or_default();
+        assert_eq!(shown(right(&rest)), shown(right(expected)), "behind {at} bytes");
     }
 }
 
