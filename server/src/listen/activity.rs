@@ -190,10 +190,14 @@ impl Activity {
             let stalled = is_blocked || self.is_stalled(|since| over(since, config.stall_time));
             return stalled.then_some("the client takes none of its answer");
         }
+        // A server that stops waits for the rest of a head only as long as it takes to arrive.
+        let is_draining = self.draining.load(Relaxed);
+        let head_time =
+            if is_draining { config.head_time.min(CALM_TIME) } else { config.head_time };
         if self.begun.load(Relaxed) == 0 {
-            return over(0, config.head_time).then_some("no request came");
+            return over(0, head_time).then_some("no request came");
         }
-        if head_since > 0 && !self.http2.load(Relaxed) && over(head_since, config.head_time) {
+        if head_since > 0 && !self.http2.load(Relaxed) && over(head_since, head_time) {
             return Some("the head of a request came too slowly");
         }
         over(quiet_since, config.idle_time).then_some("idle")
@@ -379,6 +383,20 @@ mod tests {
         assert_eq!(activity.overdue(&config()), None);
         advance(SECOND).await;
         assert_eq!(activity.overdue(&config()), Some("no request came"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_stops_does_not_wait_for_a_head_that_was_sent_in_part() {
+        for requests in 0..2 {
+            let activity = Activity::new();
+            (0..requests).for_each(|_| drop(answer(Turn::begin(&activity, Version::HTTP_11))));
+            advance(2 * SECOND).await;
+            activity.read();
+            assert_eq!(activity.overdue(&config()), None);
+            activity.drain();
+            advance(CALM_TIME + Duration::from_millis(2)).await;
+            assert!(activity.overdue(&config()).is_some(), "{requests} requests before");
+        }
     }
 
     #[tokio::test(start_paused = true)]
