@@ -5,19 +5,21 @@
 //! | SIGTERM, SIGINT, SIGHUP | the command stops at a point from which it can continue later ([`super::stop`], [`super::interrupt`]); a second SIGTERM or SIGINT ends it at once |
 //! | SIGHUP under `nohup` | none |
 //! | SIGUSR1, SIGUSR2 | none: tools that rotate logs or ask for progress send them to any process, and by default they would kill it |
-//! | SIGPIPE | none: the write fails with an error |
+//! | SIGPIPE, SIGXFSZ | none: the write fails with an error |
 //! | SIGQUIT and all others | the default: they end the process at once |
 
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
 
-/// Has the process ignore SIGUSR1 and SIGUSR2. Where the system refuses that, they do what they did.
-pub(super) fn ignore_user_signals() {
-    for signal in [SIGUSR1, SIGUSR2] {
+/// Has the process ignore SIGUSR1, SIGUSR2, and SIGXFSZ, which says that a file has reached the limit of
+/// this process: the write then fails, and that is reported. Where the system refuses that, they do what
+/// they did.
+pub(super) fn ignore_signals() {
+    for signal in [SIGUSR1, SIGUSR2, SIGXFSZ] {
         // A handler that sets a flag which nobody reads.
         let _ = flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
