@@ -77,6 +77,7 @@ pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
 pub use metrics::{Metrics, ReplayProgress};
+pub use place::watch as watch_place;
 pub use replica::refresh;
 pub use response::stats_json;
 

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Answers stay correct if the folder moves: RocksDB reads and writes in the folder itself, wherever it is.
 /// But its path now means another database, so blocks and backups are refused.
-pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
+pub async fn watch(reader: Reader, metrics: Metrics) {
     loop {
         let reader = reader.clone();
         // On a disk that hangs this waits, and no second one begins.
@@ -31,7 +31,7 @@ pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
         match place {
             Err(error) if !was_displaced => tracing::error!(
                 "{error}; requests are answered from it, blocks and backups are refused: stop this \
-                 server, then move the folder back or start again with the one now at the path"
+                 process, then move the folder back or start again with the one now at the path"
             ),
             Ok(()) if was_displaced => tracing::info!("the database is at its path again"),
             _ => {}

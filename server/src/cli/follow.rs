@@ -97,9 +97,11 @@ async fn run(
         opened = open(settings, &db, network) => opened?,
         () = stop.signal() => return Ok(ExitCode::SUCCESS),
     };
+    let look = plait::watch_place(reader.clone(), Metrics::new());
     let ended = tokio::select! {
         ended = follow(&follower, inlet, reader, once) => ended,
         () = stop.signal() => Ok(ExitCode::SUCCESS),
+        () = look => Ok(ExitCode::FAILURE),
     };
     tokio::select! {
         // Where it has panicked, nothing is written either.
