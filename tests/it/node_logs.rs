@@ -91,6 +91,25 @@ fn a_byte_changed_in_the_log_of_a_real_node_is_reported_and_what_is_before_it_is
 }
 
 #[test]
+fn a_log_that_lacks_a_byte_is_refused_with_the_place_where_it_is_missing() {
+    let (node, headers) = (folder(), braid(300));
+    drop(node_db(node.path(), &headers));
+    let path = log(node.path());
+    let whole = fs::read(&path).unwrap();
+    for at in [50_000, 300_000, 600_001] {
+        let mut bytes = whole.clone();
+        bytes.remove(at);
+        fs::write(&path, bytes).unwrap();
+        let (_, outcome) = replay_node(node.path(), &[]);
+        assert!(matches!(outcome.status, Some(1 | 2)), "{}", outcome.err);
+        let (_, place) = outcome.err.split_once(".log is damaged at byte ").unwrap();
+        let place: usize = place.split([' ', ':']).next().unwrap().parse().unwrap();
+        // In the same record, or the one before it.
+        assert!(place <= at && place + 1_000 > at, "{place} for {at}: {}", outcome.err);
+    }
+}
+
+#[test]
 fn damage_before_the_first_header_of_a_real_node_is_not_taken_for_another_kind_of_database() {
     let Some(node) = real() else { return };
     flip(&log(node.path()), 1_300_000);

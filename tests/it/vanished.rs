@@ -15,7 +15,7 @@ use plait_engine::store::{Presence, Store};
 use tempfile::TempDir;
 use testkit::block::{NETWORK, dump};
 use testkit::crash::{Kind, World};
-use testkit::process::{Outcome, replay_file, run};
+use testkit::process::{Outcome, plait, replay_file, run, run_with_input};
 use testkit::server::{Server, utf8};
 use testkit::{say, sorted, stored};
 
@@ -235,6 +235,8 @@ fn a_log_that_is_missing_is_reported_and_what_was_lost_can_be_brought_again() {
         let status = i32::from(command == "verify");
         outcome.assert_fails(status, &[".log or a later log is missing"]);
     }
+    let repaired = run(["repair", "--db", utf8(&db)]);
+    repaired.assert_fails(2, &[".log or a later log is missing", "Nothing can be repaired"]);
     assert!(tree(&db) == before, "something has changed");
     let outcome = run([
         "replay",
@@ -251,6 +253,56 @@ fn a_log_that_is_missing_is_reported_and_what_was_lost_can_be_brought_again() {
     let all: Vec<Header> = victim.headers.iter().copied().chain(genesis).collect();
     assert!(stored(&db) == sorted(&all), "other blocks");
     assert_eq!(run(["verify", "--db", utf8(&db), "--level", "hash"]).status, Some(0));
+}
+
+/// A crash of the machine leaves such a log as well: that alone is no damage.
+#[test]
+fn a_log_that_is_cut_within_a_record_is_told() {
+    let whole = Victim::new();
+    // One that was killed, so that its log has something.
+    let mut server = Server::with(&["--db", utf8(&whole.db()), "--ingest", "127.0.0.1:0"]);
+    let plan = Plan { seed: 2, ..Plan::new(NETWORK, 20) };
+    let blocks: Vec<Header> = History::new(&plan).unwrap().collect();
+    let pushed = run_with_input(plait(["push", &server.takes(), "-"]), dump(&blocks));
+    assert!(matches!(pushed.status, Some(0 | 1)), "{}", pushed.err);
+    server.kill();
+    let log = whole.files("", ".log").pop().unwrap();
+    let bytes = fs::read(&log).unwrap();
+    assert!(bytes.len() > 10_000, "{}", bytes.len());
+    for zeros in [false, true] {
+        let victim = whole.copy("cut");
+        let mut cut = bytes[..bytes.len() / 2 + 3].to_vec();
+        if zeros {
+            cut.clear();
+            cut.resize(bytes.len(), 0);
+        }
+        fs::write(victim.rocks().join(log.file_name().unwrap()), &cut).unwrap();
+        let outcome = run(["info", "--db", utf8(&victim.db())]);
+        outcome.assert_fails(0, &["bytes of an incomplete record", "If it was cut"]);
+    }
+}
+
+#[test]
+fn a_folder_among_the_files_of_a_database_is_no_place_for_another() {
+    let victim = Victim::new();
+    for inner in ["0/rocksDb", "0", "other", "other/deep"] {
+        let db = victim.db().join(inner);
+        let db = utf8(&db);
+        let before = tree(&victim.db());
+        let replay =
+            ["replay", "--db", db, "--verify", "hash", utf8(&victim.dump())].map(str::to_owned);
+        for args in [
+            replay.to_vec(),
+            ["info", "--db", db].map(str::to_owned).to_vec(),
+            ["verify", "--db", db].map(str::to_owned).to_vec(),
+            ["repair", "--db", db].map(str::to_owned).to_vec(),
+            ["serve", "--db", db, "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec(),
+        ] {
+            let text = format!("is inside the database {}", utf8(&victim.db()));
+            run(&args).assert_fails(2, &[&text, "Name the database itself"]);
+        }
+        assert!(tree(&victim.db()) == before, "{inner}: something has changed");
+    }
 }
 
 /// RocksDB would open the database as it was before, and remove the tables that the list names no longer.

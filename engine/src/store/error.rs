@@ -26,6 +26,9 @@ pub enum RecordFlaw {
         /// The length for which its checksum matches.
         expected: usize,
     },
+    /// It is not what was written, and RocksDB cannot read what follows it.
+    #[error("{0}")]
+    Damaged(&'static str),
     /// There are zeros in its place, and more data after them: RocksDB would skip them silently.
     #[error("zeros where a record should be")]
     Zeros,
@@ -61,10 +64,24 @@ pub enum StoreError {
         /// What is in it.
         found: PathBuf,
     },
+    /// The folder is among the files of a database, or of a chainweb-node's.
+    #[error("{dir} is inside the database {database}", dir = dir.display(), database = database.display())]
+    Inside {
+        /// The folder that was named.
+        dir: PathBuf,
+        /// The database.
+        database: PathBuf,
+    },
     /// A file without which the database does not open is missing.
     #[error("{path} is missing", path = shown_path(.path))]
     MissingFile {
         /// The file.
+        path: PathBuf,
+    },
+    /// A log is missing, and with it the last writes. The database opens without them.
+    #[error("{path} or a later log is missing, and the last writes with it; the database opens without them", path = shown_path(.path))]
+    LostLog {
+        /// The first log that it may be.
         path: PathBuf,
     },
     /// `CURRENT` does not name a list of files.
@@ -252,7 +269,7 @@ impl Classified for StoreError {
     fn fault(&self) -> Fault {
         let fault = match self {
             Self::Missing { dir } => Fault::new(Cause::Missing, dir),
-            Self::MissingFile { path } => Fault::new(Cause::Missing, path),
+            Self::MissingFile { path } | Self::LostLog { path } => Fault::new(Cause::Missing, path),
             Self::Denied { path } => Fault::new(Cause::Permission, path),
             Self::Format { .. } => Fault { cause: Cause::Format, path: None },
             Self::Locked { path } => Fault::new(Cause::Locked, path),
@@ -266,6 +283,7 @@ impl Classified for StoreError {
             Self::Foreign { .. }
             | Self::Unfinished { .. }
             | Self::Occupied { .. }
+            | Self::Inside { .. }
             | Self::Incomplete { .. }
             | Self::NotFolder { .. }
             | Self::Displaced { .. }

@@ -7,7 +7,7 @@ use rocksdb::DB;
 use super::claim::Claim;
 use super::directory::Directory;
 use super::listed::Checked;
-use super::{Meta, Opened, Presence, Store, StoreError, listed, options, own, records};
+use super::{Meta, Opened, Presence, Store, StoreError, listed, logs, options, own, records};
 
 /// The folder of a database that is to be opened.
 pub(super) struct Folder {
@@ -17,6 +17,8 @@ pub(super) struct Folder {
     pub(super) directory: Arc<Directory>,
     /// A log that should exist and does not.
     pub(super) lost_log: Option<PathBuf>,
+    /// A log that ends in the middle of a record, and the bytes of that.
+    pub(super) cut_log: Option<(PathBuf, u64)>,
 }
 
 impl Folder {
@@ -47,7 +49,7 @@ impl Folder {
         records::check(path)?;
         let Checked { lost_log, has_tables } = listed::check(path)?;
         own::check(path)?;
-        let folder = Self { lost_log, ..self };
+        let folder = Self { lost_log, cut_log: logs::cut(path), ..self };
         if !has_tables || folder.lost_log.is_some() {
             // Its settings may be in a log that is lost. RocksDB would write to it before they are read.
             let blocks = options::cache(0);
@@ -82,6 +84,7 @@ impl Folder {
             claim: None,
             directory: Arc::new(directory),
             lost_log: None,
+            cut_log: None,
         })
     }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::journal::{End, Log};
 use super::listed::LOCK;
 use super::manifest::Logs as Listed;
-use super::{RecordFlaw, StoreError, live, records};
+use super::{RecordFlaw, StoreError, journal, live, records};
 use crate::regular;
 
 /// Bytes that logs take in memory at most: RocksDB holds all of them as long as a database is only read.
@@ -29,8 +29,9 @@ const ROW_BYTES: u64 = 96;
 pub enum LogFinding {
     /// There is none.
     #[error(
-        "no log is there, and the MANIFEST expects {from:06}.log or a newer one: blocks that were only \
-         in it are missing (those that the node wrote last; snapshots are often made without logs)"
+        "no log is there{}: blocks that were only in it are missing (those that the node wrote last; \
+         snapshots are often made without logs)",
+        expected(*.from)
     )]
     Missing {
         /// The number of the oldest that is expected.
@@ -115,6 +116,14 @@ impl LogFinding {
     }
 }
 
+/// Which log the MANIFEST expects, if that is known.
+fn expected(from: u64) -> String {
+    if from == 0 {
+        return String::new();
+    }
+    format!(", and the MANIFEST expects {from:06}.log or a newer one")
+}
+
 /// Why a file ends in the middle of a record.
 const fn why_cut(is_running: bool) -> &'static str {
     if is_running {
@@ -173,6 +182,20 @@ struct Needed {
     log: Log,
 }
 
+/// A log of a database of ours that ends in the middle of a record, while no process writes it; and how many
+/// bytes that has. Powers that fail leave such logs, and so does who cuts one.
+pub(super) fn cut(path: &Path) -> Option<(PathBuf, u64)> {
+    if is_running(path) {
+        return None;
+    }
+    live::logs(path).into_iter().find_map(|log| {
+        let end = journal::walk(&log, number(&log)?, &mut |_, _| ()).ok()?;
+        let End::Cut { at } = end else { return None };
+        let bytes = log.metadata().ok()?.len().saturating_sub(at);
+        Some((log, bytes))
+    })
+}
+
 /// Whether a process has the database at `path` open to write.
 fn is_running(path: &Path) -> bool {
     let asked = Flock::from(FlockType::WriteLock);
@@ -192,7 +215,8 @@ pub(super) fn inspect(path: &Path) -> Result<Vec<LogFinding>, StoreError> {
     let flaw = match records::check_foreign(path) {
         // RocksDB reads what is before it, and takes that for all.
         Err(StoreError::Record { path, at, flaw })
-            if number(&path).is_some() && !matches!(flaw, RecordFlaw::Kind(_)) =>
+            if number(&path).is_some()
+                && !matches!(flaw, RecordFlaw::Kind(_) | RecordFlaw::Damaged(_)) =>
         {
             Some((path, at, flaw))
         }

@@ -293,7 +293,7 @@ impl Store {
 
     fn new(
         Opened { db, mut damaged_log, listed }: Opened,
-        Folder { dir, claim, directory, lost_log }: Folder,
+        Folder { dir, claim, directory, lost_log, cut_log }: Folder,
         meta: Meta,
         format: u32,
         memory: Memory,
@@ -304,6 +304,13 @@ impl Store {
                 "{}: the log is damaged; what was written after the damage is lost, replay, push or \
                  follow it again: {damage}",
                 directory.named().display()
+            );
+        }
+        if let Some((log, bytes)) = cut_log {
+            tracing::warn!(
+                "{} ends with {bytes} bytes of an incomplete record: the machine crashed, or the file was \
+                 cut. If it was cut, the writes after that are lost: replay, push or follow them again",
+                shown_path(&log)
             );
         }
         if let Some(log) = lost_log {

@@ -23,6 +23,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::claim::resolved;
 use super::live::{self, CURRENT};
 use super::{Store, StoreError};
 use crate::failpoint::reached;
@@ -83,6 +84,7 @@ impl Presence {
 
 /// Makes sure that the folder `dir`, which has no files of RocksDB's, shows no trace of a database either.
 fn vacant(dir: &Path) -> Result<(), StoreError> {
+    outside(dir)?;
     let occupied = |found| Err(StoreError::Occupied { dir: dir.to_owned(), found });
     let (path, inner) = (Store::path(dir), dir.join("0"));
     for name in names_in(&inner)?.unwrap_or_default() {
@@ -96,6 +98,24 @@ fn vacant(dir: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Makes sure that a folder that has no database is not inside one: there is none to be made there, and who
+/// names it means that one.
+fn outside(dir: &Path) -> Result<(), StoreError> {
+    let real = resolved(&std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()));
+    let has_tables = |folder: &Path| {
+        let names = names_in(folder).ok().flatten().unwrap_or_default();
+        names.iter().any(|name| live::is_of_rocksdb(name))
+    };
+    // From the outermost one on: of `DB/0/rocksDb` that is `DB`.
+    let mut around: Vec<&Path> = real.ancestors().skip(1).collect();
+    around.reverse();
+    let database = around.into_iter().find(|folder| has_tables(&Store::path(folder)));
+    let database = database.or_else(|| real.ancestors().find(|folder| has_tables(folder)));
+    let inside =
+        |database: &Path| StoreError::Inside { dir: dir.to_owned(), database: database.to_owned() };
+    database.map_or(Ok(()), |database| Err(inside(database)))
 }
 
 /// The names in a folder, sorted; `None` if there is none.

@@ -12,6 +12,7 @@ use std::path::Path;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use super::journal::{self, End};
 use super::{RecordFlaw, StoreError, live};
 use crate::regular;
 use crate::types::Grow;
@@ -72,10 +73,22 @@ fn check_files(path: &Path, may_recycle: bool) -> Result<(), StoreError> {
             }
         }
         if let Some((at, flaw)) = odd_record(&file, may_recycle) {
+            let is_kind = matches!(flaw, RecordFlaw::Kind(_));
+            let first = is_kind.then(|| first_damage(&file, at)).flatten();
+            let (at, flaw) = first.unwrap_or((at, flaw));
             return Err(StoreError::Record { path: file, at, flaw });
         }
     }
     Ok(())
+}
+
+/// The first damage before the byte `end`, which may be the reason for what was found there. Where a byte is
+/// missing, for example, all blocks after it begin in the middle of a record.
+fn first_damage(path: &Path, end: u64) -> Option<(u64, RecordFlaw)> {
+    match journal::walk(path, 0, &mut |_, _| ()).ok()? {
+        End::Damaged { at, why } if at < end => Some((at, RecordFlaw::Damaged(why))),
+        _ => None,
+    }
 }
 
 /// Where the first record is that does not belong here, and why. What cannot be read is for
@@ -211,7 +224,7 @@ mod tests {
     fn odd(bytes: &[u8], may_recycle: bool) -> Option<(u64, u8)> {
         odd_of(bytes, may_recycle).map(|(at, flaw)| match flaw {
             RecordFlaw::Kind(kind) => (at, kind),
-            RecordFlaw::Length { .. } | RecordFlaw::Zeros => panic!("{flaw}"),
+            _ => panic!("{flaw}"),
         })
     }
 

@@ -43,7 +43,8 @@ impl Store {
             return Ok(None);
         }
         let (dir, directory) = (self.dir.clone(), Arc::clone(&self.directory));
-        let folder = Folder { dir, claim: None, directory, lost_log: None }.checked()?;
+        let folder =
+            Folder { dir, claim: None, directory, lost_log: None, cut_log: None }.checked()?;
         if let Some(log) = &folder.lost_log {
             return Err(StoreError::MissingFile { path: log.clone() });
         }

@@ -76,7 +76,10 @@ impl Repair {
         let error = match error {
             Some(error) => error,
             None => match Folder::existing(dir, Directory::to_read) {
-                Ok(_) => return Ok(None),
+                Ok(Folder { lost_log: None, .. }) => return Ok(None),
+                Ok(Folder { lost_log: Some(path), .. }) => {
+                    return Err(StoreError::LostLog { path });
+                }
                 Err(error) => error,
             },
         };

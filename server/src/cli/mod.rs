@@ -100,7 +100,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let Cli { log, command } = cli;
-    signals::ignore_user_signals();
+    signals::ignore_signals();
     if !matches!(command, Command::Serve(_) | Command::Follow(_)) {
         logs::init_from_flags(&log);
     }
@@ -176,6 +176,12 @@ fn open_advice(error: &OpenError) -> Advice {
         OpenError::Store(StoreError::Occupied { .. }) => {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
              new one, name another folder, or move those files away."
+        }
+        OpenError::Store(StoreError::LostLog { .. }) => {
+            "Nothing can be repaired. Replay, push or follow the last blocks again."
+        }
+        OpenError::Store(StoreError::Inside { .. }) => {
+            "Name the database itself, or a folder outside of it."
         }
         OpenError::Store(StoreError::MissingFile { .. } | StoreError::Current { .. }) => {
             "Try plait repair --db DIR, which changes nothing if it cannot help. Otherwise restore a \
