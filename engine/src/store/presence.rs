@@ -112,7 +112,9 @@ fn outside(dir: &Path) -> Result<(), StoreError> {
     let mut around: Vec<&Path> = real.ancestors().skip(1).collect();
     around.reverse();
     let database = around.into_iter().find(|folder| has_tables(&Store::path(folder)));
-    let database = database.or_else(|| real.ancestors().find(|folder| has_tables(folder)));
+    // RocksDB's own folder, of whoever. Other files of it have names that any folder may have.
+    let is_raw = |folder: &&Path| folder.join(CURRENT).is_file();
+    let database = database.or_else(|| real.ancestors().find(is_raw));
     let inside =
         |database: &Path| StoreError::Inside { dir: dir.to_owned(), database: database.to_owned() };
     database.map_or(Ok(()), |database| Err(inside(database)))
