@@ -76,6 +76,13 @@ impl Cause {
         }
     }
 
+    /// Whether it may say something of the data that was to be read. What else is in the way, such as too few
+    /// open files, is no finding: the data may be whole.
+    #[must_use]
+    pub const fn is_of_data(self) -> bool {
+        matches!(self, Self::Damage | Self::Missing | Self::Format | Self::Other)
+    }
+
     /// The cause of an error of the system.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {

@@ -421,6 +421,91 @@ fn too_few_open_files_are_named() {
 }
 
 #[test]
+#[test]
+fn too_few_open_files_are_no_damage() {
+    let place = folder();
+    let (db, archive) = (database(place.path()), place.path().join("archive"));
+    let made = run(["backup", "make", "--db", utf8(&db)]);
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    let export = ["export", "--db", utf8(&db), "--file-heights", "50", "--out", utf8(&archive)];
+    assert_eq!(run(export).status, Some(0));
+    let (db, archive, new) = (utf8(&db), utf8(&archive), place.path().join("new"));
+    let into = place.path().join("into");
+    let commands: [&[&str]; 5] = [
+        &["verify", "--level", "hash", "--db", db],
+        &["verify", "--level", "hash", archive],
+        &["backup", "check", made.out.trim(), "--verify", "--db", db],
+        &["restore", made.out.trim(), "--db", db, "--to", utf8(&new)],
+        &["replay", "--keep-going", "--verify", "hash", "--db", utf8(&into), archive],
+    ];
+    for args in commands {
+        let (mut named, words): (u32, Vec<String>) =
+            (0, args.iter().map(|word| (*word).to_owned()).collect());
+        for files in 5..60 {
+            let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+            let outcome = under("sh", &["-c".to_owned(), script], &words);
+            for wrong in ["damaged: ", "flaws", "broken: ", "of no use", "rejected: "] {
+                assert!(!outcome.err.contains(wrong), "{files} {args:?}: {}", outcome.err);
+            }
+            assert_ne!(outcome.status, Some(1), "{files} {args:?}: {}", outcome.err);
+            let is_other = outcome.status == Some(0) || !outcome.err.contains("error: ");
+            if !is_other && !outcome.err.contains("shared libraries") {
+                let failed = outcome_without_counts(&outcome);
+                assert_told(&failed, "Too many open files", "ulimit -n 65536");
+                named += 1;
+            }
+            let _ = fs::remove_dir_all(&new);
+            let _ = fs::remove_dir_all(&into);
+        }
+        assert!(named > 0, "{args:?} never had too few");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_while_all_is_verified_is_no_damage() {
+    if !can_inject() {
+        return;
+    }
+    let place = folder();
+    let db = database(place.path());
+    let args = ["verify", "--level", "hash", "--db", utf8(&db)].map(str::to_owned);
+    let mut named = 0;
+    for when in ["1+", "20+", "40+", "60+", "80+", "100+"] {
+        let outcome = under("strace", &inject("pread64", "EIO", when), &args);
+        if outcome.status != Some(0) && !outcome.err.contains("shared libraries") {
+            assert_told(&outcome_without_counts(&outcome), "the disk fails", "see dmesg");
+            assert!(!outcome.err.contains("damaged: "), "{}", outcome.err);
+            named += 1;
+        }
+    }
+    assert!(named > 0, "it never failed");
+}
+
+#[test]
+fn a_file_of_an_archive_that_this_user_may_not_read_is_not_damaged() {
+    let place = folder();
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+    let (db, archive) = (database(place.path()), place.path().join("archive"));
+    assert_eq!(run(["export", "--db", utf8(&db), "--out", utf8(&archive)]).status, Some(0));
+    let own = place.path().join("own");
+    fs::create_dir(&own).unwrap();
+    if chown(&own, Some(NOBODY), Some(NOBODY)).is_err() {
+        return say("skipped: no other user without the right to become one");
+    }
+    let files = fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "plait")).collect();
+    files.sort();
+    fs::set_permissions(&files[3], Permissions::from_mode(0o600)).unwrap();
+    let (archive, new) = (utf8(&archive), own.join("new"));
+    let Some(outcome) = run_as_nobody(&["verify", "--level", "hash", archive]) else { return };
+    let what = format!("{} cannot be read by user nobody", files[3].display());
+    assert_told(&outcome, &what, "chown -R nobody");
+    let replay = ["replay", "--keep-going", "--verify", "hash", "--db", utf8(&new), archive];
+    let Some(outcome) = run_as_nobody(&replay) else { return };
+    assert_told(&outcome_without_counts(&outcome), &what, "setfacl");
+}
+
 fn too_little_memory_for_the_caches_is_named_and_usual_caches_give_way() {
     let place = folder();
     let db = database(place.path());

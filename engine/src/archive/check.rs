@@ -78,7 +78,8 @@ pub enum Event<'a> {
 ///
 /// # Errors
 ///
-/// As for [`Manifest::read`]; and [`ArchiveError::Io`] if a file cannot be read any more.
+/// As for [`Manifest::read`]; [`ArchiveError::Io`] if a file cannot be read any more, and
+/// [`ArchiveError::File`] if it cannot be read for a cause that says nothing of it.
 pub fn check(
     dir: &Path,
     verifier: impl FnOnce(&Manifest) -> Verifier,
@@ -105,6 +106,7 @@ pub fn check(
                     sound.push(number);
                 }
                 Err(damage) => {
+                    let damage = damage.of_data(&dir.join(entry.name()))?;
                     report.damaged.grow(1);
                     holes.insert((entry.chain, entry.from));
                     observer(Event::Damaged(entry.name(), &damage));

@@ -202,6 +202,19 @@ pub enum Damage {
     Record(Box<RecordFlaw>),
 }
 
+impl Damage {
+    /// The damage of the file in `path`, unless it could not be read for a cause that says nothing of it: see
+    /// [`Cause::is_of_data`].
+    pub(super) fn of_data(self, path: &Path) -> Result<Self, ArchiveError> {
+        match self {
+            Self::Io(error) if !Cause::of(&error).is_of_data() => {
+                Err(ArchiveError::File { path: path.to_owned(), damage: Self::Io(error) })
+            }
+            damage => Ok(damage),
+        }
+    }
+}
+
 /// What is wrong with a record of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("record {number}, height {height}, block {hash}: {fault}")]

@@ -159,8 +159,9 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::File`] if a file is damaged, unless it is to keep going. Nothing of the file
-    /// is given then, and the next call goes on without it.
+    /// [`ArchiveError::File`] if a file is damaged, unless it is to keep going; and if it cannot be read for
+    /// a cause that says nothing of it. Nothing of the file is given then, and the next call goes on without
+    /// it.
     pub fn next_records(&mut self, max: usize) -> Result<Option<Records>, ArchiveError> {
         let max = max.max(1);
         // Records before an error are returned first.
@@ -266,7 +267,10 @@ impl Reader {
         self.cursors = cursors;
         self.position = self.position.saturating_add(position);
         if self.keep_going {
-            self.skipped.append(&mut failed);
+            for (number, damage) in failed {
+                let name = self.manifest.files.get(number).map(Entry::name).unwrap_or_default();
+                self.skipped.push((number, damage.of_data(&self.dir.join(name))?));
+            }
             return Ok(true);
         }
         // The first is reported; the others wait until it is mended.

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use crate::cause::Classified;
 use crate::payload::PayloadError;
 use crate::store::{IndexOf, StoreError};
 use crate::types::{BlockHash, BlockHeight, ChainId, PayloadHash};
@@ -140,6 +141,15 @@ pub enum Flaw {
 }
 
 impl Flaw {
+    /// The flaw, unless it is an error that says nothing of the data: see
+    /// [`Cause::is_of_data`](crate::cause::Cause::is_of_data).
+    pub(super) fn of_data(self) -> Result<Self, StoreError> {
+        match self {
+            Self::Unreadable { error, .. } if !error.fault().cause.is_of_data() => Err(error),
+            flaw => Ok(flaw),
+        }
+    }
+
     /// What kind it is, in a word.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -6,7 +6,8 @@
 //! - `I-1` A block is checked against blocks as they are stored, at the level that it is said to
 //!   have, or at a lower one if that is asked for.
 //! - `I-2` Every row of every column family is read once, its checksum checked. What cannot be read
-//!   is told of, and the rest is read.
+//!   is told of, and the rest is read. Where it is not the data that keeps it from being read, as where
+//!   too few files may be open, the audit ends.
 //! - `I-3` The index of blocks has exactly the blocks that are held, each where it is, and that of
 //!   payloads the payloads, or that is told of.
 //! - `I-4` Every payload has the hashes that it says, and a block that is held has it, or that is told
@@ -23,11 +24,14 @@ mod windows;
 
 pub use flaw::Flaw;
 
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cause::Classified;
 use crate::header::{Header, HeaderRef};
 use crate::query::{QueryError, Reader, View};
-use crate::store::{History, IndexEntry, IndexOf};
+use crate::store::{History, IndexEntry, IndexOf, StoreError};
 use crate::types::{BlockHash, BlockHeight, ChainId, Grow};
 use crate::verify::{Failures, Level, Verifier};
 use crate::walk::{FutureBlocks, Rules, Window, walk};
@@ -115,7 +119,8 @@ impl<'a> Audit<'a> {
     ///
     /// # Errors
     ///
-    /// None at present: what cannot be read is a [`Flaw`].
+    /// Those whose cause says nothing of the data: see [`Cause::is_of_data`](crate::cause::Cause::is_of_data). What else cannot be read is a
+    /// [`Flaw`].
     pub fn run(
         mut self,
         stop: &AtomicBool,
@@ -125,36 +130,41 @@ impl<'a> Audit<'a> {
         let mut flaws = Vec::new();
         let snapshot = view.snapshot();
         let [blocks_end, payloads_end] = rest::read(snapshot, &mut flaws);
-        self.tell(&flaws, observer);
-        let held = self.blocks(stop, observer);
+        self.tell(flaws, observer)?;
+        let held = self.blocks(stop, observer)?;
         if self.report.stopped {
             return Ok(self.report);
         }
-        let payloads = self.payloads(stop, observer);
+        let payloads = self.payloads(stop, observer)?;
         if self.report.stopped {
             return Ok(self.report);
         }
         let index = Index::new(snapshot, IndexOf::Blocks, blocks_end);
         let lend = |visit: &mut dyn FnMut(&IndexEntry)| windows::lend(snapshot, visit);
-        self.index(&index, &lend, held.as_ref(), stop, observer);
+        self.index(&index, &lend, held.as_ref(), stop, observer)?;
         let index = Index::new(snapshot, IndexOf::Payloads, payloads_end);
         let lend = |visit: &mut dyn FnMut(&IndexEntry)| payloads::lend(snapshot, visit);
-        self.index(&index, &lend, payloads.as_ref(), stop, observer);
+        self.index(&index, &lend, payloads.as_ref(), stop, observer)?;
         if let Err(error) = snapshot.read_filters() {
             let place = "heights and payload_heights, their filters and their indexes".to_owned();
-            self.tell(&[Flaw::Unreadable { place, error }], observer);
+            self.tell([Flaw::Unreadable { place, error }], observer)?;
         }
         self.report.stopped = stop.load(Ordering::Relaxed);
         Ok(self.report)
     }
 
     /// Verifies all blocks; what is held, if all of it could be read.
-    fn blocks(&mut self, stop: &AtomicBool, observer: &mut dyn FnMut(Event<'_>)) -> Option<Parts> {
+    fn blocks(
+        &mut self,
+        stop: &AtomicBool,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<Parts>, QueryError> {
         let view = self.view.clone();
         let (mut windows, mut whole) = (Windows::new(view.snapshot()), true);
-        let rules = Lacks { view: &view, as_stored: self.as_stored };
+        let rules = Lacks { view: &view, as_stored: self.as_stored, failed: OnceLock::new() };
         let walked = walk(&mut windows, self.verifier, &rules, stop, &mut |window, outcome| {
-            self.tell(&window.note.flaws, observer);
+            self.report.flaws.grow(window.note.flaws.len() as u64);
+            window.note.flaws.iter().for_each(|flaw| observer(Event::Flaw(flaw)));
             whole &= window.note.holes.is_empty();
             let report = &mut self.report;
             for (sum, count) in report.passed.iter_mut().zip(outcome.passed) {
@@ -170,8 +180,11 @@ impl<'a> Audit<'a> {
             report.height = window.note.last;
             observer(Event::Progress(*report));
         });
-        self.report.stopped = walked.unwrap_or_else(|never| match never {});
-        whole.then_some(windows.parts)
+        self.report.stopped = walked?;
+        match rules.failed.into_inner() {
+            Some(error) => Err(error),
+            None => Ok(whole.then_some(windows.parts)),
+        }
     }
 
     /// Verifies all payloads; what is held, if all of it could be read.
@@ -179,17 +192,21 @@ impl<'a> Audit<'a> {
         &mut self,
         stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
-    ) -> Option<Parts> {
-        let view = self.view.clone();
-        let read = payloads::read(view.snapshot(), stop, &mut |found| match found {
-            Found::Flaw(flaw) => self.tell(&[flaw], observer),
-            Found::Verified(payloads) => {
-                self.report.payloads.grow(payloads);
-                observer(Event::Progress(self.report));
+    ) -> Result<Option<Parts>, QueryError> {
+        let (view, mut told) = (self.view.clone(), Ok(()));
+        let read = payloads::read(view.snapshot(), stop, &mut |found| {
+            match found {
+                Found::Flaw(flaw) => told = self.tell([flaw], observer),
+                Found::Verified(payloads) => {
+                    self.report.payloads.grow(payloads);
+                    observer(Event::Progress(self.report));
+                }
             }
+            if told.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
+        told?;
         self.report.stopped = stop.load(Ordering::Relaxed);
-        read.whole.then_some(read.parts)
+        Ok(read.whole.then_some(read.parts))
     }
 
     /// Reads an index and compares it with what is held, all of which `lend` lends.
@@ -200,22 +217,35 @@ impl<'a> Audit<'a> {
         held: Option<&Parts>,
         stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
-    ) {
+    ) -> Result<(), QueryError> {
         let read = index.read(stop);
-        self.tell(&read.flaws, observer);
+        let whole = read.flaws.is_empty();
+        self.tell(read.flaws, observer)?;
         // What is not known cannot be compared.
-        if let Some(held) = held.filter(|_| read.flaws.is_empty() && !stop.load(Ordering::Relaxed))
-        {
-            let differing: Vec<_> = held.differing(&read.parts).collect();
-            index.name(lend, differing, stop, &mut |flaw| self.tell(&[flaw], observer));
+        if let Some(held) = held.filter(|_| whole && !stop.load(Ordering::Relaxed)) {
+            let (differing, mut told) = (held.differing(&read.parts).collect(), Ok(()));
+            index.name(lend, differing, stop, &mut |flaw| {
+                if told.is_ok() {
+                    told = self.tell([flaw], observer);
+                }
+            });
+            told?;
         }
+        Ok(())
     }
 
-    fn tell(&mut self, flaws: &[Flaw], observer: &mut dyn FnMut(Event<'_>)) {
+    /// Tells of flaws, up to one that says nothing of the data.
+    fn tell(
+        &mut self,
+        flaws: impl IntoIterator<Item = Flaw>,
+        observer: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), StoreError> {
         for flaw in flaws {
+            let flaw = flaw.of_data()?;
             self.report.flaws.grow(1);
-            observer(Event::Flaw(flaw));
+            observer(Event::Flaw(&flaw));
         }
+        Ok(())
     }
 }
 
@@ -223,6 +253,8 @@ impl<'a> Audit<'a> {
 struct Lacks<'a> {
     view: &'a View,
     as_stored: bool,
+    /// Why a block could not be looked up, where that says nothing of the data.
+    failed: OnceLock<QueryError>,
 }
 
 impl Rules<Note> for Lacks<'_> {
@@ -244,6 +276,11 @@ impl Rules<Note> for Lacks<'_> {
     }
 
     fn find(&self, hash: &BlockHash) -> Option<Header> {
-        self.view.find(hash).ok().flatten()
+        let found = self.view.find(hash).map_err(|error| {
+            if !error.fault().cause.is_of_data() {
+                let _ = self.failed.set(error);
+            }
+        });
+        found.ok().flatten()
     }
 }

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -36,8 +37,12 @@ pub(super) enum Found {
 }
 
 /// Verifies every payload, one chain on each core, until `stop` is set: its hashes, and that a block
-/// is there that has it.
-pub(super) fn read(snapshot: &Snapshot, stop: &AtomicBool, tell: &mut dyn FnMut(Found)) -> Read {
+/// is there that has it. Ends early where `tell` breaks off.
+pub(super) fn read(
+    snapshot: &Snapshot,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(Found) -> ControlFlow<()>,
+) -> Read {
     let chains: Vec<ChainId> = snapshot.meta().version.chain_ids().collect();
     let (sender, found) = sync_channel(WAITING);
     thread::scope(|scope| {
@@ -54,7 +59,9 @@ pub(super) fn read(snapshot: &Snapshot, stop: &AtomicBool, tell: &mut dyn FnMut(
             })
         });
         for found in found {
-            tell(found);
+            if tell(found).is_break() {
+                break;
+            }
         }
         reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -102,8 +109,10 @@ fn read_chain(
         });
         let flaws = notes.note.flaws.into_iter().map(Found::Flaw);
         for found_here in flaws.chain([Found::Verified(verified)]) {
-            // It is received until all are told.
-            let _ = found.send(found_here);
+            // It is received until all are told, or nothing more is to be.
+            if found.send(found_here).is_err() {
+                return read;
+            }
         }
     }
     read

@@ -156,10 +156,12 @@ impl<'a> Windows<'a> {
 
 impl Source for Windows<'_> {
     type Note = Note;
-    type Error = std::convert::Infallible;
+    type Error = StoreError;
 
     fn next_window(&mut self) -> Result<Option<Window<Note>>, Self::Error> {
-        let Some(draft) = self.read() else { return Ok(None) };
+        let Some(mut draft) = self.read() else { return Ok(None) };
+        let flaws = std::mem::take(&mut draft.note.flaws).into_iter().map(Flaw::of_data);
+        draft.note.flaws = flaws.collect::<Result<_, _>>()?;
         let window = draft.finish();
         for record in window.records() {
             if let Ok(header) = HeaderRef::new(record) {

@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use plait_engine::backup::{
     self, BackupError, BackupId, Backups, Begun, Contents, Job, Listed, Origin, Request, Status,
 };
+use plait_engine::cause::Classified;
 use plait_engine::store::StoreError;
 use plait_engine::{Engine, OpenError};
 use serde_json::json;
@@ -246,8 +247,9 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
         }
         Err(BackupError::Stopped) => interrupt::exit_code(),
         Err(error) => {
-            let _ = fail(&error, advice(&error));
-            ExitCode::FAILURE
+            let code = fail(&error, advice(&error));
+            let is_finding = !matches!(error, BackupError::Pact { .. });
+            if is_finding && error.fault().cause.is_of_data() { ExitCode::FAILURE } else { code }
         }
     }
 }

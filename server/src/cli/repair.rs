@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
+use plait_engine::cause::Classified;
 use plait_engine::repair::{self, RepairError, Repaired};
 use plait_engine::store::StoreError;
 use plait_engine::verify::Level;
@@ -11,7 +12,7 @@ use super::advice::Advice;
 use super::found::Found;
 use super::level::VerifyLevel;
 use super::progress::now;
-use super::{fail, interrupt, open_advice};
+use super::{fail, interrupt, open_advice, query_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,6 +90,9 @@ fn advice(error: &RepairError) -> Advice {
              (plait restore ID --backups DIR --to NEW), or replay the source into a new folder."
         }
         RepairError::Open(error) => return open_advice(error),
+        RepairError::Query(error) if !error.fault().cause.is_of_data() => {
+            return query_advice(error).after("Nothing has changed.");
+        }
         RepairError::Query(
             QueryError::Store(_) | QueryError::UnknownHash(_) | QueryError::Cold,
         ) => "Nothing has changed. Restore a backup, or replay the source into a new folder.",

@@ -190,6 +190,9 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
         }
         ReplayError::Archive(ArchiveError::Manifest { .. } | ArchiveError::File { .. }) => {
             "plait verify names everything that is damaged; --keep-going replays the rest."
+        ReplayError::Archive(error) if !error.fault().cause.is_of_data() => {
+            return Advice::of(error, Subject::Input, "Check that the archive can be read.");
+        }
         }
         ReplayError::Archive(_) => {
             let otherwise = "Check the folder: plait verify DIR";
