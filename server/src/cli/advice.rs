@@ -20,6 +20,8 @@ use rustix::process::geteuid;
 pub(super) enum Subject {
     /// The database of the command.
     Database,
+    /// The same, of a command that verifies all of it.
+    Verified,
     /// What is read into it.
     Input,
     /// An archive or a dataset.
@@ -89,7 +91,11 @@ fn advice(fault: &Fault, subject: Subject) -> Option<String> {
             "Raise the file size limit of this process: ulimit -f unlimited, or LimitFSIZE= of the \
              unit. Then run the same command again."
         }
-        Cause::Permission => return Some(permission(fault)),
+        Cause::Permission => return Some(permission(fault, subject)),
+        Cause::ReadOnly if subject == Subject::Database => {
+            "Mount it for writing (if the system made it read-only, check the disk first), or name a \
+             folder on another file system. plait serve --read-only serves it and writes nothing."
+        }
         Cause::ReadOnly => {
             "Mount it for writing (if the system made it read-only, check the disk first), or name a \
              folder on another file system."
@@ -108,7 +114,7 @@ fn advice(fault: &Fault, subject: Subject) -> Option<String> {
         }
         Cause::Damage => damage(subject),
         Cause::Locked => match subject {
-            Subject::Database => {
+            Subject::Database | Subject::Verified => {
                 "Stop the plait serve, replay or follow that has it open, or name another folder."
             }
             Subject::Input => "Stop the node, or replay a backup of its database.",
@@ -134,6 +140,10 @@ const fn damage(subject: Subject) -> &'static str {
             "Choose another backup, and check the disk: plait backup list prints all."
         }
         Subject::Input => "Take another copy of the input, and check the disk.",
+        Subject::Verified => {
+            "Check the disk, then restore a backup (plait restore latest --db DIR --to NEW), or \
+             replay the source into a new folder."
+        }
         Subject::Database | Subject::Output | Subject::Settings => {
             "Check the disk, then restore a backup (plait restore latest --db DIR --to NEW), or \
              replay the source into a new folder. plait verify --db DIR names everything that is \
@@ -144,7 +154,7 @@ const fn damage(subject: Subject) -> &'static str {
 
 const fn missing(subject: Subject) -> &'static str {
     match subject {
-        Subject::Database => {
+        Subject::Database | Subject::Verified => {
             "Restore a backup (plait restore latest --db DIR --to NEW), or replay the source into \
              a new folder."
         }
@@ -190,15 +200,27 @@ fn denial(chain: &str) -> &'static str {
     }
 }
 
-fn permission(fault: &Fault) -> String {
+fn permission(fault: &Fault, subject: Subject) -> String {
     let Some(path) = fault.path.as_deref() else {
         return "Run it as a user with the permission, or grant it to this user.".to_owned();
     };
     let (culprit, _) = culprit(path);
+    let user = user();
+    if subject != Subject::Input {
+        let culprit = culprit.display();
+        return format!(
+            "Run it as the user who owns that path, or change its owner: chown -R {user} {culprit}"
+        );
+    }
+    // Another program writes it, and needs it to stay its own.
+    let way =
+        if culprit == path || !path.starts_with(&culprit) { ("-R ", "rX") } else { ("", "x") };
+    let (all, rights) = way;
+    let folder = culprit.parent().filter(|folder| folder.join("CURRENT").exists());
+    let culprit = folder.unwrap_or(&culprit).display();
     format!(
-        "Run it as the user who owns that path, or change its owner: chown -R {} {}",
-        user(),
-        culprit.display()
+        "Run it as the user who owns that path, or let this user read it: setfacl {all}-m \
+         u:{user}:{rights} {culprit}; or every user: chmod {all}o+{rights} {culprit}"
     )
 }
 
@@ -290,6 +312,7 @@ mod tests {
     fn every_cause_but_others_has_advice_for_whatever_it_is_about() {
         let subjects = [
             Subject::Database,
+            Subject::Verified,
             Subject::Input,
             Subject::Archive,
             Subject::Backup,

@@ -165,6 +165,11 @@ fn fail_output(error: io::Error) -> ExitCode {
 
 /// What to do about a database that does not open.
 fn open_advice(error: &OpenError) -> Advice {
+    open_advice_of(error, Subject::Database)
+}
+
+/// The same about a database that is the `subject` of the command.
+fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
     let text = match error {
         OpenError::Store(StoreError::Missing { .. }) => {
             "Make one first: plait replay --db DIR INPUT"
@@ -218,9 +223,17 @@ fn open_advice(error: &OpenError) -> Advice {
             | StoreError::RocksDb(_)
             | StoreError::Cold,
         ) => {
-            let otherwise = "Check it with plait verify --db DIR, or restore a backup: plait restore \
-                             latest --db DIR --to NEW";
-            return Advice::of(error, Subject::Database, otherwise);
+            let otherwise = match subject {
+                Subject::Verified => {
+                    "Restore a backup (plait restore latest --db DIR --to NEW), or replay the source \
+                     into a new folder."
+                }
+                _ => {
+                    "Check it with plait verify --db DIR, or restore a backup: plait restore latest \
+                     --db DIR --to NEW"
+                }
+            };
+            return Advice::of(error, subject, otherwise);
         }
     };
     text.into()

@@ -8,10 +8,11 @@ use plait_engine::audit::Audit;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{Engine, OpenError, QueryError};
 
+use super::advice::Subject;
 use super::found::{Found, tell_blocks, tell_future};
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
-use super::{EXIT_USAGE, export, fail, interrupt, open_advice, query_advice};
+use super::{EXIT_USAGE, export, fail, interrupt, open_advice_of, query_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +72,7 @@ fn audit(db: &Path, level: Level) -> ExitCode {
     let stop = interrupt::flag();
     let reader = match Engine::open_read_only(db) {
         Ok(reader) => reader,
-        Err(error) => return fail(&error, open_advice(&error)),
+        Err(error) => return fail(&error, open_advice_of(&error, Subject::Verified)),
     };
     let verifier = Verifier::new(reader.version(), level, now());
     let mut found = Found::new();
@@ -93,7 +94,7 @@ fn audit(db: &Path, level: Level) -> ExitCode {
 fn unreadable(error: QueryError) -> ExitCode {
     let QueryError::Store(error) = error else { return fail(&error, query_advice(&error)) };
     let error = OpenError::from(error);
-    fail(&error, open_advice(&error))
+    fail(&error, open_advice_of(&error, Subject::Verified))
 }
 
 fn check_archive(dir: &Path, level: Level) -> ExitCode {
