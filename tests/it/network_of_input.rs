@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use plait_engine::archive;
 use plait_engine::generate::{History, Plan};
-use plait_engine::header::text;
-use plait_engine::{ChainwebVersion, Engine, Header};
+use plait_engine::header::{HeaderRef, merkle, text};
+use plait_engine::{BlockHash, ChainwebVersion, Engine, Header};
 use tempfile::TempDir;
 use testkit::block::{NETWORK, dump};
 use testkit::braid::{braid, other_braid};
@@ -249,6 +249,37 @@ fn another_genesis_block_is_named_with_the_flag_that_takes_it() {
         outcome.assert_fails(1, &["OtherGenesis", &both[0], &both[1], "--allow-partial"]);
         assert!(!outcome.err.contains("A replay that brings it stores them"), "{}", outcome.err);
     }
+}
+
+#[test]
+fn a_forged_first_record_does_not_make_another_network() {
+    let dir = folder();
+    let (headers, file) = (braid(4), dir.path().join("dump"));
+    // The first block above a genesis block, as if that were another one.
+    let mut raw = *headers[20].view().raw();
+    raw.parent = BlockHash::new([7; 32]);
+    raw.hash = merkle::block_hash(HeaderRef::new(&raw).unwrap());
+    let forged = Header::new(raw).unwrap();
+    fs::write(&file, dump(std::iter::once(&forged).chain(&headers[20..]))).unwrap();
+    let replay = |name: &str, flags: &[&str]| {
+        let db = dir.path().join(name);
+        let own = ["replay", "--db", utf8(&db), "--verify", "hash", utf8(&file)];
+        (run([&own[..], flags].concat()), db)
+    };
+    let (outcome, db) = replay("kept", &["--keep-going"]);
+    outcome.assert_fails(1, &["offset 0: ", "OtherGenesis"]);
+    assert!(!outcome.err.contains("Nothing was written"), "{}", outcome.err);
+    assert_eq!(outcome.counts(), [80, 0, 1], "{}", outcome.err);
+    assert_eq!(stored(&db), sorted(&headers));
+    // It ends a replay that is not to go on, as any other.
+    let (outcome, _) = replay("ended", &[]);
+    outcome.assert_fails(1, &["offset 0: ", "OtherGenesis"]);
+    // From a pipe as well: nothing of what was looked at is lost.
+    let db = dir.path().join("piped");
+    let own = ["replay", "--db", utf8(&db), "--verify", "hash", "--keep-going", "-"];
+    let outcome = run_with_input(plait(own), fs::read(&file).unwrap());
+    assert_eq!(outcome.counts(), [80, 0, 1], "{}", outcome.err);
+    assert_eq!(stored(&db), sorted(&headers));
 }
 
 #[test]

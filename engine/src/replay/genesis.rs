@@ -18,19 +18,35 @@ impl OtherGenesis {
     /// block hash is wrong: then the hash that it names may be wrong, too.
     #[must_use]
     pub fn of(header: HeaderRef<'_>, version: ChainwebVersion) -> Option<Self> {
-        let (chain, height) = (header.chain(), header.height());
-        let lowest = version.genesis_height(chain)?;
-        let got = if height == lowest {
-            header.hash()
-        } else if height.parent() == Some(lowest) {
-            header.parent()
-        } else {
-            return None;
-        };
-        let expected = version.genesis_header(chain)?.view().hash();
+        let chain = header.chain();
+        let (got, expected) = genesis_blocks(header, version)?;
         let other = got != expected && merkle::block_hash(header) == header.hash();
         other.then_some(Self { chain, expected, got })
     }
+}
+
+/// Whether a header stands right above the genesis block of its chain.
+pub(super) fn is_above_genesis(header: HeaderRef<'_>, version: ChainwebVersion) -> bool {
+    let is_right = |(got, expected)| got == expected && got != header.hash();
+    genesis_blocks(header, version).is_some_and(is_right)
+        && merkle::block_hash(header) == header.hash()
+}
+
+/// The genesis block that a header is or stands right above, and that of the network.
+fn genesis_blocks(
+    header: HeaderRef<'_>,
+    version: ChainwebVersion,
+) -> Option<(BlockHash, BlockHash)> {
+    let (chain, height) = (header.chain(), header.height());
+    let lowest = version.genesis_height(chain)?;
+    let got = if height == lowest {
+        header.hash()
+    } else if height.parent() == Some(lowest) {
+        header.parent()
+    } else {
+        return None;
+    };
+    Some((got, version.genesis_header(chain)?.view().hash()))
 }
 
 #[cfg(test)]
@@ -65,6 +81,10 @@ mod tests {
         };
         assert_eq!(OtherGenesis::of(child(got, 1).view(), NETWORK), found);
         assert_eq!(OtherGenesis::of(child(expected, 1).view(), NETWORK), None);
+        assert!(is_above_genesis(child(expected, 1).view(), NETWORK));
+        for header in &[genesis, other, child(got, 1), child(expected, 2)] {
+            assert!(!is_above_genesis(header.view(), NETWORK));
+        }
         assert_eq!(OtherGenesis::of(child(got, 2).view(), NETWORK), None);
         // A block that is damaged says nothing.
         let mut damaged = *child(expected, 1).view().raw();

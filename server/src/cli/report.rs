@@ -86,7 +86,9 @@ impl Report {
         if self.rejected_by.contains_key("Log") {
             tell!("{}", lacks::LOG_ADVICE);
         }
-        if self.rejected_by.contains_key("OtherGenesis") {
+        // Where others are stored, it is these blocks that are wrong.
+        let is_other = stored == 0 && self.rejected_by.contains_key("OtherGenesis");
+        if is_other {
             tell!("{}", lacks::GENESIS_ADVICE);
         }
         if skipped > 0 {
@@ -99,7 +101,7 @@ impl Report {
             let hash = Level::Hash.name();
             tell!("{partial} of them lack blocks below them, so they are at level {hash} only");
         }
-        if waiting > 0 && self.rejected_by.contains_key("OtherGenesis") {
+        if waiting > 0 && is_other {
             tell!("{waiting} blocks above them wait for a parent or an adjacent parent");
         } else if waiting > 0 {
             tell!(

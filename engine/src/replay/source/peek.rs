@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use super::{Chunk, Format, Node, Notice, Opened, Reading, Source, open_folder, open_stream};
 use crate::archive::Manifest;
 use crate::header::{HeaderRef, RawHeader};
+use crate::replay::genesis::is_above_genesis;
 use crate::replay::{OtherGenesis, ReplayError};
 use crate::store::MarkedAt;
 use crate::types::ChainwebVersion;
@@ -37,20 +38,14 @@ pub fn peek(input: &Path, reading: Reading) -> Result<Peeked, ReplayError> {
     match opened {
         Opened::Stream(source) => {
             let mut ahead = Ahead { chunks: VecDeque::new(), failed: None, source };
-            while network.is_none() && ahead.chunks.len() < LOOKED_AT {
-                match ahead.source.next(1) {
-                    Ok(Some(chunk)) => {
-                        network = chunk.records().iter().find_map(network_of);
-                        headers.extend_from_slice(chunk.records());
-                        wrong = wrong.or_else(|| chunk.first_wrong());
-                        ahead.chunks.push_back(chunk);
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        ahead.failed = Some(error);
-                        break;
-                    }
-                }
+            // More than that is needed only where another genesis block shows.
+            while (network.is_none() || other_genesis(&headers, network).is_some())
+                && ahead.chunks.len() < LOOKED_AT
+                && let Some(chunk) = ahead.read()
+            {
+                network = network.or_else(|| chunk.records().iter().find_map(network_of));
+                headers.extend_from_slice(chunk.records());
+                wrong = wrong.or_else(|| chunk.first_wrong());
             }
             opened = Opened::Stream(Box::new(ahead));
         }
@@ -76,12 +71,24 @@ pub fn peek(input: &Path, reading: Reading) -> Result<Peeked, ReplayError> {
         wrong =
             code.map_or(wrong, |code| Some(format!("the network code of the first one is {code}")));
     }
-    let of_network = |raw: &&RawHeader| network_of(raw) == network;
-    let genesis = headers.iter().filter(of_network).find_map(|raw| {
-        HeaderRef::new(raw).ok().and_then(|header| OtherGenesis::of(header, network?))
-    });
+    let genesis = other_genesis(&headers, network);
     let input = input.to_owned();
     Ok(Peeked { input, reading, opened, network, wrong, genesis })
+}
+
+/// What these headers show of another genesis block. Nothing, if one of them stands on one of the network: then
+/// the others are wrong by themselves.
+fn other_genesis(headers: &[RawHeader], network: Option<ChainwebVersion>) -> Option<OtherGenesis> {
+    let network = network?;
+    let of_network = headers.iter().filter(|raw| network_of(raw) == Some(network));
+    let mut found = None;
+    for header in of_network.flat_map(HeaderRef::new) {
+        if is_above_genesis(header, network) {
+            return None;
+        }
+        found = found.or_else(|| OtherGenesis::of(header, network));
+    }
+    found
 }
 
 fn network_of(raw: &RawHeader) -> Option<ChainwebVersion> {
@@ -132,6 +139,20 @@ struct Ahead {
     /// Why there are no more.
     failed: Option<ReplayError>,
     source: Box<dyn Source>,
+}
+
+impl Ahead {
+    /// One chunk more; `None` if there is none.
+    fn read(&mut self) -> Option<&Chunk> {
+        match self.source.next(1) {
+            Ok(chunk) => self.chunks.push_back(chunk?),
+            Err(error) => {
+                self.failed = Some(error);
+                return None;
+            }
+        }
+        self.chunks.back()
+    }
 }
 
 impl Source for Ahead {
