@@ -198,3 +198,25 @@ fn an_input_that_ends_early_never_ends_like_a_whole_one() {
         fs::write(archive.path().join(name), &whole[name]).unwrap();
     }
 }
+
+#[test]
+fn an_archive_without_its_manifest_and_a_node_without_its_first_file_are_named() {
+    let (_, archive) = archive();
+    fs::remove_file(archive.path().join("manifest.json")).unwrap();
+    let outcome = replay(folder().path(), [archive.path()]);
+    outcome.assert_fails(2, &["manifest.json is missing", "Name the folder with manifest.json"]);
+    let node = folder();
+    let db = node.path().join("0/rocksDb");
+    fs::create_dir_all(&db).unwrap();
+    drop(node_db(&db, &braid(3)));
+    let current = db.join("CURRENT");
+    fs::remove_file(&current).unwrap();
+    let said = format!("{} is missing", current.display());
+    for place in [node.path(), db.as_path()] {
+        let outcome = replay(folder().path(), [place]);
+        outcome.assert_fails(2, &[&said, "Take another copy of the whole folder"]);
+    }
+    // A folder that never had one.
+    let outcome = replay(folder().path(), [folder().path()]);
+    outcome.assert_fails(2, &["no chainweb-node database here"]);
+}

@@ -23,7 +23,7 @@ pub enum ArchiveError {
         source: io::Error,
     },
     /// The folder has no manifest.
-    #[error("no archive in {dir}", dir = dir.display())]
+    #[error("no archive in {dir}: manifest.json is missing", dir = dir.display())]
     Missing {
         /// The folder that was named.
         dir: PathBuf,

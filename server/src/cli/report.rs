@@ -9,7 +9,7 @@ use plait_engine::archive::ArchiveError;
 use plait_engine::cause::{Cause, Classified, chain};
 use plait_engine::output::free_bytes;
 use plait_engine::replay::{ReplayError, Summary};
-use plait_engine::store::Store;
+use plait_engine::store::{Store, StoreError};
 use plait_engine::verify::Level;
 use serde_json::{Value, json};
 
@@ -190,15 +190,18 @@ pub(super) fn replay_advice(error: &ReplayError) -> Advice {
         ReplayError::NoDatabase { .. } => {
             "Name the folder that holds the node's database, often .../0/rocksDb."
         }
-        ReplayError::Archive(ArchiveError::Manifest { .. } | ArchiveError::File { .. }) => {
-            "plait verify names everything that is damaged; --keep-going replays the rest."
         ReplayError::Archive(error) if !error.fault().cause.is_of_data() => {
             return Advice::of(error, Subject::Input, "Check that the archive can be read.");
         }
+        ReplayError::Archive(ArchiveError::Manifest { .. } | ArchiveError::File { .. }) => {
+            "plait verify names everything that is damaged; --keep-going replays the rest."
         }
         ReplayError::Archive(_) => {
             let otherwise = "Check the folder: plait verify DIR";
             return Advice::of(error, Subject::Archive, otherwise);
+        }
+        ReplayError::Database { source: StoreError::MissingFile { .. }, .. } => {
+            "Take another copy of the whole folder: from a node that is stopped, or from a backup."
         }
         ReplayError::Database { .. } => {
             let otherwise = "If the node is running, stop it or replay a backup of its database.";

@@ -18,7 +18,7 @@ mod texts;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 pub use archive::Archive;
@@ -161,13 +161,22 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
         None if metadata.is_dir() => {
             let is_archive = input.join(MANIFEST).try_exists();
             let is_archive = is_archive.map_err(|e| ReplayError::io(input, e))?;
-            return Ok(Opened::Folder(if is_archive { Format::Archive } else { Format::Node }));
+            let format =
+                if is_archive || has_archived(input) { Format::Archive } else { Format::Node };
+            return Ok(Opened::Folder(format));
         }
         _ => {}
     }
     let file = File::open(input).map_err(|e| ReplayError::io(input, e))?;
     let again = if metadata.is_file() { Some(again(input, &file, &metadata)?) } else { None };
     stream(input.display().to_string(), Box::new(file), again, reading).map(Opened::Stream)
+}
+
+/// Whether a folder has files of an archive. Without a manifest, that is what is missing.
+fn has_archived(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| PathBuf::from(entry.file_name()));
+    names.any(|name| name.extension().is_some_and(|end| end == "plait"))
 }
 
 /// Bytes at the beginning of a file that tell it from others.

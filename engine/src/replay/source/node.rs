@@ -62,15 +62,22 @@ impl Node {
     ) -> Result<Self, ReplayError> {
         let places = [path.to_owned(), path.join("0").join("rocksDb"), path.join("rocksDb")];
         let mut found = None;
-        for place in places {
+        for place in &places {
             // That it may not be seen is not that it is not there.
             let is_here = place.join("CURRENT").try_exists();
-            if is_here.map_err(|error| ReplayError::io(&place, error))? {
-                found = Some(place);
+            if is_here.map_err(|error| ReplayError::io(place, error))? {
+                found = Some(place.clone());
                 break;
             }
         }
-        let path = found.ok_or_else(|| ReplayError::NoDatabase { path: path.to_owned() })?;
+        let path = found.ok_or_else(|| {
+            // A copy may lack that file only.
+            let rest = places.into_iter().find(|place| has_tables(place));
+            match rest.map(|path| StoreError::MissingFile { path: path.join("CURRENT") }) {
+                Some(source) => ReplayError::Database { path: path.to_owned(), source },
+                None => ReplayError::NoDatabase { path: path.to_owned() },
+            }
+        })?;
         if NodeDatabase::is_own(&path) {
             return Err(ReplayError::Format {
                 input: path.display().to_string(),
@@ -263,6 +270,16 @@ impl Source for Node {
         (self.position, self.records) = (at.position.get(), at.records.get());
         Ok(true)
     }
+}
+
+/// Whether a folder has files of RocksDB that only a database has.
+fn has_tables(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| PathBuf::from(entry.file_name()));
+    names.any(|name| {
+        let is_list = name.to_string_lossy().starts_with("MANIFEST-");
+        is_list || name.extension().is_some_and(|end| end == "sst")
+    })
 }
 
 /// Rows of other networks that are passed over at once.
