@@ -27,7 +27,8 @@ pub(super) fn check(
     let ordered = header.epoch_start() <= header.creation_time()
         && (!old_da || parent.epoch_start() <= header.epoch_start());
     if Some(header.epoch_start()) != epoch || !ordered {
-        failures.push(Failure::IncorrectEpoch { got: header.epoch_start(), expected: epoch });
+        let (got, created) = (header.epoch_start(), header.creation_time());
+        failures.push(Failure::IncorrectEpoch { got, expected: epoch, created });
     }
     let target = difficulty::target(parent, adjacents, header.creation_time());
     if Some(header.target()) != target {

@@ -91,12 +91,14 @@ pub enum Failure {
         expected: u32,
     },
     /// The epoch did not start then.
-    #[error("epoch start is {got}, expected {}", expected.map_or("none".to_owned(), |e| e.to_string()))]
+    #[error("{}", epoch(*got, *expected, *created))]
     IncorrectEpoch {
         /// The time that the header states.
         got: Micros,
         /// The time by the rules, if they give one; it must not lie after the creation time.
         expected: Option<Micros>,
+        /// The creation time that the header states.
+        created: Micros,
     },
     /// The target is not that of difficulty adjustment.
     #[error("target is {got}, expected {}", expected.map_or("none".to_owned(), |e| e.to_string()))]
@@ -144,6 +146,18 @@ pub enum Failure {
         /// The hash that the header states.
         parent: BlockHash,
     },
+}
+
+/// What is wrong with the start of an epoch.
+fn epoch(got: Micros, expected: Option<Micros>, created: Micros) -> String {
+    match expected {
+        None => format!("epoch start is {got}, expected none"),
+        Some(expected) if expected != got => format!("epoch start is {got}, expected {expected}"),
+        Some(_) if got > created => {
+            format!("epoch start {got} lies after the creation time {created}")
+        }
+        Some(_) => format!("epoch start {got} lies before that of the parent"),
+    }
 }
 
 impl Failure {
@@ -226,5 +240,21 @@ impl fmt::Display for Failures {
             write!(f, "{separator}{}: {failure}", failure.name())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_epoch_says_what_is_wrong() {
+        let text = |got, expected: Option<i64>, created| {
+            epoch(Micros::new(got), expected.map(Micros::new), Micros::new(created))
+        };
+        assert_eq!(text(5, Some(4), 9), "epoch start is 5, expected 4");
+        assert_eq!(text(5, None, 9), "epoch start is 5, expected none");
+        assert_eq!(text(5, Some(5), 4), "epoch start 5 lies after the creation time 4");
+        assert_eq!(text(5, Some(5), 5), "epoch start 5 lies before that of the parent");
     }
 }
