@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
@@ -45,7 +45,7 @@ pub(super) fn decoded(name: &str, mut read: Box<dyn Read + Send>) -> Result<Deco
     }
     let packed = BufReader::with_capacity(BUFFER_LEN, Cursor::new(head).chain(read));
     let mut rest: Box<dyn Read + Send> = if is_gzip {
-        Box::new(Named { read: MultiGzDecoder::new(packed), format: "gzip" })
+        Box::new(Named { read: Members { member: Some(GzDecoder::new(packed)) }, format: "gzip" })
     } else {
         Box::new(Named { read: Frames::new(packed), format: "zstd" })
     };
@@ -88,10 +88,68 @@ impl<R: Read> Read for Named<R> {
                         "the {format} data ends early: it was cut off, or is still being written"
                     )
                 }
+                _ if error.get_ref().and_then(|error| error.downcast_ref::<Behind>()).is_some() => {
+                    error.to_string()
+                }
                 _ => format!("the {format} data is damaged: {error}"),
             };
             io::Error::new(error.kind(), text)
         })
+    }
+}
+
+/// The members of gzip, one after the other, and zeros behind the last, which `gzip` ignores, too.
+struct Members<R> {
+    /// The present one; `None` behind the last.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Members<R> {
+    /// What is to be read behind a member: the next one, if there is one.
+    fn next(mut read: R) -> io::Result<Option<GzDecoder<R>>> {
+        let first = read.fill_buf()?.first().copied();
+        if first == GZIP.first().copied() {
+            return Ok(Some(GzDecoder::new(read)));
+        }
+        loop {
+            let rest = read.fill_buf()?;
+            let len = rest.len();
+            if rest.iter().any(|byte| *byte != 0) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, Behind));
+            }
+            if len == 0 {
+                return Ok(None);
+            }
+            read.consume(len);
+        }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let len = member.read(buffer)?;
+            if len > 0 || buffer.is_empty() {
+                return Ok(len);
+            }
+            let behind = self.member.take().map(GzDecoder::into_inner);
+            self.member = behind.map_or(Ok(None), Self::next)?;
+        }
+        Ok(0)
+    }
+}
+
+/// There is something behind data of gzip that is not of gzip.
+#[derive(Debug)]
+struct Behind;
+
+impl std::error::Error for Behind {}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "something else follows the gzip data; cut it off, or decompress it with: gzip -dc",
+        )
     }
 }
 
@@ -268,6 +326,14 @@ mod tests {
             assert!(error.contains(&format!("the {format} data is damaged")), "{error}");
             let error = read(&[&packed[..], b"garbage, not a frame"].concat()).unwrap_err();
             assert!(error.contains(format), "{error}");
+        }
+        // gzip takes zeros behind the last member for none.
+        for zeros in [1, 9, 511, 100_000] {
+            assert!(read(&[gzip(&text), vec![0; zeros]].concat()) == Ok(text.clone()), "{zeros}");
+        }
+        for behind in [&b"x"[..], b"garbage, not a member", &[0, 0, 7]] {
+            let error = read(&[&gzip(&text), behind].concat()).unwrap_err();
+            assert!(error.contains("something else follows the gzip data"), "{error}");
         }
     }
 
