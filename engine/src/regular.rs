@@ -29,13 +29,14 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// As for [`open`], and [`ErrorKind::FileTooLarge`] if it is longer.
+/// As for [`open`], and [`ErrorKind::InvalidData`] if it is longer: [`ErrorKind::FileTooLarge`] is
+/// about a limit of this process on what it writes.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         let text = format!("the file has over {bytes_max} bytes");
-        return Err(io::Error::new(ErrorKind::FileTooLarge, text));
+        return Err(io::Error::new(ErrorKind::InvalidData, text));
     }
     Ok(bytes)
 }
@@ -73,7 +74,7 @@ mod tests {
         std::fs::create_dir(path("folder")).unwrap();
         for name in ["file", "link"] {
             assert_eq!(read_text(&path(name), 4).unwrap(), "text");
-            assert_eq!(read(&path(name), 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
+            assert_eq!(read(&path(name), 3).unwrap_err().kind(), ErrorKind::InvalidData);
         }
         for name in ["fifo", "socket", "folder"] {
             assert_eq!(open(&path(name)).unwrap_err().kind(), ErrorKind::InvalidInput, "{name}");

@@ -7,6 +7,7 @@ mod audit;
 mod audit_payloads;
 mod backup;
 mod backup_disk;
+mod backup_kept;
 mod backup_pact;
 mod backup_restore;
 mod branches;

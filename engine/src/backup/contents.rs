@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -94,7 +95,13 @@ impl Contents {
     /// Reads it from the folder of a backup.
     pub(super) fn read(dir: &Path) -> Result<Self, BackupError> {
         let path = dir.join(CONTENTS);
-        let text = regular::read_text(&path, BYTES_MAX).map_err(BackupError::io(&path))?;
+        let text = regular::read_text(&path, BYTES_MAX).map_err(|error| match error.kind() {
+            // Every backup that is done has it.
+            ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+                BackupError::Damaged { path: path.clone(), what: error.to_string() }
+            }
+            _ => BackupError::io(&path)(error),
+        })?;
         serde_json::from_str(&text)
             .map_err(|error| BackupError::Damaged { path, what: error.to_string() })
     }

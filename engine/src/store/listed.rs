@@ -109,9 +109,7 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
         let current = path.join(CURRENT);
         let before = match state(path) {
             // It is not text, or too long for a name.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::FileTooLarge) =>
-            {
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
                 return Err(StoreError::Current { path: current });
             }
             before => before.map_err(|error| StoreError::io(&current, error))?,

@@ -110,7 +110,7 @@ impl Part {
         if len == 0 {
             return Ok(Self { offset, bytes: Bytes::new() });
         }
-        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidData)?;
         Ok(Self { offset, bytes: Bytes::from_owner(Mapped::new(file, offset, len)?) })
     }
 }

@@ -1,0 +1,50 @@
+//! What backups, and the commands for them, leave alone, and what they say of a backup that lacks something.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use testkit::block::dump;
+use testkit::braid::braid;
+use testkit::process::{Outcome, replay_file, run};
+use testkit::server::utf8;
+
+use crate::backup::folder;
+
+/// A folder with a database in `db`.
+fn place() -> (TempDir, PathBuf) {
+    let place = folder();
+    let db = place.path().join("db");
+    let outcome = replay_file(&db, &[], "dump", &dump(&braid(20)));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    (place, db)
+}
+
+fn command(words: &[&str], db: &Path) -> Outcome {
+    run([&["backup"], words, &["--db", utf8(db)]].concat())
+}
+
+/// Makes a backup; its name.
+fn make(db: &Path, rest: &[&str]) -> String {
+    let made = command(&[&["make"], rest].concat(), db);
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    made.out.trim().to_owned()
+}
+
+#[test]
+fn a_list_of_contents_that_is_too_long_or_missing_is_damage_of_the_backup() {
+    let (place, db) = place();
+    let id = make(&db, &[]);
+    let path = db.join("backups").join(&id).join("contents.json");
+    let to = place.path().join("to");
+    let restore = ["restore", &id, "--db", utf8(&db), "--to", utf8(&to)];
+    for text in ["over 67108864 bytes", "No such file"] {
+        match text {
+            "No such file" => fs::remove_file(&path).unwrap(),
+            _ => File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap(),
+        }
+        let texts = [text, "contents.json", "choose another one"];
+        command(&["check", &id, "--verify"], &db).assert_fails(1, &texts);
+        run(restore).assert_fails(1, &texts);
+    }
+}
