@@ -79,6 +79,16 @@ impl Engine {
         Ok(Presence::of(dir)? == Presence::Present)
     }
 
+    /// Ends with an error unless `dir` has a database of ours of which every file is there, but perhaps a
+    /// log. It is not opened.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::open_read_only`].
+    pub fn check(dir: &Path) -> Result<(), OpenError> {
+        Ok(Store::check(dir)?)
+    }
+
     /// Opens the database in `dir`, or makes it if there is none: of `version`, or of mainnet01 if
     /// that is not said. A new full history has the network's genesis blocks from the start.
     ///

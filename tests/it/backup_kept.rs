@@ -9,7 +9,8 @@ use testkit::braid::braid;
 use testkit::process::{Outcome, replay_file, run};
 use testkit::server::utf8;
 
-use crate::backup::folder;
+use crate::backup::{folder, names};
+use crate::rocks::node_db;
 
 /// A folder with a database in `db`.
 fn place() -> (TempDir, PathBuf) {
@@ -47,4 +48,15 @@ fn a_list_of_contents_that_is_too_long_or_missing_is_damage_of_the_backup() {
         command(&["check", &id, "--verify"], &db).assert_fails(1, &texts);
         run(restore).assert_fails(1, &texts);
     }
+}
+
+#[test]
+fn nothing_is_written_beside_a_database_of_another_program() {
+    let place = folder();
+    let rocks = place.path().join("0/rocksDb");
+    drop(node_db(&rocks, &braid(3)));
+    let before = names(&rocks);
+    command(&["make"], place.path()).assert_fails(2, &["not one of Plait's", "--format node"]);
+    assert_eq!(names(place.path()), ["0"]);
+    assert_eq!(names(&rocks), before);
 }

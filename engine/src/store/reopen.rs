@@ -24,6 +24,16 @@ impl Store {
         Self::new(opened, folder, meta, format, memory)
     }
 
+    /// Ends with an error unless `dir` has a database of ours of which every file is there, but perhaps a
+    /// log.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open_read_only`].
+    pub fn check(dir: &Path) -> Result<(), StoreError> {
+        Folder::existing(dir, Directory::to_read).map(|_| ())
+    }
+
     /// The same database as it is now, with the same caches; `None` if nothing was written since it was
     /// opened. It must have been opened to read. Where its name leads elsewhere by now, this is still
     /// its own folder.

@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args as ClapArgs, Subcommand};
+use plait_engine::Engine;
 use plait_engine::backup::{
     self, BackupError, BackupId, Backups, Begun, Contents, Job, Listed, Origin, Request, Status,
 };
 use plait_engine::cause::Classified;
 use plait_engine::store::StoreError;
-use plait_engine::{Engine, OpenError};
+use plait_engine::OpenError;
 use serde_json::json;
 use thiserror::Error;
 
@@ -163,12 +164,7 @@ fn make(place: &Place, pact: bool, keep: Option<usize>) -> Result<ExitCode, Plac
     let request = Request { pact, keep: place.keep(keep)? };
     let stop = interrupt::flag();
     // Before a folder is made for what cannot be.
-    let missing = match Engine::exists(&db) {
-        Ok(true) => None,
-        Ok(false) => Some(OpenError::from(StoreError::Missing { dir: db.clone() })),
-        Err(error) => Some(error),
-    };
-    if let Some(error) = missing {
+    if let Err(error) = Engine::check(&db) {
         return Ok(fail(&error, open_advice(&error)));
     }
     if let Err(error) = backups.check_place(&db) {
