@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use testkit::block::dump;
 use testkit::braid::braid;
 use testkit::process::{Outcome, replay_file, run};
-use testkit::server::utf8;
+use testkit::server::{Server, utf8};
 
 use crate::backup::{folder, names};
 use crate::rocks::node_db;
@@ -59,4 +59,30 @@ fn nothing_is_written_beside_a_database_of_another_program() {
     command(&["make"], place.path()).assert_fails(2, &["not one of Plait's", "--format node"]);
     assert_eq!(names(place.path()), ["0"]);
     assert_eq!(names(&rocks), before);
+}
+
+#[test]
+fn a_backup_is_not_opened_to_write() {
+    let (place, db) = place();
+    let id = make(&db, &[]);
+    let backup = db.join("backups").join(&id);
+    let (path, rocks) = (utf8(&backup), backup.join("0/rocksDb"));
+    let before = names(&rocks);
+    let texts = ["is a backup", "plait restore ID", "--read-only"];
+    let input = place.path().join("dump");
+    fs::write(&input, dump(&braid(30))).unwrap();
+    let replay = ["replay", "--db", path, "--network", "development", utf8(&input)];
+    run(replay).assert_fails(2, &texts);
+    run(["serve", "--db", path, "--listen", "127.0.0.1:0"]).assert_fails(2, &texts);
+    run(["follow", "http://127.0.0.1:1", "--db", path]).assert_fails(2, &texts);
+    assert_eq!(run(["info", "--db", path]).status, Some(0));
+    let server = Server::with(&["--db", path, "--read-only"]);
+    assert_eq!(server.get("/chainweb/0.0/development/cut").status, 200);
+    assert_eq!(names(&rocks), before);
+    let checked = command(&["check", &id, "--verify"], &db);
+    assert_eq!(checked.status, Some(0), "{}", checked.err);
+    // Nor is another one made where its database is lost.
+    fs::remove_dir_all(backup.join("0")).unwrap();
+    run(replay).assert_fails(2, &texts);
+    assert_eq!(names(&backup), ["contents.json", "status"]);
 }

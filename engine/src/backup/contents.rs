@@ -9,10 +9,7 @@ use super::{BackupError, disk};
 use crate::open::Engine;
 use crate::query::View;
 use crate::regular;
-use crate::store::is_table;
-
-/// The name of the file that says what a backup holds.
-pub(super) const CONTENTS: &str = "contents.json";
+use crate::store::{CONTENTS, is_table};
 
 /// Bytes of that file at most: those of some 400,000 files, of which mainnet01 has some 2,000.
 const BYTES_MAX: u64 = 64 << 20;

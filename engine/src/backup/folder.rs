@@ -15,9 +15,6 @@ use crate::types::Grow;
 /// The file that is locked while a job runs, and holds its name.
 const LOCK: &str = ".lock";
 
-/// The file of a backup that says what became of it.
-pub(super) const STATUS: &str = "status";
-
 /// The file of a failed job that says why it failed.
 pub(super) const CAUSE: &str = "error";
 

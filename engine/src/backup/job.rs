@@ -3,11 +3,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::contents::Contents;
-use super::folder::{Backups, STATUS};
+use super::folder::Backups;
 use super::{BackupError, BackupId, Status, disk, take};
 use crate::cause::chain;
 use crate::failpoint::reached;
 use crate::query::Reader;
+use crate::store::STATUS;
 
 /// What a backup is made of.
 #[derive(Clone)]

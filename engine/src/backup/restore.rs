@@ -9,13 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{require_done, verify};
 use super::contents::Contents;
-use super::folder::STATUS;
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
 use crate::output::{self, InsideDatabase};
 use crate::regular;
-use crate::store::{Store, is_table, link};
+use crate::store::{STATUS, Store, is_table, link};
 use crate::types::Micros;
 
 /// The folder in the new one where the database is until it is whole.

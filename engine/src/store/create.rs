@@ -3,7 +3,7 @@ use std::path::Path;
 use rocksdb::DB;
 
 use super::directory::Directory;
-use super::folder::Folder;
+use super::folder::{Folder, require_no_backup};
 use super::memory::Memory;
 use super::presence::{Begun, Creation};
 use super::{Batch, CacheSizes, FORMAT_VERSION, Meta, Opened, Store, StoreError, options, own};
@@ -15,7 +15,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Occupied`] if something else is there, and [`StoreError`] if the folder cannot be
+    /// [`StoreError::Occupied`] if something else is there, [`StoreError::Backup`] if it is a backup that
+    /// has lost its database, and [`StoreError`] if the folder cannot be
     /// written.
     pub fn create(
         dir: &Path,
@@ -23,6 +24,7 @@ impl Store {
         first: impl FnOnce(&Self, &mut Batch),
     ) -> Result<Self, StoreError> {
         let sizes = CacheSizes::default().fitting()?;
+        require_no_backup(dir)?;
         let creation = match Creation::begin(dir, Self::is_whole)? {
             Begun::New(creation) => creation,
             Begun::Whole(creation) => {

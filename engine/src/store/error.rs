@@ -125,6 +125,12 @@ pub enum StoreError {
         /// The version found.
         got: u32,
     },
+    /// The folder is a backup, which would be none any more once it was written to.
+    #[error("{dir} is a backup, and opening it to write would change it", dir = dir.display())]
+    Backup {
+        /// The folder that was named.
+        dir: PathBuf,
+    },
     /// Another process has the database open.
     #[error("{path} is in use by another process", path = shown_path(.path))]
     Locked {
@@ -286,6 +292,7 @@ impl Classified for StoreError {
             | Self::Inside { .. }
             | Self::Incomplete { .. }
             | Self::NotFolder { .. }
+            | Self::Backup { .. }
             | Self::Displaced { .. }
             | Self::Cold => Fault::OTHER,
         };

@@ -9,6 +9,20 @@ use super::directory::Directory;
 use super::listed::Checked;
 use super::{Meta, Opened, Presence, Store, StoreError, listed, logs, options, own, records};
 
+/// The file of a backup that says what became of it.
+pub(crate) const STATUS: &str = "status";
+
+/// The file of a backup that says what it holds.
+pub(crate) const CONTENTS: &str = "contents.json";
+
+/// Ends with an error if `dir` is a backup, which is only to be read.
+pub(super) fn require_no_backup(dir: &Path) -> Result<(), StoreError> {
+    if [STATUS, CONTENTS].iter().all(|name| dir.join(name).exists()) {
+        return Err(StoreError::Backup { dir: dir.to_owned() });
+    }
+    Ok(())
+}
+
 /// The folder of a database that is to be opened.
 pub(super) struct Folder {
     /// As it was named.

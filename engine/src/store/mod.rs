@@ -87,6 +87,7 @@ use crate::types::{ChainwebVersion, RunLength};
 use claim::Claim;
 use directory::{Directory, shown_path};
 use folder::Folder;
+pub(crate) use folder::{CONTENTS, STATUS};
 use format::WITHOUT_SUMS;
 use held::Held;
 use index::Index;
@@ -125,7 +126,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Missing`] if there is none, [`StoreError::Format`] and its like if it is not
-    /// one of ours, [`StoreError::Locked`] if another process has it.
+    /// one of ours, [`StoreError::Backup`] if it is a backup, [`StoreError::Locked`] if another process
+    /// has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_with(dir, CacheSizes::default())
     }
@@ -138,6 +140,7 @@ impl Store {
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let sizes = sizes.fitting()?;
         let folder = Folder::existing(dir, Directory::to_write)?;
+        folder::require_no_backup(dir)?;
         let folder = folder.claimed()?;
         let path = folder.directory.path();
         let memory = Memory::new(sizes);

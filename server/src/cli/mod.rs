@@ -196,6 +196,9 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             "Restore a backup, or replay the source into a new folder. If nothing was ever stored in \
              it, delete the folder and run the command that creates it again."
         }
+        OpenError::Store(StoreError::Backup { .. }) => {
+            "Restore it: plait restore ID --backups DIR --to NEW. Or serve it with --read-only."
+        }
         OpenError::Store(StoreError::NotFolder { .. }) => "Name the folder of a database.",
         OpenError::Store(StoreError::Foreign { .. }) => {
             "If it is a chainweb-node's, replay it into a new folder: \
