@@ -8,6 +8,7 @@ use testkit::block::dump;
 use testkit::braid::braid;
 use testkit::process::{Outcome, replay_file, run};
 use testkit::server::{Server, utf8};
+use testkit::stored;
 
 use crate::backup::{folder, names};
 use crate::rocks::node_db;
@@ -85,4 +86,31 @@ fn a_backup_is_not_opened_to_write() {
     fs::remove_dir_all(backup.join("0")).unwrap();
     run(replay).assert_fails(2, &texts);
     assert_eq!(names(&backup), ["contents.json", "status"]);
+}
+
+#[test]
+fn only_folders_that_are_backups_are_listed_and_deleted() {
+    let (_place, db) = place();
+    let backups = db.join("backups");
+    let ids: Vec<String> = (0..3).map(|_| make(&db, &[])).collect();
+    fs::remove_file(backups.join(&ids[0]).join("status")).unwrap();
+    fs::write(backups.join(&ids[1]).join("status"), "").unwrap();
+    let other = backups.join("2024");
+    assert_eq!(replay_file(&other, &[], "dump", &dump(&braid(20))).status, Some(0));
+    fs::create_dir(backups.join("2023")).unwrap();
+    let listed = command(&["list"], &db);
+    assert_eq!((listed.status, listed.out.lines().count()), (Some(0), 4), "{}", listed.out);
+    for (id, text) in ids.iter().zip(["status: is missing", "is not the status of a backup"]) {
+        let line = listed.out.lines().find(|line| line.starts_with(id)).unwrap();
+        assert!(line.contains("backup-failed") && line.contains(text), "{line}");
+        let checked = command(&["check", id], &db);
+        checked.assert_fails(1, &["status: is", "choose another one"]);
+        assert_eq!(checked.out.trim(), "backup-failed");
+    }
+    command(&["check", "2024"], &db).assert_fails(2, &["no backup 2024"]);
+    let newest = make(&db, &["--keep", "1"]);
+    let mut left = vec![".lock", "2023", "2024", &ids[0], &ids[1], &newest];
+    left.sort_unstable();
+    assert_eq!(names(&backups), left);
+    assert_eq!(stored(&other), stored(&db));
 }

@@ -57,6 +57,7 @@ fn audit(
 pub(super) fn require_done(backups: &Backups, id: &BackupId) -> Result<(), BackupError> {
     match backups.status(id)? {
         Some(Status::Done) => Ok(()),
+        Some(Status::Failed) if let Some(error) = backups.lost_status(id)? => Err(error),
         Some(status) => Err(BackupError::Unfinished { id: id.clone(), status }),
         None => Err(BackupError::Unknown { id: id.clone(), dir: backups.dir().to_owned() }),
     }

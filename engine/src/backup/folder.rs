@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::contents::Contents;
 use super::{BackupError, BackupId, Job, Status, disk};
 use crate::cause::Cause;
 use crate::failpoint::reached;
 use crate::output;
 use crate::regular;
-use crate::types::Grow;
+use crate::store::{CONTENTS, STATUS};
 
 /// The file that is locked while a job runs, and holds its name.
 const LOCK: &str = ".lock";
@@ -19,13 +18,10 @@ const LOCK: &str = ".lock";
 pub(super) const CAUSE: &str = "error";
 
 /// Bytes of each of these two at most.
-const TEXT_BYTES_MAX: u64 = 64 << 10;
+pub(super) const TEXT_BYTES_MAX: u64 = 64 << 10;
 
 /// What names of unfinished backups begin and end with.
-const UNFINISHED: (&str, &str) = (".", ".tmp");
-
-/// What names of backups begin and end with that are being deleted.
-const DELETED: (&str, &str) = (".", ".old");
+pub(super) const UNFINISHED: (&str, &str) = (".", ".tmp");
 
 /// How often a lock is tried that somebody holds without being a job.
 const LOCK_TRIES: u32 = 100;
@@ -54,21 +50,6 @@ pub enum Begun {
     Started(Job),
     /// Another job runs, of this process or of another one.
     Running(BackupId),
-}
-
-/// One backup of a folder.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its name.
-    pub id: BackupId,
-    /// What became of it.
-    pub status: Status,
-    /// What it holds, if it is done.
-    pub contents: Option<Contents>,
-    /// Bytes that nothing else holds: those that deleting it frees.
-    pub own_bytes: u64,
-    /// Why it failed, if it did.
-    pub cause: Option<String>,
 }
 
 impl Backups {
@@ -166,7 +147,7 @@ impl Backups {
     pub(super) fn fail(&self, id: &BackupId, cause: &str) -> Result<(), BackupError> {
         let (draft, path) = (self.draft(id), self.path(id));
         reached("backup/fail/before");
-        if path.exists() {
+        if self.written_status(id)?.is_some() {
             // Under the name of what is in the making the next job finds it, wherever this one ends.
             disk::rename(&path, &draft)?;
         }
@@ -230,8 +211,39 @@ impl Backups {
         Ok(None)
     }
 
-    /// What the folder of a backup says. That this user may not read it is no status.
+    /// What became of a backup by its folder: `None` if that is none of a backup. One that does not say what
+    /// became of it is no good one.
     fn status_of(&self, id: &BackupId) -> Result<Option<Status>, BackupError> {
+        match self.written_status(id)? {
+            None if self.lacks_status(id)? => Ok(Some(Status::Failed)),
+            status => Ok(status),
+        }
+    }
+
+    /// Whether a backup has a list of its contents and no status.
+    fn lacks_status(&self, id: &BackupId) -> Result<bool, BackupError> {
+        let has_contents = || self.path(id).join(CONTENTS).exists();
+        // A job that ends gives the folder its name meanwhile, or retention takes it away.
+        Ok(has_contents() && self.written_status(id)?.is_none() && has_contents())
+    }
+
+    /// That a backup has lost the file that says what became of it, if it has. Whatever else is missing then,
+    /// it is never deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Io`] if the folder cannot be read.
+    pub fn lost_status(&self, id: &BackupId) -> Result<Option<BackupError>, BackupError> {
+        if !self.lacks_status(id)? {
+            return Ok(None);
+        }
+        let path = self.path(id).join(STATUS);
+        let what = if path.exists() { "is not the status of a backup" } else { "is missing" };
+        Ok(Some(BackupError::Damaged { path, what: what.to_owned() }))
+    }
+
+    /// What the file of a backup says. That this user may not read it is no status.
+    pub(super) fn written_status(&self, id: &BackupId) -> Result<Option<Status>, BackupError> {
         let path = self.path(id);
         let status = path.join(STATUS);
         let read = || match regular::read_text(&status, TEXT_BYTES_MAX) {
@@ -242,10 +254,9 @@ impl Backups {
         let text = match read()? {
             // The folder may have got its name since, with the status in it.
             None if path.is_dir() => read()?,
-            None => return Ok(None),
             text => text,
         };
-        Ok(Some(text.map_or(Status::Failed, |text| Status::from_name(&text))))
+        Ok(text.and_then(|text| Status::from_name(&text)))
     }
 
     /// Whether a job of this name runs, in whatever process.
@@ -284,83 +295,6 @@ impl Backups {
         Ok(self.draft(id).exists() || self.status_of(id)? == Some(Status::InProgress))
     }
 
-    /// All backups, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// [`BackupError::Io`] if the folder cannot be read; one that is not there has none.
-    pub fn list(&self) -> Result<Vec<Listed>, BackupError> {
-        let mut listed = Vec::new();
-        if !disk::exists(&self.dir)? {
-            return Ok(listed);
-        }
-        for path in disk::entries(&self.dir)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let id = named_by(&name, UNFINISHED).or_else(|| name.parse().ok());
-            let Some(id) = id.filter(|_| path.is_dir()) else { continue };
-            let Some(status) = self.status(&id)? else { continue };
-            let done = status == Status::Done;
-            let cause = regular::read_text(&path.join(CAUSE), TEXT_BYTES_MAX).ok();
-            listed.push(Listed {
-                status,
-                contents: if done { Contents::read(&path).ok() } else { None },
-                own_bytes: own_bytes(&path),
-                cause: cause.map(|text| text.trim().to_owned()),
-                id,
-            });
-        }
-        listed.sort_by(|a, b| (a.id.micros(), &a.id).cmp(&(b.id.micros(), &b.id)));
-        Ok(listed)
-    }
-
-    /// Takes the names of all backups away that this program made, but of the newest `keep` that are
-    /// done, and of failures that are older than those. The newest that is done always stays, and so
-    /// does one that is being restored. Returns which; [`Backups::sweep`] frees what they took.
-    ///
-    /// # Errors
-    ///
-    /// [`BackupError::Io`] if the folder cannot be read or written.
-    pub(super) fn retain(&self, keep: usize) -> Result<Vec<BackupId>, BackupError> {
-        let mut done = 0_usize;
-        let mut deleted = Vec::new();
-        for listed in self.list()?.into_iter().rev() {
-            let made_here = listed.id.micros().is_some();
-            if listed.status == Status::InProgress || !made_here || done < keep.max(1) {
-                done.grow(usize::from(listed.status == Status::Done));
-                continue;
-            }
-            let path = self.path(&listed.id);
-            if listed.status == Status::Done {
-                let held = regular::open(&path.join(STATUS)).map(|status| status.try_lock());
-                if matches!(held, Ok(Err(TryLockError::WouldBlock))) {
-                    tracing::warn!(id = %listed.id, "not deleting a backup that is in use");
-                    continue;
-                }
-            }
-            let (before, behind) = DELETED;
-            let old = self.dir.join(format!("{before}{}{behind}", listed.id));
-            reached("backup/retain/before");
-            disk::rename(&path, &old)?;
-            reached("backup/retain/after");
-            deleted.push(listed.id);
-        }
-        Ok(deleted)
-    }
-
-    /// Deletes what has no name any more; another job may do so at the same time.
-    ///
-    /// # Errors
-    ///
-    /// [`BackupError::Io`] if something cannot be deleted.
-    pub(super) fn sweep(&self) -> Result<(), BackupError> {
-        let deleted = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            named_by(&name, DELETED).is_some()
-        };
-        let entries = disk::entries(&self.dir)?;
-        entries.iter().filter(|path| deleted(path)).try_for_each(|path| disk::remove(path))
-    }
-
     /// The folder of a backup.
     #[must_use]
     pub fn path(&self, id: &BackupId) -> PathBuf {
@@ -379,15 +313,6 @@ fn is_trouble(error: &io::Error) -> bool {
     matches!(Cause::of(error), Cause::Permission | Cause::Device | Cause::OpenFiles | Cause::Memory)
 }
 
-fn named_by(name: &str, (before, behind): (&str, &str)) -> Option<BackupId> {
+pub(super) fn named_by(name: &str, (before, behind): (&str, &str)) -> Option<BackupId> {
     name.strip_prefix(before)?.strip_suffix(behind)?.parse().ok()
-}
-
-/// Bytes of all files that have no other name. What is gone meanwhile has none.
-fn own_bytes(dir: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let files = disk::files(dir).unwrap_or_default();
-    let own = files.iter().filter_map(|path| path.metadata().ok());
-    let own = own.filter(|data| data.nlink() == 1);
-    own.fold(0, |sum, data| sum.saturating_add(data.len()))
 }

@@ -87,13 +87,10 @@ impl Status {
         }
     }
 
-    /// The one with this name; what is no name is of a job that failed.
-    pub(super) fn from_name(name: &str) -> Self {
-        match name.trim() {
-            "backup-done" => Self::Done,
-            "backup-in-progress" => Self::InProgress,
-            _ => Self::Failed,
-        }
+    /// The one with this name.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Done, Self::InProgress, Self::Failed];
+        all.into_iter().find(|status| status.name() == name.trim())
     }
 }
 
@@ -128,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_status_is_a_failure() {
+    fn a_status_has_a_name() {
         for status in [Status::Done, Status::InProgress, Status::Failed] {
-            assert_eq!(Status::from_name(&format!("{}\n", status.name())), status);
+            assert_eq!(Status::from_name(&format!("{}\n", status.name())), Some(status));
         }
-        assert_eq!(Status::from_name(""), Status::Failed);
+        assert_eq!(Status::from_name(""), None);
     }
 }

@@ -11,6 +11,8 @@
 //! - `I-4` Nothing of the database changes but that it writes to tables what it has in memory, and
 //!   not even that where another process has it open.
 //! - `I-5` A restore writes nothing before the whole backup is verified, and never over anything.
+//! - `I-6` Only folders are deleted whose file `status` says that they are backups, and unfinished ones
+//!   by their name.
 //!
 //! ```text
 //! {dir}/.lock                         held while a job runs, and its name
@@ -34,6 +36,7 @@ mod error;
 mod folder;
 mod id;
 mod job;
+mod listed;
 mod pact;
 mod place;
 mod restore;
@@ -42,7 +45,8 @@ mod take;
 pub use check::verify;
 pub use contents::{Contents, FileEntry};
 pub use error::BackupError;
-pub use folder::{Backups, Begun, Listed};
+pub use folder::{Backups, Begun};
 pub use id::{BackupId, BackupIdError, Status};
 pub use job::{Job, Origin, Request};
+pub use listed::Listed;
 pub use restore::{Event as RestoreEvent, Restore};

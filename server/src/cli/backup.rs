@@ -228,6 +228,9 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
         }
         Ok(Some(Status::Done)) if verify => {}
         Ok(Some(status)) => {
+            if let Ok(Some(error)) = backups.lost_status(id) {
+                let _ = fail(&error, advice(&error));
+            }
             let code = ExitCode::from(u8::from(status != Status::Done));
             return print(status.name(), code);
         }
