@@ -2,13 +2,17 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use plait_engine::store::Store;
 use tempfile::TempDir;
+use testkit::archive::has_extension;
 use testkit::block::dump;
-use testkit::braid::braid;
+use testkit::braid::{braid, braid_with_orphans};
 use testkit::process::{Outcome, replay_file, run};
 use testkit::server::{Server, utf8};
-use testkit::stored;
+use testkit::{Database, stored};
 
 use crate::backup::{folder, names};
 use crate::rocks::node_db;
@@ -113,4 +117,68 @@ fn only_folders_that_are_backups_are_listed_and_deleted() {
     left.sort_unstable();
     assert_eq!(names(&backups), left);
     assert_eq!(stored(&other), stored(&db));
+}
+
+/// A database with a backup of all of it, whose log is damaged or gone afterwards; the backup's name.
+fn with_lost_writes(is_gone: bool) -> (TempDir, PathBuf, String) {
+    let place = folder();
+    let mut database = Database::sealing(16, 5);
+    let blocks = braid_with_orphans(12, 4);
+    let (first, rest) = blocks.split_at(blocks.len() / 2);
+    database.add(first);
+    let mut database = database.reopen();
+    for some in rest.chunks(30) {
+        database.add(some);
+    }
+    let (dir, db) = (database.close(), place.path().join("db"));
+    fs::rename(dir.path(), &db).unwrap();
+    let good = make(&db, &[]);
+    let log =
+        names(&Store::path(&db)).into_iter().rfind(|name| has_extension(name, "log")).unwrap();
+    let log = Store::path(&db).join(log);
+    // The backup may have the same file.
+    let mut bytes = fs::read(&log).unwrap();
+    fs::remove_file(&log).unwrap();
+    if !is_gone {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(&log, bytes).unwrap();
+    }
+    (place, db, good)
+}
+
+#[test]
+fn no_older_backup_is_deleted_while_the_log_of_the_database_is_damaged_or_missing() {
+    for is_gone in [false, true] {
+        let (_place, db, good) = with_lost_writes(is_gone);
+        let made = command(&["make", "--keep", "1", "--log", "off"], &db);
+        made.assert_fails(1, &["log of the database is damaged", "last writes", "were kept"]);
+        let id = made.out.trim();
+        assert_eq!(names(&db.join("backups")), [".lock", &good, id], "missing: {is_gone}");
+        assert_eq!(command(&["check", id], &db).status, Some(0));
+        let checked = command(&["check", &good, "--verify"], &db);
+        assert_eq!(checked.status, Some(0), "{}", checked.err);
+        // Nor by those that come after it, until there are as many good ones.
+        fs::remove_dir_all(db.join("0")).unwrap();
+        let to = db.with_file_name("again");
+        let restored = run(["restore", &good, "--db", utf8(&db), "--to", utf8(&to)]);
+        assert_eq!(restored.status, Some(0), "{}", restored.err);
+        let next = make(&to, &["--keep", "2", "--backups", utf8(&db.join("backups"))]);
+        assert_eq!(names(&db.join("backups")), [".lock", &good, id, &next]);
+    }
+}
+
+#[test]
+fn a_server_keeps_older_backups_while_its_log_was_damaged() {
+    let (_place, db, good) = with_lost_writes(false);
+    let flags = ["--db", utf8(&db), "--backup-api"];
+    let server = Server::with(&[&flags[..], &["--keep-backups", "1"]].concat());
+    let id = server.post("/make-backup", "").text().to_owned();
+    let begin = Instant::now();
+    while !server.log().contains("no older one is deleted") {
+        assert!(begin.elapsed() < Duration::from_mins(1), "{}", server.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.get(&format!("/check-backup/{id}")).text(), "backup-done");
+    assert_eq!(names(&db.join("backups")), [".lock", &good, &id]);
 }

@@ -30,6 +30,9 @@ pub struct Contents {
     pub cut_height: u64,
     /// The name of the cut.
     pub cut_id: String,
+    /// What was wrong with the log of the database: what was written last is not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged_log: Option<String>,
     /// Every file, by name.
     pub files: Vec<FileEntry>,
 }
@@ -48,8 +51,14 @@ pub struct FileEntry {
 }
 
 impl Contents {
-    /// What the backup in the folder `dir` holds, whose database `view` shows.
-    pub(super) fn of(dir: &Path, view: &View, stop: &AtomicBool) -> Result<Self, BackupError> {
+    /// What the backup in the folder `dir` holds, whose database `view` shows; `origin` is of the database
+    /// that it was made of.
+    pub(super) fn of(
+        dir: &Path,
+        view: &View,
+        origin: &View,
+        stop: &AtomicBool,
+    ) -> Result<Self, BackupError> {
         let version = view.version();
         let cut = view.cut(None)?;
         let mut files = Vec::new();
@@ -70,6 +79,9 @@ impl Contents {
             blocks: version.chain_ids().map(|chain| view.block_count(chain)).sum(),
             cut_height: cut.height(),
             cut_id: cut.id().to_string(),
+            damaged_log: [origin, view]
+                .iter()
+                .find_map(|view| view.snapshot().damaged_log().map(str::to_owned)),
             files,
         })
     }

@@ -24,7 +24,8 @@ pub enum Origin {
 pub struct Request {
     /// Whether it has the databases of Pact as well.
     pub pact: bool,
-    /// How many backups that are done are kept, this one among them; all if it is not said.
+    /// How many backups that are done are kept, this one among them; all if it is not said, or if
+    /// [`Contents::damaged_log`] is.
     pub keep: Option<usize>,
 }
 
@@ -70,7 +71,7 @@ impl Job {
         let result = self.make(origin, request, stop);
         self.is_over = true;
         match &result {
-            Ok(_) => self.retain(request.keep),
+            Ok(contents) => self.retain(request.keep, contents),
             Err(error) => self.fail(&chain(error)),
         }
         // Many files take long to delete, and the next job may begin.
@@ -110,8 +111,17 @@ impl Job {
         }
     }
 
-    /// The backup is done, whatever comes of this.
-    fn retain(&self, keep: Option<usize>) {
+    /// The backup is done, whatever comes of this. Where it lacks what was written last, older ones may have
+    /// more.
+    fn retain(&self, keep: Option<usize>, contents: &Contents) {
+        if let Some(damage) = &contents.damaged_log {
+            tracing::error!(
+                id = %self.id,
+                "the log of the database is damaged: this backup lacks the last writes, and no older \
+                 one is deleted: {damage}"
+            );
+            return;
+        }
         let Some(keep) = keep else { return };
         match self.backups.retain(keep) {
             Ok(deleted) => {

@@ -78,8 +78,9 @@ impl Backups {
             let made_here = listed.id.micros().is_some();
             let spared = listed.status == Status::InProgress || !made_here;
             if spared || done < keep.max(1) || self.written_status(&listed.id)?.is_none() {
-                // One that is damaged does not take the place of a good one.
-                done.grow(usize::from(listed.contents.is_some()));
+                // One that is damaged, or lacks what was written last, does not take the place of a good one.
+                let good = listed.contents.is_some_and(|contents| contents.damaged_log.is_none());
+                done.grow(usize::from(good));
                 continue;
             }
             let path = self.path(&listed.id);

@@ -54,7 +54,7 @@ pub(super) fn take(
     compare(&before, &copy)?;
     // Pact's databases were found by name: that it led elsewhere meanwhile is noticed here.
     reader.store().require_place()?;
-    let contents = Contents::of(draft, &copy, stop)?;
+    let contents = Contents::of(draft, &copy, &before, stop)?;
     reached("backup/contents/before");
     contents.write(draft)?;
     reached("backup/contents/after");

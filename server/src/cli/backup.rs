@@ -29,8 +29,8 @@ Examples:
   plait backup list --db ./db
   plait backup check 1648665437000000 --db ./db --verify
 
-Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, 2 it
-failed. Of check: 0 backup-done, 1 anything else.";
+Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, or it
+is done and lacks the last writes, since the log of the database is damaged, 2 it failed. Of check: 0 backup-done, 1 anything else.";
 
 /// Make backups of a database, which may be in use, and look after them.
 ///
@@ -193,7 +193,16 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
                 contents.bytes(),
                 begin.elapsed().as_secs_f64(),
             );
-            print(&id.to_string(), ExitCode::SUCCESS)
+            let mut code = ExitCode::SUCCESS;
+            if let Some(damage) = &contents.damaged_log {
+                tell!(
+                    "warning: the log of the database is damaged: this backup lacks the last writes. Older \
+                     backups were kept: {damage}\n\
+                     Replay, push or follow the last blocks again, then make another one."
+                );
+                code = ExitCode::FAILURE;
+            }
+            print(&id.to_string(), code)
         }
         Err(BackupError::Stopped) => {
             tell!("stopped by a signal; backup {id} has failed");
