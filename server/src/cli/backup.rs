@@ -10,8 +10,6 @@ use plait_engine::backup::{
     self, BackupError, BackupId, Backups, Begun, Contents, Job, Listed, Origin, Request, Status,
 };
 use plait_engine::cause::Classified;
-use plait_engine::store::StoreError;
-use plait_engine::OpenError;
 use serde_json::json;
 use thiserror::Error;
 
