@@ -265,16 +265,17 @@ impl<'a> Replay<'a> {
                     self.show_sometimes()?;
                 }
                 Next::Chunk(chunk) => {
-                    let at = chunk.chunk().end();
-                    let lines = chunk.chunk().skipped();
-                    self.summary.log_lines = self.summary.log_lines.saturating_add(lines);
+                    let (at, is_early) = (chunk.chunk().end(), chunk.chunk().is_early());
+                    self.summary.log_lines.grow(chunk.chunk().skipped());
                     let flow = self.take(stage, chunk, observer)?;
                     if flow == Flow::Stop {
                         return Ok(());
                     }
                     input.at = at;
                     self.commit_sometimes(input)?;
-                    self.try_order()?;
+                    if !is_early {
+                        self.try_order()?;
+                    }
                     self.show_sometimes()?;
                     observer(Event::Progress(self.progress(at.position.get(), input.size)));
                 }
@@ -306,7 +307,11 @@ impl<'a> Replay<'a> {
                 Ok(Next::Chunk(chunk)) => {
                     records.grow(chunk.chunk().len() as u64);
                     bytes.grow(chunk.payload_bytes());
+                    let is_slow = chunk.chunk().is_early() && start.elapsed() > GATHER;
                     chunks.push(chunk);
+                    if is_slow {
+                        return (chunks, More::MayCome);
+                    }
                 }
             }
         }

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 
 use bytes::Bytes;
 
@@ -26,6 +26,8 @@ enum Input {
         read: Box<dyn Read + Send>,
         /// The same from elsewhere, if that can be.
         again: Option<Again>,
+        /// The beginning of a record whose rest has not come yet.
+        held: Vec<u8>,
         has_ended: bool,
         /// Why no more can be read after what was read before.
         failed: Option<io::Error>,
@@ -56,8 +58,8 @@ impl Binary {
     /// The records of a stream.
     #[must_use]
     pub fn streamed(name: String, read: Box<dyn Read + Send>) -> Self {
-        let (again, has_ended, failed) = (None, false, None);
-        Self { input: Input::Streamed { name, read, again, has_ended, failed }, offset: 0 }
+        let (again, held, has_ended, failed) = (None, Vec::new(), false, None);
+        Self { input: Input::Streamed { name, read, again, held, has_ended, failed }, offset: 0 }
     }
 
     /// The same of what can be read from elsewhere, if it can.
@@ -68,7 +70,16 @@ impl Binary {
         self
     }
 
-    /// The next bytes, `want` of them unless the input ends before.
+    /// Whether nothing comes behind what was read. A file is all there from the beginning.
+    const fn has_ended(&self) -> bool {
+        match &self.input {
+            Input::Mapped { .. } => true,
+            Input::Streamed { has_ended, .. } => *has_ended,
+        }
+    }
+
+    /// The next bytes, `want` of them unless the input ends before, or some whole records if no more
+    /// come for a moment.
     fn bytes(&mut self, want: usize) -> Result<Bytes, ReplayError> {
         match &mut self.input {
             Input::Mapped { file, path, size, part, .. } => {
@@ -86,15 +97,27 @@ impl Binary {
                 let end = start.saturating_add(want).min(part.bytes.len());
                 Ok(part.bytes.slice(start..end))
             }
-            Input::Streamed { name, read, has_ended, failed, .. } => {
+            Input::Streamed { name, read, held, has_ended, failed, .. } => {
                 let mut bytes = Vec::with_capacity(want);
-                if !*has_ended {
-                    *failed = read.by_ref().take(want as u64).read_to_end(&mut bytes).err();
-                    *has_ended = failed.is_some() || bytes.len() < want;
+                bytes.append(held);
+                while !*has_ended && bytes.len() < want {
+                    let lacking = want.saturating_sub(bytes.len()) as u64;
+                    match read.by_ref().take(lacking).read_to_end(&mut bytes) {
+                        Ok(_) => *has_ended = bytes.len() < want,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            if bytes.len() >= LEN {
+                                break;
+                            }
+                        }
+                        Err(error) => (*failed, *has_ended) = (Some(error), true),
+                    }
                 }
-                // What is cut off where reading failed is not wrong.
-                if failed.is_some() {
-                    bytes.truncate((bytes.len() / LEN).saturating_mul(LEN));
+                let whole = (bytes.len() / LEN).saturating_mul(LEN);
+                if !*has_ended {
+                    *held = bytes.split_off(whole);
+                } else if failed.is_some() {
+                    // What is cut off where reading failed is not wrong.
+                    bytes.truncate(whole);
                 }
                 match failed.take_if(|_| bytes.is_empty()) {
                     Some(source) => Err(ReplayError::Io { input: name.clone(), source }),
@@ -117,7 +140,8 @@ impl Part {
 
 impl Source for Binary {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
-        let (start, mut bytes) = (self.offset, self.bytes(records_max.max(1).saturating_mul(LEN))?);
+        let want = records_max.max(1).saturating_mul(LEN);
+        let (start, mut bytes) = (self.offset, self.bytes(want)?);
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -130,7 +154,8 @@ impl Source for Binary {
             records: (self.offset / RECORD_LEN).into(),
         };
         let cut = Place::Offset(start.saturating_add(bytes.len() as u64));
-        let chunk = Chunk::whole(start, bytes, end);
+        let is_early = bytes.len() < want && !self.has_ended();
+        let chunk = Chunk::whole(start, bytes, end).early_if(is_early);
         Ok(Some(match rest.len() {
             0 => chunk,
             got => chunk.with_wrong(cut, Wrong::Cut { got }),
@@ -153,12 +178,14 @@ impl Source for Binary {
 
     fn resume(&mut self, at: MarkedAt) -> Result<bool, ReplayError> {
         let position = at.position.get();
-        if let Input::Streamed { read, again: Some(again), has_ended, failed, .. } = &mut self.input
+        if let Input::Streamed { read, again: Some(again), held, has_ended, failed, .. } =
+            &mut self.input
         {
             if !position.is_multiple_of(LEN as u64) {
                 return Ok(false);
             }
             *read = again.from(position)?.0;
+            held.clear();
             (self.offset, *has_ended, *failed) = (position, false, None);
             return Ok(true);
         }

@@ -95,6 +95,8 @@ pub struct Chunk {
     end: MarkedAt,
     /// Lines of a log that were passed over.
     skipped: u64,
+    /// Whether it is not full because no more came for a moment.
+    is_early: bool,
 }
 
 /// A record, as it stands in an input.
@@ -207,6 +209,18 @@ impl Chunk {
     #[must_use]
     pub fn with_skipped(self, skipped: u64) -> Self {
         Self { skipped, ..self }
+    }
+
+    /// The same, which is not full because no more came for a moment.
+    #[must_use]
+    pub(super) fn early_if(self, is_early: bool) -> Self {
+        Self { is_early, ..self }
+    }
+
+    /// Whether it is not full because no more came for a moment.
+    #[must_use]
+    pub const fn is_early(&self) -> bool {
+        self.is_early
     }
 
     /// Lines of a log that were passed over.

@@ -12,6 +12,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::again::BUFFER_LEN;
 use super::detect::{self, HEAD_LEN};
+use super::live::Patient;
 use crate::replay::ReplayError;
 
 /// Bytes of the window of a zstd frame at most: what `zstd -d` takes, too.
@@ -29,7 +30,7 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
-    /// All of it.
+    /// All of it. What is not compressed may fail where nothing comes for a moment, and go on.
     pub(super) fn into_read(self) -> Box<dyn BufRead + Send> {
         Box::new(BufReader::with_capacity(BUFFER_LEN, Cursor::new(self.head).chain(self.rest)))
     }
@@ -38,12 +39,12 @@ impl Decoded {
 /// Reads the beginning of an input, and decompresses it if that is needed.
 pub(super) fn decoded(name: &str, mut read: Box<dyn Read + Send>) -> Result<Decoded, ReplayError> {
     let fail = |source| ReplayError::Io { input: name.to_owned(), source };
-    let head = head(&mut read).map_err(fail)?;
+    let head = head(&mut Patient(&mut read)).map_err(fail)?;
     let is_gzip = head.starts_with(GZIP);
     if detect::is_header(&head) || !(is_gzip || head.starts_with(ZSTD)) {
         return Ok(Decoded { head, is_compressed: false, rest: read });
     }
-    let packed = BufReader::with_capacity(BUFFER_LEN, Cursor::new(head).chain(read));
+    let packed = BufReader::with_capacity(BUFFER_LEN, Cursor::new(head).chain(Patient(read)));
     let mut rest: Box<dyn Read + Send> = if is_gzip {
         Box::new(Named { read: Members { member: Some(GzDecoder::new(packed)) }, format: "gzip" })
     } else {

@@ -1,4 +1,4 @@
-use std::io::BufRead;
+use std::io::{BufRead, ErrorKind};
 
 use super::again::Again;
 use super::json::{Limits, Next, Records, Values};
@@ -59,11 +59,12 @@ impl Jsonl {
         self.values.mark(self.records.saturating_add(records.list.len() as u64))
     }
 
-    /// Feeds some more; what is behind the end, or an error, is nothing.
-    fn feed(&mut self) {
+    /// Feeds some more, if something comes just now; what is behind the end, or an error, is nothing.
+    fn feed(&mut self) -> bool {
         let piece = loop {
             match self.read.fill_buf() {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Ok(piece) => break Ok(piece),
                 Err(error) => break Err(error),
             }
@@ -80,6 +81,7 @@ impl Jsonl {
                 self.failed = Some(ReplayError::Io { input: self.name.clone(), source });
             }
         }
+        true
     }
 }
 
@@ -87,10 +89,16 @@ impl Source for Jsonl {
     fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
         let mut records = Records::default();
         let (mut end, mut skipped) = (self.values.mark(self.records), 0_u64);
+        let mut is_early = false;
         while records.list.len() < records_max.max(1) && records.payload_bytes < PAYLOAD_BYTES_MAX {
             match self.values.next(&mut records) {
                 Next::Window => end = self.mark(&records),
-                Next::Input if !self.has_ended => self.feed(),
+                Next::Input if !self.has_ended => {
+                    is_early = !self.feed() && !records.list.is_empty();
+                    if is_early {
+                        break;
+                    }
+                }
                 Next::Input => {
                     // What is cut off where reading failed is not wrong.
                     if self.failed.is_none() {
@@ -109,7 +117,7 @@ impl Source for Jsonl {
         }
         records.settle();
         self.records.grow(records.list.len() as u64);
-        Ok(Some(Chunk::each(records.list, end).with_skipped(skipped)))
+        Ok(Some(Chunk::each(records.list, end).with_skipped(skipped).early_if(is_early)))
     }
 
     fn size(&self) -> Option<u64> {

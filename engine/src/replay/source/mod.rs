@@ -8,6 +8,7 @@ mod decode;
 mod detect;
 mod json;
 mod jsonl;
+mod live;
 mod merged;
 mod node;
 mod notice;
@@ -17,7 +18,7 @@ mod rows;
 mod texts;
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -35,6 +36,7 @@ pub use peek::{Peeked, peek};
 pub use rows::Rows;
 
 use self::again::Again;
+use self::live::Live;
 use super::ReplayError;
 use crate::archive::MANIFEST;
 use crate::header::LEN;
@@ -43,7 +45,8 @@ use crate::types::ChainwebVersion;
 
 /// An input, read from its beginning to its end.
 pub trait Source: Send {
-    /// The next records, about `records_max` of them; `None` at the end.
+    /// The next records, about `records_max` of them, or fewer where no more come for a moment;
+    /// `None` at the end.
     ///
     /// # Errors
     ///
@@ -144,8 +147,10 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
                 reason: "this format needs a folder, not a stream".to_owned(),
             });
         }
-        let source = stream("standard input".to_owned(), Box::new(io::stdin()), None, reading);
-        return source.map(Opened::Stream);
+        let name = "standard input".to_owned();
+        let live = Live::stdin();
+        let live = live.map_err(|source| ReplayError::Io { input: name.clone(), source })?;
+        return stream(name, Box::new(live), None, reading).map(Opened::Stream);
     }
     let metadata = std::fs::metadata(input).map_err(|e| ReplayError::io(input, e))?;
     match format {
@@ -168,8 +173,12 @@ fn open_stream(input: &Path, reading: Reading) -> Result<Opened, ReplayError> {
         _ => {}
     }
     let file = File::open(input).map_err(|e| ReplayError::io(input, e))?;
-    let again = if metadata.is_file() { Some(again(input, &file, &metadata)?) } else { None };
-    stream(input.display().to_string(), Box::new(file), again, reading).map(Opened::Stream)
+    let name = input.display().to_string();
+    if !metadata.is_file() {
+        return stream(name, Box::new(Live::new(file)), None, reading).map(Opened::Stream);
+    }
+    let again = again(input, &file, &metadata)?;
+    stream(name, Box::new(file), Some(again), reading).map(Opened::Stream)
 }
 
 /// Whether a folder has files of an archive. Without a manifest, that is what is missing.
