@@ -82,6 +82,7 @@ mod payloads_node;
 mod payloads_order;
 mod payloads_stored;
 mod payloads_vectors;
+mod pipes;
 mod power;
 mod push;
 mod push_http;

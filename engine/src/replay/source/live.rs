@@ -111,21 +111,21 @@ mod tests {
 
     fn inputs() -> [Vec<u8>; 4] {
         let headers: Vec<_> = History::new(&Plan::new(NETWORK, 3)).unwrap().collect();
-        let (mut binary, mut lines, mut page) = (Vec::new(), Vec::new(), b"{\"items\":[".to_vec());
+        let (mut binary, mut lines, mut array) = (Vec::new(), Vec::new(), b"[".to_vec());
         for header in &headers {
             binary.extend_from_slice(header.view().as_bytes());
             text::push_object(&mut lines, header.view(), NETWORK);
             lines.push(b'\n');
-            text::push_string(&mut page, header.view());
-            page.push(b',');
+            text::push_string(&mut array, header.view());
+            array.push(b',');
         }
         // What comes behind the last record is in no chunk if that was given before.
         lines.pop();
-        page.pop();
-        page.extend_from_slice(b"]}");
+        array.pop();
+        array.push(b']');
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&binary).unwrap();
-        [binary, lines, page, encoder.finish().unwrap()]
+        [binary, lines, array, encoder.finish().unwrap()]
     }
 
     #[test]
