@@ -181,7 +181,8 @@ fn a_replica_refuses_at_its_start_what_would_write() {
         outcome.assert_fails(2, &["cannot be combined with --read-only", named]);
     }
     // Nor is a database made.
-    let none = db.path().join("none");
+    let place = folder();
+    let none = place.path().join("none");
     let outcome = run(["serve", "--db", utf8(&none), "--read-only"]);
     outcome.assert_fails(2, &["no database in"]);
     assert!(!none.exists());

@@ -175,8 +175,7 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             "Make one first: plait replay --db DIR INPUT"
         }
         OpenError::Store(StoreError::Unfinished { .. }) => {
-            "Run the command that creates it again: plait replay, plait follow, or plait serve with \
-             --replay, --follow or --ingest."
+            "Run the command that was creating it again: plait replay, follow or serve."
         }
         OpenError::Store(StoreError::Occupied { .. }) => {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
@@ -189,8 +188,7 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             "Name the database itself, or a folder outside of it."
         }
         OpenError::Store(StoreError::MissingFile { .. } | StoreError::Current { .. }) => {
-            "Try plait repair --db DIR, which changes nothing if it cannot help. Otherwise restore a \
-             backup, or replay the source into a new folder."
+            "Try plait repair --db DIR. Otherwise restore a backup, or replay the source again."
         }
         OpenError::Store(StoreError::Incomplete { .. }) => {
             "Restore a backup, or replay the source into a new folder. If nothing was ever stored in \
