@@ -59,10 +59,8 @@ plait=$target/release/plait
 if [ -z "$dump" ] && [ ! -e "$input" ]; then
     echo "run: generating $input" >&2
     mkdir -p "$(dirname "$input")"
-    # Under another name first, so that an interrupted one is not taken for whole.
-    "$plait" generate --network "$network" --heights 5000 --forks 0.01 --fork-depth 50 \
-        --out "$input.part"
-    mv "$input.part" "$input"
+    # The file gets its name when it is whole.
+    "$plait" generate --network "$network" --heights 5000 --forks 0.01 --fork-depth 50 --out "$input"
 fi
 
 echo "run: replaying $input into $database" >&2
