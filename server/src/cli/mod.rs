@@ -224,20 +224,24 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             | StoreError::RocksDb(_)
             | StoreError::Cold,
         ) => {
-            let otherwise = match subject {
-                Subject::Verified => {
-                    "Restore a backup (plait restore latest --db DIR --to NEW), or replay the source \
-                     into a new folder."
-                }
-                _ => {
-                    "Check it with plait verify --db DIR, or restore a backup: plait restore latest \
-                     --db DIR --to NEW"
-                }
-            };
-            return Advice::of(error, subject, otherwise);
+            return Advice::of(error, subject, other_open_advice(subject));
         }
     };
     text.into()
+}
+
+/// What to do where nothing better is known.
+const fn other_open_advice(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Verified => {
+            "Restore a backup (plait restore latest --db DIR --to NEW), or replay the source into a new \
+             folder."
+        }
+        _ => {
+            "Check it with plait verify --db DIR, or restore a backup: plait restore latest --db DIR \
+             --to NEW"
+        }
+    }
 }
 
 /// What to do about a database that cannot be read.
