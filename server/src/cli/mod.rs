@@ -175,7 +175,7 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             "Make one first: plait replay --db DIR INPUT"
         }
         OpenError::Store(StoreError::Unfinished { .. }) => {
-            "Run the command that was creating it again: plait replay, follow or serve."
+            "Run the command that creates it again: plait replay, follow or serve."
         }
         OpenError::Store(StoreError::Occupied { .. }) => {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
