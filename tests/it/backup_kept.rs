@@ -9,12 +9,13 @@ use plait_engine::store::Store;
 use tempfile::TempDir;
 use testkit::archive::has_extension;
 use testkit::block::dump;
-use testkit::braid::{braid, braid_with_orphans};
+use testkit::braid::braid;
 use testkit::process::{Outcome, replay_file, run};
 use testkit::server::{Server, utf8};
-use testkit::{Database, stored};
+use testkit::stored;
 
 use crate::backup::{folder, names};
+use crate::flips::Left;
 use crate::rocks::node_db;
 
 /// A folder with a database in `db`.
@@ -122,17 +123,9 @@ fn only_folders_that_are_backups_are_listed_and_deleted() {
 
 /// A database with a backup of all of it, whose log is damaged or gone afterwards; the backup's name.
 fn with_lost_writes(is_gone: bool) -> (TempDir, PathBuf, String) {
-    let place = folder();
-    let mut database = Database::sealing(16, 5);
-    let blocks = braid_with_orphans(12, 4);
-    let (first, rest) = blocks.split_at(blocks.len() / 2);
-    database.add(first);
-    let mut database = database.reopen();
-    for some in rest.chunks(30) {
-        database.add(some);
-    }
-    let (dir, db) = (database.close(), place.path().join("db"));
-    fs::rename(dir.path(), &db).unwrap();
+    let (place, left) = (folder(), Left::new());
+    let db = place.path().join("db");
+    fs::rename(left.dir(), &db).unwrap();
     let good = make(&db, &[]);
     let log =
         names(&Store::path(&db)).into_iter().rfind(|name| has_extension(name, "log")).unwrap();

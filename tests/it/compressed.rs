@@ -7,11 +7,10 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use plait_engine::header::text;
+use plait_engine::Engine;
 use plait_engine::replay::source::{self, Reading, Source};
-use plait_engine::{Engine, Header};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-use testkit::block::{NETWORK, dump};
+use testkit::block::{NETWORK, dump, lines};
 use testkit::braid::braid;
 use testkit::process::{plait, replay_file, run, run_measured, run_with_input};
 use testkit::server::utf8;
@@ -27,15 +26,6 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     compress_to_vec(bytes, CompressionLevel::Fastest)
-}
-
-fn lines(headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for header in headers {
-        text::push_object(&mut out, header.view(), NETWORK);
-        out.push(b'\n');
-    }
-    out
 }
 
 /// An archive of tar with one file.

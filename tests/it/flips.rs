@@ -23,13 +23,13 @@ const HEAD_LEN: usize = 7;
 const BLOCK_LEN: usize = 32 << 10;
 
 /// A database as a crash leaves it: some blocks in tables, more in its log.
-struct Left {
+pub(crate) struct Left {
     folder: TempDir,
     blocks: Vec<Header>,
 }
 
 impl Left {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut database = Database::sealing(16, 5);
         let blocks = braid_with_orphans(12, 4);
         let (first, rest) = blocks.split_at(blocks.len() / 2);
@@ -42,7 +42,7 @@ impl Left {
         Self { folder: database.close(), blocks: sorted(&blocks) }
     }
 
-    fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.folder.path()
     }
 

@@ -8,9 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plait_engine::Header;
-use plait_engine::header::text;
 use tempfile::TempDir;
-use testkit::block::{NETWORK, dump};
+use testkit::block::{NETWORK, dump, lines};
 use testkit::braid::braid;
 use testkit::process::{finish, replay_command, run, signal};
 use testkit::server::{Server, utf8};
@@ -21,15 +20,6 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
-}
-
-fn lines(headers: &[Header]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for header in headers {
-        text::push_object(&mut out, header.view(), NETWORK);
-        out.push(b'\n');
-    }
-    out
 }
 
 /// A replay that reads what is written.
@@ -80,7 +70,7 @@ fn assert_stored_at_once(headers: &[Header], form: fn(&[Header]) -> Vec<u8>) {
 fn what_came_through_an_open_pipe_is_stored() {
     let headers = braid(51);
     assert_stored_at_once(&headers, |headers| dump(headers));
-    assert_stored_at_once(&headers, lines);
+    assert_stored_at_once(&headers, |headers| lines(headers));
 }
 
 #[test]

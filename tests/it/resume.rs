@@ -9,12 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use plait_engine::generate::{History, Plan};
-use plait_engine::header::text;
 use plait_engine::store::Store;
 use plait_engine::{ChainwebVersion, Engine, Header};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::block::dump;
+use testkit::block::{dump, lines};
 use testkit::process::{Outcome, finish, plait, replay, replay_command, run, signal};
 use testkit::{say, sorted, stored};
 
@@ -153,15 +152,10 @@ fn a_dump_that_was_changed_is_read_from_its_beginning() {
 #[test]
 fn lines_and_node_databases_go_on_at_their_marks_too() {
     let folder = tempfile::tempdir().unwrap();
-    let (lines, node) = (folder.path().join("lines"), folder.path().join("node"));
-    let mut bytes = Vec::new();
-    for header in &*HEADERS {
-        text::push_object(&mut bytes, header.view(), NETWORK);
-        bytes.push(b'\n');
-    }
-    fs::write(&lines, bytes).unwrap();
+    let (file, node) = (folder.path().join("lines"), folder.path().join("node"));
+    fs::write(&file, lines(&*HEADERS)).unwrap();
     node_db(&node, &*HEADERS).flush();
-    for input in [lines, node] {
+    for input in [file, node] {
         let db = tempfile::tempdir().unwrap();
         for pause in [300, 500] {
             let child = begin(db.path(), &input);

@@ -1,7 +1,7 @@
 //! Headers of the network `development`, which checks no proof of work: each has the block hash that
 //! its fields ask for, so it passes verification at level `hash`.
 
-use plait_engine::header::{AdjacentRecord, RawHeader, merkle};
+use plait_engine::header::{AdjacentRecord, RawHeader, merkle, text};
 use plait_engine::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Header, HeaderRef, Weight};
 
 /// The network of all headers that are made here.
@@ -67,6 +67,17 @@ pub fn sealed(raw: RawHeader) -> Header {
     let open = Header::new(raw).expect("adjacent parents are in order");
     let hash = merkle::block_hash(open.view());
     Header::new(RawHeader { hash, ..raw }).expect("only the hash has changed")
+}
+
+/// `headers` as lines of JSON objects: a dump, too.
+#[must_use]
+pub fn lines<'a>(headers: impl IntoIterator<Item = &'a Header>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for header in headers {
+        text::push_object(&mut lines, header.view(), NETWORK);
+        lines.push(b'\n');
+    }
+    lines
 }
 
 /// The concatenated bytes of `headers`: a dump.
