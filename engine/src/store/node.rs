@@ -78,6 +78,13 @@ impl NodeDatabase {
         &self.findings
     }
 
+    /// Whether `path` has files that only a database has, though it may lack others.
+    #[must_use]
+    pub fn is_begun(path: &Path) -> bool {
+        let names = live::listing(path).unwrap_or_default();
+        names.iter().any(|name| live::is_list(name) || live::is_table(name))
+    }
+
     /// Whether `path` is one of our own databases.
     #[must_use]
     pub fn is_own(path: &Path) -> bool {

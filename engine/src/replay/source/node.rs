@@ -72,7 +72,7 @@ impl Node {
         }
         let path = found.ok_or_else(|| {
             // A copy may lack that file only.
-            let rest = places.into_iter().find(|place| has_tables(place));
+            let rest = places.into_iter().find(|place| NodeDatabase::is_begun(place));
             match rest.map(|path| StoreError::MissingFile { path: path.join("CURRENT") }) {
                 Some(source) => ReplayError::Database { path: path.to_owned(), source },
                 None => ReplayError::NoDatabase { path: path.to_owned() },
@@ -270,16 +270,6 @@ impl Source for Node {
         (self.position, self.records) = (at.position.get(), at.records.get());
         Ok(true)
     }
-}
-
-/// Whether a folder has files of RocksDB that only a database has.
-fn has_tables(dir: &Path) -> bool {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names = entries.map(|entry| PathBuf::from(entry.file_name()));
-    names.any(|name| {
-        let is_list = name.to_string_lossy().starts_with("MANIFEST-");
-        is_list || name.extension().is_some_and(|end| end == "sst")
-    })
 }
 
 /// Rows of other networks that are passed over at once.
