@@ -14,7 +14,8 @@
 //!             └ RocksDB ends here     └ a whole record of 7 follows: this is damage
 //! ```
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zerocopy::FromBytes;
@@ -52,8 +53,30 @@ enum Odd {
 /// Reads the file at `path`, a log with this `number`, and gives `visit` the kind and the bytes of each
 /// record, up to the first that does not read.
 pub(super) fn walk(path: &Path, number: u64, visit: &mut dyn FnMut(u8, &[u8])) -> io::Result<End> {
+    walk_on(&mut regular::open(path)?, Walk::new(number), visit)
+}
+
+/// How the log with this `number` at `path` ends, by its last block that has more than zeros. Damage before
+/// that block is not seen.
+pub(super) fn tail(path: &Path, number: u64) -> io::Result<End> {
     let mut file = regular::open(path)?;
-    let (mut walk, mut block) = (Walk::new(number), Vec::with_capacity(BLOCK_LEN));
+    let blocks = file.metadata()?.len().div_ceil(BLOCK_LEN as u64);
+    let (mut before, mut block) = (0, Vec::with_capacity(BLOCK_LEN));
+    for last in (0..blocks).rev() {
+        before = last.saturating_mul(BLOCK_LEN as u64);
+        file.seek(SeekFrom::Start(before))?;
+        block.clear();
+        file.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block)?;
+        if block.iter().any(|byte| *byte != 0) {
+            break;
+        }
+    }
+    file.seek(SeekFrom::Start(before))?;
+    walk_on(&mut file, Walk { before, ..Walk::new(number) }, &mut |_, _| ())
+}
+
+fn walk_on(file: &mut File, mut walk: Walk, visit: &mut dyn FnMut(u8, &[u8])) -> io::Result<End> {
+    let mut block = Vec::with_capacity(BLOCK_LEN);
     loop {
         block.clear();
         file.by_ref().take(BLOCK_LEN as u64).read_to_end(&mut block)?;
@@ -281,6 +304,30 @@ mod tests {
         let mut bytes = log(&[(1, 0); 9], 3000);
         bytes[3007 * 4..3007 * 5].fill(0);
         assert!(matches!(end(&bytes, 7), End::Damaged { at: 12_028, .. }));
+    }
+
+    #[test]
+    fn the_tail_of_a_log_says_how_it_ends_as_the_whole_does() {
+        // Records of 3,007 bytes, of which ten fit into a block, and zeros behind them.
+        let mut whole = Vec::new();
+        for _ in 0..3 {
+            whole.extend(log(&[(1, 0); 10], 3000));
+            whole.resize(whole.len().next_multiple_of(BLOCK_LEN), 0);
+        }
+        let ends = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            (walk(file.path(), 7, &mut |_, _| ()).unwrap(), tail(file.path(), 7).unwrap())
+        };
+        let mut seen = [0; 2];
+        for len in (0..whole.len()).step_by(331).chain([BLOCK_LEN, 2 * BLOCK_LEN, whole.len()]) {
+            for zeros in [0, 5, 40_000, 100_000] {
+                let (expected, found) = ends(&[&whole[..len], &vec![0; zeros]].concat());
+                assert_eq!(found, expected, "{len} bytes and {zeros} zeros");
+                seen[usize::from(found == End::Whole)] += 1;
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
     }
 
     #[test]

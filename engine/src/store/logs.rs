@@ -189,8 +189,7 @@ pub(super) fn cut(path: &Path) -> Option<(PathBuf, u64)> {
         return None;
     }
     live::logs(path).into_iter().find_map(|log| {
-        let end = journal::walk(&log, number(&log)?, &mut |_, _| ()).ok()?;
-        let End::Cut { at } = end else { return None };
+        let End::Cut { at } = journal::tail(&log, number(&log)?).ok()? else { return None };
         let bytes = log.metadata().ok()?.len().saturating_sub(at);
         Some((log, bytes))
     })
