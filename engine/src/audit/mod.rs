@@ -6,8 +6,8 @@
 //! - `I-1` A block is checked against blocks as they are stored, at the level that it is said to
 //!   have, or at a lower one if that is asked for.
 //! - `I-2` Every row of every column family is read once, its checksum checked. What cannot be read
-//!   is told of, and the rest is read. Where it is not the data that keeps it from being read, as where
-//!   too few files may be open, the audit ends.
+//!   is reported, and the rest is read. If something other than the data prevents reading, for example
+//!   a limit of open files, the audit ends with that error.
 //! - `I-3` The index of blocks has exactly the blocks that are held, each where it is, and that of
 //!   payloads the payloads, or that is told of.
 //! - `I-4` Every payload has the hashes that it says, and a block that is held has it, or that is told
@@ -119,7 +119,8 @@ impl<'a> Audit<'a> {
     ///
     /// # Errors
     ///
-    /// Those whose cause says nothing of the data: see [`Cause::is_of_data`](crate::cause::Cause::is_of_data). What else cannot be read is a
+    /// Those whose cause says nothing of the data: see
+    /// [`Cause::is_of_data`](crate::cause::Cause::is_of_data). Everything else that cannot be read is a
     /// [`Flaw`].
     pub fn run(
         mut self,

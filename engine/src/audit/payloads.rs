@@ -109,7 +109,7 @@ fn read_chain(
         });
         let flaws = notes.note.flaws.into_iter().map(Found::Flaw);
         for found_here in flaws.chain([Found::Verified(verified)]) {
-            // It is received until all are told, or nothing more is to be.
+            // The receiver stays until it has everything, or breaks off.
             if found.send(found_here).is_err() {
                 return read;
             }

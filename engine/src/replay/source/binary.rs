@@ -70,7 +70,7 @@ impl Binary {
         self
     }
 
-    /// Whether nothing comes behind what was read. A file is all there from the beginning.
+    /// Whether the input is known to hold no more than was read. A file does not grow while it is read.
     const fn has_ended(&self) -> bool {
         match &self.input {
             Input::Mapped { .. } => true,

@@ -99,14 +99,14 @@ impl<R: Read> Read for Named<R> {
     }
 }
 
-/// The members of gzip, one after the other, and zeros behind the last, which `gzip` ignores, too.
+/// Reads the members of a gzip file in turn. Zeros after the last one are ignored, as `gzip` does.
 struct Members<R> {
-    /// The present one; `None` behind the last.
+    /// The member that is being read; `None` after the last.
     member: Option<GzDecoder<R>>,
 }
 
 impl<R: BufRead> Members<R> {
-    /// What is to be read behind a member: the next one, if there is one.
+    /// The member that follows, if there is one.
     fn next(mut read: R) -> io::Result<Option<GzDecoder<R>>> {
         let first = read.fill_buf()?.first().copied();
         if first == GZIP.first().copied() {
@@ -140,7 +140,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// There is something behind data of gzip that is not of gzip.
+/// The gzip data is followed by something that is not gzip data.
 #[derive(Debug)]
 struct Behind;
 
@@ -328,7 +328,7 @@ mod tests {
             let error = read(&[&packed[..], b"garbage, not a frame"].concat()).unwrap_err();
             assert!(error.contains(format), "{error}");
         }
-        // gzip takes zeros behind the last member for none.
+        // `gzip -d` ignores zeros after the last member.
         for zeros in [1, 9, 511, 100_000] {
             assert!(read(&[gzip(&text), vec![0; zeros]].concat()) == Ok(text.clone()), "{zeros}");
         }

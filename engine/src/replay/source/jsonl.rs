@@ -59,7 +59,7 @@ impl Jsonl {
         self.values.mark(self.records.saturating_add(records.list.len() as u64))
     }
 
-    /// Feeds some more, if something comes just now; what is behind the end, or an error, is nothing.
+    /// Feeds the next piece; `false` if none has arrived yet. The end of the input, and an error, are noted.
     fn feed(&mut self) -> bool {
         let piece = loop {
             match self.read.fill_buf() {

@@ -119,7 +119,7 @@ mod tests {
             text::push_string(&mut array, header.view());
             array.push(b',');
         }
-        // What comes behind the last record is in no chunk if that was given before.
+        // A chunk ends with its last record: it lacks a line feed that arrives later.
         lines.pop();
         array.pop();
         array.push(b']');

@@ -76,8 +76,8 @@ pub fn peek(input: &Path, reading: Reading) -> Result<Peeked, ReplayError> {
     Ok(Peeked { input, reading, opened, network, wrong, genesis })
 }
 
-/// What these headers show of another genesis block. Nothing, if one of them stands on one of the network: then
-/// the others are wrong by themselves.
+/// Another genesis block that one of these headers refers to, unless another of them is a child of one of the
+/// network's own: then the first one is an invalid record.
 fn other_genesis(headers: &[RawHeader], network: Option<ChainwebVersion>) -> Option<OtherGenesis> {
     let network = network?;
     let of_network = headers.iter().filter(|raw| network_of(raw) == Some(network));

@@ -133,10 +133,7 @@ impl Scan {
     /// Looks at the bytes of `value`, which begins where the value does, that were not there before.
     #[cfg_attr(
         not(test),
-        expect(
-            clippy::arithmetic_side_effects,
-            reason = "`at` is the place of a byte of `value`, or behind the last"
-        )
+        expect(clippy::arithmetic_side_effects, reason = "`at` is at most the length of `value`")
     )]
     pub(super) fn step(&mut self, value: &[u8]) -> Step {
         while let Some(&byte) = value.get(self.at) {
