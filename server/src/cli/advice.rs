@@ -213,9 +213,8 @@ fn permission(fault: &Fault, subject: Subject) -> String {
         );
     }
     // Another program writes it, and needs it to stay its own.
-    let way =
+    let (all, rights) =
         if culprit == path || !path.starts_with(&culprit) { ("-R ", "rX") } else { ("", "x") };
-    let (all, rights) = way;
     let folder = culprit.parent().filter(|folder| folder.join("CURRENT").exists());
     let culprit = folder.unwrap_or(&culprit).display();
     format!(

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Read, Seek, Write};
+use std::io::{self, BufWriter, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -280,16 +280,9 @@ impl Args {
         }
         for chain in chains {
             let mut chain = chain.into_inner()?;
+            room.take(usize::try_from(chain.stream_position()?).unwrap_or(usize::MAX))?;
             chain.rewind()?;
-            let mut buffer = vec![0; BUFFER_LEN];
-            loop {
-                let len = chain.read(&mut buffer)?;
-                let Some(bytes) = buffer.get(..len).filter(|bytes| !bytes.is_empty()) else {
-                    break;
-                };
-                room.take(len)?;
-                out.write_all(bytes)?;
-            }
+            io::copy(&mut chain, out)?;
         }
         out.flush()
     }
