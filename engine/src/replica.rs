@@ -40,7 +40,7 @@ pub struct Replica {
     /// What was shown before and may still be looked at. To close an opening takes time, so that is done
     /// here and not by who looks at it.
     earlier: Vec<Moment>,
-    /// That its folder is in use: a restore would put another database there.
+    /// Shows that the folder is in use, so that a restore does not put another database there.
     _sign: Sign,
 }
 

@@ -21,8 +21,8 @@ impl Replay<'_> {
     /// Takes up the blocks that were put aside, by ascending height, now that all inputs are read.
     /// Those whose parents did not come stay aside, unless they are admitted without.
     ///
-    /// A bad record among them does not end this, whether it is to keep going or not: they come in another
-    /// order than in the input, and the good ones before the bad one are to be stored.
+    /// A bad record among them does not end this, with or without `keep_going`: they are not in the order of the
+    /// input, and the good ones that came before the bad one must be stored.
     ///
     /// # Errors
     ///

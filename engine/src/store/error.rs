@@ -125,7 +125,7 @@ pub enum StoreError {
         /// The version found.
         got: u32,
     },
-    /// The folder is a backup, which would be none any more once it was written to.
+    /// The folder is a backup; writing to it would spoil the backup.
     #[error("{dir} is a backup, and opening it to write would change it", dir = dir.display())]
     Backup {
         /// The folder that was named.

@@ -182,8 +182,8 @@ struct Needed {
     log: Log,
 }
 
-/// A log of a database of ours that ends in the middle of a record, while no process writes it; and how many
-/// bytes that has. Powers that fail leave such logs, and so does who cuts one.
+/// A log of one of our databases that ends in the middle of a record although no process writes it, and the
+/// bytes of that record. A power failure leaves such a log, and so does truncating it.
 pub(super) fn cut(path: &Path) -> Option<(PathBuf, u64)> {
     if is_running(path) {
         return None;
@@ -199,7 +199,7 @@ pub(super) fn cut(path: &Path) -> Option<(PathBuf, u64)> {
 fn is_running(path: &Path) -> bool {
     let asked = Flock::from(FlockType::WriteLock);
     let lock = regular::open(&path.join(LOCK));
-    // Where the system does not say, nobody has: what is missing is then reported as lost.
+    // If the system cannot tell, no process counts as running: missing data is then reported as lost.
     lock.is_ok_and(|lock| fcntl_getlk(&lock, &asked).is_ok_and(|holder| holder.is_some()))
 }
 

@@ -100,8 +100,8 @@ fn vacant(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes sure that a folder that has no database is not inside one: there is none to be made there, and who
-/// names it means that one.
+/// Makes sure that a folder without a database is not inside another database. None may be created there, and
+/// a user who names it means the outer one.
 fn outside(dir: &Path) -> Result<(), StoreError> {
     let real = resolved(&std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()));
     let has_tables = |folder: &Path| {
@@ -112,7 +112,7 @@ fn outside(dir: &Path) -> Result<(), StoreError> {
     let mut around: Vec<&Path> = real.ancestors().skip(1).collect();
     around.reverse();
     let database = around.into_iter().find(|folder| has_tables(&Store::path(folder)));
-    // RocksDB's own folder, of whoever. Other files of it have names that any folder may have.
+    // A RocksDB folder of any program. Its other files have names that any folder may have.
     let is_raw = |folder: &&Path| folder.join(CURRENT).is_file();
     let database = database.or_else(|| real.ancestors().find(is_raw));
     let inside =

@@ -310,8 +310,8 @@ impl Args {
     }
 }
 
-/// The free space of a file system that a file is written to: others on it, such as a database that is being
-/// written, need some, too.
+/// Keeps some space free on the file system of an output file: a database on it may be written at the same
+/// time.
 struct Room {
     dir: Option<PathBuf>,
     /// Bytes that may be written before it is looked at again.
