@@ -308,12 +308,10 @@ mod tests {
 
     #[test]
     fn the_tail_of_a_log_says_how_it_ends_as_the_whole_does() {
-        // Records of 3,007 bytes, of which ten fit into a block, and zeros behind them.
-        let mut whole = Vec::new();
-        for _ in 0..3 {
-            whole.extend(log(&[(1, 0); 10], 3000));
-            whole.resize(whole.len().next_multiple_of(BLOCK_LEN), 0);
-        }
+        // Each block has ten records of 3,007 bytes, one of 2,694, and four zeros: no head has room there.
+        let mut block = [log(&[(1, 0); 10], 3000), log(&[(1, 0)], 2687)].concat();
+        block.resize(BLOCK_LEN, 0);
+        let whole = block.repeat(3);
         let ends = |bytes: &[u8]| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), bytes).unwrap();
