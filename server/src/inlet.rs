@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plait_engine::cause::{Classified, chain};
 use plait_engine::push::{Block, Outcome, Pusher};
 use plait_engine::verify::Level;
-use plait_engine::{Micros, RawHeader, Writer};
+use plait_engine::{Micros, Writer};
 use rustix::process::nice;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -100,15 +100,6 @@ impl Inlet {
         let (reply, pushed) = oneshot::channel();
         self.jobs.send(Job::Push(blocks, reply)).await.map_err(|_| PushError::Gone)?;
         pushed.await.unwrap_or(Err(PushError::Gone))
-    }
-
-    /// The same of headers.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn push_headers(&self, headers: &[RawHeader]) -> Pushed {
-        self.push(headers.iter().copied().map(Block::from).collect()).await
     }
 
     /// Runs `work` with the writer for itself, to its end, behind the batches that wait: those that

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use super::error::FollowError;
 use super::gap::{held, stored};
 use super::node::Node;
+use super::payloads;
 use super::session::Session;
 
 /// Heights among which siblings are looked for, below the tips of the last look: a block may be late.
@@ -21,17 +22,23 @@ const PAGES_MAX: usize = 4;
 /// Blocks that are asked for one by one at most; what is left is for the next time.
 const BLOCKS_MAX: usize = 1000;
 
+/// Blocks that are pushed at once.
+const BATCH: usize = 256;
+
 /// Stores what the node has beside the heaviest branches, near the tips: events and branches do not
 /// bring it.
 pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     let tips = session.read(|view| Ok(lowest_tip(view))).await?;
     let from = session.looked.load(Relaxed).min(tips).saturating_sub(HEIGHTS);
     let unknown = unknown(session, from, None).await?;
-    let blocks = headers(session, &unknown).await?;
-    let outcomes = session.inlet.push_headers(&blocks).await?;
-    session.state.took(stored(&outcomes));
-    for (raw, outcome) in blocks.iter().zip(&outcomes) {
-        tolerant(held(raw, outcome))?;
+    for blocks in headers(session, &unknown).await?.chunks(BATCH) {
+        // Some may be new blocks of which no event has told yet.
+        let with_payloads = payloads::with(session, blocks.to_vec()).await;
+        let outcomes = session.inlet.push(with_payloads).await?;
+        session.state.took(stored(&outcomes));
+        for (raw, outcome) in blocks.iter().zip(&outcomes) {
+            tolerant(held(raw, outcome))?;
+        }
     }
     if unknown.len() <= BLOCKS_MAX {
         session.looked.store(tips, Relaxed);
