@@ -21,11 +21,14 @@ use testkit::process::{plait, run};
 use testkit::say;
 use testkit::server::{Server, utf8};
 
-use crate::follow::{FAST, cut_of, end, folder};
+use crate::follow::{FAST, blocks, cut_of, end, folder, until};
 use crate::push::NETWORK;
 
 /// Heights of the history for each second.
 const HEIGHTS: u64 = 25;
+
+/// Metrics tell how many blocks a server has.
+const WATCHED: [&str; 2] = ["--metrics", "127.0.0.1:0"];
 
 /// How long the follower may take to come into step once nothing is killed any more.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -50,14 +53,14 @@ impl Random {
 fn first(db: &Path, listen: &str) -> Server {
     let mut command = plait(["serve", "--db", utf8(db), "--network", "development"]);
     command.args(["--listen", listen, "--ingest", "127.0.0.1:0", "--ingest-batch", "64"]);
+    command.args(WATCHED);
     command.stdout(Stdio::null());
     Server::of_command(command)
 }
 
 fn second(db: &Path, url: &str) -> Server {
-    Server::with(
-        &[&["--db", utf8(db), "--network", "development", "--follow", url], &FAST[..]].concat(),
-    )
+    let own = ["--db", utf8(db), "--network", "development", "--follow", url];
+    Server::with(&[&own[..], &WATCHED, &FAST].concat())
 }
 
 /// Pushes `headers` to where `address` says, a part at a time, until all are stored.
@@ -168,8 +171,7 @@ fn both_sides_end_equal_whatever_is_killed_and_when() {
         );
         thread::sleep(Duration::from_millis(50));
     }
-    // Two more looks for blocks on no heaviest branch.
-    thread::sleep(Duration::from_secs(1));
+    until("blocks on no heaviest branch", || blocks(&one) == blocks(&two));
     assert_eq!(cut_of(&one, NETWORK)["height"], seconds * HEIGHTS * 20);
     end(one);
     end(two);

@@ -1,7 +1,10 @@
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Client, Ended, Request, Response};
+
+/// How long an event may take that is sure to come.
+const EVENT_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A stream of server-sent events, read chunk by chunk as it comes.
 #[derive(Debug)]
@@ -112,12 +115,15 @@ impl Events {
     ///
     /// # Panics
     ///
-    /// As for [`Events::next_sent`].
+    /// As for [`Events::next_sent`], and if nothing but comments and ids comes for a long time.
     pub fn event(&mut self) -> Option<Event> {
+        let begin = Instant::now();
         loop {
             match self.next_sent()? {
                 Sent::Event(event) => return Some(event),
-                Sent::Mark(_) | Sent::Comment => {}
+                Sent::Mark(_) | Sent::Comment => {
+                    assert!(begin.elapsed() < EVENT_PATIENCE, "no event comes");
+                }
             }
         }
     }
