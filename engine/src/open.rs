@@ -21,7 +21,7 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database is of another network than asked for.
-    #[error("database is of network {got}, not {expected}")]
+    #[error("database belongs to network {got}, not {expected}")]
     Network {
         /// The network of the database.
         got: ChainwebVersion,

@@ -352,10 +352,10 @@ fn the_command_follows_until_a_signal_and_tells_what_is_wrong() {
         "mainnet01",
         "--once",
     ]);
-    made.assert_fails(2, &["is of network development, but --network is mainnet01"]);
+    made.assert_fails(2, &["belongs to network development, but --network is mainnet01"]);
     // The one that is asked for is that of the database, too.
     let asked = ["--db", utf8(db.path()), "--network", "mainnet01"];
-    let wrong = "database is of network development, not mainnet01";
+    let wrong = "database belongs to network development, not mainnet01";
     run([&["follow", &node.url(), "--once"], &asked[..]].concat()).assert_fails(2, &[wrong]);
     run([&["serve", "--listen", "127.0.0.1:0"], &asked[..]].concat()).assert_fails(2, &[wrong]);
     let gone = Node::start(NETWORK).url();

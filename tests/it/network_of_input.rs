@@ -101,7 +101,7 @@ fn a_network_that_the_input_contradicts_makes_no_folder() {
         let outcome = inputs.replay(&db, &["--network", "mainnet01"], &[name]);
         let input = inputs.path(name);
         let said = format!(
-            "error: {} is of network development, but --network is mainnet01. Nothing was written.",
+            "error: {} belongs to network development, but --network is mainnet01. Nothing was written.",
             input.display()
         );
         let right = format!(
@@ -114,7 +114,7 @@ fn a_network_that_the_input_contradicts_makes_no_folder() {
         let command =
             plait(["replay", "--db", utf8(&db), "--network", "mainnet01", "--verify", "hash", "-"]);
         let outcome = run_with_input(command, fs::read(&input).unwrap());
-        outcome.assert_fails(2, &["standard input is of network development"]);
+        outcome.assert_fails(2, &["standard input belongs to network development"]);
         assert!(!db.exists(), "{name}, from a pipe");
         // The command that is printed is right.
         let outcome = inputs.replay(&db, &["--network", "development"], &[name]);
@@ -139,7 +139,7 @@ fn a_database_of_another_network_stays_as_it_is() {
         outcome.assert_fails(2, &["Nothing was written."]);
         if names.len() == 1 {
             let said = format!(
-                "is of network recap-development, but the database in {} is of development",
+                "belongs to network recap-development, but the database in {} belongs to development",
                 db.display()
             );
             let right = "Run: plait replay --db NEW_DIR --network recap-development --verify hash";
@@ -148,7 +148,7 @@ fn a_database_of_another_network_stays_as_it_is() {
         assert_eq!(stored(&db), before);
     }
     let outcome = inputs.replay(&db, &["--network", "mainnet01"], &["dump.bin"]);
-    outcome.assert_fails(2, &["is of network development, but --network is mainnet01"]);
+    outcome.assert_fails(2, &["belongs to network development, but --network is mainnet01"]);
 }
 
 #[test]
@@ -158,7 +158,10 @@ fn inputs_that_disagree_are_all_refused() {
     let outcome = inputs.replay(&db, &[], &["dump.bin", "other.bin"]);
     outcome.assert_fails(
         2,
-        &["other.bin is of network recap-development, but ", "dump.bin is of development"],
+        &[
+            "other.bin belongs to network recap-development, but ",
+            "dump.bin belongs to development",
+        ],
     );
     assert!(!db.exists());
     // A pipe can be asked only in its turn.
@@ -213,7 +216,7 @@ fn a_node_of_another_network_is_not_followed_into_a_new_folder() {
     let own = ["follow", &url, "--db", utf8(&db), "--once"];
     let flags = FAST.chunks(2).flatten().copied().collect::<Vec<_>>();
     let outcome = run([&own[..], &flags, &["--network", "mainnet01"]].concat());
-    outcome.assert_fails(2, &["is of network development, but --network is mainnet01"]);
+    outcome.assert_fails(2, &["belongs to network development, but --network is mainnet01"]);
     assert!(!db.exists());
     assert_eq!(run([&own[..], &flags].concat()).status, Some(0));
     assert_eq!(Engine::open_read_only(&db).unwrap().version(), NETWORK);

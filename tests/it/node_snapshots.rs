@@ -177,7 +177,7 @@ fn a_database_of_another_network_alone_is_named() {
     ]);
     outcome.assert_fails(
         2,
-        &["is of network development, but --network is mainnet01", "--network development"],
+        &["belongs to network development, but --network is mainnet01", "--network development"],
     );
     assert!(!Engine::exists(db.path()).unwrap());
 }

@@ -347,7 +347,7 @@ fn a_database_of_another_network_is_not_touched() {
     let file = input.path().join("dump");
     fs::write(&file, &bytes).unwrap();
     let outcome = run(args.into_iter().chain([path, file.as_os_str()]));
-    outcome.assert_fails(2, &["is of network development, but --network is testnet04"]);
+    outcome.assert_fails(2, &["belongs to network development, but --network is testnet04"]);
     fs::write(&file, "{\"items\":[]}").unwrap();
     let outcome = run(args.into_iter().chain([path, file.as_os_str()]));
     outcome.assert_fails(2, &["of network development, not testnet04"]);

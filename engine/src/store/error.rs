@@ -79,7 +79,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A log is missing, and with it the last writes. The database opens without them.
-    #[error("{path} or a later log is missing, and the last writes with it; the database opens without them", path = shown_path(.path))]
+    #[error("{path} or a later log is missing; the last writes are lost, but the database opens without them", path = shown_path(.path))]
     LostLog {
         /// The first log that it may be.
         path: PathBuf,

@@ -304,8 +304,8 @@ impl Store {
         let Meta { version, history, run_length } = meta;
         if let Some(damage) = &damaged_log {
             tracing::error!(
-                "{}: the log is damaged; what was written after the damage is lost, replay, push or \
-                 follow it again: {damage}",
+                "{}: the log is damaged; what was written after the damage is lost: replay, push or \
+                 follow it again ({damage})",
                 directory.named().display()
             );
         }
@@ -318,7 +318,7 @@ impl Store {
         }
         if let Some(log) = lost_log {
             tracing::error!(
-                "{} or a later log is missing; the last writes are lost, replay, push or follow them again",
+                "{} or a later log is missing; the last writes are lost: replay, push or follow them again",
                 shown_path(&log)
             );
             damaged_log

@@ -118,7 +118,7 @@ fn advice(fault: &Fault, subject: Subject) -> Option<String> {
                 "Stop the plait serve, replay or follow that has it open, or name another folder."
             }
             Subject::Input => "Stop the node, or replay a backup of its database.",
-            _ => "Wait until it has ended.",
+            _ => "Wait until the other process has ended, then run the same command again.",
         },
         Cause::Missing => missing(subject),
         Cause::Format if subject == Subject::Archive => {
@@ -133,8 +133,8 @@ fn advice(fault: &Fault, subject: Subject) -> Option<String> {
 const fn damage(subject: Subject) -> &'static str {
     match subject {
         Subject::Archive => {
-            "Fetch the file again from where the archive came from. Or, with the database: delete \
-             it and run plait export again."
+            "Download the file again from the source of the archive. Or, if you have the database, \
+             delete that file and run plait export again."
         }
         Subject::Backup => {
             "Choose another backup, and check the disk: plait backup list prints all."
@@ -219,7 +219,7 @@ fn permission(fault: &Fault, subject: Subject) -> String {
     let culprit = folder.unwrap_or(&culprit).display();
     format!(
         "Run it as the user who owns that path, or let this user read it: setfacl {all}-m \
-         u:{user}:{rights} {culprit}; or every user: chmod {all}o+{rights} {culprit}"
+         u:{user}:{rights} {culprit}; or let every user read it: chmod {all}o+{rights} {culprit}"
     )
 }
 

@@ -195,8 +195,8 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
             let mut code = ExitCode::SUCCESS;
             if let Some(damage) = &contents.damaged_log {
                 tell!(
-                    "warning: the log of the database is damaged: this backup lacks the last writes. Older \
-                     backups were kept: {damage}\n\
+                    "warning: the log of the database is damaged ({damage}), so this backup lacks the last \
+                     writes; older backups were kept.\n\
                      Replay, push or follow the last blocks again, then make another one."
                 );
                 code = ExitCode::FAILURE;

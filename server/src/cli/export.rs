@@ -22,7 +22,8 @@ Examples:
 
 Exit status: 0 all is written, 2 wrong usage or input or output that failed, 129, 130 or 143 stopped by a
 signal. If it ends early, an archive that existed before is still complete, a dataset has no file
-_SUCCESS, and the same command continues.";
+_SUCCESS, and the same command, run again,
+continues.";
 
 /// Write a database as an archive, or as a dataset of Parquet files.
 ///

@@ -78,7 +78,7 @@ pub(super) fn tell_future(future: FutureBlocks) {
     if blocks > 0 {
         tell!(
             "{blocks} blocks are dated after this machine's clock, by up to {}: check the clock. The \
-             blocks were verified by all other rules.",
+             blocks were verified against all other rules.",
             span(ahead)
         );
     }

@@ -12,8 +12,8 @@ pub(super) const LOG_ADVICE: &str =
     "--keep-going reads the intact records after the damage in the logs of a node's database";
 
 /// What to do about an input whose network has the code of another one.
-pub(super) const GENESIS_ADVICE: &str = "the genesis differs: the database has the genesis blocks of the network. If the input is a network \
-     of your own, replay it with --allow-partial into a new folder.";
+pub(super) const GENESIS_ADVICE: &str = "the genesis blocks differ: those of the input are not those of the network in the database. If the \
+     input is from a network of your own, replay it with --allow-partial into a new folder.";
 
 /// Says what an input lacks, before it is read.
 pub(super) fn announce(
@@ -28,7 +28,7 @@ pub(super) fn announce(
     }
     if source.begins_late() && *admission == Admission::Genesis {
         let text = "the history does not begin with the genesis blocks. Blocks whose parents are neither \
-                    there nor stored need --allow-partial";
+                    in the input nor in the database need --allow-partial";
         display.line("warning", &format!("{input}: {text}"));
     }
 }

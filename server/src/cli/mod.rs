@@ -175,14 +175,14 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             "Make one first: plait replay --db DIR INPUT"
         }
         OpenError::Store(StoreError::Unfinished { .. }) => {
-            "Run the command that creates it again: plait replay, follow or serve."
+            "Run the command that creates it once more: plait replay, follow or serve."
         }
         OpenError::Store(StoreError::Occupied { .. }) => {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
              new one, name another folder, or move those files away."
         }
         OpenError::Store(StoreError::LostLog { .. }) => {
-            "Nothing can be repaired. Replay, push or follow the last blocks again."
+            "The lost writes cannot be recovered. Replay, push or follow the last blocks again."
         }
         OpenError::Store(StoreError::Inside { .. }) => {
             "Name the database itself, or a folder outside of it."
@@ -192,7 +192,7 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
         }
         OpenError::Store(StoreError::Incomplete { .. }) => {
             "Restore a backup, or replay the source into a new folder. If nothing was ever stored in \
-             it, delete the folder and run the command that creates it again."
+             it, delete the folder and run the command that creates it once more."
         }
         OpenError::Store(StoreError::Backup { .. }) => {
             "Restore it: plait restore ID --backups DIR --to NEW. Or serve it with --read-only."
@@ -246,7 +246,8 @@ const fn other_open_advice(subject: Subject) -> &'static str {
 
 /// What to do about a database that cannot be read.
 fn query_advice(error: &QueryError) -> Advice {
-    let otherwise = "This is a bug of Plait: every block was asked for by its own name.";
+    let otherwise =
+        "This is a bug in Plait: it looked up a block under a hash that the chain does not have.";
     Advice::of(error, Subject::Database, otherwise)
 }
 

@@ -26,13 +26,15 @@ pub(super) enum Refusal {
     Input(#[from] ReplayError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{input} is of network {got}, but --network is {asked}. Nothing was written.")]
+    #[error("{input} belongs to network {got}, but --network is {asked}. Nothing was written.")]
     Asked { input: String, got: ChainwebVersion, asked: ChainwebVersion },
     #[error(
-        "{input} is of network {got}, but the database in {db} is of {held}. Nothing was written."
+        "{input} belongs to network {got}, but the database in {db} belongs to {held}. Nothing was written."
     )]
     Held { input: String, got: ChainwebVersion, held: ChainwebVersion, db: String },
-    #[error("{input} is of network {got}, but {first} is of {expected}. Nothing was written.")]
+    #[error(
+        "{input} belongs to network {got}, but {first} belongs to {expected}. Nothing was written."
+    )]
     Mixed { input: String, got: ChainwebVersion, first: String, expected: ChainwebVersion },
     #[error("{input} does not look like headers of a known network: {wrong}. Nothing was written.")]
     NoHeaders { input: String, wrong: String },

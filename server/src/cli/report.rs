@@ -93,8 +93,8 @@ impl Report {
         }
         if skipped > 0 {
             tell!(
-                "{skipped} of those already there were not read again: continued where a replay \
-                 was interrupted"
+                "{skipped} of those already there were not read again: this replay continued where an \
+                 earlier one was interrupted"
             );
         }
         if partial > 0 {
@@ -106,7 +106,7 @@ impl Report {
         } else if waiting > 0 {
             tell!(
                 "{waiting} blocks wait for a parent or an adjacent parent that is not stored. They are kept, and \
-                 a replay that stores it stores them, too.",
+                 the replay that stores the missing parent stores them, too.",
             );
         }
         tell!("{} orphans in the database", self.orphans);
@@ -145,7 +145,7 @@ impl Failure {
                 let stored = format!("{} blocks are stored", grouped(blocks));
                 if report.lost > 0 {
                     format!(
-                        "{stored}, {} that were read had not reached the disk and are lost.",
+                        "{stored}; another {} were read but had not reached the disk and are lost.",
                         grouped(report.lost)
                     )
                 } else {

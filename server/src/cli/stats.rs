@@ -83,7 +83,9 @@ impl Args {
             Err(error @ Error::Rows { .. }) => {
                 fail(&error, "Name a longer --step, or fewer heights.")
             }
-            Err(error @ Error::Empty { .. }) => fail(&error, "Name the lower height first."),
+            Err(error @ Error::Empty { .. }) => {
+                fail(&error, "Set --min-height to a height that is not above --max-height.")
+            }
             Err(error @ Error::Chain(_)) => fail(&error, "plait info lists those that it has."),
             Err(Error::Query(error)) => fail(&error, query_advice(&error)),
         }

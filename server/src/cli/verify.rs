@@ -145,8 +145,8 @@ fn conclude_archive(report: archive::Report, start: Instant) -> ExitCode {
     }
     if report.damaged > 0 {
         tell!(
-            "Fetch the damaged files again from where the archive came from. Or, with the database: \
-             delete them and run plait export again."
+            "Download the damaged files again from the source of the archive. Or, if you have the \
+             database, delete those files and run plait export again."
         );
     }
     ExitCode::from(u8::from(!report.is_sound()))

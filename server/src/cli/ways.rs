@@ -34,7 +34,9 @@ struct Unnamed(String);
 
 /// The nodes to follow are of another network than the one that is named.
 #[derive(Debug, Error)]
-#[error("the node to follow is of network {got}, but --network is {asked}. Nothing was written")]
+#[error(
+    "the node to follow belongs to network {got}, but --network is {asked}. Nothing was written"
+)]
 struct OtherNetwork {
     got: ChainwebVersion,
     asked: ChainwebVersion,

@@ -19,7 +19,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("readOnly"),
         flag: Some("read-only"),
-        about: "Serve a database that another process writes, or on a read-only medium.",
+        about: "Serve a database that another process writes to, or one on a read-only medium.",
         field: |s| Field::Switch(&mut s.read_only),
     },
     Row {
@@ -61,7 +61,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("archive.readTime"),
         flag: Some("archive-read-time"),
-        about: "How long such a read may take before its client gets 503 and its slot is freed.",
+        about: "How long a read of the archive may take before its client gets 503 and its slot is freed.",
         field: |s| Field::Seconds(&mut s.config.archive_read_time, SOME_TIME..=TIME_MAX),
     },
     Row {
@@ -172,7 +172,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("follow.siblingsTime"),
         flag: Some("follow-siblings-time"),
-        about: "Time between two looks for a node's blocks on no heaviest branch; 0 for never.",
+        about: "Time between two checks for blocks of a node that were never on a heaviest branch; 0 for none.",
         field: |s| Field::Seconds(&mut s.follow.siblings_time, Duration::ZERO..=TIME_MAX),
     },
     Row {
@@ -196,7 +196,7 @@ pub(super) static ROWS: &[Row] = &[
     Row {
         key: Some("follow.readyLag"),
         flag: Some("follow-ready-lag"),
-        about: "How far the cut height may be below the node's while /ready answers 200.",
+        about: "How far the cut height may be below that of the node for /ready to answer 200.",
         field: |s| Field::Number(&mut s.follow.ready_lag, 0..=1_000_000_000_000),
     },
     Row {
