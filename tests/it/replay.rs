@@ -350,7 +350,7 @@ fn a_database_of_another_network_is_not_touched() {
     outcome.assert_fails(2, &["belongs to network development, but --network is testnet04"]);
     fs::write(&file, "{\"items\":[]}").unwrap();
     let outcome = run(args.into_iter().chain([path, file.as_os_str()]));
-    outcome.assert_fails(2, &["of network development, not testnet04"]);
+    outcome.assert_fails(2, &["belongs to network development, not testnet04"]);
     assert_eq!(columns(db.path()), before);
 }
 
