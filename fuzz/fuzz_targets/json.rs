@@ -88,9 +88,14 @@ fn lenient(data: &[u8], whole: &[Record]) {
 /// headers are the same.
 fn twin(data: &[u8], whole: &[Record]) {
     let values = serde_json::Deserializer::from_slice(data).into_iter::<Box<RawValue>>();
-    let mut expected = Vec::new();
-    for value in values {
+    let (mut expected, mut is_all) = (Vec::new(), false);
+    let end = [Ok(None)];
+    for value in values.map(|value| value.map(Some)).chain(end) {
         let Ok(value) = value else { break };
+        let Some(value) = value else {
+            is_all = true;
+            break;
+        };
         // One that stands alone is a word of text, which need not be JSON.
         if !value.get().starts_with(['{', '[', '"']) {
             break;
@@ -107,7 +112,9 @@ fn twin(data: &[u8], whole: &[Record]) {
         whole.iter().filter_map(|record| record.header.as_ref().ok()).map(named).collect();
     let mut expected: Vec<String> = expected.iter().map(named).collect();
     // Values ascend, but each is put in order by itself.
-    found.truncate(expected.len());
+    if !is_all {
+        found.truncate(expected.len());
+    }
     (found.sort(), expected.sort());
     assert_eq!(found, expected, "headers");
 }
