@@ -87,27 +87,23 @@ fn lenient(data: &[u8], whole: &[Record]) {
 /// The slow twin parses each value whole. Of the values before the first thing that is no JSON, the
 /// headers are the same.
 fn twin(data: &[u8], whole: &[Record]) {
-    let values = serde_json::Deserializer::from_slice(data).into_iter::<Box<RawValue>>();
-    let (mut expected, mut is_all) = (Vec::new(), false);
-    let end = [Ok(None)];
-    for value in values.map(|value| value.map(Some)).chain(end) {
-        let Ok(value) = value else { break };
-        let Some(value) = value else {
-            is_all = true;
-            break;
-        };
+    let mut values = serde_json::Deserializer::from_slice(data).into_iter::<Box<RawValue>>();
+    let mut expected = Vec::new();
+    let is_all = loop {
+        let Some(value) = values.next() else { break true };
+        let Ok(value) = value else { break false };
         // One that stands alone is a word of text, which need not be JSON.
         if !value.get().starts_with(['{', '[', '"']) {
-            break;
+            break false;
         }
         // Deeper ones are refused.
         let containers = value.get().bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
         let mut some = Vec::new();
         if containers > 110 || !walk(value.get(), 0, &mut some) {
-            break;
+            break false;
         }
         expected.append(&mut some);
-    }
+    };
     let mut found: Vec<String> =
         whole.iter().filter_map(|record| record.header.as_ref().ok()).map(named).collect();
     let mut expected: Vec<String> = expected.iter().map(named).collect();
