@@ -11,8 +11,7 @@ use super::answer::Media;
 use super::catch_up::{is_of_another_genesis, is_of_the_future};
 use super::error::FollowError;
 use super::node::{Node, NodeCut, PAGE_BYTES, PageText, from_json, raw};
-use super::payloads;
-use super::session::Session;
+use super::session::{BATCH, Session};
 use super::siblings;
 
 /// Heights that a chain may be behind to be brought up by branches.
@@ -20,9 +19,6 @@ const FAR: u64 = 300;
 
 /// Blocks of a branch, which is held until its beginning has come: it may begin far below.
 const BRANCH_MAX: usize = 2000;
-
-/// Blocks that are pushed at once.
-const BATCH: usize = 256;
 
 /// What came of a cut of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +67,7 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
     blocks.sort_by_key(|raw| raw.height.get());
     for batch in blocks.chunks(BATCH) {
         // Near the tips: events are to tell of them with what they carry.
-        let with_payloads = payloads::with(session, batch.to_vec()).await;
-        let outcomes = session.inlet.push(with_payloads).await?;
-        session.state.took(stored(&outcomes));
+        let outcomes = session.push(batch).await?;
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             let held = held(raw, outcome);
             if beside.contains(&raw.hash) { siblings::tolerant(held) } else { held }?;

@@ -7,9 +7,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::answer::Answer;
 use super::error::FollowError;
-use super::gap::{held, stored};
-use super::payloads;
-use super::session::Session;
+use super::gap::held;
+use super::session::{BATCH, Session};
 use super::siblings;
 use super::sse::Parser;
 use crate::clock::after;
@@ -17,9 +16,6 @@ use crate::metrics::FollowPhase;
 
 /// Bytes of an event: a block with its payload.
 const EVENT_BYTES: usize = 16 << 20;
-
-/// Blocks that are pushed at once.
-const BATCH: usize = 256;
 
 /// How long it may be silent: both kinds of node send a comment every 20 seconds.
 const SILENCE: Duration = Duration::from_secs(90);
@@ -99,9 +95,7 @@ async fn next(events: &mut Option<Events>) -> Result<Vec<RawHeader>, FollowError
 async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, FollowError> {
     let mut strays = 0_usize;
     for batch in blocks.chunks(BATCH) {
-        let with_payloads = payloads::with(session, batch.to_vec()).await;
-        let outcomes = session.inlet.push(with_payloads).await?;
-        session.state.took(stored(&outcomes));
+        let outcomes = session.push(batch).await?;
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             match held(raw, outcome) {
                 // It is in the cut, and comes with what is below it, or once its time has come.

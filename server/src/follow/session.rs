@@ -3,19 +3,24 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use plait_engine::push::Outcome;
 use plait_engine::store::History;
-use plait_engine::{BlockHeight, QueryError, Reader, View};
+use plait_engine::{BlockHeight, QueryError, RawHeader, Reader, View};
 use tokio::task::spawn_blocking;
 
 use super::catch_up::{Caught, catch_up};
 use super::error::FollowError;
-use super::gap::{self, Gap};
+use super::gap::{self, Gap, stored};
 use super::node::{Node, NodeCut};
+use super::payloads;
 use super::siblings::lowest_tip;
 use super::state::State;
 use crate::config::Follow;
 use crate::inlet::Inlet;
 use crate::metrics::FollowPhase;
+
+/// Blocks that are pushed at once.
+pub(super) const BATCH: usize = 256;
 
 /// Heights below what is stored on all chains, from where a history is taken; each time that it does
 /// not stand on what is stored, so many times more.
@@ -49,6 +54,15 @@ impl Session {
             Ok(Err(error)) => Err(FollowError::Store(error.to_string())),
             Err(error) => Err(FollowError::Store(error.to_string())),
         }
+    }
+
+    /// Stores these blocks in one commit, with what they carry as far as the node has it in time; returns the
+    /// outcome of each. No more than [`BATCH`].
+    pub(super) async fn push(&self, headers: &[RawHeader]) -> Result<Vec<Outcome>, FollowError> {
+        let with_payloads = payloads::with(self, headers.to_vec()).await;
+        let outcomes = self.inlet.push(with_payloads).await?;
+        self.state.took(stored(&outcomes));
+        Ok(outcomes)
     }
 
     /// Stores all that the node has up to its cut of now, and returns that.

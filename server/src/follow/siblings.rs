@@ -5,10 +5,9 @@ use plait_engine::{BlockHash, ChainId, RawHeader, View};
 use tokio::task::JoinSet;
 
 use super::error::FollowError;
-use super::gap::{held, stored};
+use super::gap::held;
 use super::node::Node;
-use super::payloads;
-use super::session::Session;
+use super::session::{BATCH, Session};
 
 /// Heights among which siblings are looked for, below the tips of the last look: a block may be late.
 const HEIGHTS: u64 = 360;
@@ -22,9 +21,6 @@ const PAGES_MAX: usize = 4;
 /// Blocks that are asked for one by one at most; what is left is for the next time.
 const BLOCKS_MAX: usize = 1000;
 
-/// Blocks that are pushed at once.
-const BATCH: usize = 256;
-
 /// Stores what the node has beside the heaviest branches, near the tips: events and branches do not
 /// bring it.
 pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
@@ -33,9 +29,7 @@ pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     let unknown = unknown(session, from, None).await?;
     for blocks in headers(session, &unknown).await?.chunks(BATCH) {
         // Some may be new blocks of which no event has told yet.
-        let with_payloads = payloads::with(session, blocks.to_vec()).await;
-        let outcomes = session.inlet.push(with_payloads).await?;
-        session.state.took(stored(&outcomes));
+        let outcomes = session.push(blocks).await?;
         for (raw, outcome) in blocks.iter().zip(&outcomes) {
             tolerant(held(raw, outcome))?;
         }
