@@ -173,7 +173,7 @@ impl Node {
 
     /// The first records that were read ahead, with what these blocks carry; and how many of them carry what
     /// is not there.
-    fn looked_up(&mut self, tables: &Tables) -> Result<(Vec<Record>, u64), StoreError> {
+    fn looked_up(&mut self, tables: &mut Tables) -> Result<(Vec<Record>, u64), StoreError> {
         let blocks = self.ahead.make_contiguous();
         let payloads = tables.read(&self.database, blocks, PAYLOAD_BYTES_MAX)?;
         let (mut bare, mut bytes) = (0_u64, 0_u64);
@@ -194,10 +194,10 @@ impl Node {
             let (records, foreign) = self.read(records_max)?;
             (self.ahead, skips.foreign) = (records.into(), foreign);
         }
-        let Some(tables) = self.tables.take() else {
+        let Some(mut tables) = self.tables.take() else {
             return Ok((std::mem::take(&mut self.ahead).into(), skips));
         };
-        let looked_up = self.looked_up(&tables);
+        let looked_up = self.looked_up(&mut tables);
         self.tables = Some(tables);
         let (records, bare) = looked_up?;
         Ok((records, Skips { bare, ..skips }))

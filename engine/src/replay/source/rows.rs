@@ -2,7 +2,7 @@
 //! height, in older databases as JSON and by hash.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use base64::Engine as _;
@@ -89,7 +89,7 @@ pub(super) struct Tables {
     binary: bool,
     json: bool,
     /// Whether the last blocks that were looked up had long rows.
-    is_long: AtomicBool,
+    is_long: bool,
 }
 
 impl Tables {
@@ -97,7 +97,7 @@ impl Tables {
     pub(super) fn of(database: &NodeDatabase) -> Result<Option<Self>, StoreError> {
         let binary = database.has_table("BlockPayload2")?;
         let json = database.has_table("BlockPayload")?;
-        Ok((binary || json).then_some(Self { binary, json, is_long: AtomicBool::new(false) }))
+        Ok((binary || json).then_some(Self { binary, json, is_long: false }))
     }
 
     /// What the first of these blocks carry, as far as that is there: of as many, and of one at least,
@@ -107,13 +107,12 @@ impl Tables {
     /// at once than that and a block for each thread, whatever the rows have. Where a block alone has so many
     /// bytes, the next ones are looked up by one thread: RocksDB holds each row once more while it reads it.
     pub(super) fn read(
-        &self,
+        &mut self,
         database: &NodeDatabase,
         blocks: &[Record],
         bytes_max: usize,
     ) -> Result<Vec<Option<RawPayload>>, StoreError> {
         let (next, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let longest = AtomicUsize::new(0);
         let work = || {
             let mut found = Vec::new();
             while bytes.load(Ordering::Relaxed) < bytes_max {
@@ -121,16 +120,14 @@ impl Tables {
                 let Some(block) = blocks.get(number) else { break };
                 let Ok(header) = &block.header else { continue };
                 let payload = self.rows(database, header)?;
-                let len = payload.as_ref().map_or(0, RawPayload::len);
-                bytes.fetch_add(len, Ordering::Relaxed);
-                longest.fetch_max(len, Ordering::Relaxed);
+                bytes.fetch_add(payload.as_ref().map_or(0, RawPayload::len), Ordering::Relaxed);
                 found.extend(payload.map(|payload| (number, payload)));
             }
             Ok(found)
         };
         // Lookups in a database that is not in memory are waiting for the most part.
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = if self.is_long.load(Ordering::Relaxed) { 1 } else { cores };
+        let threads = if self.is_long { 1 } else { cores };
         let found = thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut found = work()?;
@@ -141,7 +138,7 @@ impl Tables {
             }
             Ok::<_, StoreError>(found)
         })?;
-        self.is_long.store(longest.into_inner() >= bytes_max, Ordering::Relaxed);
+        self.is_long = found.iter().any(|(_, payload)| payload.len() >= bytes_max);
         // Every block that a thread took was looked up, so all up to the last of them were.
         let looked_up = next.into_inner().min(blocks.len());
         let mut payloads: Vec<Option<RawPayload>> = Vec::new();
