@@ -32,8 +32,13 @@ impl From<StoreError> for RepairError {
 /// The result of a repair.
 #[derive(Clone, Debug)]
 pub enum Repaired {
-    /// No file is missing, so there was nothing to do.
-    Whole,
+    /// The list of files is the one that `CURRENT` names, so there was nothing to do.
+    Whole {
+        /// A log that should exist and does not: the last writes are lost.
+        lost_log: Option<PathBuf>,
+        /// What the verification of the database found.
+        report: Report,
+    },
     /// It was stopped before anything changed.
     Stopped,
     /// The database opens again.
@@ -65,8 +70,16 @@ pub fn repair(
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Event<'_>),
 ) -> Result<Repaired, RepairError> {
-    let Some(repair) = Repair::find(dir)? else { return Ok(Repaired::Whole) };
-    let report = match verified(&repair, level, now, stop, observer) {
+    let repair = match Repair::find(dir) {
+        Ok(Some(repair)) => repair,
+        Ok(None) => return whole(dir, None, level, now, stop, observer),
+        Err(StoreError::LostLog { path }) => {
+            return whole(dir, Some(path), level, now, stop, observer);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let linked = repair.linked().map_err(RepairError::from);
+    let report = match linked.and_then(|dir| verified(&dir, level, now, stop, observer)) {
         Ok(report) => report,
         Err(error) => {
             repair.abandon()?;
@@ -82,14 +95,27 @@ pub fn repair(
     Ok(Repaired::Again { list, lost_log, kept, report })
 }
 
+/// The result for a database that has all files that its list names, but for the log.
+fn whole(
+    dir: &Path,
+    lost_log: Option<PathBuf>,
+    level: Level,
+    now: Micros,
+    stop: &AtomicBool,
+    observer: &mut dyn FnMut(Event<'_>),
+) -> Result<Repaired, RepairError> {
+    let report = verified(dir, level, now, stop, observer)?;
+    Ok(if report.stopped { Repaired::Stopped } else { Repaired::Whole { lost_log, report } })
+}
+
 fn verified(
-    repair: &Repair,
+    dir: &Path,
     level: Level,
     now: Micros,
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, RepairError> {
-    let reader = Engine::open_read_only(&repair.linked()?)?;
+    let reader = Engine::open_read_only(dir)?;
     let verifier = Verifier::new(reader.version(), level, now);
     Ok(Audit::new(&reader, &verifier).as_stored().run(stop, observer)?)
 }

@@ -140,14 +140,9 @@ const fn damage(subject: Subject) -> &'static str {
             "Choose another backup, and check the disk: plait backup list prints all."
         }
         Subject::Input => "Take another copy of the input, and check the disk.",
-        Subject::Verified => {
+        Subject::Verified | Subject::Database | Subject::Output | Subject::Settings => {
             "Check the disk, then restore a backup (plait restore latest --db DIR --to NEW), or \
              replay the source into a new folder."
-        }
-        Subject::Database | Subject::Output | Subject::Settings => {
-            "Check the disk, then restore a backup (plait restore latest --db DIR --to NEW), or \
-             replay the source into a new folder. plait verify --db DIR names everything that is \
-             damaged."
         }
     }
 }

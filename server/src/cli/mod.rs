@@ -47,7 +47,9 @@ mod verify;
 mod ways;
 
 use std::fmt;
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -187,6 +189,10 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
         OpenError::Store(StoreError::Inside { .. }) => {
             "Name the database itself, or a folder outside of it."
         }
+        OpenError::Store(StoreError::MissingFile { path }) if !may_be_repaired(path) => {
+            "It cannot be rebuilt from the remaining files. Restore a backup (plait restore ID --backups \
+             DIR --to NEW), or replay the source into a new folder."
+        }
         OpenError::Store(StoreError::MissingFile { .. } | StoreError::Current { .. }) => {
             "Try plait repair --db DIR. Otherwise restore a backup, or replay the source again."
         }
@@ -242,6 +248,16 @@ const fn other_open_advice(subject: Subject) -> &'static str {
              --to NEW"
         }
     }
+}
+
+/// Whether a database may open without the missing file at `path`: with another list of files than the one
+/// that named it.
+fn may_be_repaired(path: &Path) -> bool {
+    let Some(folder) = path.parent() else { return false };
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let lists = names.filter(|name| name.as_encoded_bytes().starts_with(b"MANIFEST-")).count();
+    let is_of_list = path.extension().is_some();
+    lists > usize::from(is_of_list)
 }
 
 /// What to do about a database that cannot be read.

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
@@ -25,7 +25,8 @@ cannot be repaired and nothing has changed, 130 or 143 stopped by a signal.";
 /// Repair a database that has lost its file CURRENT.
 ///
 /// The list of files (MANIFEST) that CURRENT named must exist, and every table that it lists. The
-/// database is first opened through hard links and verified; nothing changes before that. Files
+/// database is first opened through hard links and verified; nothing changes before that. One that
+/// has lost nothing is verified as well. Files
 /// that are not listed are kept in the folder 0/rocksDb/lost. A database that has lost a table, a
 /// blob file or its MANIFEST cannot be repaired: restore a backup, or replay its source.
 #[derive(Debug, ClapArgs)]
@@ -47,12 +48,18 @@ impl Args {
         let result = repair::repair(&self.db, level, now(), stop, &mut |event| found.tell(&event));
         found.finish();
         match result {
-            Ok(Repaired::Whole) => {
-                tell!(
-                    "all files are there with the right lengths: there is nothing to repair. plait verify \
-                     checks what is in them"
-                );
-                ExitCode::SUCCESS
+            Ok(Repaired::Whole { lost_log, report }) => {
+                found.conclude(&report);
+                let is_sound = report.is_sound() && lost_log.is_none();
+                if is_sound {
+                    tell!("the database opens and is sound: there is nothing to repair");
+                } else {
+                    tell!("the database opens, and nothing of what is wrong can be repaired");
+                }
+                if let Some(log) = &lost_log {
+                    tell_lost_log(log);
+                }
+                ExitCode::from(u8::from(!is_sound))
             }
             Ok(Repaired::Stopped) => {
                 tell!("stopped by a signal; nothing has changed");
@@ -65,16 +72,20 @@ impl Args {
                     tell!("kept {}: the list of files does not name it", path.display());
                 }
                 if let Some(log) = &lost_log {
-                    tell!(
-                        "{} or a later log is missing: the last writes are lost; replay, push or follow them again",
-                        log.display()
-                    );
+                    tell_lost_log(log);
                 }
                 ExitCode::from(u8::from(!report.is_sound() || lost_log.is_some()))
             }
             Err(error) => fail(&error, advice(&error)),
         }
     }
+}
+
+fn tell_lost_log(log: &Path) {
+    let log = log.display();
+    tell!(
+        "{log} or a later log is missing: the last writes are lost; replay, push or follow them again"
+    );
 }
 
 /// What to do about a database that is not repaired.

@@ -170,7 +170,7 @@ fn again(place: &Path) -> Result<(), String> {
     let done = repair(place, Level::Hash, NOW, &stop, &mut |_| ()).map_err(|e| e.to_string())?;
     match done {
         Repaired::Again { report, lost_log: None, .. } if report.is_sound() => Ok(()),
-        Repaired::Whole => Ok(()),
+        Repaired::Whole { lost_log: None, report } if report.is_sound() => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }
