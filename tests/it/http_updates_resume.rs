@@ -306,13 +306,14 @@ fn nothing_is_missing_or_comes_twice_where_database_and_log_meet() {
     // Little room, so that the log forgets often.
     let config = Config { updates_log_bytes: 60_000, ..quick() };
     let mut live = Live::new(&first, config);
-    let (address, stop) = (live.address(), AtomicBool::new(false));
+    let (address, heard_enough) = (live.address(), AtomicBool::new(false));
+    let written_enough = AtomicBool::new(false);
     let mut first_stream = live.listen(&resume());
     let begin = first_id(&mut first_stream);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|seed| {
-                let (stop, first, begin) = (&stop, &first, &begin);
+                let (stop, first, begin) = (&heard_enough, &first, &begin);
                 scope.spawn(move || {
                     let mut chance = Chance::new(seed);
                     let (mut heard, mut id) = (Heard::default(), begin.clone());
@@ -337,17 +338,18 @@ fn nothing_is_missing_or_comes_twice_where_database_and_log_meet() {
             .collect();
         let writing = Instant::now();
         let writer = {
-            let (live, stop) = (&mut live, &stop);
-            let tips = &first;
+            let (live, stop, tips) = (&mut live, &written_enough, &first);
             scope.spawn(move || grow(live, tips, stop))
         };
         while writing.elapsed() < Duration::from_secs(4) {
             thread::sleep(Duration::from_millis(20));
         }
-        stop.store(true, Ordering::Relaxed);
+        heard_enough.store(true, Ordering::Relaxed);
+        // Each of them waits for events still.
+        let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        written_enough.store(true, Ordering::Relaxed);
         let tips = writer.join().unwrap();
-        for client in clients {
-            let (mut heard, id, streams) = client.join().unwrap();
+        for (mut heard, id, streams) in clients {
             assert!(streams > 5, "{streams} streams");
             let request = Request::get(resume()).header("Last-Event-ID", &id);
             let mut events = Events::open(address, &request);
