@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::audit::{Audit, Event, Report};
 use crate::open::{Engine, OpenError};
 use crate::query::QueryError;
-use crate::store::{Repair, StoreError};
+use crate::store::{Found, LostLog, Repair, StoreError};
 use crate::types::Micros;
 use crate::verify::{Level, Verifier};
 
@@ -34,8 +34,8 @@ impl From<StoreError> for RepairError {
 pub enum Repaired {
     /// The list of files is the one that `CURRENT` names, so there was nothing to do.
     Whole {
-        /// A log that should exist and does not: the last writes are lost.
-        lost_log: Option<PathBuf>,
+        /// A log that is missing or was cut: the last writes are lost.
+        lost_log: Option<LostLog>,
         /// What the verification of the database found.
         report: Report,
     },
@@ -45,8 +45,8 @@ pub enum Repaired {
     Again {
         /// The list of files that it has.
         list: String,
-        /// A log that should exist and does not: what was written last is lost.
-        lost_log: Option<PathBuf>,
+        /// A log that is missing or was cut: what was written last is lost.
+        lost_log: Option<LostLog>,
         /// What the list does not name, in the folder where it is kept.
         kept: Vec<PathBuf>,
         /// What the verification of the database found.
@@ -70,13 +70,9 @@ pub fn repair(
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Event<'_>),
 ) -> Result<Repaired, RepairError> {
-    let repair = match Repair::find(dir) {
-        Ok(Some(repair)) => repair,
-        Ok(None) => return whole(dir, None, level, now, stop, observer),
-        Err(StoreError::LostLog { path }) => {
-            return whole(dir, Some(path), level, now, stop, observer);
-        }
-        Err(error) => return Err(error.into()),
+    let repair = match Repair::find(dir)? {
+        Found::Repair(repair) => repair,
+        Found::Whole { lost_log } => return whole(dir, lost_log, level, now, stop, observer),
     };
     let linked = repair.linked().map_err(RepairError::from);
     let report = match linked.and_then(|dir| verified(&dir, level, now, stop, observer)) {
@@ -90,7 +86,7 @@ pub fn repair(
         repair.abandon()?;
         return Ok(Repaired::Stopped);
     }
-    let (list, lost_log) = (repair.list().to_owned(), repair.lost_log().map(Path::to_owned));
+    let (list, lost_log) = (repair.list().to_owned(), repair.lost_log().cloned());
     let kept = repair.apply()?;
     Ok(Repaired::Again { list, lost_log, kept, report })
 }
@@ -98,7 +94,7 @@ pub fn repair(
 /// The result for a database that has all files that its list names, but for the log.
 fn whole(
     dir: &Path,
-    lost_log: Option<PathBuf>,
+    lost_log: Option<LostLog>,
     level: Level,
     now: Micros,
     stop: &AtomicBool,

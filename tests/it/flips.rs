@@ -203,10 +203,10 @@ fn a_flipped_bit_in_the_log_is_found_and_what_is_before_it_is_held() {
 fn a_damaged_log_is_named_and_what_was_lost_can_be_brought_again() {
     let left = Left::new();
     let file = left.file("", ".log");
-    let mut bytes = fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 4;
-    fs::write(&file, bytes).unwrap();
+    let mut damaged = fs::read(&file).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 4;
+    fs::write(&file, &damaged).unwrap();
     let db = left.dir().to_str().unwrap();
     let (_, flaws, _) = audit(left.dir(), Level::Hash).unwrap();
     assert_eq!(flaws.len(), 1, "{flaws:?}");
@@ -219,14 +219,52 @@ fn a_damaged_log_is_named_and_what_was_lost_can_be_brought_again() {
     let again = testkit::process::replay(left.dir(), ["--allow-partial", dump.to_str().unwrap()]);
     assert_eq!(again.status, Some(0), "{}", again.err);
     assert!(again.err.contains("the log is damaged") && again.counts()[0] > 0, "{}", again.err);
+    let (found, lost) = held(left.dir()).unwrap();
+    assert!(found == left.blocks && lost.is_some(), "{lost:?}");
+    let outcome = run(["verify", "--db", db, "--level", "hash"]);
+    outcome
+        .assert_fails(1, &["writes were lost earlier: a log is damaged", " 0 broken", "1 flaws"]);
+    let kept = Store::path(left.dir()).join("lost");
+    assert!(fs::read(kept.join(file.file_name().unwrap())).unwrap() == damaged, "other bytes");
+    fs::remove_file(kept.join("losses.txt")).unwrap();
     assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)));
     assert_eq!(run(["verify", "--db", db, "--level", "hash"]).status, Some(0));
+}
+
+/// Such a log looks whole to RocksDB: the file is empty, or ends after a record.
+#[test]
+fn a_log_that_lost_synced_records_is_reported_and_kept_before_anything_is_written() {
+    for part in 0..4 {
+        let left = Left::new();
+        let (log, db) = (left.file("", ".log"), left.dir().to_str().unwrap());
+        let bytes = fs::read(&log).unwrap();
+        let mut heads = heads(&bytes);
+        // A sync writes a batch without rows.
+        heads.retain(|at| bytes[at + 4] > 12 || bytes[at + 5] > 0);
+        let len = heads[(heads.len() - 1) * part / 3];
+        fs::write(&log, &bytes[..len]).unwrap();
+        let (found, damage) = held(left.dir()).unwrap();
+        let text = format!("ends after {len} bytes, and ");
+        assert!(damage.is_some_and(|damage| damage.contains(&text)), "{len} bytes");
+        assert!(found.len() < left.blocks.len(), "{len} bytes");
+        let outcome = run(["verify", "--db", db, "--level", "hash"]);
+        outcome.assert_fails(1, &["damaged: the log: ", &text, "were synced", "1 flaws"]);
+        let outcome = run(["repair", "--db", db, "--level", "hash"]);
+        outcome.assert_fails(1, &[&text, "nothing of what is wrong can be repaired"]);
+        drop(Engine::open(left.dir()).unwrap());
+        let kept = Store::path(left.dir()).join("lost").join(log.file_name().unwrap());
+        assert!(fs::read(kept).unwrap() == bytes[..len], "{len} bytes");
+        let outcome = run(["verify", "--db", db, "--level", "hash"]);
+        outcome.assert_fails(1, &["writes were lost earlier: ", &text, "losses.txt"]);
+    }
 }
 
 #[test]
 fn a_log_that_ends_anywhere_is_what_a_crash_leaves() {
     let left = Left::new();
     let file = left.file("", ".log");
+    // As if nothing of it had been synced.
+    fs::remove_file(left.file("log-synced", "")).unwrap();
     let bytes = fs::read(&file).unwrap();
     for len in (0..bytes.len()).step_by(bytes.len() / 97) {
         fs::write(&file, &bytes[..len]).unwrap();

@@ -78,11 +78,15 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A log is missing, and with it the last writes. The database opens without them.
-    #[error("{path} or a later log is missing; the last writes are lost, but the database opens without them", path = shown_path(.path))]
-    LostLog {
-        /// The first log that it may be.
+    /// A file is missing that the list of files names, and that list does not name one that exists.
+    #[error("{path} is missing, and {list} does not name {unlisted}: {list} has probably lost its end", path = shown_path(.path), list = shown_path(.list), unlisted = shown_path(.unlisted))]
+    ListCut {
+        /// The list of files.
+        list: PathBuf,
+        /// The missing file.
         path: PathBuf,
+        /// The other one.
+        unlisted: PathBuf,
     },
     /// `CURRENT` does not name a list of files.
     #[error("{path} does not name a MANIFEST", path = shown_path(.path))]
@@ -275,14 +279,15 @@ impl Classified for StoreError {
     fn fault(&self) -> Fault {
         let fault = match self {
             Self::Missing { dir } => Fault::new(Cause::Missing, dir),
-            Self::MissingFile { path } | Self::LostLog { path } => Fault::new(Cause::Missing, path),
+            Self::MissingFile { path } => Fault::new(Cause::Missing, path),
             Self::Denied { path } => Fault::new(Cause::Permission, path),
             Self::Format { .. } => Fault { cause: Cause::Format, path: None },
             Self::Locked { path } => Fault::new(Cause::Locked, path),
             Self::Damaged { .. } => Fault { cause: Cause::Damage, path: None },
-            Self::Record { path, .. } | Self::Length { path, .. } | Self::Current { path } => {
-                Fault::new(Cause::Damage, path)
-            }
+            Self::Record { path, .. }
+            | Self::Length { path, .. }
+            | Self::Current { path }
+            | Self::ListCut { list: path, .. } => Fault::new(Cause::Damage, path),
             Self::Io { path, source } => Fault::io(path, source),
             Self::Caches { .. } => Fault { cause: Cause::Memory, path: None },
             Self::RocksDb(error) => RocksText::new(error.as_ref()).fault(),

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use rocksdb::DB;
 
 use super::claim::Claim;
-use super::directory::Directory;
+use super::directory::{Directory, shown_path};
 use super::listed::Checked;
+use super::logs::Cut;
+use super::losses::{self, Losses, LostLog};
+use super::synced::Length;
 use super::{Meta, Opened, Presence, Store, StoreError, listed, logs, options, own, records};
 
 /// The file of a backup that says what became of it.
@@ -29,10 +32,12 @@ pub(super) struct Folder {
     pub(super) dir: PathBuf,
     pub(super) claim: Option<Claim>,
     pub(super) directory: Arc<Directory>,
-    /// A log that should exist and does not.
-    pub(super) lost_log: Option<PathBuf>,
-    /// A log that ends in the middle of a record, and the bytes of that.
-    pub(super) cut_log: Option<(PathBuf, u64)>,
+    /// A log that is missing or was cut.
+    pub(super) lost_log: Option<LostLog>,
+    /// A log that ends in the middle of a record that was not synced.
+    pub(super) cut_log: Option<Cut>,
+    /// Writes that were lost before.
+    pub(super) losses: Option<Losses>,
 }
 
 impl Folder {
@@ -63,7 +68,19 @@ impl Folder {
         records::check(path)?;
         let Checked { lost_log, has_tables } = listed::check(path)?;
         own::check(path)?;
-        let folder = Self { lost_log, cut_log: logs::cut(path), ..self };
+        let (mut lost_log, mut cut_log) = (lost_log, logs::cut(path));
+        // A crash does not take what was synced.
+        let of_synced = cut_log.as_ref().and_then(|cut| {
+            let synced = Length::marked(path).filter(|synced| synced.path(path) == cut.log)?;
+            let (got, expected) = (cut.at, synced.bytes);
+            let path = cut.log.clone();
+            (got < expected).then_some(LostLog::Short { path, got, expected })
+        });
+        if of_synced.is_some() {
+            cut_log = None;
+            lost_log = lost_log.or(of_synced);
+        }
+        let folder = Self { lost_log, cut_log, losses: losses::read(path), ..self };
         if !has_tables || folder.lost_log.is_some() {
             // Its settings may be in a log that is lost. RocksDB would write to it before they are read.
             let blocks = options::cache(0);
@@ -77,13 +94,29 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingFile`] if that was in a log that is missing.
+    /// [`StoreError::MissingFile`] or [`StoreError::Io`] if that was in a log that is missing or was cut.
     pub(super) fn meta(&self, db: &DB) -> Result<(Meta, u32), StoreError> {
         match (Meta::read(db, self.directory.path()), &self.lost_log) {
-            (Err(StoreError::Incomplete { .. }), Some(log)) => {
-                Err(StoreError::MissingFile { path: log.clone() })
-            }
+            (Err(StoreError::Incomplete { .. }), Some(log)) => Err(log.clone().into()),
             (read, _) => read,
+        }
+    }
+
+    /// Reports writes that were lost before, and those that are lost now, but for what is wrong in the middle
+    /// of a log.
+    pub(super) fn report_losses(&self) {
+        if let Some(losses) = &self.losses {
+            tracing::error!("{losses}");
+        }
+        if let Some(Cut { log, bytes, .. }) = &self.cut_log {
+            tracing::warn!(
+                "{} ends with {bytes} bytes of an incomplete record: the machine crashed, or the file was \
+                 cut. If it was cut, the writes after that are lost: replay, push or follow them again",
+                shown_path(log)
+            );
+        }
+        if let Some(lost) = &self.lost_log {
+            tracing::error!("{lost}; the last writes are lost: replay, push or follow them again");
         }
     }
 
@@ -99,6 +132,7 @@ impl Folder {
             directory: Arc::new(directory),
             lost_log: None,
             cut_log: None,
+            losses: None,
         })
     }
 

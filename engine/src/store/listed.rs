@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use super::edits::{Edit, each_record};
 use super::live::{self, CURRENT};
+use super::losses::LostLog;
+use super::synced::Length;
 use super::{Column, StoreError};
 
 /// The file that RocksDB locks while it has a database open to write.
@@ -69,7 +71,12 @@ pub(super) struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
     /// A table or a blob file.
-    File(PathBuf),
+    File {
+        /// The file.
+        path: PathBuf,
+        /// A file that the list does not name. If there is one, the list may have lost its end.
+        unlisted: Option<PathBuf>,
+    },
     /// A table or a blob file has another length than it should.
     Length {
         /// The file.
@@ -79,20 +86,21 @@ pub(super) enum Gap {
         /// The bytes that it should have.
         expected: u64,
     },
-    /// A log. Other tables may exist that the list does not name: it is not the latest one then.
+    /// A log. If it is missing, and there is a table that the list does not name, the list may have lost its
+    /// end.
     Log {
         /// The log.
-        path: PathBuf,
-        /// Whether there are such tables.
-        has_unlisted: bool,
+        lost: LostLog,
+        /// Such a table.
+        unlisted: Option<PathBuf>,
     },
 }
 
 /// A database of which all files are there that it needs to be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Checked {
-    /// A log that should exist and does not.
-    pub(super) lost_log: Option<PathBuf>,
+    /// A log that is missing or was cut.
+    pub(super) lost_log: Option<LostLog>,
     /// Whether it has a table: all it has is in its log otherwise.
     pub(super) has_tables: bool,
 }
@@ -101,7 +109,8 @@ pub(super) struct Checked {
 ///
 /// # Errors
 ///
-/// [`StoreError::MissingFile`] or [`StoreError::Length`] for the first one that is not so.
+/// [`StoreError::MissingFile`], [`StoreError::ListCut`] or [`StoreError::Length`] for the first one that is
+/// not so.
 pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
     let io = |source| StoreError::io(path, source);
     let mut tries = 0;
@@ -124,7 +133,9 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
             }
             // RocksDB says what is wrong with it.
             Ok(None) => None,
-            Err(error) if error.kind() == ErrorKind::NotFound => Some(Gap::File(path.join(list))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Some(Gap::File { path: path.join(list), unlisted: None })
+            }
             Err(error) => return Err(StoreError::io(&path.join(list), error)),
         };
         let Some(gap) = gap else { return Ok(Checked { lost_log: None, has_tables }) };
@@ -134,15 +145,38 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
             thread::sleep(PAUSE);
             continue;
         }
-        return match gap {
-            Gap::File(path) | Gap::Log { path, has_unlisted: true } => {
-                Err(StoreError::MissingFile { path })
+        let lost_log = Some(gap.tolerated(&path.join(list))?);
+        return Ok(Checked { lost_log, has_tables });
+    }
+}
+
+impl Gap {
+    /// The log, if that is all, so that a database opens without it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the database otherwise, whose list of files is `list`.
+    pub(super) fn tolerated(self, list: &Path) -> Result<LostLog, StoreError> {
+        match self {
+            Self::Log { lost, unlisted: None } => Ok(lost),
+            Self::File { path, unlisted: None } => Err(StoreError::MissingFile { path }),
+            Self::Log { lost: log, unlisted: Some(unlisted) } => {
+                Err(StoreError::ListCut { list: list.to_owned(), path: log.path(), unlisted })
             }
-            Gap::Length { path, got, expected } => Err(StoreError::Length { path, got, expected }),
-            Gap::Log { path, has_unlisted: false } => {
-                Ok(Checked { lost_log: Some(path), has_tables })
+            Self::File { path, unlisted: Some(unlisted) } => {
+                Err(StoreError::ListCut { list: list.to_owned(), path, unlisted })
             }
-        };
+            Self::Length { path, got, expected } => Err(StoreError::Length { path, got, expected }),
+        }
+    }
+}
+
+/// The length of a file; `None` if there is none.
+fn bytes_of(path: &Path) -> io::Result<Option<u64>> {
+    match path.metadata() {
+        Ok(data) => Ok(Some(data.len())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -215,27 +249,52 @@ impl Listed {
             (format!("{number:06}.blob"), blob.bytes.saturating_add(BLOB_FRAME_BYTES))
         });
         for (name, expected) in lens.chain(blobs) {
-            let path = path.join(&name);
-            match path.metadata() {
-                Ok(data) if data.len() == expected => {}
-                Ok(data) => return Ok(Some(Gap::Length { path, got: data.len(), expected })),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Ok(Some(Gap::File(path)));
+            match bytes_of(&path.join(&name))? {
+                Some(got) if got == expected => {}
+                Some(got) => {
+                    return Ok(Some(Gap::Length { path: path.join(&name), got, expected }));
                 }
-                Err(error) => return Err(error),
+                None => {
+                    let unlisted = self.unlisted(path, &names);
+                    return Ok(Some(Gap::File { path: path.join(&name), unlisted }));
+                }
             }
         }
-        let Some((first, end)) = self.log.filter(|_| names.contains(LOCK)) else { return Ok(None) };
+        let lost = if names.contains(LOCK) { self.lost_log(path, &names)? } else { None };
+        Ok(lost.map(|lost| {
+            let is_gone = !matches!(lost, LostLog::Short { .. });
+            let unlisted = is_gone.then(|| self.unlisted(path, &names)).flatten();
+            Gap::Log { lost, unlisted }
+        }))
+    }
+
+    /// A log that is missing in the folder `path`, or was cut, which has files with these `names`.
+    fn lost_log(&self, path: &Path, names: &BTreeSet<String>) -> io::Result<Option<LostLog>> {
+        let Some((first, end)) = self.log else { return Ok(None) };
+        let marked = Length::marked(path).filter(|marked| marked.log >= first);
+        if let Some(marked) = marked {
+            let (path, expected) = (marked.path(path), marked.bytes);
+            match bytes_of(&path)? {
+                Some(got) if got < expected => {
+                    return Ok(Some(LostLog::Short { path, got, expected }));
+                }
+                Some(_) => {}
+                None => return Ok(Some(LostLog::Missing { path })),
+            }
+        }
         let is_it = |name: &String| {
             let number = name.strip_suffix(".log").and_then(|number| number.parse::<u64>().ok());
             number.is_some_and(|number| number >= first && end.is_none_or(|end| number < end))
         };
-        if names.iter().any(is_it) {
-            return Ok(None);
-        }
+        let from = || LostLog::From { path: path.join(format!("{first:06}.log")) };
+        Ok((!names.iter().any(is_it)).then(from))
+    }
+
+    /// A table or a blob file among these `names` that is not on the list.
+    fn unlisted(&self, path: &Path, names: &BTreeSet<String>) -> Option<PathBuf> {
         let listed: BTreeSet<String> = self.files().collect();
-        let has_unlisted = names.iter().any(|name| live::is_table(name) && !listed.contains(name));
-        Ok(Some(Gap::Log { path: path.join(format!("{first:06}.log")), has_unlisted }))
+        let name = names.iter().find(|name| live::is_table(name) && !listed.contains(*name))?;
+        Some(path.join(name))
     }
 
     fn apply(&mut self, edit: Edit) {
@@ -337,7 +396,10 @@ mod tests {
         for name in assert_names_all(path) {
             let bytes = std::fs::read(path.join(&name)).unwrap();
             std::fs::remove_file(path.join(&name)).unwrap();
-            assert_eq!(listed(path).gap(path).unwrap(), Some(Gap::File(path.join(&name))));
+            assert_eq!(
+                listed(path).gap(path).unwrap(),
+                Some(Gap::File { path: path.join(&name), unlisted: None })
+            );
             std::fs::write(path.join(&name), &bytes[1..]).unwrap();
             let (expected, got) = (bytes.len() as u64, bytes.len() as u64 - 1);
             let cut = Gap::Length { path: path.join(&name), got, expected };
@@ -348,7 +410,7 @@ mod tests {
             std::fs::remove_file(log).unwrap();
         }
         let gap = listed(path).gap(path).unwrap();
-        assert!(matches!(gap, Some(Gap::Log { has_unlisted: false, .. })), "{gap:?}");
+        assert!(matches!(gap, Some(Gap::Log { unlisted: None, .. })), "{gap:?}");
         // A copy, which nobody has opened to write.
         std::fs::remove_file(path.join(LOCK)).unwrap();
         assert_eq!(listed(path).gap(path).unwrap(), None);
@@ -373,7 +435,7 @@ mod tests {
         assert_names_all(path);
         std::fs::write(path.join(&list), before).unwrap();
         let gap = listed(path).gap(path).unwrap();
-        assert!(matches!(gap, Some(Gap::Log { has_unlisted: true, .. })), "{gap:?}");
-        assert!(matches!(check(path), Err(StoreError::MissingFile { .. })));
+        assert!(matches!(gap, Some(Gap::Log { unlisted: Some(_), .. })), "{gap:?}");
+        assert!(matches!(check(path), Err(StoreError::ListCut { .. })));
     }
 }

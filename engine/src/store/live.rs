@@ -8,7 +8,7 @@ use std::time::Duration;
 use rocksdb::checkpoint::Checkpoint;
 
 use super::listed::LOCK;
-use super::{Opened, Store, StoreError, options};
+use super::{Opened, Store, StoreError, options, synced};
 use crate::failpoint::reached;
 use crate::regular;
 
@@ -176,11 +176,11 @@ pub(super) fn is_log(name: &str) -> bool {
     Kind::of(name) == Kind::Log
 }
 
-/// Whether a file with this name is one of RocksDB's, or one that finds out how to write them.
+/// Whether a file with this name is one of RocksDB's, or one about them.
 pub(super) fn is_of_rocksdb(name: &str) -> bool {
     let is_begun = |begin| name.starts_with(begin);
     Kind::of(name) != Kind::Other
-        || matches!(name, CURRENT | LOCK | options::PROBE)
+        || matches!(name, CURRENT | LOCK | options::PROBE | synced::MARK)
         || is_begun("MANIFEST-")
         || is_begun("LOG")
         || name.rsplit_once('.').is_some_and(|(_, end)| end == "dbtmp")
@@ -384,6 +384,7 @@ mod tests {
             ("CURRENT", Kind::Other),
             ("LOCK", Kind::Other),
             ("direct-io", Kind::Other),
+            ("log-synced", Kind::Other),
         ] {
             assert_eq!(Kind::of(name), kind, "{name}");
         }

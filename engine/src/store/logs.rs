@@ -182,16 +182,26 @@ struct Needed {
     log: Log,
 }
 
-/// A log of one of our databases that ends in the middle of a record although no process writes it, and the
-/// bytes of that record. A power failure leaves such a log, and so does truncating it.
-pub(super) fn cut(path: &Path) -> Option<(PathBuf, u64)> {
+/// A log that ends in the middle of a record.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) log: PathBuf,
+    /// Where the record begins.
+    pub(super) at: u64,
+    /// Bytes of it.
+    pub(super) bytes: u64,
+}
+
+/// A log of one of our databases that ends in the middle of a record although no process writes it. A power
+/// failure leaves such a log, and so does truncating it.
+pub(super) fn cut(path: &Path) -> Option<Cut> {
     if is_running(path) {
         return None;
     }
     live::logs(path).into_iter().find_map(|log| {
         let End::Cut { at } = journal::tail(&log, number(&log)?).ok()? else { return None };
         let bytes = log.metadata().ok()?.len().saturating_sub(at);
-        Some((log, bytes))
+        Some(Cut { log, at, bytes })
     })
 }
 

@@ -33,6 +33,7 @@ mod levels;
 mod listed;
 mod live;
 mod logs;
+mod losses;
 mod manifest;
 mod mark;
 mod memory;
@@ -52,6 +53,7 @@ mod snapshot;
 mod stats;
 mod sums;
 mod sweep;
+mod synced;
 mod text;
 mod upgrade;
 
@@ -64,11 +66,12 @@ pub use index::{HeightValue, IndexEntry, IndexOf, UnindexedKey};
 pub use key::{LooseKey, PayloadKey, PendingKey, TrunkKey};
 pub use live::{is_table, link};
 pub use logs::LogFinding;
+pub use losses::LostLog;
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders, NodeValue};
 pub use pending::Pending;
 pub use presence::Presence;
-pub use repair::Repair;
+pub use repair::{Found, Repair};
 pub(crate) use runs::is_run;
 pub use runs::{CacheSizes, RunId, SealedAt};
 pub use snapshot::{From, Snapshot};
@@ -85,7 +88,7 @@ use rocksdb::{ColumnFamily, FlushOptions, WriteOptions};
 use crate::failpoint::reached;
 use crate::types::{ChainwebVersion, RunLength};
 use claim::Claim;
-use directory::{Directory, shown_path};
+use directory::Directory;
 use folder::Folder;
 pub(crate) use folder::{CONTENTS, STATUS};
 use format::WITHOUT_SUMS;
@@ -94,6 +97,7 @@ use index::Index;
 use live::Listed;
 use memory::Memory;
 use opened::Opened;
+use synced::Synced;
 
 /// A RocksDB database in the layout of a node's: `DIR/0/rocksDb`.
 pub struct Store {
@@ -106,6 +110,7 @@ pub struct Store {
     /// Rows that are not sorted up to which they are put into their index one by one.
     put_max: AtomicUsize,
     memory: Memory,
+    synced: Synced,
     /// What was wrong with its log when it was opened.
     damaged_log: Option<String>,
     /// What it was opened from, if it was opened to read, and that was one moment.
@@ -142,7 +147,11 @@ impl Store {
         let folder = Folder::existing(dir, Directory::to_write)?;
         folder::require_no_backup(dir)?;
         let folder = folder.claimed()?;
+        folder.report_losses();
         let path = folder.directory.path();
+        if let Some(lost) = &folder.lost_log {
+            losses::note(path, &lost.to_string())?;
+        }
         let memory = Memory::new(sizes);
         reached("open/before");
         let opened = Opened::to_write(path, || options::columns(&memory.blocks))?;
@@ -192,8 +201,8 @@ impl Store {
         self.directory.check()
     }
 
-    /// What was wrong with its log when it was opened, if anything was. What had been written behind
-    /// that is not in the database.
+    /// What was wrong with its log when it was opened, if anything was, or what was earlier, if it still has
+    /// the sign of that. What had been written after that is not in the database, unless it was stored again.
     #[must_use]
     pub fn damaged_log(&self) -> Option<&str> {
         self.damaged_log.as_deref()
@@ -262,9 +271,11 @@ impl Store {
         // until it has recovered.
         let mut options = WriteOptions::default();
         options.set_sync(true);
+        let length = self.synced.length();
         reached("log/sync/before");
         self.write_with(Batch::default(), &options)?;
         reached("log/sync/after");
+        self.synced.set(length);
         Ok(())
     }
 
@@ -295,8 +306,8 @@ impl Store {
     }
 
     fn new(
-        Opened { db, mut damaged_log, listed }: Opened,
-        Folder { dir, claim, directory, lost_log, cut_log }: Folder,
+        Opened { db, damaged_log, listed }: Opened,
+        Folder { dir, claim, directory, lost_log, cut_log: _, losses }: Folder,
         meta: Meta,
         format: u32,
         memory: Memory,
@@ -309,21 +320,9 @@ impl Store {
                 directory.named().display()
             );
         }
-        if let Some((log, bytes)) = cut_log {
-            tracing::warn!(
-                "{} ends with {bytes} bytes of an incomplete record: the machine crashed, or the file was \
-                 cut. If it was cut, the writes after that are lost: replay, push or follow them again",
-                shown_path(&log)
-            );
-        }
-        if let Some(log) = lost_log {
-            tracing::error!(
-                "{} or a later log is missing; the last writes are lost: replay, push or follow them again",
-                shown_path(&log)
-            );
-            damaged_log
-                .get_or_insert_with(|| format!("{} or a later log is missing", shown_path(&log)));
-        }
+        let lost = lost_log.map(|lost| lost.to_string());
+        let damaged_log = damaged_log.or(lost).or_else(|| losses.map(|losses| losses.to_string()));
+        let synced = Synced::new(directory.path());
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
         let store = Self {
@@ -334,6 +333,7 @@ impl Store {
             indexes,
             put_max: AtomicUsize::new(index::PUT_MAX),
             memory,
+            synced,
             damaged_log,
             listed,
             has_sums: format != WITHOUT_SUMS,

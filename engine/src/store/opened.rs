@@ -6,11 +6,14 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
 use super::directory::shown;
 use super::live::Listed;
-use super::{Column, StoreError, options};
+use super::{Column, StoreError, losses, options};
 use crate::types::Grow;
 
 /// How often the opening of a database is tried again that another process is writing.
 pub(super) const TRIES: u32 = 20;
+
+/// How logs are read: they may end in the middle of a batch, as a crash leaves them, and all else is damage.
+const STRICT: DBRecoveryMode = DBRecoveryMode::TolerateCorruptedTailRecords;
 
 /// The time between two tries.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
@@ -30,19 +33,31 @@ impl Opened {
         Self { db, damaged_log: None, listed: None }
     }
 
-    /// Opens the database at `path` to read and write.
+    /// Opens the database at `path` to read and write. If its log is damaged, the log is kept and the loss is
+    /// noted before RocksDB deletes it.
     pub(super) fn to_write(
         path: &Path,
         columns: impl Fn() -> Vec<ColumnFamilyDescriptor>,
     ) -> Result<Self, StoreError> {
-        let opened = Self::recovered(|mode| {
+        let open = |mode| {
             let mut options = options::writing(path);
             options.set_wal_recovery_mode(mode);
             // The release before had one less; that all others are there was checked.
             options.create_missing_column_families(true);
             DB::open_cf_descriptors(&options, path, columns())
-        });
-        opened.map_err(|error| StoreError::opening(path, error))
+        };
+        let error = match open(STRICT) {
+            Ok(db) => return Ok(Self::whole(db)),
+            Err(error) => StoreError::opening(path, error),
+        };
+        // Whether the log is at fault: to open it to read changes nothing.
+        let Ok(Self { damaged_log: Some(damage), .. }) = Self::to_read(path, &columns) else {
+            return Err(error);
+        };
+        losses::note(path, &format!("a log is damaged: {damage}"))?;
+        let db = open(DBRecoveryMode::PointInTime);
+        let db = db.map_err(|error| StoreError::opening(path, error))?;
+        Ok(Self { db, damaged_log: Some(damage), listed: None })
     }
 
     /// Opens the database at `path` to read. One of the release before lacks [`Column::Sums`].
@@ -84,10 +99,10 @@ impl Opened {
         }
     }
 
-    /// What `open` gives that is told how to read logs. A log that ends in the middle of a batch is what
-    /// a crash leaves. Any other that is not whole is damaged, and what is before the damage is taken.
+    /// The result of `open`, which gets the mode to read logs in. Of a damaged log, what is before the damage
+    /// is taken.
     fn recovered(open: impl Fn(DBRecoveryMode) -> Result<DB, Error>) -> Result<Self, Error> {
-        let error = match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
+        let error = match open(STRICT) {
             Ok(db) => return Ok(Self::whole(db)),
             // Of a file that is not there it says the same: a writer may have deleted it just now.
             Err(error) if error.kind() == ErrorKind::Corruption && !is_of_lost_file(&error) => {

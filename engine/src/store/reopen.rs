@@ -17,6 +17,7 @@ impl Store {
     pub fn open_read_only_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let sizes = sizes.fitting()?;
         let folder = Folder::existing(dir, Directory::to_read)?;
+        folder.report_losses();
         let path = folder.directory.path();
         let memory = Memory::new(sizes);
         let opened = Opened::to_read(path, || options::columns(&memory.blocks))?;
@@ -54,9 +55,10 @@ impl Store {
         }
         let (dir, directory) = (self.dir.clone(), Arc::clone(&self.directory));
         let folder =
-            Folder { dir, claim: None, directory, lost_log: None, cut_log: None }.checked()?;
-        if let Some(log) = &folder.lost_log {
-            return Err(StoreError::MissingFile { path: log.clone() });
+            Folder { dir, claim: None, directory, lost_log: None, cut_log: None, losses: None };
+        let folder = folder.checked()?;
+        if let Some(log) = folder.lost_log {
+            return Err(log.into());
         }
         let opened = Opened::to_read(path, || options::columns(&self.memory.blocks))?;
         if let Some(damage) = opened.damaged_log {

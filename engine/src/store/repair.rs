@@ -23,8 +23,9 @@ use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::folder::Folder;
-use super::listed::{self, Gap, LIST, LOCK, Listed};
+use super::listed::{self, LIST, LOCK, Listed};
 use super::live::{self, CURRENT};
+use super::losses::{LOST, LostLog};
 use super::presence::sync;
 use super::{Presence, Store, StoreError};
 use crate::failpoint::reached;
@@ -32,19 +33,28 @@ use crate::failpoint::reached;
 /// The folder among RocksDB's files for what is not finished.
 const SCRATCH: &str = ".repair";
 
-/// The folder among RocksDB's files for what its list does not name.
-const LOST: &str = "lost";
-
 /// A database that opens once `CURRENT` names a list of files that was found.
 #[derive(Debug)]
 pub struct Repair {
     path: PathBuf,
     list: String,
     listed: Listed,
-    /// A log that should exist.
-    lost_log: Option<PathBuf>,
+    /// A log that is missing or was cut.
+    lost_log: Option<LostLog>,
     /// Held as long as this lives.
     _locks: Locks,
+}
+
+/// What there is to repair.
+#[derive(Debug)]
+pub enum Found {
+    /// A database that can be repaired.
+    Repair(Repair),
+    /// One whose list of files is the one that `CURRENT` names, and all of whose tables exist.
+    Whole {
+        /// A log that is missing or was cut: what was written last is lost.
+        lost_log: Option<LostLog>,
+    },
 }
 
 /// Keeps all others from opening the database to write.
@@ -55,13 +65,14 @@ struct Locks {
 }
 
 impl Repair {
-    /// Finds out how to repair the database in `dir`; `None` if no file is missing.
+    /// Finds out how to repair the database in `dir`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::MissingFile`], [`StoreError::Length`] and [`StoreError::Incomplete`] if it cannot be repaired, and what else is
-    /// wrong with it: nothing has changed then.
-    pub fn find(dir: &Path) -> Result<Option<Self>, StoreError> {
+    /// [`StoreError::MissingFile`], [`StoreError::ListCut`], [`StoreError::Length`] and
+    /// [`StoreError::Incomplete`] if it cannot be repaired, and what else is wrong with it: nothing has
+    /// changed then.
+    pub fn find(dir: &Path) -> Result<Found, StoreError> {
         let path = Store::path(dir);
         let error = match Presence::of(dir) {
             Ok(Presence::Absent) => return Err(StoreError::Missing { dir: dir.to_owned() }),
@@ -76,10 +87,7 @@ impl Repair {
         let error = match error {
             Some(error) => error,
             None => match Folder::existing(dir, Directory::to_read) {
-                Ok(Folder { lost_log: None, .. }) => return Ok(None),
-                Ok(Folder { lost_log: Some(path), .. }) => {
-                    return Err(StoreError::LostLog { path });
-                }
+                Ok(Folder { lost_log, .. }) => return Ok(Found::Whole { lost_log }),
                 Err(error) => error,
             },
         };
@@ -88,7 +96,7 @@ impl Repair {
             // It is not the list that is at fault.
             return Err(error);
         }
-        Ok(Some(Self { path, list, listed, lost_log, _locks: locks }))
+        Ok(Found::Repair(Self { path, list, listed, lost_log, _locks: locks }))
     }
 
     /// The name of the list of files.
@@ -97,10 +105,10 @@ impl Repair {
         &self.list
     }
 
-    /// A log that should exist and does not: what was written last is lost.
+    /// A log that is missing or was cut: what was written last is lost.
     #[must_use]
-    pub fn lost_log(&self) -> Option<&Path> {
-        self.lost_log.as_deref()
+    pub const fn lost_log(&self) -> Option<&LostLog> {
+        self.lost_log.as_ref()
     }
 
     /// Makes the database of hard links, to be opened to read; the folder for that.
@@ -208,7 +216,7 @@ impl Repair {
 }
 
 /// The latest list of files that the database at `path` opens with, and the log that is missing then.
-fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<PathBuf>)>, StoreError> {
+fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<LostLog>)>, StoreError> {
     let io = |error| StoreError::io(path, error);
     let mut lists: Vec<(u64, String)> = Vec::new();
     for name in live::listing(path).map_err(io)? {
@@ -226,16 +234,8 @@ fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<PathBuf>)>,
             has_later = true;
             continue;
         }
-        let lost_log = match listed.gap(path).map_err(io)? {
-            None => None,
-            Some(Gap::Log { path, has_unlisted: false }) => Some(path),
-            Some(Gap::File(path) | Gap::Log { path, .. }) => {
-                return Err(StoreError::MissingFile { path });
-            }
-            Some(Gap::Length { path, got, expected }) => {
-                return Err(StoreError::Length { path, got, expected });
-            }
-        };
+        let gap = listed.gap(path).map_err(io)?;
+        let lost_log = gap.map(|gap| gap.tolerated(&file)).transpose()?;
         let files: BTreeSet<String> = listed.files().collect();
         let names = live::listing(path).map_err(io)?;
         let has_unlisted = names.iter().any(|name| live::is_table(name) && !files.contains(name));

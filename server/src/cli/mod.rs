@@ -183,11 +183,12 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
             "If a database was there, restore it: plait restore ID --backups DIR --to NEW. To create a \
              new one, name another folder, or move those files away."
         }
-        OpenError::Store(StoreError::LostLog { .. }) => {
-            "The lost writes cannot be recovered. Replay, push or follow the last blocks again."
-        }
         OpenError::Store(StoreError::Inside { .. }) => {
             "Name the database itself, or a folder outside of it."
+        }
+        OpenError::Store(StoreError::ListCut { .. }) => {
+            "It cannot be repaired. Restore a backup (plait restore ID --backups DIR --to NEW), or \
+             replay the source into a new folder."
         }
         OpenError::Store(StoreError::MissingFile { path }) if !may_be_repaired(path) => {
             "It cannot be rebuilt from the remaining files. Restore a backup (plait restore ID --backups \

@@ -1,10 +1,10 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 use plait_engine::cause::Classified;
 use plait_engine::repair::{self, RepairError, Repaired};
-use plait_engine::store::StoreError;
+use plait_engine::store::{LostLog, StoreError};
 use plait_engine::verify::Level;
 use plait_engine::{OpenError, QueryError};
 
@@ -81,11 +81,8 @@ impl Args {
     }
 }
 
-fn tell_lost_log(log: &Path) {
-    let log = log.display();
-    tell!(
-        "{log} or a later log is missing: the last writes are lost; replay, push or follow them again"
-    );
+fn tell_lost_log(lost: &LostLog) {
+    tell!("{lost}; the last writes are lost: replay, push or follow them again");
 }
 
 /// What to do about a database that is not repaired.
@@ -93,6 +90,7 @@ fn advice(error: &RepairError) -> Advice {
     let text = match error {
         RepairError::Open(OpenError::Store(
             StoreError::MissingFile { .. }
+            | StoreError::ListCut { .. }
             | StoreError::Current { .. }
             | StoreError::Length { .. }
             | StoreError::Incomplete { .. },
