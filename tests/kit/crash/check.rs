@@ -29,6 +29,8 @@ pub struct Counts {
     pub restored: u64,
     /// Copies from which files were removed.
     pub vanished: u64,
+    /// How often a log was cut in a copy of it.
+    pub cut: u64,
     /// Those of them that were refused, without a change.
     pub refused: u64,
     /// Those that lost `CURRENT` and were repaired.
@@ -85,6 +87,7 @@ fn database(
     queries(&reader, &model.world, &known, random)?;
     drop(reader);
     vanish::check(&db, &model.world, &known, random, counts)?;
+    vanish::check_cut(&db, &model.world, &known, random, counts)?;
     Ok(Some(known))
 }
 

@@ -270,6 +270,7 @@ impl Crash {
         sum.archives += counts.archives;
         sum.restored += counts.restored;
         sum.vanished += counts.vanished;
+        sum.cut += counts.cut;
         sum.refused += counts.refused;
         sum.repaired += counts.repaired;
         Ok(())

@@ -57,12 +57,13 @@ impl fmt::Display for Summary {
             at.len(),
             NAMES.len(),
         )?;
-        let Counts { blocks, backups, archives, restored, vanished, refused, repaired } = counts;
+        let Counts { blocks, backups, archives, restored, vanished, cut, refused, repaired } =
+            counts;
         write!(
             f,
             "verified: {blocks} blocks, {backups} backups that were done, {archives} times an archive, \
              {restored} times a restored database; {vanished} times files were gone, of which {refused} \
-             were refused without a change, {repaired} repairs"
+             were refused without a change, {cut} times a log was cut, {repaired} repairs"
         )
     }
 }

@@ -2,7 +2,7 @@
 //! they are.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -71,9 +71,15 @@ pub(super) fn check(
     match (begin, opened) {
         // A log that is not needed, or was empty; else it is told. A copy is of what is there.
         ("", Ok(reader)) if end == ".log" => {
-            let Some(reader) = reader.filter(|reader| reader.damaged_log().is_none()) else {
-                return Ok(());
-            };
+            let Some(reader) = reader else { return Ok(()) };
+            if reader.damaged_log().is_some() {
+                drop(reader);
+                // RocksDB has begun another log by then, if it was opened to write.
+                return match reread(&place)?.damaged_log() {
+                    Some(_) => Ok(()),
+                    None => fail("the loss is forgotten".into()),
+                };
+            }
             if held::held(&reader, world)? != *known {
                 return fail("what was lost is not told".into());
             }
@@ -88,7 +94,9 @@ pub(super) fn check(
         (_, Ok(_)) => return fail("it opens".into()),
         (_, Err(error)) => {
             let is_named = match error {
-                StoreError::MissingFile { .. } | StoreError::Occupied { .. } => true,
+                StoreError::MissingFile { .. }
+                | StoreError::ListCut { .. }
+                | StoreError::Occupied { .. } => true,
                 // The log had the settings.
                 StoreError::Incomplete { .. } => end == ".log",
                 _ => false,
@@ -106,6 +114,51 @@ pub(super) fn check(
     if begin == "CURRENT" && lists(&before) == 1 {
         mended(&place, world, known).map_err(|error| format!("{what}: {error}"))?;
         counts.repaired += 1;
+    }
+    Ok(())
+}
+
+/// Cuts the last log of a copy of the database in `db`, which holds what is `known`. What was synced is missed.
+///
+/// # Errors
+///
+/// What is wrong.
+pub(super) fn check_cut(
+    db: &Path,
+    world: &World,
+    known: &Known,
+    random: &mut Random,
+    counts: &mut Counts,
+) -> Result<(), String> {
+    let copy = without(db, &[])?;
+    let place = copy.path().join("db");
+    let path = Store::path(&place);
+    let mark = fs::read_to_string(path.join("log-synced")).unwrap_or_default();
+    let [_, log, _, synced, ..] = mark.split_whitespace().collect::<Vec<_>>()[..] else {
+        return Ok(());
+    };
+    let number = |text: &str| text.parse().map_err(|_| format!("the mark is {mark}"));
+    let (log, synced): (u64, u64) = (number(log)?, number(synced)?);
+    if synced == 0 {
+        return Ok(());
+    }
+    let Ok(log) = OpenOptions::new().write(true).open(path.join(format!("{log:06}.log"))) else {
+        return Ok(());
+    };
+    let len = random.index(usize::try_from(synced).unwrap_or(usize::MAX)) as u64;
+    log.set_len(len).map_err(|error| error.to_string())?;
+    counts.cut += 1;
+    for way in ["read", "write", "read"] {
+        let found = match open(&place, way, world, copy.path()) {
+            // The settings were in it.
+            Err(StoreError::Io { .. }) => return Ok(()),
+            found => found.map_err(|error| format!("cut to {len} of {synced} bytes: {error}"))?,
+        };
+        let is_told = found.is_some_and(|reader| reader.damaged_log().is_some());
+        // A log that is not needed any more, since all of it is in tables.
+        if !is_told && held::held(&reread(&place)?, world)? != *known {
+            return Err(format!("{way}: cut to {len} of {synced} bytes, which is not told"));
+        }
     }
     Ok(())
 }
