@@ -33,7 +33,8 @@ pub struct Jsonl {
 
 impl Jsonl {
     /// The headers of a stream, and with `payloads` what their blocks carry; `size` is its length in
-    /// bytes, if known. Where it is `lenient`, lines that are not JSON are skipped and counted.
+    /// bytes, if known. Where it is `lenient`, log lines are skipped and counted; one with a header in
+    /// it is a wrong record.
     #[must_use]
     pub fn new(
         name: String,

@@ -89,7 +89,8 @@ pub struct Reading {
     pub keep_going: bool,
     /// Whether what blocks carry is read too, where it is there.
     pub payloads: bool,
-    /// Whether lines between JSON values that are not JSON are skipped and counted.
+    /// Whether log lines between JSON values are skipped and counted. One with a header in it is a wrong
+    /// record.
     pub lenient: bool,
 }
 

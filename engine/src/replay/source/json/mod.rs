@@ -3,6 +3,7 @@
 mod record;
 mod resync;
 mod scan;
+mod search;
 mod structure;
 mod trouble;
 mod values;

@@ -1,7 +1,13 @@
 use super::record::{self, Records};
 use super::scan::{Scan, Step};
+use super::search;
 use super::values::{BYTE_ORDER_MARK, Container, DEPTH_MAX, Flow, Mode, Next, Values, Want};
+use crate::replay::Wrong;
 use crate::types::Grow;
+
+/// The error for an object of an unknown shape, and for a page with a header outside of its items.
+const HEADER_WITHIN: &str = "the object contains a header in a member that is not read; headers are read \
+                             from `header`, `data` and `items`";
 
 /// Valid input: values, and the arrays and pages that contain them.
 impl Values {
@@ -146,11 +152,14 @@ impl Values {
             return self.text_line(out);
         }
         let (is_block, payloads) = (self.scan.is_block, self.limits.payloads);
-        let draft = record::record(self.began.clone(), value, is_block, payloads);
+        let mut draft = record::record(self.began.clone(), value, is_block, payloads);
         if self.limits.lenient && draft.0.header.is_err() && record::is_foreign(value) {
-            self.skipped.grow(1);
-            self.at.grow(len);
-            return self.after_value(out);
+            if !search::has_header(value) {
+                self.skipped.grow(1);
+                self.at.grow(len);
+                return self.after_value(out);
+            }
+            draft = record::wrong(self.began.clone(), Wrong::Line(HEADER_WITHIN));
         }
         self.at.grow(len);
         self.take(draft, out)
@@ -165,9 +174,19 @@ impl Values {
         if self.outer.len() == DEPTH_MAX {
             return self.syntax(len, "too many nested arrays");
         }
+        self.search_members(len);
         self.at.grow(len);
         self.open(true, out);
         Flow::On
+    }
+
+    /// Rejects members of a page, which are the next `len` bytes, if they contain a header: only the items
+    /// are read.
+    fn search_members(&mut self, len: usize) {
+        if search::has_header(self.held().get(..len).unwrap_or_default()) {
+            let wrong = Wrong::Line(HEADER_WITHIN);
+            self.window.push(record::wrong(self.began.clone(), wrong));
+        }
     }
 
     pub(super) fn rest(&mut self, out: &mut Records) -> Flow {
@@ -180,6 +199,7 @@ impl Values {
                 if !record::is_json(&[FRONT, members].concat()) {
                     return self.syntax(len, "the members of a page are not JSON");
                 }
+                self.search_members(len);
                 self.at.grow(len);
                 self.after_value(out)
             }

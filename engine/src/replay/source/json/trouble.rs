@@ -2,10 +2,15 @@ use super::super::Place;
 use super::record::{self, Records};
 use super::resync::Resync;
 use super::scan::Step;
-use super::values::{Flow, Mode, NOT_JSON, Next, Values, Want};
+use super::search::Search;
+use super::values::{Flow, Mode, NOT_JSON, Next, SkippedLine, Values, Want};
 use crate::header::text::STRING_LEN;
 use crate::replay::Wrong;
 use crate::types::Grow;
+
+/// The error for text in front of a header, such as that of a log line that was not ended.
+const HEADER_AFTER_TEXT: &str =
+    "the line has a header after other text; put the header on a line of its own";
 
 /// Input that is not JSON or too long, and how reading continues after it.
 impl Values {
@@ -81,6 +86,9 @@ impl Values {
                 return Flow::On;
             }
             (b"" | b"event" | b"id" | b"retry", Some(b':')) => {
+                if self.limits.lenient {
+                    self.begin_skipped_line(false);
+                }
                 self.mode = Mode::Line;
                 return Flow::On;
             }
@@ -97,7 +105,7 @@ impl Values {
         self.take_and(draft, Mode::Between, out)
     }
 
-    /// A line that is not JSON: a log line, or an error.
+    /// A line that is not JSON: a log line, which is counted at its end, or an error.
     pub(super) fn text_line(&mut self, out: &mut Records) -> Flow {
         if !self.limits.lenient && !self.outer.is_empty() {
             return self.syntax(0, NOT_JSON);
@@ -108,23 +116,43 @@ impl Values {
             self.mode = Mode::Line;
             return Flow::On;
         }
-        self.skipped.grow(1);
         // A line of a log may begin with a bracket.
         let line = self.lines;
         self.outer.retain(|outer| outer.line != line || outer.items.is_none_or(|items| items > 1));
+        self.begin_skipped_line(true);
         self.mode = Mode::Line;
         Flow::On
     }
 
+    /// Skips the line from the present place on if no header is found in it.
+    fn begin_skipped_line(&mut self, is_log: bool) {
+        let (search, place) = (Search::default(), self.place(0));
+        self.skipped_line = Some(SkippedLine { search, place, is_log });
+    }
+
     /// The rest of a line that is skipped; its end is not.
-    pub(super) fn line(&mut self) -> Flow {
-        let end = self.held().iter().position(|byte| *byte == b'\n');
-        self.at = end.map_or(self.buffer.len(), |end| self.at.saturating_add(end));
+    pub(super) fn line(&mut self, out: &mut Records) -> Flow {
+        let held = self.buffer.get(self.at..).unwrap_or_default();
+        let end = held.iter().position(|byte| *byte == b'\n');
+        let text = held.get(..end.unwrap_or(held.len())).unwrap_or_default();
+        let line = &mut self.skipped_line;
+        let found = line.take_if(|line| line.search.step(text));
+        self.at.grow(text.len());
+        if let Some(SkippedLine { place, .. }) = found {
+            self.window.push(record::wrong(place, Wrong::Line(HEADER_AFTER_TEXT)));
+            self.close_window(out);
+        }
         if end.is_none() {
             return Flow::Stop(Next::Input);
         }
+        self.end_line();
         self.mode = Mode::Between;
         Flow::On
+    }
+
+    /// Counts a line that was skipped to its end.
+    pub(super) fn end_line(&mut self) {
+        self.skipped.grow(u64::from(self.skipped_line.take().is_some_and(|line| line.is_log)));
     }
 
     /// Something is wrong so many bytes on.

@@ -2,6 +2,7 @@ use super::super::{Place, RawPayload};
 use super::record::{self, Draft, Records};
 use super::resync::Resync;
 use super::scan::{Scan, Step};
+use super::search::Search;
 use crate::replay::Wrong;
 use crate::store::MarkedAt;
 use crate::types::Grow;
@@ -25,7 +26,8 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub struct Limits {
     /// Whether what blocks carry is read, too.
     pub payloads: bool,
-    /// Whether lines between values that are not JSON are skipped.
+    /// Whether log lines between values are skipped: lines that are not JSON, and objects that have nothing
+    /// of a header. What contains a header is rejected.
     pub lenient: bool,
     /// Bytes of one value at most: of a header or a block, not of an array or a page.
     pub value_bytes: usize,
@@ -77,6 +79,17 @@ pub struct Values {
     pub(super) window: Vec<Draft>,
     pub(super) window_bytes: usize,
     pub(super) skipped: u64,
+    /// The line that is skipped in [`Mode::Line`], if it may contain a header that is not reported yet.
+    pub(super) skipped_line: Option<SkippedLine>,
+}
+
+/// A line of text that is skipped if there is no header in it.
+#[derive(Debug)]
+pub(super) struct SkippedLine {
+    pub(super) search: Search,
+    pub(super) place: Place,
+    /// Whether it counts as a log line: a field of an event does not.
+    pub(super) is_log: bool,
 }
 
 /// An array, or a page with its items.
@@ -145,6 +158,7 @@ impl Values {
             window: Vec::new(),
             window_bytes: 0,
             skipped: 0,
+            skipped_line: None,
         }
     }
 
@@ -207,7 +221,7 @@ impl Values {
                 Mode::Rest => self.rest(out),
                 Mode::TooLong => self.too_long(out),
                 Mode::Word => self.word(false, out),
-                Mode::Line => self.line(),
+                Mode::Line => self.line(out),
                 Mode::Resync => self.resync(out),
             };
             if let Flow::Stop(next) = flow {
@@ -227,6 +241,10 @@ impl Values {
                 let _ = self.word(true, out);
             }
             _ => {}
+        }
+        if self.skipped_line.is_some() {
+            let _ = self.line(out);
+            self.end_line();
         }
         let within = match self.mode {
             Mode::Value => {
