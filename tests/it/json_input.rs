@@ -14,6 +14,7 @@ use testkit::process::{Outcome, plait, replay_file, run, run_with_input};
 use testkit::server::utf8;
 use testkit::{sorted, stored};
 
+use crate::compressed::gzip;
 use crate::push_http::{LINES, assert_sum, client, folder, request, taking};
 
 fn string(header: &Header) -> Value {
@@ -182,6 +183,152 @@ fn lines_of_a_log_are_skipped_and_counted_where_that_is_asked_for() {
     let text = joined(&objects, Value::to_string, "\n").replacen("\"parent\":", "parent:", 1);
     let outcome = replay_file(folder().path(), &["--lenient"], "dump", text.as_bytes());
     assert_eq!(outcome.status, Some(1), "{}", outcome.err);
+}
+
+/// What is said of a header after text, and of one in a member that is not read.
+const AFTER_TEXT: &str = "the line has a header after other text";
+const WITHIN: &str = "the object contains a header in a member that is not read";
+
+/// Headers of which number 30 is in a `line` that does not give it. Replays the others, each on a line,
+/// with that line among them: they are stored, the line is rejected with `reason`, and nothing is skipped.
+fn assert_rejects_the_line(headers: &[Header], line: &str, reason: &str) {
+    let values: Vec<String> = headers.iter().map(|header| object(header).to_string()).collect();
+    let text = [&values[..30], &[line.to_owned()], &values[31..]].concat().join("\n");
+    let outcome = replay_file(folder().path(), &["--lenient"], "dump", text.as_bytes());
+    outcome.assert_fails(1, &["line 31, ", reason]);
+    let db = folder();
+    let flags = ["--lenient", "--keep-going"];
+    let outcome = replay_file(db.path(), &flags, "dump", text.as_bytes());
+    assert_eq!(outcome.status, Some(1), "{line}: {}", outcome.err);
+    assert_eq!(outcome.counts()[2], 1, "{line}: {}", outcome.err);
+    assert!(!outcome.err.contains("log lines"), "{line}: {}", outcome.err);
+    let others = [&headers[..30], &headers[31..]].concat();
+    assert_eq!(stored(db.path()), sorted(&others), "{line}");
+}
+
+#[test]
+fn a_header_after_text_on_its_line_is_rejected_and_not_taken_for_a_log() {
+    let headers = braid(1);
+    let (object, string) = (object(&headers[30]), string(&headers[30]));
+    let log = "2026-01-01T00:00:00.000Z [Info]";
+    for line in [
+        format!("{log} {object}"),
+        format!("{log}{object}"),
+        format!("{log} {object} {object}"),
+        format!("{log} {string}"),
+        format!("{log} tip={}", string.as_str().unwrap()),
+        format!("{log} {}", json!({ "header": object })),
+        format!("{log} {}", json!({ "header": string })),
+        format!("{log} {}", dumped(&headers[30], &object)),
+        format!("{log} {}", page(std::slice::from_ref(&object))),
+        format!("{log} {}", json!([object])),
+        format!("{log} {{\"a\":[1]}} {object}"),
+        format!("{log} {:?}", object.to_string()),
+        format!("[Info] {object}"),
+        format!("{{level=info}} {object}"),
+        format!("id: 5 {object}"),
+        format!(": {object}"),
+    ] {
+        assert_rejects_the_line(&headers, &line, AFTER_TEXT);
+    }
+}
+
+#[test]
+fn a_header_in_an_object_of_an_unknown_shape_is_rejected_and_not_taken_for_a_log() {
+    let headers = braid(1);
+    let (object, string) = (object(&headers[30]), string(&headers[30]));
+    for value in [
+        json!({ "itens": [object] }),
+        json!({ "itens": [string] }),
+        json!({ "data": { "haeder": object } }),
+        json!({ "data": { "haeder": string } }),
+        json!({ "haeder": object, "txCount": 0 }),
+        json!({ "level": "info", "message": { "tips": { "0": [[object]] } } }),
+        json!({ "level": "info", "message": object.to_string() }),
+        json!({ "level": "info", "message": format!("tip\n{}", string.as_str().unwrap()) }),
+        json!([{ "itens": [object] }]),
+    ] {
+        assert_rejects_the_line(&headers, &value.to_string(), WITHIN);
+        // Over several lines, the place is that of the outermost object.
+        if value.is_object() {
+            assert_rejects_the_line(&headers, &pretty(&value), WITHIN);
+        }
+    }
+}
+
+#[test]
+fn a_header_outside_of_the_items_of_a_page_is_rejected() {
+    let headers = braid(1);
+    let objects = all(&headers, object);
+    let lost = &objects[30];
+    let items = joined(&objects[..30], Value::to_string, ",");
+    let behind = joined(&objects[31..], Value::to_string, "\n");
+    let others = [&headers[..30], &headers[31..]].concat();
+    for page in [
+        format!("{{\"items\":[{items}],\"itens\":[{lost}]}}"),
+        format!("{{\"itens\":[{lost}],\"items\":[{items}]}}"),
+    ] {
+        let text = format!("{page}\n{behind}");
+        for args in [&["--keep-going"][..], &["--keep-going", "--lenient"]] {
+            let db = folder();
+            let outcome = replay_file(db.path(), args, "dump", text.as_bytes());
+            assert_eq!((outcome.status, outcome.counts()[2]), (Some(1), 1), "{}", outcome.err);
+            assert_eq!(stored(db.path()), sorted(&others), "{}", outcome.err);
+        }
+        replay_file(folder().path(), &[], "dump", text.as_bytes()).assert_fails(1, &[WITHIN]);
+    }
+}
+
+#[test]
+fn a_header_after_text_is_rejected_from_a_pipe_and_at_the_end_of_a_compressed_input() {
+    let headers = braid(1);
+    let (last, others) = headers.split_last().unwrap();
+    // The last line has no end.
+    let text = joined(&all(others, object), Value::to_string, "\n");
+    let text = format!("{text}\n2026-01-01 [Info] {}", object(last)).into_bytes();
+    for input in [gzip(&text), text] {
+        let db = folder();
+        let flags = ["--verify", "hash", "--lenient", "--keep-going", "-"];
+        let command = plait([&["replay", "--db", utf8(db.path())][..], &flags].concat());
+        let outcome = run_with_input(command, input);
+        assert_eq!((outcome.status, outcome.counts()[2]), (Some(1), 1), "{}", outcome.err);
+        assert_eq!(stored(db.path()), sorted(others), "{}", outcome.err);
+    }
+}
+
+#[test]
+fn lines_of_a_log_may_have_braces_names_of_members_and_base64() {
+    let headers = braid(1);
+    let string = string(&headers[30]);
+    let cut_off = &string.as_str().unwrap()[..400];
+    let log = "2026-01-01T00:00:00.000Z [Info]";
+    let cut = r#"{"weight":"x","height":5,"hashes":{"0":{"height":5,"hash":"x"}},"origin":null}"#;
+    let block = json!({ "chainId": 0, "height": 5, "hash": "x", "parent": "y" });
+    let message = json!({ "level": "info", "message": { "block": block, "time": "2026-01-01" } });
+    let lines: Vec<Vec<u8>> = vec![
+        format!("{log} {{\"a\": [1]}} {{ {{").into(),
+        format!("{log} published cut {cut}").into(),
+        format!("{{\"level\":\"info\",\"message\":{cut}}}").into(),
+        format!("{log} new block {block}").into(),
+        message.to_string().into(),
+        format!("{log} payload {}", "QUJD".repeat(100_000)).into(),
+        format!("{log} payload {}", "A".repeat(424)).into(),
+        format!("{log} a header that is cut off: \"{cut_off}").into(),
+        "QUJD".repeat(1000).into(),
+        b"binary \xFF\xFE\x00\x01\x7F{\"\\".to_vec(),
+    ];
+    let mut text = Vec::new();
+    for (number, header) in headers.iter().enumerate() {
+        text.extend_from_slice(object(header).to_string().as_bytes());
+        text.push(b'\n');
+        if let Some(line) = lines.get(number) {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
+    }
+    let outcome = assert_takes("a log", &["--lenient"], &text, &headers);
+    let count = format!("skipped {} log lines", lines.len());
+    assert!(outcome.err.contains(&count), "{}", outcome.err);
 }
 
 #[test]

@@ -126,6 +126,27 @@ fn a_replay_holds_no_more_than_its_budget_whatever_json_it_reads() {
 }
 
 #[test]
+fn a_replay_holds_no_more_than_its_budget_whatever_log_lines_it_skips() {
+    let log = "2026-01-01 [Info] ";
+    for shape in [
+        Shape::one("a log line", log, "tip {\"hash\":\"\\\"\"} ", "\n"),
+        Shape::one("base64 in a log line", log, "QUJD", "\n"),
+        Shape::one("log lines", "", "2026-01-01 [Info] tip {\"height\":5}\n", ""),
+        Shape::one("objects of a log", "", "{\"message\":{\"height\":5}}\n", ""),
+    ] {
+        let db = folder();
+        let flags = ["--network", "development", "--format", "json", "--lenient", "-"];
+        let command = plait([&["replay", "--db", utf8(db.path())][..], &flags].concat());
+        let name = shape.name;
+        let (outcome, most) = run_measured(command, move |input| shape.write(66 << 20, input));
+        assert!(matches!(outcome.status, Some(0 | 1)), "{name}: {}", outcome.err);
+        let Some(most) = most else { return say("skipped: the system tells no memory") };
+        say(&format!("replay, {name}: {} MB held", most >> 20));
+        assert!(most < REPLAY_BYTES_MAX, "{name}: {most} bytes");
+    }
+}
+
+#[test]
 fn a_server_holds_no_more_than_its_budget_whatever_json_is_pushed() {
     for shape in shapes() {
         let db = folder();
