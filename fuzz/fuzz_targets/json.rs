@@ -1,12 +1,32 @@
 //! JSON values of headers and blocks in any layout, fed in pieces of any size.
 #![no_main]
 
+use std::ops::Range;
+
 use fuzz::pieces;
 use libfuzzer_sys::fuzz_target;
 use plait_engine::header::text;
 use plait_engine::replay::source::{Limits, Next, Place, Record, Records, Values};
 use plait_engine::{Header, RawHeader};
 use serde_json::value::RawValue;
+
+/// The names of the members of a header's object, and how many of them make one in what is skipped.
+const NAMES: [&str; 13] = [
+    "nonce",
+    "creationTime",
+    "parent",
+    "adjacents",
+    "target",
+    "payloadHash",
+    "chainId",
+    "weight",
+    "height",
+    "chainwebVersion",
+    "epochStart",
+    "featureFlags",
+    "hash",
+];
+const NAMES_MIN: usize = 7;
 
 /// Arrays and pages within each other at most.
 const DEPTH_MAX: usize = 8;
@@ -21,8 +41,8 @@ fuzz_target!(|data: &[u8]| {
     let whole = all(Values::new(LIMITS), &[data]);
     assert_eq!(shown(&whole), shown(&all(Values::new(LIMITS), &pieces(data, cuts))), "pieces");
     marks(data, &whole);
-    twin(data, &whole);
-    lenient(data, &whole);
+    let values = twin(data, &whole);
+    lenient(data, &whole, &values);
 });
 
 fn all(mut values: Values, pieces: &[&[u8]]) -> Vec<Record> {
@@ -76,20 +96,61 @@ fn marks(data: &[u8], whole: &[Record]) {
     }
 }
 
-/// Where nothing is wrong, nothing is taken for a log; and no header is lost by looking for one.
-fn lenient(data: &[u8], whole: &[Record]) {
+/// Where nothing is wrong, nothing is taken for a log; and no header is lost by looking for one: of each of
+/// the `values` that has a header in it there is a record, behind text a wrong one.
+fn lenient(data: &[u8], whole: &[Record], values: &[Range<usize>]) {
+    let read = |text: &[u8]| all(Values::new(Limits { lenient: true, ..LIMITS }), &[text]);
+    let found = read(data);
     if whole.iter().all(|record| record.header.is_ok()) {
-        let found = all(Values::new(Limits { lenient: true, ..LIMITS }), &[data]);
         assert_eq!(shown(&found), shown(whole), "lenient");
+    }
+    for range in values {
+        let value = data.get(range.clone()).and_then(|value| std::str::from_utf8(value).ok());
+        let value = value.expect("what was parsed is text").trim();
+        if !contains(value) {
+            continue;
+        }
+        let is_there = |record: &Record| match &record.place {
+            Place::Value { offset, .. } => range.contains(&(*offset as usize)),
+            place => panic!("{place:?}"),
+        };
+        assert!(found.iter().any(is_there), "a header is skipped in {value}");
+        if !value.contains('\n') {
+            let behind = read(format!("[Info] {value}\n").as_bytes());
+            let is_wrong = matches!(&behind[..], [Record { header: Err(_), .. }]);
+            assert!(is_wrong, "a header is skipped behind text: {value}");
+        }
+    }
+}
+
+/// Whether a value has a header in it at any depth, as far as that is written without escapes.
+fn contains(text: &str) -> bool {
+    let is_in = |value: &RawValue| contains(value.get());
+    if text.contains('\\') {
+        return false;
+    }
+    match text.as_bytes() {
+        [b'"', ..] => header(text).is_some(),
+        [b'[', ..] => {
+            let items: Result<Vec<Box<RawValue>>, _> = serde_json::from_str(text);
+            items.is_ok_and(|items| items.iter().any(|item| is_in(item)))
+        }
+        [b'{', ..] => serde_json::from_str(text).is_ok_and(|Members(members)| {
+            let has = |name: &&str| members.iter().any(|(other, _)| other == *name);
+            NAMES.iter().filter(|name| has(name)).count() >= NAMES_MIN
+                || members.iter().any(|(_, value)| is_in(value))
+        }),
+        _ => false,
     }
 }
 
 /// The slow twin parses each value whole. Of the values before the first thing that is no JSON, the
-/// headers are the same.
-fn twin(data: &[u8], whole: &[Record]) {
+/// headers are the same. Returns where these values are.
+fn twin(data: &[u8], whole: &[Record]) -> Vec<Range<usize>> {
     let mut values = serde_json::Deserializer::from_slice(data).into_iter::<Box<RawValue>>();
-    let mut expected = Vec::new();
+    let (mut expected, mut ranges) = (Vec::new(), Vec::new());
     let is_all = loop {
+        let start = values.byte_offset();
         let Some(value) = values.next() else { break true };
         let Ok(value) = value else { break false };
         // One that stands alone is a word of text, which need not be JSON.
@@ -103,6 +164,7 @@ fn twin(data: &[u8], whole: &[Record]) {
             break false;
         }
         expected.append(&mut some);
+        ranges.push(start..values.byte_offset());
     };
     let mut found: Vec<String> =
         whole.iter().filter_map(|record| record.header.as_ref().ok()).map(named).collect();
@@ -113,6 +175,7 @@ fn twin(data: &[u8], whole: &[Record]) {
     }
     (found.sort(), expected.sort());
     assert_eq!(found, expected, "headers");
+    ranges
 }
 
 /// All but what is settled by the block hash: network, flags and nonce.
