@@ -93,7 +93,7 @@ pub(super) struct How {
     #[arg(long)]
     keep_going: bool,
 
-    /// Skip log lines between JSON values, and count them.
+    /// Skip log lines between JSON values, and count them. A log line that contains a header is rejected.
     #[arg(long)]
     lenient: bool,
 
