@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use super::contents::Contents;
 use super::{BackupError, BackupId, Backups, Status, pact};
 use crate::audit::{Audit, Event, Report};
+use crate::cause::{Cause, Classified};
 use crate::open::Engine;
 use crate::types::Micros;
 use crate::verify::{Level, Verifier};
@@ -29,9 +30,9 @@ pub fn verify(
     let dir = backups.path(id);
     let contents = Contents::read(&dir)?;
     contents.check_files(&dir, stop)?;
-    contents.check_database(&dir)?;
+    contents.check_database(&dir).map_err(|error| of_backup(&dir, error))?;
     pact::check_all(&dir, stop)?;
-    let report = audit(&dir, stop, now, observer)?;
+    let report = audit(&dir, stop, now, observer).map_err(|error| of_backup(&dir, error))?;
     match report {
         Report { stopped: true, .. } => Err(BackupError::Stopped),
         report if !report.is_sound() => {
@@ -51,6 +52,16 @@ fn audit(
     let reader = Engine::open_read_only(dir)?;
     let verifier = Verifier::new(reader.version(), Level::Full, now);
     Ok(Audit::new(&reader, &verifier).as_stored().run(stop, observer)?)
+}
+
+/// The error of a database that is the backup in `dir`: if it is damaged, so is the backup.
+fn of_backup(dir: &Path, error: BackupError) -> BackupError {
+    match error {
+        BackupError::Open(_) | BackupError::Query(_) if error.fault().cause == Cause::Damage => {
+            BackupError::Damaged { path: dir.to_owned(), what: error.to_string() }
+        }
+        error => error,
+    }
 }
 
 /// Ends with an error unless the backup is done.

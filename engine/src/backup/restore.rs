@@ -158,7 +158,13 @@ impl Restore {
         if mark.backup == self.id.as_str() && mark.from == from {
             return Ok((lock, mark));
         }
-        Err(BackupError::Other { path: self.to.clone(), id: mark.backup })
+        if mark.verified {
+            return Err(BackupError::Other { path: self.to.clone(), id: mark.backup });
+        }
+        // Nothing of that one was copied: it may be damaged, and this one is chosen instead.
+        let mark = Mark { backup: self.id.to_string(), from, verified: false };
+        self.write(&mark)?;
+        Ok((lock, mark))
     }
 
     fn write(&self, mark: &Mark) -> Result<(), BackupError> {
