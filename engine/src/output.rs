@@ -3,6 +3,7 @@
 //! Paths are compared as the system resolves them, so that a symbolic link cannot hide where a folder
 //! is. A folder that does not exist yet counts as inside its nearest existing parent.
 
+use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -68,6 +69,46 @@ pub(crate) fn require_space(dir: &Path, needed: u64) -> io::Result<Result<(), La
     let free = free_bytes(dir)?;
     let lack = || LackOfSpace { path: dir.to_owned(), needed, free };
     Ok(if free < needed { Err(lack()) } else { Ok(()) })
+}
+
+/// Folders that were made for output. What is refused before it has written anything takes them away
+/// again.
+#[derive(Debug, Default)]
+pub struct NewFolders {
+    /// The innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl NewFolders {
+    /// Makes the folder `dir`, and those above it that are not there.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn make(dir: &Path) -> io::Result<Self> {
+        let above = dir.ancestors().filter(|above| !above.as_os_str().is_empty());
+        let missing = above.take_while(|above| is_missing(above));
+        let new = Self { made: missing.map(Path::to_owned).collect() };
+        match fs::create_dir_all(dir) {
+            Ok(()) => Ok(new),
+            Err(error) => {
+                new.remove_empty();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes those that nothing was put into.
+    pub fn remove_empty(&self) {
+        // One that is not there was not made; of one that is not empty, the others are not either.
+        for dir in &self.made {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Ends with an error if the folder `path` is a database or lies in one.
@@ -163,7 +204,6 @@ fn nearest(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

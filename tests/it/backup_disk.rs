@@ -93,7 +93,7 @@ fn a_restore_that_would_fill_the_disk_copies_nothing() {
     let to = disk.path().join("db");
     let restore = ["restore", made.out.trim(), "--db", utf8(&db), "--to", utf8(&to)];
     run(restore).assert_fails(2, &["bytes are needed", "Make room"]);
-    assert_eq!(names(&to), [".restore"]);
+    assert!(!to.exists(), "something was made");
     disk.grow(64 << 20);
     let restored = run(restore);
     assert_eq!(restored.status, Some(0), "{}", restored.err);

@@ -77,11 +77,14 @@ fn a_restore_overwrites_nothing() {
     assert_eq!(names(to.path()), ["file"]);
     let error = restore(&backups, &id, database.path(), false).unwrap_err();
     assert!(matches!(error, BackupError::Occupied { .. }), "{error}");
-    // Nor what another restore left.
+    // Nor what another restore left that had begun to copy.
     let to = folder();
-    let stop = AtomicBool::new(true);
+    let stop = AtomicBool::new(false);
     let first = Restore { id: id.clone(), to: to.path().to_owned(), copy: false };
-    let error = first.run(&backups, &stop, NOW, &mut |_| ()).unwrap_err();
+    let mut stop_when_copied = |event: RestoreEvent<'_>| {
+        stop.fetch_or(matches!(event, RestoreEvent::Copied(..)), Ordering::Relaxed);
+    };
+    let error = first.run(&backups, &stop, NOW, &mut stop_when_copied).unwrap_err();
     assert!(matches!(error, BackupError::Stopped), "{error}");
     let error = restore(&backups, &other, to.path(), false).unwrap_err();
     assert!(matches!(&error, BackupError::Other { id: got, .. } if *got == id.as_str()), "{error}");
@@ -127,11 +130,82 @@ fn only_what_is_whole_is_restored() {
     fs::write(&blob, bytes).unwrap();
     let to = to.path().join("db");
     let error = restore(&backups, &id, &to, false).unwrap_err();
-    assert!(
-        matches!(error, BackupError::Query(_) | BackupError::Unsound { .. } | BackupError::Open(_)),
-        "{error}"
-    );
-    assert!(!to.join("0").exists(), "something was restored");
+    assert!(matches!(error, BackupError::Damaged { .. } | BackupError::Unsound { .. }), "{error}");
+    assert!(!to.exists(), "something was made");
+}
+
+#[test]
+fn a_restore_that_ends_before_its_backup_is_verified_leaves_nothing() {
+    let database = database();
+    let dir = folder();
+    let backups = Backups::new(dir.path());
+    let (id, _) = make(&backups, &here(&database));
+    let place = folder();
+    let above = place.path().join("a");
+    let stop = AtomicBool::new(true);
+    let what = Restore { id: id.clone(), to: above.join("db"), copy: false };
+    let error = what.run(&backups, &stop, NOW, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, BackupError::Stopped), "{error}");
+    assert!(names(place.path()).is_empty(), "{:?}", names(place.path()));
+    // A folder that was there stays.
+    fs::create_dir(&above).unwrap();
+    let error = what.run(&backups, &stop, NOW, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, BackupError::Stopped), "{error}");
+    assert!(names(&above).is_empty(), "{:?}", names(&above));
+    restore(&backups, &id, &above.join("db"), false).unwrap();
+}
+
+#[test]
+fn a_restore_that_was_killed_before_its_backup_was_verified_gives_way_to_any() {
+    let database = database();
+    let dir = folder();
+    let backups = Backups::new(dir.path());
+    let (id, _) = make(&backups, &here(&database));
+    let (other, _) = make(&backups, &here(&database));
+    let from = dir.path().canonicalize().unwrap();
+    let mark = |to: &Path, verified: bool| {
+        fs::create_dir_all(to.join(".restore")).unwrap();
+        let mark = serde_json::json!({ "backup": id.as_str(), "from": from, "verified": verified });
+        fs::write(to.join(".restore/mark.json"), mark.to_string()).unwrap();
+    };
+    for next in [&id, &other] {
+        let to = folder();
+        mark(to.path(), false);
+        restore(&backups, next, to.path(), false).unwrap();
+        assert_eq!(names(to.path()), ["0"]);
+        assert_eq!(stored(to.path()), stored(database.path()));
+    }
+    let to = folder();
+    mark(to.path(), true);
+    let error = restore(&backups, &other, to.path(), false).unwrap_err();
+    assert!(matches!(error, BackupError::Other { .. }), "{error}");
+    restore(&backups, &id, to.path(), false).unwrap();
+}
+
+#[test]
+fn one_restore_at_a_time_goes_to_a_folder() {
+    let database = database();
+    let dir = folder();
+    let backups = Backups::new(dir.path());
+    let (id, _) = make(&backups, &here(&database));
+    let (other, _) = make(&backups, &here(&database));
+    let to = folder();
+    let refused = Cell::new([0, 0]);
+    let what = Restore { id: id.clone(), to: to.path().to_owned(), copy: false };
+    what.run(&backups, &GO_ON, NOW, &mut |event| {
+        // While the first verifies, and while it copies.
+        let at = usize::from(matches!(event, RestoreEvent::Copied(..)));
+        for next in [&id, &other] {
+            let error = restore(&backups, next, to.path(), false).unwrap_err();
+            assert!(matches!(error, BackupError::Restoring(_)), "{error}");
+        }
+        let mut counts = refused.get();
+        counts[at] += 1;
+        refused.set(counts);
+    })
+    .unwrap();
+    assert!(refused.get().iter().all(|count| *count > 0), "{:?}", refused.get());
+    assert_eq!(stored(to.path()), stored(database.path()));
 }
 
 #[test]
@@ -190,4 +264,16 @@ fn a_restore_that_lacks_only_its_last_step_ends() {
     fs::write(place.path().join(".restore/mark.json"), mark.to_string()).unwrap();
     restore(&backups, &id, place.path(), false).unwrap();
     assert_eq!(names(place.path()), ["0"]);
+    // As one in the middle of the last leaves it.
+    fs::create_dir(place.path().join(".restore")).unwrap();
+    restore(&backups, &id, place.path(), false).unwrap();
+    assert_eq!(names(place.path()), ["0"]);
+    // The same beside a database that is not of that backup.
+    let mut grown = Database::empty();
+    grown.add(&braid_with_orphans(210, 3));
+    let (other, _) = make(&backups, &here(&grown));
+    fs::create_dir(place.path().join(".restore")).unwrap();
+    let error = restore(&backups, &other, place.path(), false).unwrap_err();
+    assert!(matches!(error, BackupError::Occupied { .. }), "{error}");
+    assert_eq!(stored(place.path()), stored(database.path()));
 }

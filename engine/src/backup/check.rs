@@ -56,12 +56,13 @@ fn audit(
 
 /// The error of a database that is the backup in `dir`: if it is damaged, so is the backup.
 fn of_backup(dir: &Path, error: BackupError) -> BackupError {
-    match error {
-        BackupError::Open(_) | BackupError::Query(_) if error.fault().cause == Cause::Damage => {
-            BackupError::Damaged { path: dir.to_owned(), what: error.to_string() }
-        }
-        error => error,
-    }
+    let is_damage = matches!(error.fault().cause, Cause::Damage | Cause::Missing);
+    let what = match &error {
+        BackupError::Open(_) | BackupError::Query(_) if is_damage => error.to_string(),
+        BackupError::Differs { what } => format!("is not the database that was backed up: {what}"),
+        _ => return error,
+    };
+    BackupError::Damaged { path: dir.to_owned(), what }
 }
 
 /// Ends with an error unless the backup is done.

@@ -149,6 +149,13 @@ pub(super) fn is_same_file(one: &Path, other: &Path) -> Result<bool, BackupError
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
+/// Whether an open file or folder still has this name.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let id = |data: io::Result<fs::Metadata>| data.ok().map(|data| (data.dev(), data.ino()));
+    let here = id(file.metadata());
+    here.is_some() && here == id(path.metadata())
+}
+
 /// Ends with an error if there is less room for new files in the folder `dir`.
 pub(super) fn require_space(dir: &Path, needed: u64) -> Result<(), BackupError> {
     match output::require_space(dir, needed).map_err(BackupError::io(dir))? {

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::check::{require_done, verify};
-use super::contents::Contents;
+use super::contents::{Contents, FileEntry};
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
-use crate::output::{self, InsideDatabase};
+use crate::output::{self, InsideDatabase, NewFolders};
 use crate::regular;
 use crate::store::{STATUS, Store, is_table, link};
 use crate::types::Micros;
@@ -32,7 +32,8 @@ pub struct Restore {
     /// The backup.
     pub id: BackupId,
     /// The folder of the new database: one that is not there, is empty, or has what an interrupted
-    /// restore of the same backup left.
+    /// restore of the same backup left. A restore that was killed before its backup was verified leaves
+    /// nothing that another backup could not use.
     pub to: PathBuf,
     /// Whether tables are copied even where links would do. Links are of the same bytes on the same
     /// disk: what damages one damages both.
@@ -58,6 +59,14 @@ struct Mark {
     verified: bool,
 }
 
+/// The folder of a restore, which no other may use meanwhile.
+struct Claim {
+    lock: File,
+    mark: Mark,
+    /// What was made for it.
+    new: NewFolders,
+}
+
 impl Restore {
     /// Restores the backup until `stop` is set. What was interrupted goes on where it was.
     ///
@@ -65,7 +74,8 @@ impl Restore {
     ///
     /// # Errors
     ///
-    /// [`BackupError`]; nothing is written before the backup is verified, but the mark.
+    /// [`BackupError`]; nothing is written before the backup is verified, but the mark, which goes away
+    /// again if it is not right.
     pub fn run(
         &self,
         backups: &Backups,
@@ -89,10 +99,18 @@ impl Restore {
         let held = regular::open(&path).map_err(BackupError::io(&path))?;
         held.lock_shared().map_err(BackupError::io(&path))?;
         let contents = Contents::read(&from)?;
-        let (_lock, mut mark) = self.claim(backups)?;
+        // Verification takes hours, and a missing file shows at once.
+        contents.check_lengths(&from)?;
+        let Claim { lock: _lock, mut mark, new } = self.claim(backups, &contents)?;
         if !mark.verified {
             let mut tell = |event: audit::Event<'_>| observer(Event::Verifying(event));
-            verify(backups, &self.id, stop, now, &mut tell)?;
+            let places = self.places(&from, &contents);
+            let ready = places.and_then(|places| self.require_space(&places));
+            let ready = ready.and_then(|()| verify(backups, &self.id, stop, now, &mut tell));
+            if let Err(error) = ready {
+                self.give_up(&new);
+                return Err(error);
+            }
             mark.verified = true;
             self.write(&mark)?;
             reached("restore/verify/after");
@@ -125,46 +143,88 @@ impl Restore {
     }
 
     /// Takes the folder for this restore.
-    fn claim(&self, backups: &Backups) -> Result<(File, Mark), BackupError> {
+    fn claim(&self, backups: &Backups, contents: &Contents) -> Result<Claim, BackupError> {
         let unfinished = self.to.join(UNFINISHED);
-        let occupied = || BackupError::Occupied { path: self.to.clone() };
         let has_begun = disk::exists(&unfinished)?;
         if !has_begun && disk::exists(&self.to)? && !disk::entries(&self.to)?.is_empty() {
-            return Err(occupied());
+            return Err(BackupError::Occupied { path: self.to.clone() });
         }
         self.require_unused()?;
-        fs::create_dir_all(&unfinished).map_err(BackupError::io(&unfinished))?;
+        let new = NewFolders::make(&unfinished).map_err(BackupError::io(&unfinished))?;
         reached("restore/folder/after");
+        let claimed = self.lock().and_then(|lock| Ok((lock, self.mark(backups, contents)?)));
+        match claimed {
+            Ok((lock, mark)) => Ok(Claim { lock, mark, new }),
+            Err(error) => {
+                new.remove_empty();
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps other restores away from the folder as long as the file is open.
+    fn lock(&self) -> Result<File, BackupError> {
+        let unfinished = self.to.join(UNFINISHED);
         let lock = File::open(&unfinished).map_err(BackupError::io(&unfinished))?;
         match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BackupError::Restoring(self.to.clone())),
-            Err(TryLockError::Error(error)) => return Err(BackupError::io(&unfinished)(error)),
+            // One that ended in between has taken the folder away, and the lock is of nothing.
+            Ok(()) if disk::is_at(&lock, &unfinished) => Ok(lock),
+            Ok(()) | Err(TryLockError::WouldBlock) => Err(BackupError::Restoring(self.to.clone())),
+            Err(TryLockError::Error(error)) => Err(BackupError::io(&unfinished)(error)),
         }
+    }
+
+    /// How far the restore of this backup is; it begins here if it did not before.
+    ///
+    /// Only a mark that says `verified` binds the folder to its backup: nothing is copied before. One
+    /// that does not was left by a restore that was killed early, and gives way to any backup.
+    ///
+    /// ```text
+    /// mark of           verified   this backup          another one
+    /// none, no 0/       -          begins               begins
+    /// none, with 0/     -          lacks its last step  the folder is not empty
+    /// some              no         goes on              begins
+    /// some              yes        goes on              is refused
+    /// ```
+    fn mark(&self, backups: &Backups, contents: &Contents) -> Result<Mark, BackupError> {
+        let occupied = || BackupError::Occupied { path: self.to.clone() };
         let from = backups.dir().canonicalize().map_err(BackupError::io(backups.dir()))?;
-        let path = unfinished.join(MARK);
-        let mark = match regular::read_text(&path, MARK_BYTES_MAX) {
-            Ok(text) => serde_json::from_str(&text).map_err(|_| occupied())?,
-            // Nothing is copied before there is a mark.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let mark =
-                    Mark { backup: self.id.to_string(), from: from.clone(), verified: false };
-                self.write(&mark)?;
-                reached("restore/mark/after");
-                mark
-            }
+        let mut mark = Mark { backup: self.id.to_string(), from, verified: false };
+        let path = self.to.join(UNFINISHED).join(MARK);
+        let found: Option<Mark> = match regular::read_text(&path, MARK_BYTES_MAX) {
+            Ok(text) => Some(serde_json::from_str(&text).map_err(|_| occupied())?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(BackupError::io(&path)(error)),
         };
-        if mark.backup == self.id.as_str() && mark.from == from {
-            return Ok((lock, mark));
+        match found {
+            Some(found) if found.backup == mark.backup && found.from == mark.from => Ok(found),
+            Some(found) if found.verified => {
+                Err(BackupError::Other { path: self.to.clone(), id: found.backup })
+            }
+            None if disk::exists(&self.to.join("0"))? => {
+                // The mark goes first when all is done: a crash may have come behind that.
+                match contents.check_database(&self.to) {
+                    Ok(()) => mark.verified = true,
+                    Err(BackupError::Differs { .. }) => return Err(occupied()),
+                    Err(error) => return Err(error),
+                }
+                Ok(mark)
+            }
+            Some(_) | None => {
+                self.write(&mark)?;
+                reached("restore/mark/after");
+                Ok(mark)
+            }
         }
-        if mark.verified {
-            return Err(BackupError::Other { path: self.to.clone(), id: mark.backup });
-        }
-        // Nothing of that one was copied: it may be damaged, and this one is chosen instead.
-        let mark = Mark { backup: self.id.to_string(), from, verified: false };
-        self.write(&mark)?;
-        Ok((lock, mark))
+    }
+
+    /// Takes away what this restore has made so far, of which nothing is copied yet. What cannot be
+    /// removed is in the way of nobody.
+    fn give_up(&self, new: &NewFolders) {
+        let unfinished = self.to.join(UNFINISHED);
+        let _ = fs::remove_file(unfinished.join(MARK));
+        let _ = fs::remove_dir(&unfinished);
+        new.remove_empty();
     }
 
     fn write(&self, mark: &Mark) -> Result<(), BackupError> {
@@ -174,6 +234,26 @@ impl Restore {
         disk::replace(&path, &(text + "\n"))
     }
 
+    /// Where every file comes from and goes to.
+    fn places(&self, from: &Path, contents: &Contents) -> Result<Vec<FilePlace>, BackupError> {
+        let links = !self.copy && disk::share_partition(from, &self.to)?;
+        let place = |file: &FileEntry| {
+            let (source, target) = (from.join(&file.path), self.to.join(UNFINISHED));
+            let target = target.join(&file.path);
+            let name = target.file_name().unwrap_or_default().to_string_lossy();
+            let is_linked = links && is_table(&name);
+            FilePlace { source, target, bytes: file.bytes, is_linked }
+        };
+        Ok(contents.files.iter().map(place).collect())
+    }
+
+    /// Ends with an error if there is no room for the files that are to be copied.
+    fn require_space(&self, places: &[FilePlace]) -> Result<(), BackupError> {
+        let copied = places.iter().filter(|place| !place.is_linked && !place.is_there());
+        let needed = copied.fold(0_u64, |sum, place| sum.saturating_add(place.bytes));
+        disk::require_space(&self.to, needed)
+    }
+
     fn copy(
         &self,
         from: &Path,
@@ -181,42 +261,45 @@ impl Restore {
         stop: &AtomicBool,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), BackupError> {
-        let links = !self.copy && disk::share_partition(from, &self.to)?;
-        let is_linked = |path: &Path| {
-            links && is_table(&path.file_name().unwrap_or_default().to_string_lossy())
-        };
-        let is_there = |path: &Path, bytes: u64| {
-            path.metadata().is_ok_and(|data| data.is_file() && data.len() == bytes)
-        };
-        let mut places = Vec::new();
-        for file in &contents.files {
-            let target = self.to.join(UNFINISHED).join(&file.path);
-            places.push((from.join(&file.path), target, file.bytes));
-        }
-        let missing =
-            places.iter().filter(|(_, path, bytes)| !is_there(path, *bytes) && !is_linked(path));
-        let needed = missing.fold(0_u64, |sum, (_, _, bytes)| sum.saturating_add(*bytes));
-        disk::require_space(&self.to, needed)?;
+        let places = self.places(from, contents)?;
+        // Once more: it may be the next restore of an interrupted one, or others took room meanwhile.
+        self.require_space(&places)?;
         let (mut done, all) = (0_u64, contents.bytes());
-        for (source, target, bytes) in places {
+        for place in places {
             if stop.load(Ordering::Relaxed) {
                 return Err(BackupError::Stopped);
             }
+            let FilePlace { source, target, bytes, is_linked } = &place;
             if let Some(folder) = target.parent() {
                 fs::create_dir_all(folder).map_err(BackupError::io(folder))?;
             }
-            if !is_there(&target, bytes) {
-                if is_linked(&target) {
+            if !place.is_there() {
+                if *is_linked {
                     reached("restore/link/before");
-                    link(&source, &target).map_err(BackupError::io(&target))?;
+                    link(source, target).map_err(BackupError::io(target))?;
                     reached("restore/link/after");
                 } else {
-                    disk::copy(&source, &target, stop)?;
+                    disk::copy(source, target, stop)?;
                 }
             }
-            done = done.saturating_add(bytes);
+            done = done.saturating_add(*bytes);
             observer(Event::Copied(done, all));
         }
         Ok(())
+    }
+}
+
+/// A file of a backup, and where it goes.
+struct FilePlace {
+    source: PathBuf,
+    target: PathBuf,
+    bytes: u64,
+    /// Whether it gets another name there, which takes no room.
+    is_linked: bool,
+}
+
+impl FilePlace {
+    fn is_there(&self) -> bool {
+        self.target.metadata().is_ok_and(|data| data.is_file() && data.len() == self.bytes)
     }
 }
