@@ -6,6 +6,7 @@ mod archive_damage;
 mod audit;
 mod audit_payloads;
 mod backup;
+mod backup_damaged;
 mod backup_disk;
 mod backup_kept;
 mod backup_pact;

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::contents::Contents;
-use super::{BackupError, BackupId, Backups, Status, pact};
+use super::{BackupError, BackupId, Backups, Listed, Status, pact};
 use crate::audit::{Audit, Event, Report};
 use crate::cause::{Cause, Classified};
 use crate::open::Engine;
@@ -40,6 +40,35 @@ pub fn verify(
             Err(BackupError::Unsound { id: id.clone(), findings })
         }
         report => Ok((contents, report)),
+    }
+}
+
+impl Backups {
+    /// Ends with an error unless a backup that is done has every file, as long as it was.
+    ///
+    /// # Cost
+    ///
+    /// One look at each file, of which nothing is read.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Damaged`] names the first that is missing or has another length.
+    pub fn check_lengths(&self, id: &BackupId) -> Result<(), BackupError> {
+        let dir = self.path(id);
+        Contents::read(&dir)?.check_lengths(&dir).map(drop)
+    }
+
+    /// The newest backup but `id` that is done and has every file, as long as it was.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Backups::list`].
+    pub fn newest_other(&self, id: &BackupId) -> Result<Option<BackupId>, BackupError> {
+        let is_good = |listed: &Listed| {
+            listed.id != *id && listed.status == Status::Done && listed.damage.is_none()
+        };
+        let newest = self.list()?.into_iter().rev().find(is_good);
+        Ok(newest.map(|listed| listed.id))
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Listed {
     pub status: Status,
     /// What it holds, if it is done.
     pub contents: Option<Contents>,
+    /// Which of its files is missing or has another length than it had, if it is done and one has. What is
+    /// in the files is not looked at.
+    pub damage: Option<String>,
     /// Bytes that nothing else holds: those that deleting it frees.
     pub own_bytes: u64,
     /// Why it failed, if it did.
@@ -47,13 +50,30 @@ impl Backups {
             let Some(id) = id.filter(|_| path.is_dir()) else { continue };
             let Some(status) = self.status(&id)? else { continue };
             let done = status == Status::Done;
+            let read = done.then(|| {
+                let contents = Contents::read(&path)?;
+                let checked = contents.check_lengths(&path);
+                Ok((contents, checked))
+            });
+            let (contents, damage) = match read {
+                Some(Ok((contents, checked))) => (Some(contents), checked.err()),
+                Some(Err(error)) => (None, Some(error)),
+                None => (None, None),
+            };
+            // That this user may not read it says nothing of it.
+            let damage = damage.filter(|error| matches!(error, BackupError::Damaged { .. }));
+            if damage.is_some() && self.written_status(&id)?.is_none() {
+                // Retention has taken it away meanwhile.
+                continue;
+            }
             let cause = match self.lost_status(&id)? {
                 Some(error) => Some(error.to_string()),
                 None => regular::read_text(&path.join(CAUSE), TEXT_BYTES_MAX).ok(),
             };
             listed.push(Listed {
                 status,
-                contents: if done { Contents::read(&path).ok() } else { None },
+                contents,
+                damage: damage.map(|error| error.to_string()),
                 own_bytes: own_bytes(&path),
                 cause: cause.map(|text| text.trim().to_owned()),
                 id,
@@ -79,8 +99,9 @@ impl Backups {
             let spared = listed.status == Status::InProgress || !made_here;
             if spared || done < keep.max(1) || self.written_status(&listed.id)?.is_none() {
                 // One that is damaged, or lacks what was written last, does not take the place of a good one.
+                let is_whole = listed.damage.is_none();
                 let good = listed.contents.is_some_and(|contents| contents.damaged_log.is_none());
-                done.grow(usize::from(good));
+                done.grow(usize::from(good && is_whole));
                 continue;
             }
             let path = self.path(&listed.id);

@@ -29,7 +29,7 @@ Examples:
 
 Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, or
 the backup is done but lacks the last writes because the log of the database is damaged, 2 it
-failed. Of check: 0 backup-done, 1 anything else.";
+failed. Of check: 0 backup-done and no file is missing or has another length, 1 anything else.";
 
 /// Make backups of a database, which may be in use, and look after them.
 ///
@@ -57,7 +57,7 @@ enum Action {
         #[arg(long, value_name = "N", env = "PLAIT_KEEP_BACKUPS", value_parser = whole(1..=1_000_000_usize))]
         keep: Option<usize>,
     },
-    /// Print the status of a backup.
+    /// Print the status of a backup, and check that every file is there with its length.
     Check {
         /// Name of the backup; latest for the newest that is done.
         id: String,
@@ -239,6 +239,11 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
             if let Ok(Some(error)) = backups.lost_status(id) {
                 let _ = fail(&error, advice(&error));
             }
+            if status == Status::Done
+                && let Err(error) = backups.check_lengths(id)
+            {
+                return refuse_damaged(backups, id, &error);
+            }
             let code = ExitCode::from(u8::from(status != Status::Done));
             return print(status.name(), code);
         }
@@ -253,11 +258,28 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
             print(Status::Done.name(), ExitCode::SUCCESS)
         }
         Err(BackupError::Stopped) => interrupt::exit_code(),
-        Err(error) => {
-            let code = fail(&error, advice(&error));
-            let is_finding = !matches!(error, BackupError::Pact { .. });
-            if is_finding && error.fault().cause.is_of_data() { ExitCode::FAILURE } else { code }
-        }
+        Err(error) => refuse_damaged(backups, id, &error),
+    }
+}
+
+/// Reports what is wrong with a backup, and which other one may be good; the exit status.
+fn refuse_damaged(backups: &Backups, id: &BackupId, error: &BackupError) -> ExitCode {
+    let code = fail(error, advice(error));
+    let is_finding = !matches!(error, BackupError::Pact { .. });
+    if !is_finding || !error.fault().cause.is_of_data() {
+        return code;
+    }
+    tell_other(backups, id);
+    ExitCode::FAILURE
+}
+
+/// Names the newest backup that may take the place of one that is damaged.
+pub(super) fn tell_other(backups: &Backups, id: &BackupId) {
+    match backups.newest_other(id) {
+        Ok(Some(other)) => tell!("The newest other backup with all its files is {other}."),
+        Ok(None) => tell!("No other backup in {} has all its files.", backups.dir().display()),
+        // The damage was reported; `plait backup list` says why it cannot read the folder.
+        Err(_) => {}
     }
 }
 
@@ -278,13 +300,15 @@ fn list(backups: &Backups, json: bool) -> ExitCode {
 }
 
 fn row(listed: &Listed) -> String {
-    let Listed { id, status, contents, own_bytes, cause } = listed;
+    let Listed { id, status, contents, damage, own_bytes, cause } = listed;
     let number = |of: fn(&Contents) -> u64| {
         contents.as_ref().map_or_else(|| "-".to_owned(), |contents| of(contents).to_string())
     };
     let [blocks, height, bytes] =
         [number(|c| c.blocks), number(|c| c.cut_height), number(Contents::bytes)];
-    let cause = cause.as_ref().map_or_else(String::new, |cause| format!(" {cause}"));
+    let damage = damage.as_ref().map(|damage| format!(" damaged: {damage}"));
+    let cause = cause.as_ref().map(|cause| format!(" {cause}"));
+    let cause = damage.or(cause).unwrap_or_default();
     format!(
         "{:<18} {:<18} {blocks:>12} {height:>12} {bytes:>15} {own_bytes:>15}{cause}",
         id.as_str(),
@@ -293,7 +317,7 @@ fn row(listed: &Listed) -> String {
 }
 
 fn object(listed: &Listed) -> String {
-    let Listed { id, status, contents, own_bytes, cause } = listed;
+    let Listed { id, status, contents, damage, own_bytes, cause } = listed;
     let contents = contents.as_ref().map(|contents| {
         json!({
             "network": contents.network,
@@ -308,6 +332,7 @@ fn object(listed: &Listed) -> String {
         "id": id.as_str(),
         "status": status.name(),
         "contents": contents,
+        "damage": damage,
         "ownBytes": own_bytes,
         "cause": cause,
     })

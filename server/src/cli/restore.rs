@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args as ClapArgs;
 use plait_engine::backup::{BackupError, Restore, RestoreEvent};
 
-use super::backup::{Place, advice, find, refuse};
+use super::backup::{Place, advice, find, refuse, tell_other};
 use super::found::Found;
 use super::progress::now;
 use super::{fail, interrupt};
@@ -86,7 +86,11 @@ impl Args {
                         | BackupError::PactDamaged { .. }
                         | BackupError::Unsound { .. }
                 );
-                if is_unsound { ExitCode::FAILURE } else { code }
+                if !is_unsound {
+                    return code;
+                }
+                tell_other(&backups, &restore.id);
+                ExitCode::FAILURE
             }
         }
     }
