@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use thiserror::Error;
 
+use crate::audit::Flaw;
 use crate::cause::{Classified, Fault};
 use crate::query::{Reader, load};
 use crate::store::{CacheSizes, History, IndexEntry, IndexOf, Meta, Presence, Store, StoreError};
-use crate::tree::{Sealing, Tree};
+use crate::tree::{Forest, Sealing, Tree};
 use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
 use crate::write::Writer;
@@ -136,6 +137,31 @@ impl Engine {
     /// As for [`Engine::open`].
     pub fn open_read_only(dir: &Path) -> Result<Reader, OpenError> {
         Self::read_only(Store::open_read_only(dir)?)
+    }
+
+    /// The same for whoever verifies the database: a chain that cannot be loaded because of damage is
+    /// opened without its blocks, which [`Audit`](crate::audit::Audit) reads for itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::open`], where RocksDB does not open its files, or the error says nothing of the
+    /// data: see [`Cause::is_of_data`](crate::cause::Cause::is_of_data).
+    pub fn open_to_verify(dir: &Path) -> Result<(Reader, Vec<Flaw>), OpenError> {
+        let store = Arc::new(Store::open_read_only(dir)?);
+        let (snapshot, meta) = (store.snapshot(), store.meta());
+        let chains: Vec<ChainId> = meta.version.chain_ids().collect();
+        let loaded = chains.par_iter().map(|chain| match load(&snapshot, *chain) {
+            Ok(forest) => Ok((forest, None)),
+            Err(error) if error.fault().cause.is_of_data() => {
+                let flaw = Flaw::Unopened { chain: *chain, error };
+                Ok((Forest::new(meta.run_length, None), Some(flaw)))
+            }
+            Err(error) => Err(error),
+        });
+        let loaded = loaded.collect::<Result<Vec<_>, StoreError>>()?;
+        let (forests, flaws): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
+        let reader = Reader::new(&store, Tree::new(forests));
+        Ok((reader, flaws.into_iter().flatten().collect()))
     }
 
     pub(crate) fn read_only(store: Store) -> Result<Reader, OpenError> {

@@ -399,6 +399,38 @@ fn all_that_can_be_read_of_a_damaged_database_is_verified() {
 }
 
 #[test]
+fn chains_that_do_not_open_are_named_and_everything_else_is_verified() {
+    let mut database = Database::sealing(16, 5);
+    database.add(&braid_with_orphans(60, 4));
+    let dir = database.close();
+    let dir = dir.path();
+    let whole = audit(dir, Level::Hash).unwrap().2;
+    // To open a database, the first run of each chain is read, and every block that is in no run.
+    put_row(dir, "trunk", &place(7, 0), b"x");
+    let rows = columns(dir);
+    let is_loose =
+        |(column, key): &&(&str, Vec<u8>)| *column == "loose" && key.starts_with(&place(3, 0)[..4]);
+    let (_, loose) = rows.keys().find(is_loose).unwrap();
+    put_row(dir, "loose", loose, b"x");
+    let dir = dir.to_str().unwrap();
+    let outcome = run(["verify", "--db", dir, "--level", "hash"]);
+    outcome.assert_fails(
+        1,
+        &[
+            "damaged: chain 7 cannot be opened: ",
+            "damaged: chain 3 cannot be opened: ",
+            "damaged: trunk, chain 7, from height 0 on: ",
+            "damaged: loose, chain 3, from height ",
+            &format!("verified {} blocks", whole.blocks() - 16 - 1),
+            " 0 broken",
+            "4 flaws",
+        ],
+    );
+    // Whoever would go on with it is refused.
+    assert_eq!(run(["info", "--db", dir]).status, Some(2));
+}
+
+#[test]
 fn a_run_that_is_gone_is_a_gap_in_the_trunk_and_blocks_that_are_not_held() {
     let mut database = Database::sealing(16, 5);
     database.add(&braid_with_orphans(60, 4));

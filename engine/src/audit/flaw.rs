@@ -16,6 +16,15 @@ pub enum Flaw {
         /// What the store says.
         error: StoreError,
     },
+    /// What is read of a chain when its database is opened cannot be read: no command but a verification
+    /// opens it.
+    #[error("chain {chain} cannot be opened: {error}")]
+    Unopened {
+        /// The chain.
+        chain: ChainId,
+        /// What the store says.
+        error: StoreError,
+    },
     /// A block is in `loose` and in `trunk`.
     #[error("chain {chain}, height {height}, block {hash} is in loose and in trunk")]
     Twice {
@@ -145,7 +154,11 @@ impl Flaw {
     /// [`Cause::is_of_data`](crate::cause::Cause::is_of_data).
     pub(super) fn of_data(self) -> Result<Self, StoreError> {
         match self {
-            Self::Unreadable { error, .. } if !error.fault().cause.is_of_data() => Err(error),
+            Self::Unreadable { error, .. } | Self::Unopened { error, .. }
+                if !error.fault().cause.is_of_data() =>
+            {
+                Err(error)
+            }
             flaw => Ok(flaw),
         }
     }
@@ -154,7 +167,10 @@ impl Flaw {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } | Self::Log { .. } | Self::Foreign { .. } => "damaged",
+            Self::Unreadable { .. }
+            | Self::Unopened { .. }
+            | Self::Log { .. }
+            | Self::Foreign { .. } => "damaged",
             Self::Twice { .. } => "twice",
             Self::NotIndexed { .. }
             | Self::NotHeld { .. }

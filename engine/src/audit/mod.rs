@@ -78,6 +78,8 @@ pub struct Audit<'a> {
     view: View,
     verifier: &'a Verifier,
     as_stored: bool,
+    /// What was found when the database was opened.
+    known: Vec<Flaw>,
     report: Report,
 }
 
@@ -96,7 +98,15 @@ impl<'a> Audit<'a> {
     /// An audit of what `reader` has now, by the rules of `verifier`.
     #[must_use]
     pub fn new(reader: &Reader, verifier: &'a Verifier) -> Self {
-        Self { view: reader.view(), verifier, as_stored: false, report: Report::default() }
+        let (view, known, report) = (reader.view(), Vec::new(), Report::default());
+        Self { view, verifier, as_stored: false, known, report }
+    }
+
+    /// The same, of a database of which these flaws were found when it was opened: see
+    /// [`Engine::open_to_verify`](crate::Engine::open_to_verify).
+    #[must_use]
+    pub fn knowing(self, known: Vec<Flaw>) -> Self {
+        Self { known, ..self }
     }
 
     /// The same, which asks no more of a block than was asked when it was stored.
@@ -128,7 +138,7 @@ impl<'a> Audit<'a> {
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<Report, QueryError> {
         let view = self.view.clone();
-        let mut flaws = Vec::new();
+        let mut flaws = std::mem::take(&mut self.known);
         let snapshot = view.snapshot();
         let [blocks_end, payloads_end] = rest::read(snapshot, &mut flaws);
         self.tell(flaws, observer)?;

@@ -21,13 +21,15 @@ Examples:
   plait verify ./archive
 
 Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that
-cannot be read, 129, 130 or 143 stopped by a signal.";
+cannot be opened or read, 129, 130 or 143 stopped by a signal.";
 
 /// Verify again everything that a database or an archive holds.
 ///
 /// Of a database every row is read once and its checksum checked, every block and every payload is
 /// verified, and the indexes are compared with what is held. What is wrong is named, of each kind the
-/// first twenty. Not covered are the log, of which RocksDB takes what is whole, and what is still in
+/// first twenty, and everything else is still verified. A database that RocksDB does not open is not: if a
+/// file is missing, has another length, or is damaged where RocksDB reads it first, the first such file is
+/// named, and the exit status is 2. Not covered are the log, of which RocksDB takes what is whole, and what is still in
 /// its files though it is deleted.
 ///
 /// Opens a database to read only, so it may be in use by plait serve. A block that was stored without
@@ -70,13 +72,14 @@ impl Args {
 
 fn audit(db: &Path, level: Level) -> ExitCode {
     let stop = interrupt::flag();
-    let reader = match Engine::open_read_only(db) {
-        Ok(reader) => reader,
+    let (reader, flaws) = match Engine::open_to_verify(db) {
+        Ok(opened) => opened,
         Err(error) => return fail(&error, open_advice_of(&error, Subject::Verified)),
     };
     let verifier = Verifier::new(reader.version(), level, now());
     let mut found = Found::new();
-    let result = Audit::new(&reader, &verifier).run(stop, &mut |event| found.tell(&event));
+    let audit = Audit::new(&reader, &verifier).knowing(flaws);
+    let result = audit.run(stop, &mut |event| found.tell(&event));
     found.finish();
     match result {
         Ok(report) => {
