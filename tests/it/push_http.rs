@@ -340,6 +340,13 @@ fn the_command_pushes_files_and_tells_what_is_not_stored() {
     wrong[0] ^= 1;
     let outcome = run_with_input(plait(["push", utf8(&socket), "-"]), wrong);
     outcome.assert_fails(1, &["refused: offset 0: chain 10, height 8, block", "IncorrectHash"]);
+    // As replay has it: most likely whatever should have filled it failed.
+    let empty = db.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    let outcome = run(["push", utf8(&socket), utf8(&empty)]);
+    outcome.assert_fails(2, &[&format!("{}: the input is empty", utf8(&empty)), "Name files"]);
+    let outcome = run_with_input(plait(["push", utf8(&socket), "-"]), Vec::new());
+    outcome.assert_fails(2, &["standard input: the input is empty"]);
     drop(server);
     let outcome = finish(plait(["push", utf8(&socket), utf8(&file)]).spawn().unwrap());
     outcome.assert_fails(2, &["push: ", "Start the server with --ingest"]);

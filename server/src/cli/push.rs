@@ -35,7 +35,7 @@ Examples:
   plait push /run/plait/push blocks.jsonl
   make-blocks | plait push /run/plait/push -
 
-Exit status: 0 all stored, 1 some not, 2 wrong usage or input or output that failed.";
+Exit status: 0 all stored, 1 some not, 2 wrong usage, an empty file, or input or output that failed.";
 
 /// Push headers into a server that runs.
 ///
@@ -197,7 +197,8 @@ fn open(path: &Path) -> Result<Reading, Opening> {
     } else {
         Box::new(File::open(path).map_err(Opening::Io)?)
     };
-    let name = path.display().to_string();
+    let is_pipe = path.as_os_str() == "-";
+    let name = if is_pipe { "standard input".to_owned() } else { path.display().to_string() };
     let (format, mut file) = detect_stream(&name, file).map_err(Opening::Format)?;
     let content_type = match format {
         Format::Jsonl => "application/x-ndjson",

@@ -89,12 +89,15 @@ pub fn detect(name: &str, head: &[u8], lenient: bool) -> Result<Format, ReplayEr
 ///
 /// # Errors
 ///
-/// As for [`detect`], and if it cannot be read.
+/// As for [`detect`], and if it cannot be read or is empty.
 pub fn detect_stream(
     name: &str,
     read: Box<dyn std::io::Read + Send>,
 ) -> Result<(Format, Box<dyn std::io::BufRead + Send>), ReplayError> {
     let decoded: Decoded = decode::decoded(name, read)?;
+    if decoded.head.is_empty() {
+        return Err(ReplayError::Empty { input: name.to_owned() });
+    }
     let format = detect(name, &decoded.head, false)?;
     Ok((format, decoded.into_read()))
 }
