@@ -115,6 +115,31 @@ fn a_replay_that_is_stopped_while_its_pipe_is_open_has_stored_what_came() {
     drop(stdin);
 }
 
+/// Whether a process handles SIGTERM by itself, which is signal 15.
+fn handles_term(child: &Child) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    u64::from_str_radix(set.unwrap().trim(), 16).unwrap() >> 14 & 1 == 1
+}
+
+#[test]
+fn a_replay_whose_pipe_stays_silent_is_stopped_at_once_and_makes_no_database() {
+    let header = dump(&braid(1)[..1]);
+    for begin_of_input in [&[][..], &header[..100]] {
+        let dir = folder();
+        let db = dir.path().join("db");
+        let (child, mut stdin) = begin(&db);
+        stdin.write_all(begin_of_input).unwrap();
+        wait(1, || u64::from(handles_term(&child)));
+        signal(&child, "TERM");
+        let outcome = finish(child);
+        // One that is ended because it does not end in time says nothing.
+        outcome.assert_fails(143, &["stopped by a signal before the first record"]);
+        assert!(!db.exists(), "something was made");
+        drop(stdin);
+    }
+}
+
 #[test]
 fn a_server_shows_what_came_through_an_open_fifo() {
     let headers = braid(51);

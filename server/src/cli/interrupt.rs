@@ -16,6 +16,8 @@ use super::signals;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 static STOP: AtomicBool = AtomicBool::new(false);
+/// Whether the first signal ends the process at once.
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(SIGINT);
 
 /// A flag that the first signal sets. Where signals cannot be watched they end the process, as
@@ -27,6 +29,24 @@ pub(super) fn flag() -> &'static AtomicBool {
         thread::spawn(move || watch(signals));
     }
     &STOP
+}
+
+/// What `wait` returns, which reads input that may never come. Nothing is open meanwhile that would have
+/// to be closed, so a signal ends the process at once.
+pub(super) fn at_once<T>(wait: impl FnOnce() -> T) -> T {
+    AT_ONCE.store(true, Ordering::SeqCst);
+    // One that came just before has found the work of others to end.
+    if STOP.load(Ordering::SeqCst) {
+        end_at_once();
+    }
+    let result = wait();
+    AT_ONCE.store(false, Ordering::SeqCst);
+    result
+}
+
+fn end_at_once() -> ! {
+    tell!("stopped by a signal before the first record was read; nothing was stored");
+    low_level::exit(status())
 }
 
 /// The exit status of a process that a signal stopped: 128 and its number.
@@ -47,8 +67,11 @@ fn watch(mut signals: Signals) {
             continue;
         }
         SIGNAL.store(signal, Ordering::Relaxed);
-        if STOP.swap(true, Ordering::Relaxed) {
+        if STOP.swap(true, Ordering::SeqCst) {
             low_level::exit(status());
+        }
+        if AT_ONCE.load(Ordering::SeqCst) {
+            end_at_once();
         }
         thread::spawn(|| {
             thread::sleep(PATIENCE);

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::advice::Advice;
 use super::replay::How;
 use super::report::replay_advice;
-use super::{fail, lacks, open_advice};
+use super::{fail, interrupt, lacks, open_advice};
 
 /// Why inputs are not replayed. Nothing was written.
 #[derive(Debug, Error)]
@@ -108,7 +108,9 @@ impl Origin {
         };
         // Before the input: what is wrong with the folder is known without it.
         let exists = Engine::exists(db)?;
-        let peeked = source::peek(first, reading)?;
+        // A pipe may stay silent for ever.
+        let peek = || source::peek(first, reading);
+        let peeked = if first.is_dir() { peek()? } else { interrupt::at_once(peek)? };
         // Those that cannot be read are reported in their turn; what a pipe gives would be lost.
         let other = |input: &&PathBuf| {
             let network = is_readable_twice(input).then(|| source::peek(input, reading).ok());
