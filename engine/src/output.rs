@@ -98,6 +98,17 @@ impl NewFolders {
         }
     }
 
+    /// The same as [`NewFolders::remove_empty`], and the file `mark` if it is all that is in the innermost
+    /// of them. Whoever holds a lock on it calls this.
+    pub fn remove_but_for(&self, mark: &str) {
+        let Some(inner) = self.made.first() else { return };
+        let mut names = fs::read_dir(inner).into_iter().flatten().flatten();
+        if names.all(|entry| entry.file_name() == mark) {
+            let _ = fs::remove_file(inner.join(mark));
+        }
+        self.remove_empty();
+    }
+
     /// Removes those that nothing was put into.
     pub fn remove_empty(&self) {
         // One that is not there was not made; of one that is not empty, the others are not either.

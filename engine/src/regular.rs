@@ -25,6 +25,23 @@ pub fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }
 
+/// Opens the regular file at `path` to read and write it, for whoever locks it; makes it if it is not
+/// there.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO | libc::EISDIR) => not_regular(),
+        _ => error,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+}
+
 /// Reads a regular file of at most `bytes_max` bytes.
 ///
 /// # Errors
@@ -78,9 +95,14 @@ mod tests {
         }
         for name in ["fifo", "socket", "folder"] {
             assert_eq!(open(&path(name)).unwrap_err().kind(), ErrorKind::InvalidInput, "{name}");
+            let error = open_or_create(&path(name)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}: {error}");
         }
         let device = open(Path::new("/dev/zero")).unwrap_err();
         assert_eq!(device.kind(), ErrorKind::InvalidInput);
         assert_eq!(open(&path("none")).unwrap_err().kind(), ErrorKind::NotFound);
+        drop(open_or_create(&path("none")).unwrap());
+        drop(open_or_create(&path("file")).unwrap());
+        assert_eq!(read_text(&path("file"), 4).unwrap(), "text");
     }
 }

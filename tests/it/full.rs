@@ -13,7 +13,9 @@ use testkit::block::dump;
 use testkit::braid::braid;
 use testkit::process::{Outcome, replay_file, run};
 use testkit::vectors::folder;
-use testkit::{sorted, stored};
+use testkit::{say, sorted, stored};
+
+use crate::cli::SmallDisk;
 
 fn temporary() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -266,4 +268,28 @@ fn altered_fork_states_are_refused_by_their_rules() {
 fn verification_needs_a_database() {
     let db = temporary();
     verify(db.path()).assert_fails(2, &["no database in"]);
+}
+
+#[test]
+fn an_export_that_is_refused_for_lack_of_space_leaves_no_folder() {
+    let Some(disk) = SmallDisk::mount(8 << 20) else {
+        return say("skipped: no small disk without the right to mount one");
+    };
+    let db = temporary();
+    let input = ["--network", "development", "--verify", "hash"];
+    let outcome = replay(db.path(), &input, &braid(20));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    let there = disk.path().join("there");
+    fs::create_dir(&there).unwrap();
+    for format in ["archive", "parquet"] {
+        for out in [disk.path().join("a/b"), there.join("c"), there.clone()] {
+            let (db, to) = (db.path().to_str().unwrap(), out.to_str().unwrap());
+            let outcome = run(["export", "--db", db, "--format", format, "--out", to]);
+            outcome.assert_fails(2, &["bytes are needed", "Nothing was written"]);
+            assert!(there.is_dir(), "{format}: a folder that was there is gone");
+            let is_new = out != there;
+            assert!(!is_new || !out.exists(), "{format}: {to} is left");
+            assert!(!disk.path().join("a").exists(), "{format}: a folder above is left");
+        }
+    }
 }

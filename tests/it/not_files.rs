@@ -89,6 +89,31 @@ fn in_an_archive_neither_verify_nor_replay_nor_export_waits_for_them() {
 }
 
 #[test]
+fn an_export_neither_waits_for_its_mark_nor_writes_anything_if_that_is_no_file() {
+    let (database, _archive) = archive();
+    let db = database.close();
+    let db = db.path().to_str().unwrap();
+    for (format, mark) in [("archive", ".export"), ("parquet", "chainwebVersion=development/_lock")]
+    {
+        for kind in KINDS {
+            let out = folder();
+            let mark = out.path().join(mark);
+            fs::create_dir_all(mark.parent().unwrap()).unwrap();
+            replace(&mark, kind);
+            let args = ["export", "--db", db, "--format", format, "--out"];
+            let args = args.iter().map(AsRef::as_ref).chain([out.path().as_os_str()]);
+            let outcome = run(args);
+            let what = format!("{kind}, {format}: {}", outcome.err);
+            assert_eq!(outcome.status, Some(2), "{what}");
+            let text = format!("{}: not a regular file", mark.display());
+            assert!(outcome.err.contains(&text), "{what}");
+            let left = mark.parent().unwrap().read_dir().unwrap().count();
+            assert_eq!(left, 1, "{what}");
+        }
+    }
+}
+
+#[test]
 fn in_a_database_of_a_node_or_of_ours_nothing_waits_for_them() {
     let (node, own, headers) = (folder(), folder(), braid(20));
     let db = node_db(node.path(), &headers[..200]);

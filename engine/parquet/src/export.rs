@@ -149,7 +149,7 @@ impl<'a> Export<'a> {
         let view = self.reader.view();
         let chains: Vec<ChainId> = view.version().chain_ids().collect();
         let folder = Folder::open(self.dir, view.version())?;
-        let jobs = jobs(&view, &chains, self.heights)?;
+        let jobs = jobs(&view, &chains, self.heights).inspect_err(|_| folder.give_up())?;
         let places: BTreeSet<Place> = jobs.iter().map(|job| job.place).collect();
         let work = Work {
             view: &view,
@@ -161,7 +161,7 @@ impl<'a> Export<'a> {
             made: Mutex::new(Vec::new()),
             observer,
         };
-        work.require_space(&jobs)?;
+        work.require_space(&jobs).inspect_err(|_| folder.give_up())?;
         let removed = folder.begin(&chains, &places)?;
         let made = jobs.par_iter().with_max_len(1).map(|job| work.file(job));
         let made: Vec<Made> = match made.collect() {

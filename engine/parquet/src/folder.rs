@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use plait_engine::output::NewFolders;
 use plait_engine::{BlockHeight, ChainId, ChainwebVersion, regular};
 
 use crate::ParquetError;
@@ -27,15 +28,27 @@ pub(crate) type Place = (ChainId, (BlockHeight, BlockHeight));
 pub(crate) struct Folder {
     dir: PathBuf,
     _lock: File,
+    /// What was made for it.
+    new: NewFolders,
 }
 
 impl Folder {
     /// Opens that of `version` in the folder `dir`, or makes both.
     pub(crate) fn open(dir: &Path, version: ChainwebVersion) -> Result<Self, ParquetError> {
         let dir = dir.join(format!("chainwebVersion={}", version.name()));
-        fs::create_dir_all(&dir).map_err(|error| ParquetError::io(&dir, error))?;
-        let lock = lock(&dir)?;
-        Ok(Self { dir, _lock: lock })
+        let new = NewFolders::make(&dir).map_err(|error| ParquetError::io(&dir, error))?;
+        match lock(&dir) {
+            Ok(lock) => Ok(Self { dir, _lock: lock, new }),
+            Err(error) => {
+                new.remove_empty();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes away what was made for an export that is refused before it has written anything.
+    pub(crate) fn give_up(&self) {
+        self.new.remove_but_for(LOCK);
     }
 
     /// The folder.
@@ -144,8 +157,7 @@ fn is_range(text: &str) -> bool {
 
 fn lock(dir: &Path) -> Result<File, ParquetError> {
     let path = dir.join(LOCK);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| ParquetError::io(&path, error))?;
+    let file = regular::open_or_create(&path).map_err(|error| ParquetError::io(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ParquetError::Locked { dir: dir.to_owned() }),

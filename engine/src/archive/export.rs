@@ -15,7 +15,7 @@ use crate::output;
 use crate::query::{Divided, Reader, View};
 use crate::regular;
 use crate::store::StoreError;
-use crate::types::{BlockHeight, ChainId, Grow};
+use crate::types::{BlockHeight, ChainId, Grow, Rank};
 
 /// How far an export is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,20 +133,32 @@ impl<'a> Export<'a> {
         output::outside_databases(self.dir)?;
         let view = self.reader.view();
         let mut target = Target::open(self.dir, view.version(), self.heights)?;
+        let written = self.write(&view, &mut target, stop, observer);
+        if written.as_ref().map_or(true, |summary| summary.stopped) {
+            target.give_up();
+        }
+        written
+    }
+
+    fn write(
+        &self,
+        view: &View,
+        target: &mut Target,
+        stop: &AtomicBool,
+        observer: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Summary, ArchiveError> {
         let is_hashed = view.count_levels()?[0] == 0;
         if !is_hashed {
             target.distrust();
         }
-        let mut cut: Vec<Member> = view
-            .cut(None)?
-            .blocks()
-            .map(|(chain, height, hash)| Member { chain, rank: crate::Rank { height, hash } })
-            .collect();
+        let cut = view.cut(None)?;
+        let member = |(chain, height, hash)| Member { chain, rank: Rank { height, hash } };
+        let mut cut: Vec<Member> = cut.blocks().map(member).collect();
         cut.sort_by_key(|member| member.chain);
         let chains: Vec<ChainId> = view.version().chain_ids().collect();
         let work = Work {
-            view: &view,
-            target: &target,
+            view,
+            target,
             heights: target.heights(),
             stop,
             done: AtomicU64::new(0),
@@ -170,7 +182,7 @@ impl<'a> Export<'a> {
             cut,
             files: made.into_iter().map(|made| made.entry).collect(),
         };
-        publish(self.dir, &manifest, &mut target, is_hashed)?;
+        publish(self.dir, &manifest, target, is_hashed)?;
         (summary.stale, summary.removed) = target.clean(&manifest, self.prune)?;
         Ok(summary)
     }

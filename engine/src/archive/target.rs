@@ -9,6 +9,7 @@ use super::stamp::Stamp;
 use super::{ArchiveError, Checksum, Entry, FileHeights, Hasher, Kind, MANIFEST, Manifest};
 use crate::durable::is_draft;
 use crate::failpoint::reached;
+use crate::output::NewFolders;
 use crate::regular;
 use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow};
 
@@ -40,6 +41,8 @@ pub(super) struct Target {
     /// How files looked that were compared with their checksums.
     compared: HashMap<String, Stamp>,
     mark: File,
+    /// What was made for it.
+    new: NewFolders,
 }
 
 impl Target {
@@ -49,8 +52,22 @@ impl Target {
         version: ChainwebVersion,
         heights: Option<FileHeights>,
     ) -> Result<Self, ArchiveError> {
-        fs::create_dir_all(dir).map_err(|error| ArchiveError::io(dir, error))?;
+        let new = NewFolders::make(dir).map_err(|error| ArchiveError::io(dir, error))?;
         reached("export/folder/after");
+        match Self::open_in(dir, version, heights) {
+            Ok(target) => Ok(Self { new, ..target }),
+            Err(error) => {
+                new.remove_empty();
+                Err(error)
+            }
+        }
+    }
+
+    fn open_in(
+        dir: &Path,
+        version: ChainwebVersion,
+        heights: Option<FileHeights>,
+    ) -> Result<Self, ArchiveError> {
         let there = look_around(dir)?;
         let old = match Manifest::read(dir) {
             Ok((old, bytes)) => Some((old, Checksum::of(&bytes))),
@@ -83,8 +100,13 @@ impl Target {
         }
         remove_drafts(dir)?;
         reached("export/drafts/after");
-        let (dir, trusted) = (dir.to_owned(), files);
-        Ok(Self { dir, heights: used, trusted, files: there, compared, mark })
+        let (dir, trusted, new) = (dir.to_owned(), files, NewFolders::default());
+        Ok(Self { dir, heights: used, trusted, files: there, compared, mark, new })
+    }
+
+    /// Takes away what was made for an export that ends before it has written a file.
+    pub(super) fn give_up(&self) {
+        self.new.remove_but_for(MARK);
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -227,11 +249,7 @@ pub(super) fn is_file_name(name: &str) -> bool {
 /// Opens the mark, and keeps other exports away as long as it is open.
 fn lock(dir: &Path) -> Result<File, ArchiveError> {
     let path = dir.join(MARK);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| ArchiveError::io(&path, error))?;
-    if !file.metadata().is_ok_and(|data| data.is_file()) {
-        return Err(ArchiveError::io(&path, regular::not_regular()));
-    }
+    let file = regular::open_or_create(&path).map_err(|error| ArchiveError::io(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ArchiveError::Locked { dir: dir.to_owned() }),

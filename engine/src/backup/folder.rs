@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{BackupError, BackupId, Job, Status, disk};
 use crate::cause::Cause;
 use crate::failpoint::reached;
-use crate::output;
+use crate::output::{self, NewFolders};
 use crate::regular;
 use crate::store::{CONTENTS, STATUS};
 
@@ -78,11 +78,12 @@ impl Backups {
     /// [`BackupError::Io`] if the folder cannot be written.
     pub fn begin(&self) -> Result<Begun, BackupError> {
         output::outside_tables(&self.dir)?;
-        fs::create_dir_all(&self.dir).map_err(BackupError::io(&self.dir))?;
+        let new = NewFolders::make(&self.dir).map_err(BackupError::io(&self.dir))?;
         let path = self.dir.join(LOCK);
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let mut lock = options.open(&path).map_err(BackupError::io(&path))?;
+        let lock = options.open(&path).inspect_err(|_| new.remove_empty());
+        let mut lock = lock.map_err(BackupError::io(&path))?;
         for _ in 0..LOCK_TRIES {
             match lock.try_lock() {
                 Ok(()) => return self.start(lock).map(Begun::Started),
