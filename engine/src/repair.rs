@@ -100,7 +100,9 @@ fn whole(
     stop: &AtomicBool,
     observer: &mut dyn FnMut(Event<'_>),
 ) -> Result<Repaired, RepairError> {
-    let report = verified(dir, level, now, stop, observer)?;
+    let (reader, flaws) = Engine::open_to_verify(dir)?;
+    let verifier = Verifier::new(reader.version(), level, now);
+    let report = Audit::new(&reader, &verifier).knowing(flaws).as_stored().run(stop, observer)?;
     Ok(if report.stopped { Repaired::Stopped } else { Repaired::Whole { lost_log, report } })
 }
 

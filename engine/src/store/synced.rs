@@ -16,8 +16,8 @@
 //! - `I-2` The mark is about a log that the list of files needs. Once the log has been flushed to tables, the
 //!   mark says nothing.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -120,10 +120,7 @@ impl Synced {
         let Some(length) = length.filter(is_later) else { return };
         last.length = Some(length);
         if last.file.is_none() {
-            let mut options = OpenOptions::new();
-            // A FIFO in its place would be waited for.
-            options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK);
-            last.file = options.open(self.path.join(MARK)).ok();
+            last.file = regular::open_or_create(&self.path.join(MARK)).ok();
         }
         // See `I-1`.
         let _ = last.file.as_ref().map(|file| file.write_all_at(length.text().as_bytes(), 0));
