@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use plait_engine::cause::{Classified, chain};
+use plait_engine::cause::{Cause, Classified, chain};
 use plait_engine::push::{Block, Outcome, Pusher};
 use plait_engine::verify::Level;
 use plait_engine::{Micros, Writer};
@@ -32,6 +32,9 @@ const NICENESS: i32 = 10;
 const END_TIME: Duration = Duration::from_mins(1);
 
 const END_PAUSE: Duration = Duration::from_millis(20);
+
+/// What to do about a full disk: RocksDB writes again by itself, but only once it has room for its buffers.
+const ROOM_ADVICE: &str = "; the server writes again some seconds after 128 MiB are free there";
 
 /// Why a batch is not stored.
 #[derive(Clone, Debug, Error)]
@@ -170,8 +173,10 @@ fn run(
                     place.map_err(|error| PushError::Failed(chain(&error)))?;
                     let pushed = pusher.push(&blocks, now());
                     pushed.map_err(|error| {
-                        metrics.fail_write(error.fault().cause);
-                        PushError::Failed(chain(&error))
+                        let cause = error.fault().cause;
+                        metrics.fail_write(cause);
+                        let advice = if cause == Cause::DiskFull { ROOM_ADVICE } else { "" };
+                        PushError::Failed(format!("{}{advice}", chain(&error)))
                     })
                 });
                 if let Err(error @ PushError::Failed(_)) = &outcome {

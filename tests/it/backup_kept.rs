@@ -150,6 +150,10 @@ fn no_older_backup_is_deleted_while_the_log_of_the_database_is_damaged_or_missin
         let id = made.out.trim();
         assert_eq!(names(&db.join("backups")), [".lock", &good, id], "missing: {is_gone}");
         assert_eq!(command(&["check", id], &db).status, Some(0));
+        let short = db.with_file_name("short");
+        let restored = run(["restore", id, "--db", utf8(&db), "--to", utf8(&short)]);
+        restored
+            .assert_fails(0, &["the log of its database was damaged", "may lack the last writes"]);
         let checked = command(&["check", &good, "--verify"], &db);
         assert_eq!(checked.status, Some(0), "{}", checked.err);
         // Nor by those that come after it, until there are as many good ones.

@@ -125,7 +125,8 @@ fn a_full_disk_is_told_and_the_next_batch_is_stored_once_there_is_room() {
     let answer = client(&server).ask(&request(OCTETS, dump(&headers)));
     let told = sum(&answer);
     assert_eq!(told["done"], false, "{told}");
-    assert!(told["error"].as_str().unwrap().contains("No space left on device"), "{told}");
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("No space left on device") && error.contains("128 MiB"), "{told}");
     let stored_before = told["stored"].as_u64().unwrap();
     assert!(stored_before > 0 && stored_before < 12_000, "{told}");
     assert!(cut_height(&server) > 0, "it still answers");

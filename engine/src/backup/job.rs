@@ -117,7 +117,7 @@ impl Job {
         if let Some(damage) = &contents.damaged_log {
             tracing::error!(
                 id = %self.id,
-                "the log of the database is damaged: this backup lacks the last writes, and no older \
+                "the log of the database is damaged: this backup may lack the last writes, and no older \
                  one is deleted: {damage}"
             );
             return;

@@ -28,7 +28,7 @@ Examples:
   plait backup check 1648665437000000 --db ./db --verify
 
 Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, or
-the backup is done but lacks the last writes because the log of the database is damaged, 2 it
+the backup is done but may lack the last writes because the log of the database is damaged, 2 it
 failed. Of check: 0 backup-done and no file is missing or has another length, 1 anything else.";
 
 /// Make backups of a database, which may be in use, and look after them.
@@ -195,8 +195,8 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
             let mut code = ExitCode::SUCCESS;
             if let Some(damage) = &contents.damaged_log {
                 tell!(
-                    "warning: the log of the database is damaged ({damage}), so this backup lacks the last \
-                     writes; older backups were kept.\n\
+                    "warning: the log of the database is damaged ({damage}), so this backup may lack the \
+                     last writes; older backups were kept.\n\
                      Replay, push or follow the last blocks again, then make another one."
                 );
                 code = ExitCode::FAILURE;

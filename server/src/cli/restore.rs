@@ -70,6 +70,12 @@ impl Args {
                     contents.bytes(),
                     start.elapsed().as_secs_f64(),
                 );
+                if let Some(damage) = &contents.damaged_log {
+                    tell!(
+                        "warning: when this backup was made, the log of its database was damaged ({damage}): it \
+                         may lack the last writes. Replay, push or follow the last blocks again."
+                    );
+                }
                 found.conclude_future();
                 ExitCode::SUCCESS
             }
