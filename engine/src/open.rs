@@ -139,7 +139,7 @@ impl Engine {
         Self::read_only(Store::open_read_only(dir)?)
     }
 
-    /// The same for whoever verifies the database: a chain that cannot be loaded because of damage is
+    /// The same, to verify the database: a chain that cannot be loaded because of damage is
     /// opened without its blocks, which [`Audit`](crate::audit::Audit) reads for itself.
     ///
     /// # Errors

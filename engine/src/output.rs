@@ -71,7 +71,7 @@ pub(crate) fn require_space(dir: &Path, needed: u64) -> io::Result<Result<(), La
     Ok(if free < needed { Err(lack()) } else { Ok(()) })
 }
 
-/// Folders that were made for output. What is refused before it has written anything takes them away
+/// Folders that were made for output. A command that is refused before it writes anything removes them
 /// again.
 #[derive(Debug, Default)]
 pub struct NewFolders {
@@ -98,8 +98,8 @@ impl NewFolders {
         }
     }
 
-    /// The same as [`NewFolders::remove_empty`], and the file `mark` if it is all that is in the innermost
-    /// of them. Whoever holds a lock on it calls this.
+    /// Like [`NewFolders::remove_empty`], but first removes the file `mark` if the innermost folder has
+    /// nothing else. The caller must hold the lock on that file.
     pub fn remove_but_for(&self, mark: &str) {
         let Some(inner) = self.made.first() else { return };
         let mut names = fs::read_dir(inner).into_iter().flatten().flatten();
@@ -109,9 +109,9 @@ impl NewFolders {
         self.remove_empty();
     }
 
-    /// Removes those that nothing was put into.
+    /// Removes the folders that are still empty.
     pub fn remove_empty(&self) {
-        // One that is not there was not made; of one that is not empty, the others are not either.
+        // A missing folder was never made. If one is not empty, neither are those above it.
         for dir in &self.made {
             let _ = fs::remove_dir(dir);
         }

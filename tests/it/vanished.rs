@@ -242,7 +242,7 @@ fn a_log_that_is_missing_is_reported_and_what_was_lost_can_be_brought_again() {
     let repaired = run(["repair", "--db", utf8(&db)]);
     repaired.assert_fails(
         1,
-        &["log is missing; the last writes are lost", "nothing of what is wrong can be repaired"],
+        &["log is missing; the last writes are lost", "plait repair cannot fix what is wrong"],
     );
     assert!(tree(&db) == before, "something has changed");
     let outcome = run([

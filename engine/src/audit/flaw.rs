@@ -16,8 +16,8 @@ pub enum Flaw {
         /// What the store says.
         error: StoreError,
     },
-    /// What is read of a chain when its database is opened cannot be read: no command but a verification
-    /// opens it.
+    /// A chain cannot be loaded when its database is opened: only a verification opens such a
+    /// database.
     #[error("chain {chain} cannot be opened: {error}")]
     Unopened {
         /// The chain.

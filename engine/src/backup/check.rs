@@ -44,7 +44,7 @@ pub fn verify(
 }
 
 impl Backups {
-    /// Ends with an error unless a backup that is done has every file, as long as it was.
+    /// Ends with an error unless a backup that is done has every file with its listed length.
     ///
     /// # Cost
     ///
@@ -58,7 +58,7 @@ impl Backups {
         Contents::read(&dir)?.check_lengths(&dir).map(drop)
     }
 
-    /// The newest backup but `id` that is done and has every file, as long as it was.
+    /// The newest backup other than `id` that is done and has every file with its listed length.
     ///
     /// # Errors
     ///

@@ -115,8 +115,8 @@ impl Contents {
             .map_err(|error| BackupError::Damaged { path, what: error.to_string() })
     }
 
-    /// Checks that every file is in the folder `dir`, as long as it was, and no other is. Returns where
-    /// they are, in the order of the list.
+    /// Checks that the folder `dir` has every file with its listed length, and no other file. Returns
+    /// their paths, in the order of the list.
     ///
     /// # Cost
     ///
@@ -158,7 +158,7 @@ impl Contents {
         }
     }
 
-    /// The same, and that every file has the bytes that it had, as far as their checksum is known.
+    /// Checks the same, and also the content of every file whose checksum is known.
     pub(super) fn check_files(&self, dir: &Path, stop: &AtomicBool) -> Result<(), BackupError> {
         for (file, path) in self.files.iter().zip(self.check_lengths(dir)?) {
             if let Some(sum) = &file.blake3

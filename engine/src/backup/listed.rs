@@ -24,8 +24,8 @@ pub struct Listed {
     pub status: Status,
     /// What it holds, if it is done.
     pub contents: Option<Contents>,
-    /// Which of its files is missing or has another length than it had, if it is done and one has. What is
-    /// in the files is not looked at.
+    /// What is wrong with the first file that is missing or has the wrong length, if the backup is done.
+    /// The files themselves are not read.
     pub damage: Option<String>,
     /// Bytes that nothing else holds: those that deleting it frees.
     pub own_bytes: u64,
@@ -60,7 +60,7 @@ impl Backups {
                 Some(Err(error)) => (None, Some(error)),
                 None => (None, None),
             };
-            // That this user may not read it says nothing of it.
+            // A lack of permission says nothing about the backup.
             let damage = damage.filter(|error| matches!(error, BackupError::Damaged { .. }));
             if damage.is_some() && self.written_status(&id)?.is_none() {
                 // Retention has taken it away meanwhile.

@@ -74,8 +74,8 @@ impl Restore {
     ///
     /// # Errors
     ///
-    /// [`BackupError`]; nothing is written before the backup is verified, but the mark, which goes away
-    /// again if it is not right.
+    /// [`BackupError`]. Until the backup is verified, only the mark is written; it is removed again
+    /// if the verification fails.
     pub fn run(
         &self,
         backups: &Backups,
@@ -167,7 +167,7 @@ impl Restore {
         let unfinished = self.to.join(UNFINISHED);
         let lock = File::open(&unfinished).map_err(BackupError::io(&unfinished))?;
         match lock.try_lock() {
-            // One that ended in between has taken the folder away, and the lock is of nothing.
+            // A restore that ended meanwhile has removed the folder: this lock protects nothing.
             Ok(()) if disk::is_at(&lock, &unfinished) => Ok(lock),
             Ok(()) | Err(TryLockError::WouldBlock) => Err(BackupError::Restoring(self.to.clone())),
             Err(TryLockError::Error(error)) => Err(BackupError::io(&unfinished)(error)),
@@ -176,8 +176,8 @@ impl Restore {
 
     /// How far the restore of this backup is; it begins here if it did not before.
     ///
-    /// Only a mark that says `verified` binds the folder to its backup: nothing is copied before. One
-    /// that does not was left by a restore that was killed early, and gives way to any backup.
+    /// Only a mark that says `verified` binds the folder to its backup: nothing is copied before that.
+    /// Any other mark was left by a restore that was killed early, and any backup may replace it.
     ///
     /// ```text
     /// mark of           verified   this backup          another one
@@ -202,7 +202,7 @@ impl Restore {
                 Err(BackupError::Other { path: self.to.clone(), id: found.backup })
             }
             None if disk::exists(&self.to.join("0"))? => {
-                // The mark goes first when all is done: a crash may have come behind that.
+                // The last step removes the mark first: a crash may have followed.
                 match contents.check_database(&self.to) {
                     Ok(()) => mark.verified = true,
                     Err(BackupError::Differs { .. }) => return Err(occupied()),
@@ -218,8 +218,8 @@ impl Restore {
         }
     }
 
-    /// Takes away what this restore has made so far, of which nothing is copied yet. What cannot be
-    /// removed is in the way of nobody.
+    /// Removes what this restore has made so far; it has not copied anything yet. What cannot be
+    /// removed does no harm.
     fn give_up(&self, new: &NewFolders) {
         let unfinished = self.to.join(UNFINISHED);
         let _ = fs::remove_file(unfinished.join(MARK));
@@ -262,7 +262,7 @@ impl Restore {
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), BackupError> {
         let places = self.places(from, contents)?;
-        // Once more: it may be the next restore of an interrupted one, or others took room meanwhile.
+        // Checked again: this may continue an interrupted restore, or others took room meanwhile.
         self.require_space(&places)?;
         let (mut done, all) = (0_u64, contents.bytes());
         for place in places {

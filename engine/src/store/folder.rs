@@ -102,7 +102,7 @@ impl Folder {
         }
     }
 
-    /// Reports writes that were lost before, and those that are lost now, but for what is wrong in the middle
+    /// Reports writes that were lost before, and those that are lost now, except for damage in the middle
     /// of a log.
     pub(super) fn report_losses(&self) {
         if let Some(losses) = &self.losses {

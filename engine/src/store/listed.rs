@@ -268,7 +268,7 @@ impl Listed {
         }))
     }
 
-    /// A log that is missing in the folder `path`, or was cut, which has files with these `names`.
+    /// A log that is missing in the folder `path`, or was cut; `names` are the files in that folder.
     fn lost_log(&self, path: &Path, names: &BTreeSet<String>) -> io::Result<Option<LostLog>> {
         let Some((first, end)) = self.log else { return Ok(None) };
         let marked = Length::marked(path).filter(|marked| marked.log >= first);

@@ -8,7 +8,7 @@
 //! 2. a line about the loss is added to `lost/losses.txt`, durably.
 //!
 //! As long as that file exists, the database counts as damaged: `verify` reports it, and no backup takes the
-//! place of an older one. Who has replayed, pushed or followed the lost blocks again deletes the file.
+//! place of an older one. Delete the file once you have replayed, pushed or followed the lost blocks again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};

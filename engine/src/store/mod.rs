@@ -201,8 +201,8 @@ impl Store {
         self.directory.check()
     }
 
-    /// What was wrong with its log when it was opened, if anything was, or what was earlier, if it still has
-    /// the sign of that. What had been written after that is not in the database, unless it was stored again.
+    /// What was wrong with its log when it was opened, or earlier if the sign of that loss still exists. The
+    /// writes after that are not in the database, unless they were stored again.
     #[must_use]
     pub fn damaged_log(&self) -> Option<&str> {
         self.damaged_log.as_deref()

@@ -50,7 +50,7 @@ impl Opened {
             Ok(db) => return Ok(Self::whole(db)),
             Err(error) => StoreError::opening(path, error),
         };
-        // Whether the log is at fault: to open it to read changes nothing.
+        // Find out whether the log is at fault: opening the database to read changes nothing.
         let Ok(Self { damaged_log: Some(damage), .. }) = Self::to_read(path, &columns) else {
             return Err(error);
         };
@@ -99,8 +99,8 @@ impl Opened {
         }
     }
 
-    /// The result of `open`, which gets the mode to read logs in. Of a damaged log, what is before the damage
-    /// is taken.
+    /// The result of `open`, which takes the WAL recovery mode. If a log is damaged, only what is before the
+    /// damage is read.
     fn recovered(open: impl Fn(DBRecoveryMode) -> Result<DB, Error>) -> Result<Self, Error> {
         let error = match open(STRICT) {
             Ok(db) => return Ok(Self::whole(db)),

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! - `I-1` The mark is written after the sync, with the length from before it. So the log has at least that
-//!   many bytes whatever is lost in a crash, and an older mark is as true. That is why it is not synced, and
-//!   why an error of it is no error: a mark that is not there says nothing.
+//!   many bytes whatever a crash loses, and an older mark is also true. So the mark is not synced, and
+//!   errors in writing it are ignored: a missing mark says nothing.
 //! - `I-2` The mark is about a log that the list of files needs. Once the log has been flushed to tables, the
 //!   mark says nothing.
 
@@ -111,7 +111,7 @@ impl Synced {
         grown.or_else(|| Length::last(&self.path))
     }
 
-    /// Marks a length that was read before the log was synced, which is over.
+    /// Marks a length that was read before a sync of the log. That sync must have ended.
     pub(super) fn set(&self, length: Option<Length>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let is_later = |length: &Length| {

@@ -29,7 +29,7 @@ Examples:
 
 Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, or
 the backup is done but may lack the last writes because the log of the database is damaged, 2 it
-failed. Of check: 0 backup-done and no file is missing or has another length, 1 anything else.";
+failed. For check: 0 backup-done and every file exists with its length, 1 anything else.";
 
 /// Make backups of a database, which may be in use, and look after them.
 ///

@@ -31,11 +31,11 @@ pub(super) fn flag() -> &'static AtomicBool {
     &STOP
 }
 
-/// What `wait` returns, which reads input that may never come. Nothing is open meanwhile that would have
-/// to be closed, so a signal ends the process at once.
+/// Runs `wait`, which reads input that may never come, and returns its result. Nothing that needs closing
+/// is open meanwhile, so a signal ends the process at once.
 pub(super) fn at_once<T>(wait: impl FnOnce() -> T) -> T {
     AT_ONCE.store(true, Ordering::SeqCst);
-    // One that came just before has found the work of others to end.
+    // A signal that came just before saw `AT_ONCE` unset, and only set `STOP`.
     if STOP.load(Ordering::SeqCst) {
         end_at_once();
     }

@@ -54,7 +54,7 @@ impl Args {
                 if is_sound {
                     tell!("the database opens and is sound: there is nothing to repair");
                 } else {
-                    tell!("the database opens, and nothing of what is wrong can be repaired");
+                    tell!("the database opens, but plait repair cannot fix what is wrong");
                 }
                 if let Some(log) = &lost_log {
                     tell_lost_log(log);

@@ -27,10 +27,10 @@ cannot be opened or read, 129, 130 or 143 stopped by a signal.";
 ///
 /// Of a database every row is read once and its checksum checked, every block and every payload is
 /// verified, and the indexes are compared with what is held. What is wrong is named, of each kind the
-/// first twenty, and everything else is still verified. A database that RocksDB does not open is not: if a
+/// first twenty, and everything else is still verified. A database that RocksDB cannot open is not verified: if a
 /// file is missing, has another length, or is damaged where RocksDB reads it first, the first such file is
-/// named, and the exit status is 2. Not covered are the log, of which RocksDB takes what is whole, and what is still in
-/// its files though it is deleted.
+/// named, and the exit status is 2. A log that is missing, cut or damaged is reported, and what was
+/// written before the damage is verified. Deleted data that is still in the files is not checked.
 ///
 /// Opens a database to read only, so it may be in use by plait serve. A block that was stored without
 /// the blocks below it is verified as far as it can be. Of an archive every file is checked first, and

@@ -2,15 +2,15 @@
 //!
 //! Log lines and objects of unknown shapes are skipped only if they contain no header. They may be longer
 //! than memory, so the search takes them in pieces and keeps only the present word. A word is a run of the
-//! characters of base64url. It tells a header in two forms:
+//! characters of base64url. The search recognizes a header in two forms:
 //!
 //! ```text
 //! 2021-07-16 [Info] {"nonce":"0","creationTime":16190374,"parent":"qaUt…     most names of the members
 //! 2021-07-16 [Info] "AAAAAAAAAAAJ41tFZYFAMCen1Rev7…                          424 characters that decode
 //! ```
 //!
-//! One name is not enough: logs have `"height"` and `"hash"`, too. Seven of the thirteen names are found in
-//! no message of a node but those that contain a header. The names may be in a string, `{\"nonce\":\"0\",…`.
+//! One name is not enough: logs have `"height"` and `"hash"`, too. A message of a node has seven of the
+//! thirteen names only if it contains a header. The names may be in a string, `{\"nonce\":\"0\",…`.
 
 use crate::header::text::{self, STRING_LEN};
 
@@ -52,7 +52,7 @@ pub(super) fn has_header(text: &[u8]) -> bool {
 }
 
 impl Search {
-    /// Looks at some more bytes; whether there was a header in them or before.
+    /// Searches some more bytes; returns whether they or earlier ones contain a header.
     pub(super) fn step(&mut self, mut text: &[u8]) -> bool {
         while let [byte, behind @ ..] = text
             && !self.is_found
@@ -87,7 +87,7 @@ impl Search {
 
     /// The present word ends in front of this byte.
     fn end_word(&mut self, byte: u8) {
-        // Behind a name in a string there is a backslash.
+        // Inside a string, a backslash follows the name.
         if self.before == b'"' && matches!(byte, b'"' | b'\\') {
             let names = NAMES.iter().zip(0_u16..);
             for (_, bit) in names.filter(|(name, _)| **name == self.word.as_slice()) {
