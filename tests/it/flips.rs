@@ -260,6 +260,19 @@ fn a_log_that_lost_synced_records_is_reported_and_kept_before_anything_is_writte
 }
 
 #[test]
+fn the_empty_log_of_a_database_that_was_closed_may_be_missing() {
+    let left = Left::new();
+    // Opening moves all of the log to tables, and begins another one.
+    drop(Engine::open(left.dir()).unwrap());
+    let log = left.file("", ".log");
+    assert_eq!(fs::metadata(&log).unwrap().len(), 0);
+    fs::remove_file(&log).unwrap();
+    assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)));
+    drop(Engine::open(left.dir()).unwrap());
+    assert_eq!(held(left.dir()), Ok((left.blocks.clone(), None)));
+}
+
+#[test]
 fn a_log_that_ends_anywhere_is_what_a_crash_leaves() {
     let left = Left::new();
     let file = left.file("", ".log");

@@ -5,6 +5,7 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use super::directory::{shown, shown_path};
+use super::losses::LostLog;
 use super::text::RocksText;
 use super::{Column, FORMAT_VERSION, TrunkKey};
 use crate::cause::{Cause, Classified, Fault};
@@ -79,7 +80,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A file is missing that the list of files names, and that list does not name one that exists.
-    #[error("{path} is missing, and {list} does not name {unlisted}: {list} has probably lost its end", path = shown_path(.path), list = shown_path(.list), unlisted = shown_path(.unlisted))]
+    #[error("{path} is missing, and {list} does not name {unlisted}: either {list} has lost its end, or somebody removed the file", path = shown_path(.path), list = shown_path(.list), unlisted = shown_path(.unlisted))]
     ListCut {
         /// The list of files.
         list: PathBuf,
@@ -87,6 +88,14 @@ pub enum StoreError {
         path: PathBuf,
         /// The other one.
         unlisted: PathBuf,
+    },
+    /// A log is missing or incomplete, and the writes in the logs after it cannot be read without its own.
+    #[error("{lost}; {next} cannot be read without it", next = shown_path(.next))]
+    LogHole {
+        /// What is wrong with the log.
+        lost: LostLog,
+        /// The next log.
+        next: PathBuf,
     },
     /// `CURRENT` does not name a list of files.
     #[error("{path} does not name a MANIFEST", path = shown_path(.path))]
@@ -287,6 +296,7 @@ impl Classified for StoreError {
             Self::Record { path, .. }
             | Self::Length { path, .. }
             | Self::Current { path }
+            | Self::LogHole { next: path, .. }
             | Self::ListCut { list: path, .. } => Fault::new(Cause::Damage, path),
             Self::Io { path, source } => Fault::io(path, source),
             Self::Caches { .. } => Fault { cause: Cause::Memory, path: None },

@@ -34,6 +34,8 @@ pub(super) struct Folder {
     pub(super) directory: Arc<Directory>,
     /// A log that is missing or was cut.
     pub(super) lost_log: Option<LostLog>,
+    /// Logs after it that are not empty.
+    pub(super) later_logs: Vec<PathBuf>,
     /// A log that ends in the middle of a record that was not synced.
     pub(super) cut_log: Option<Cut>,
     /// Writes that were lost before.
@@ -66,12 +68,13 @@ impl Folder {
     pub(super) fn checked(self) -> Result<Self, StoreError> {
         let path = self.directory.path();
         records::check(path)?;
-        let Checked { lost_log, has_tables } = listed::check(path)?;
+        let Checked { lost_log, later_logs, has_tables } = listed::check(path)?;
         own::check(path)?;
         let (mut lost_log, mut cut_log) = (lost_log, logs::cut(path));
         // A crash does not take what was synced.
         let of_synced = cut_log.as_ref().and_then(|cut| {
-            let synced = Length::marked(path).filter(|synced| synced.path(path) == cut.log)?;
+            let mut marked = Length::marked(path).into_iter();
+            let synced = marked.find(|synced| synced.path(path) == cut.log)?;
             let (got, expected) = (cut.at, synced.bytes);
             let path = cut.log.clone();
             (got < expected).then_some(LostLog::Short { path, got, expected })
@@ -80,7 +83,7 @@ impl Folder {
             cut_log = None;
             lost_log = lost_log.or(of_synced);
         }
-        let folder = Self { lost_log, cut_log, losses: losses::read(path), ..self };
+        let folder = Self { lost_log, later_logs, cut_log, losses: losses::read(path), ..self };
         if !has_tables || folder.lost_log.is_some() {
             // Its settings may be in a log that is lost. RocksDB would write to it before they are read.
             let blocks = options::cache(0);
@@ -102,11 +105,25 @@ impl Folder {
         }
     }
 
+    /// Makes sure that no log follows one that is missing or incomplete: RocksDB would read it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::LogHole`].
+    pub(super) fn require_no_hole(&self) -> Result<(), StoreError> {
+        match (&self.lost_log, self.later_logs.first()) {
+            (Some(lost), Some(next)) => {
+                Err(StoreError::LogHole { lost: lost.clone(), next: next.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reports writes that were lost before, and those that are lost now, except for damage in the middle
     /// of a log.
     pub(super) fn report_losses(&self) {
         if let Some(losses) = &self.losses {
-            tracing::error!("{losses}");
+            losses.report();
         }
         if let Some(Cut { log, bytes, .. }) = &self.cut_log {
             tracing::warn!(
@@ -131,6 +148,7 @@ impl Folder {
             claim: None,
             directory: Arc::new(directory),
             lost_log: None,
+            later_logs: Vec::new(),
             cut_log: None,
             losses: None,
         })

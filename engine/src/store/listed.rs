@@ -19,6 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::edits::{Edit, each_record};
+use super::journal::{self, End, Log};
 use super::live::{self, CURRENT};
 use super::losses::LostLog;
 use super::synced::Length;
@@ -93,6 +94,8 @@ pub(super) enum Gap {
         lost: LostLog,
         /// Such a table.
         unlisted: Option<PathBuf>,
+        /// Logs after it that are not empty.
+        later: Vec<PathBuf>,
     },
 }
 
@@ -101,6 +104,8 @@ pub(super) enum Gap {
 pub(super) struct Checked {
     /// A log that is missing or was cut.
     pub(super) lost_log: Option<LostLog>,
+    /// Logs after it that are not empty, whose writes must not be read without its own.
+    pub(super) later_logs: Vec<PathBuf>,
     /// Whether it has a table: all it has is in its log otherwise.
     pub(super) has_tables: bool,
 }
@@ -138,29 +143,29 @@ pub(super) fn check(path: &Path) -> Result<Checked, StoreError> {
             }
             Err(error) => return Err(StoreError::io(&path.join(list), error)),
         };
-        let Some(gap) = gap else { return Ok(Checked { lost_log: None, has_tables }) };
+        let Some(gap) = gap else { return Ok(Checked { has_tables, ..Checked::default() }) };
         // The process that writes the database has changed it meanwhile.
         if state(path).map_err(io)? != before && tries < TRIES {
             tries = tries.saturating_add(1);
             thread::sleep(PAUSE);
             continue;
         }
-        let lost_log = Some(gap.tolerated(&path.join(list))?);
-        return Ok(Checked { lost_log, has_tables });
+        let (lost_log, later_logs) = gap.tolerated(&path.join(list))?;
+        return Ok(Checked { lost_log: Some(lost_log), later_logs, has_tables });
     }
 }
 
 impl Gap {
-    /// The log, if that is all, so that a database opens without it.
+    /// The log, if that is all, so that a database opens without it, and the logs after it.
     ///
     /// # Errors
     ///
     /// What is wrong with the database otherwise, whose list of files is `list`.
-    pub(super) fn tolerated(self, list: &Path) -> Result<LostLog, StoreError> {
+    pub(super) fn tolerated(self, list: &Path) -> Result<(LostLog, Vec<PathBuf>), StoreError> {
         match self {
-            Self::Log { lost, unlisted: None } => Ok(lost),
+            Self::Log { lost, unlisted: None, later } => Ok((lost, later)),
             Self::File { path, unlisted: None } => Err(StoreError::MissingFile { path }),
-            Self::Log { lost: log, unlisted: Some(unlisted) } => {
+            Self::Log { lost: log, unlisted: Some(unlisted), .. } => {
                 Err(StoreError::ListCut { list: list.to_owned(), path: log.path(), unlisted })
             }
             Self::File { path, unlisted: Some(unlisted) } => {
@@ -169,6 +174,22 @@ impl Gap {
             Self::Length { path, got, expected } => Err(StoreError::Length { path, got, expected }),
         }
     }
+}
+
+/// Whether a log lacks its end, which is not so for one that is not the last: RocksDB begins another one only
+/// after a whole record. After a write that failed for lack of space it does, too, and then the next log goes on
+/// with the number of that write.
+fn is_incomplete(log: Length, next: Length, path: &Path) -> io::Result<bool> {
+    let read = |length: Length| match Log::read(&length.path(path), length.log) {
+        // RocksDB has deleted it meanwhile, since it was not needed any more.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    };
+    if log.bytes > 0 && !matches!(journal::tail(&log.path(path), log.log), Ok(End::Cut { .. })) {
+        return Ok(false);
+    }
+    let (Some(log), Some(next)) = (read(log)?, read(next)?) else { return Ok(false) };
+    Ok(log.next.is_none() || log.next != next.first)
 }
 
 /// The length of a file; `None` if there is none.
@@ -260,34 +281,50 @@ impl Listed {
                 }
             }
         }
-        let lost = if names.contains(LOCK) { self.lost_log(path, &names)? } else { None };
-        Ok(lost.map(|lost| {
-            let is_gone = !matches!(lost, LostLog::Short { .. });
-            let unlisted = is_gone.then(|| self.unlisted(path, &names)).flatten();
-            Gap::Log { lost, unlisted }
-        }))
+        let Some((number, lost)) = self.lost_log(path, names.contains(LOCK))? else {
+            return Ok(None);
+        };
+        let is_gone = matches!(lost, LostLog::From { .. } | LostLog::Missing { .. });
+        let unlisted = is_gone.then(|| self.unlisted(path, &names)).flatten();
+        let later = Length::all(path).into_iter().filter(|log| log.log > number && log.bytes > 0);
+        Ok(Some(Gap::Log { lost, unlisted, later: later.map(|log| log.path(path)).collect() }))
     }
 
-    /// A log that is missing in the folder `path`, or was cut; `names` are the files in that folder.
-    fn lost_log(&self, path: &Path, names: &BTreeSet<String>) -> io::Result<Option<LostLog>> {
+    /// The first log that is missing in the folder `path`, or is incomplete, and its number. A copy that was
+    /// never opened to write has no `LOCK`, and needs no log.
+    fn lost_log(&self, path: &Path, has_lock: bool) -> io::Result<Option<(u64, LostLog)>> {
         let Some((first, end)) = self.log else { return Ok(None) };
-        let marked = Length::marked(path).filter(|marked| marked.log >= first);
-        if let Some(marked) = marked {
-            let (path, expected) = (marked.path(path), marked.bytes);
-            match bytes_of(&path)? {
-                Some(got) if got < expected => {
-                    return Ok(Some(LostLog::Short { path, got, expected }));
+        let is_needed = |log: &Length| log.log >= first;
+        // The mark before the logs: a log only grows.
+        let marked: Vec<Length> = Length::marked(path).into_iter().filter(is_needed).collect();
+        let there: Vec<Length> = Length::all(path).into_iter().filter(is_needed).collect();
+        let mut lost: Vec<(u64, LostLog)> = Vec::new();
+        for marked in &marked {
+            let (number, expected) = (marked.log, marked.bytes);
+            let path = marked.path(path);
+            match there.iter().find(|log| log.log == number) {
+                Some(log) if log.bytes < expected => {
+                    lost.push((number, LostLog::Short { path, got: log.bytes, expected }));
                 }
-                Some(_) => {}
-                None => return Ok(Some(LostLog::Missing { path })),
+                None if expected > 0 => lost.push((number, LostLog::Missing { path })),
+                Some(_) | None => {}
             }
         }
-        let is_it = |name: &String| {
-            let number = name.strip_suffix(".log").and_then(|number| number.parse::<u64>().ok());
-            number.is_some_and(|number| number >= first && end.is_none_or(|end| number < end))
-        };
-        let from = || LostLog::From { path: path.join(format!("{first:06}.log")) };
-        Ok((!names.iter().any(is_it)).then(from))
+        let with_writes: Vec<&Length> = there.iter().filter(|log| log.bytes > 0).collect();
+        for (log, next) in there.iter().zip(there.iter().skip(1)) {
+            let has_later = with_writes.last().is_some_and(|last| last.log > log.log);
+            if has_later && is_incomplete(*log, *next, path)? {
+                let [log_path, next] = [log, next].map(|log| log.path(path));
+                lost.push((log.log, LostLog::Incomplete { path: log_path, next }));
+            }
+        }
+        let first_lost = lost.into_iter().min_by_key(|(number, _)| *number);
+        let was_empty = marked.last().is_some_and(|last| last.bytes == 0);
+        let is_it = |log: &Length| end.is_none_or(|end| log.log < end);
+        if first_lost.is_some() || was_empty || !has_lock || there.iter().any(is_it) {
+            return Ok(first_lost);
+        }
+        Ok(Some((first, LostLog::From { path: path.join(format!("{first:06}.log")) })))
     }
 
     /// A table or a blob file among these `names` that is not on the list.
@@ -334,8 +371,13 @@ impl Listed {
 mod tests {
     use rocksdb::{ColumnFamilyDescriptor, DB, Options};
     use tempfile::TempDir;
+    use zerocopy::byteorder::little_endian::{U16, U32};
 
     use super::*;
+    use crate::store::records::{BLOCK_LEN, checksum};
+    use crate::store::synced::{self, MARK};
+    use crate::store::{History, Meta, Store};
+    use crate::types::{ChainwebVersion, RunLength};
 
     fn open(path: &Path) -> DB {
         let mut options = Options::default();
@@ -414,6 +456,147 @@ mod tests {
         // A copy, which nobody has opened to write.
         std::fs::remove_file(path.join(LOCK)).unwrap();
         assert_eq!(listed(path).gap(path).unwrap(), None);
+    }
+
+    /// A log of these batches.
+    fn log_of(batches: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for batch in batches {
+            let (mut rest, mut is_first) = (&batch[..], true);
+            loop {
+                let left = BLOCK_LEN - bytes.len() % BLOCK_LEN;
+                if left < 7 {
+                    bytes.extend(std::iter::repeat_n(0, left));
+                    continue;
+                }
+                let (part, behind) = rest.split_at(rest.len().min(left - 7));
+                let kind = match (is_first, behind.is_empty()) {
+                    (true, true) => 1,
+                    (true, false) => 2,
+                    (false, false) => 3,
+                    (false, true) => 4,
+                };
+                bytes.extend(U32::new(checksum(kind, part)).to_bytes());
+                bytes.extend(U16::new(part.len().try_into().unwrap()).to_bytes());
+                bytes.push(kind);
+                bytes.extend(part);
+                (rest, is_first) = (behind, false);
+                if rest.is_empty() {
+                    break;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// A database with twenty rows in two logs that it needs, as a process that is killed leaves it right
+    /// after RocksDB has begun the second one; and the logs.
+    fn with_two_logs() -> (TempDir, [Length; 2]) {
+        let dir = TempDir::new().unwrap();
+        let version = ChainwebVersion::Development;
+        let meta = Meta { version, history: History::Full, run_length: RunLength::default() };
+        drop(Store::create(dir.path(), meta, |_, _| ()).unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        for key in 0..20_u8 {
+            store.db.put_cf(store.column(Column::Levels), [key], vec![key; 5000]).unwrap();
+        }
+        drop(store);
+        let path = Store::path(dir.path());
+        let log = *Length::all(&path).last().unwrap();
+        let (mut batches, mut open) = (Vec::new(), Vec::new());
+        let end = journal::walk(&log.path(&path), log.log, &mut |kind, bytes| {
+            open.extend_from_slice(bytes);
+            if matches!(kind, 1 | 4) {
+                batches.push(std::mem::take(&mut open));
+            }
+        });
+        assert_eq!((end.unwrap(), batches.len()), (End::Whole, 20));
+        let next = Length { log: log.log + 9, bytes: 0 };
+        std::fs::write(log.path(&path), log_of(&batches[..12])).unwrap();
+        std::fs::write(next.path(&path), log_of(&batches[12..])).unwrap();
+        let _ = std::fs::remove_file(path.join(MARK));
+        assert_eq!(rows(&Store::open_read_only(dir.path()).unwrap()), 20);
+        let [log, next] = Length::all(&path)[..] else { panic!("other logs") };
+        (dir, [log, next])
+    }
+
+    /// How many rows there are, the first ones.
+    fn rows(store: &Store) -> usize {
+        let rows = store.db.iterator_cf(store.column(Column::Levels), rocksdb::IteratorMode::Start);
+        let keys: Vec<u8> = rows.map(|row| row.unwrap().0[0]).collect();
+        let expected: Vec<u8> = (0..20).take(keys.len()).collect();
+        assert_eq!(keys, expected, "there is a hole");
+        keys.len()
+    }
+
+    #[test]
+    fn no_log_is_read_after_one_that_lacks_its_end() {
+        for (case, kept) in [(0, 0), (1, 11), (2, 6), (3, 12), (4, 0)] {
+            let (dir, [log, next]) = with_two_logs();
+            let path = Store::path(dir.path());
+            match case {
+                0 => std::fs::write(log.path(&path), "").unwrap(),
+                // Nothing but the mark shows that it did not end there.
+                3 => std::fs::write(
+                    path.join(MARK),
+                    synced::text(&[Length { bytes: log.bytes + 1, ..log }, next]),
+                )
+                .unwrap(),
+                4 => {
+                    std::fs::write(path.join(MARK), synced::text(&[log, next])).unwrap();
+                    std::fs::remove_file(log.path(&path)).unwrap();
+                }
+                _ => {
+                    let len = if case == 1 { log.bytes - 1 } else { log.bytes / 2 };
+                    let file = std::fs::File::options().write(true).open(log.path(&path));
+                    file.unwrap().set_len(len).unwrap();
+                }
+            }
+            let later = std::fs::read(next.path(&path)).unwrap();
+            let refused = Store::open_read_only(dir.path()).err();
+            assert!(matches!(refused, Some(StoreError::LogHole { .. })), "{case}: {refused:?}");
+            let store = Store::open(dir.path()).unwrap();
+            assert_eq!(rows(&store), kept, "{case}");
+            assert!(store.damaged_log().is_some(), "{case}");
+            drop(store);
+            let lost = path.join("lost");
+            assert!(std::fs::read(next.path(&lost)).unwrap() == later, "{case}");
+            let store = Store::open_read_only(dir.path()).unwrap();
+            assert_eq!((rows(&store), store.damaged_log().is_some()), (kept, true), "{case}");
+        }
+    }
+
+    #[test]
+    fn damage_after_what_was_synced_is_what_a_crash_leaves() {
+        for (synced, is_crash) in [(2, true), (5, true), (6, false)] {
+            let (dir, [log, next]) = with_two_logs();
+            let path = Store::path(dir.path());
+            let mut bytes = std::fs::read(next.path(&path)).unwrap();
+            let batch = bytes.len() / 8;
+            bytes[batch * 5 + 2000] ^= 1;
+            std::fs::write(next.path(&path), bytes).unwrap();
+            let marked = Length { bytes: (batch * synced) as u64, ..next };
+            std::fs::write(path.join(MARK), synced::text(&[log, marked])).unwrap();
+            for _ in 0..2 {
+                let store = Store::open_read_only(dir.path()).unwrap();
+                assert_eq!((rows(&store), store.damaged_log().is_none()), (17, is_crash));
+                drop(store);
+                let store = Store::open(dir.path()).unwrap();
+                assert_eq!((rows(&store), store.damaged_log().is_none()), (17, is_crash));
+            }
+            assert_eq!(path.join("lost").exists(), !is_crash);
+        }
+    }
+
+    #[test]
+    fn the_log_after_a_write_that_failed_goes_on_with_it() {
+        let (dir, [log, _]) = with_two_logs();
+        let mut bytes = std::fs::read(log.path(&Store::path(dir.path()))).unwrap();
+        // As a full disk leaves it: the next log has the write again.
+        bytes.extend([7; 100]);
+        std::fs::write(log.path(&Store::path(dir.path())), bytes).unwrap();
+        let found = listed(&Store::path(dir.path())).gap(&Store::path(dir.path())).unwrap();
+        assert_eq!(found, None);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
 
+use super::journal::{self, End};
 use super::listed::LOCK;
+use super::synced::Length;
 use super::{Opened, Store, StoreError, options, synced};
 use crate::failpoint::reached;
 use crate::regular;
@@ -194,6 +196,7 @@ fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
             return Ok(false);
         }
     }
+    mark_copied(to)?;
     reached("link/log/after");
     let Some(list) = current(from)? else { return Ok(false) };
     let Ok(data) = from.join(&list).metadata() else { return Ok(false) };
@@ -221,6 +224,22 @@ fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
         reached("link/current/after");
     }
     Ok(unchanged)
+}
+
+/// Marks the lengths of the logs in the copy at `to`, up to their last whole records: the process that writes
+/// the database may be in the middle of one.
+fn mark_copied(to: &Path) -> io::Result<()> {
+    let mut lengths = Length::all(to);
+    for length in &mut lengths {
+        if let End::Cut { at } = journal::tail(&length.path(to), length.log)? {
+            length.bytes = at;
+        }
+    }
+    if lengths.is_empty() {
+        Ok(())
+    } else {
+        fs::write(to.join(synced::MARK), synced::text(&lengths))
+    }
 }
 
 /// Whether it succeeded; that a file is gone is no failure, but a change.

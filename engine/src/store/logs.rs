@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::journal::{End, Log};
 use super::listed::LOCK;
 use super::manifest::Logs as Listed;
+use super::synced::Length;
 use super::{RecordFlaw, StoreError, journal, live, records};
 use crate::regular;
 
@@ -203,6 +204,19 @@ pub(super) fn cut(path: &Path) -> Option<Cut> {
         let bytes = log.metadata().ok()?.len().saturating_sub(at);
         Some(Cut { log, at, bytes })
     })
+}
+
+/// The log of one of our databases whose only damage is after what was synced, and how many bytes are before
+/// it: a crash of the machine may leave any bytes there.
+pub(super) fn torn(path: &Path) -> Option<(PathBuf, u64)> {
+    let logs: Vec<Length> = Length::all(path).into_iter().filter(|log| log.bytes > 0).collect();
+    let (last, others) = logs.split_last()?;
+    let end = |log: &Length| journal::walk(&log.path(path), log.log, &mut |_, _| ()).ok();
+    let End::Damaged { at, .. } = end(last)? else { return None };
+    let synced = Length::marked(path).into_iter().find(|marked| marked.log == last.log)?;
+    let is_after = (1..=at).contains(&synced.bytes);
+    let is_only = || others.iter().all(|log| end(log) == Some(End::Whole));
+    (is_after && is_only()).then(|| (last.path(path), at))
 }
 
 /// Whether a process has the database at `path` open to write.

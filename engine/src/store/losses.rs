@@ -10,6 +10,7 @@
 //! As long as that file exists, the database counts as damaged: `verify` reports it, and no backup takes the
 //! place of an older one. Delete the file once you have replayed, pushed or followed the lost blocks again.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use thiserror::Error;
 
 use super::directory::shown_path;
 use super::presence::sync;
-use super::{StoreError, live};
+use super::{Store, StoreError, live};
 use crate::regular;
 
 /// The folder among RocksDB's files for what RocksDB would delete.
@@ -45,6 +46,14 @@ pub enum LostLog {
         /// The log.
         path: PathBuf,
     },
+    /// A log is empty or ends in the middle of a record, and others follow.
+    #[error("{path} is incomplete, though {next} follows it", path = shown_path(.path), next = shown_path(.next))]
+    Incomplete {
+        /// The log.
+        path: PathBuf,
+        /// The next one.
+        next: PathBuf,
+    },
     /// A log ends before bytes that were synced.
     #[error("{path} ends after {got} bytes, and {expected} were synced: the file was cut or damaged", path = shown_path(.path))]
     Short {
@@ -59,8 +68,12 @@ pub enum LostLog {
 
 impl LostLog {
     pub(super) fn path(self) -> PathBuf {
-        let (Self::From { path } | Self::Missing { path } | Self::Short { path, .. }) = self;
-        path
+        match self {
+            Self::From { path }
+            | Self::Missing { path }
+            | Self::Incomplete { path, .. }
+            | Self::Short { path, .. } => path,
+        }
     }
 }
 
@@ -68,7 +81,7 @@ impl From<LostLog> for StoreError {
     fn from(lost: LostLog) -> Self {
         match lost {
             LostLog::From { path } | LostLog::Missing { path } => Self::MissingFile { path },
-            LostLog::Short { ref path, .. } => {
+            LostLog::Incomplete { ref path, .. } | LostLog::Short { ref path, .. } => {
                 let path = path.clone();
                 Self::Io { path, source: io::Error::new(ErrorKind::InvalidData, lost) }
             }
@@ -82,24 +95,42 @@ impl From<LostLog> for StoreError {
 ///
 /// What the system says. RocksDB must not open the database to write then.
 pub(super) fn note(path: &Path, why: &str) -> Result<(), StoreError> {
-    let lost = path.join(LOST);
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |error| StoreError::io(&path, error)
-    };
-    match fs::create_dir(&lost) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io(&lost)(error)),
-        _ => {}
-    }
+    let lost = folder(path)?;
     for log in live::logs(path) {
         let Some(name) = log.file_name() else { continue };
         let to = lost.join(name);
         match live::link(&log, &to) {
             // By a process that was killed before RocksDB opened the database.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            linked => linked.map_err(io(&to))?,
+            linked => linked.map_err(|error| StoreError::io(&to, error))?,
         }
     }
+    sign(path, why)
+}
+
+/// The folder `lost` of the database at `path`, which is made if it does not exist.
+fn folder(path: &Path) -> Result<PathBuf, StoreError> {
+    let lost = path.join(LOST);
+    match fs::create_dir(&lost) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(StoreError::io(&lost, error)),
+        _ => Ok(lost),
+    }
+}
+
+impl Store {
+    /// Notes in the database in `dir`, which nobody has open, that it lacks writes.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn note_loss(dir: &Path, why: &str) -> Result<(), StoreError> {
+        sign(&Self::path(dir), why)
+    }
+}
+
+/// Adds a line to the sign of the database at `path`, durably.
+fn sign(path: &Path, why: &str) -> Result<(), StoreError> {
+    let lost = folder(path)?;
     let sign = lost.join(SIGN);
     if read(path).is_none_or(|known| known.last != why) {
         let opened = OpenOptions::new().append(true).create(true).open(&sign);
@@ -107,9 +138,27 @@ pub(super) fn note(path: &Path, why: &str) -> Result<(), StoreError> {
             file.write_all(format!("{why}\n").as_bytes())?;
             file.sync_all()
         });
-        written.map_err(io(&sign))?;
+        written.map_err(|error| StoreError::io(&sign, error))?;
     }
     sync(&lost)?;
+    sync(path)
+}
+
+/// Notes why writes are lost, and removes logs after the incomplete one, which stay in the folder `lost`.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn set_aside(path: &Path, why: &str, later: &[PathBuf]) -> Result<(), StoreError> {
+    note(path, why)?;
+    for log in later {
+        match fs::remove_file(log) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::io(log, error));
+            }
+            _ => {}
+        }
+    }
     sync(path)
 }
 
@@ -125,7 +174,9 @@ pub(super) struct Losses {
 pub(super) fn read(path: &Path) -> Option<Losses> {
     let sign = path.join(LOST).join(SIGN);
     let text = match regular::read_text(&sign, SIGN_BYTES_MAX) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return None;
+        }
         // It is there, which says enough.
         read => read.unwrap_or_default(),
     };
@@ -133,15 +184,19 @@ pub(super) fn read(path: &Path) -> Option<Losses> {
     Some(Losses { sign, last })
 }
 
-impl std::fmt::Display for Losses {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { sign, last } = self;
-        write!(
-            f,
-            "writes were lost earlier: {last}. Once you have replayed, pushed or followed the lost blocks \
-             again, delete {}",
-            shown_path(sign)
-        )
+impl Losses {
+    /// Tells the operator of the sign.
+    pub(super) fn report(&self) {
+        tracing::error!(
+            "{self}. Once you have replayed, pushed or followed the lost blocks again, delete {}",
+            shown_path(&self.sign)
+        );
+    }
+}
+
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "writes were lost earlier: {}", self.last)
     }
 }
 
@@ -164,9 +219,7 @@ mod tests {
         assert_eq!(fs::read_to_string(path.join("lost/losses.txt")).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(path.join("lost/000007.log")).unwrap(), "seven");
         assert!(!path.join("lost/000008.sst").exists());
-        let text = read(path).unwrap().to_string();
-        assert!(text.starts_with("writes were lost earlier: two. "), "{text}");
-        assert!(text.ends_with(&format!("delete {}", path.join("lost/losses.txt").display())));
+        assert_eq!(read(path).unwrap().to_string(), "writes were lost earlier: two");
         for bytes in [&b""[..], &[0xFF; 9], &vec![b'x'; 2 << 20]] {
             fs::write(path.join("lost/losses.txt"), bytes).unwrap();
             assert!(read(path).is_some(), "{} bytes", bytes.len());

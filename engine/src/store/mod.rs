@@ -110,7 +110,8 @@ pub struct Store {
     /// Rows that are not sorted up to which they are put into their index one by one.
     put_max: AtomicUsize,
     memory: Memory,
-    synced: Synced,
+    /// Dropped when RocksDB has closed the database, which is above.
+    synced: Option<Synced>,
     /// What was wrong with its log when it was opened.
     damaged_log: Option<String>,
     /// What it was opened from, if it was opened to read, and that was one moment.
@@ -150,7 +151,7 @@ impl Store {
         folder.report_losses();
         let path = folder.directory.path();
         if let Some(lost) = &folder.lost_log {
-            losses::note(path, &lost.to_string())?;
+            losses::set_aside(path, &lost.to_string(), &folder.later_logs)?;
         }
         let memory = Memory::new(sizes);
         reached("open/before");
@@ -271,11 +272,13 @@ impl Store {
         // until it has recovered.
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        let length = self.synced.length();
+        let lengths = self.synced.as_ref().map(Synced::lengths);
         reached("log/sync/before");
         self.write_with(Batch::default(), &options)?;
         reached("log/sync/after");
-        self.synced.set(length);
+        if let (Some(synced), Some(lengths)) = (&self.synced, lengths) {
+            synced.set(lengths);
+        }
         Ok(())
     }
 
@@ -307,7 +310,7 @@ impl Store {
 
     fn new(
         Opened { db, damaged_log, listed }: Opened,
-        Folder { dir, claim, directory, lost_log, cut_log: _, losses }: Folder,
+        Folder { dir, claim, directory, lost_log, losses, .. }: Folder,
         meta: Meta,
         format: u32,
         memory: Memory,
@@ -322,7 +325,7 @@ impl Store {
         }
         let lost = lost_log.map(|lost| lost.to_string());
         let damaged_log = damaged_log.or(lost).or_else(|| losses.map(|losses| losses.to_string()));
-        let synced = Synced::new(directory.path());
+        let synced = claim.is_some().then(|| Synced::new(directory.path()));
         let index = |of| Index::open(&db, of);
         let indexes = [index(IndexOf::Blocks)?, index(IndexOf::Payloads)?];
         let store = Self {

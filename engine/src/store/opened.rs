@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
-use super::directory::shown;
+use super::directory::{shown, shown_path};
 use super::live::Listed;
-use super::{Column, StoreError, losses, options};
+use super::{Column, StoreError, logs, losses, options};
 use crate::types::Grow;
 
 /// How often the opening of a database is tried again that another process is writing.
@@ -50,13 +50,24 @@ impl Opened {
             Ok(db) => return Ok(Self::whole(db)),
             Err(error) => StoreError::opening(path, error),
         };
+        let point_in_time = || {
+            let db = open(DBRecoveryMode::PointInTime);
+            db.map_err(|error| StoreError::opening(path, error))
+        };
+        if let Some((log, at)) = logs::torn(path) {
+            let db = point_in_time()?;
+            tracing::warn!(
+                "{} is not whole after byte {at}, nothing of which was synced: the machine crashed",
+                shown_path(&log)
+            );
+            return Ok(Self::whole(db));
+        }
         // Find out whether the log is at fault: opening the database to read changes nothing.
         let Ok(Self { damaged_log: Some(damage), .. }) = Self::to_read(path, &columns) else {
             return Err(error);
         };
         losses::note(path, &format!("a log is damaged: {damage}"))?;
-        let db = open(DBRecoveryMode::PointInTime);
-        let db = db.map_err(|error| StoreError::opening(path, error))?;
+        let db = point_in_time()?;
         Ok(Self { db, damaged_log: Some(damage), listed: None })
     }
 
@@ -74,7 +85,7 @@ impl Opened {
         let mut tries = 0;
         loop {
             let before = Listed::now(path);
-            let opened = Self::recovered(|mode| {
+            let opened = Self::recovered(path, |mode| {
                 let mut options = options::database();
                 options.set_wal_recovery_mode(mode);
                 // See `options::foreign`.
@@ -101,7 +112,10 @@ impl Opened {
 
     /// The result of `open`, which takes the WAL recovery mode. If a log is damaged, only what is before the
     /// damage is read.
-    fn recovered(open: impl Fn(DBRecoveryMode) -> Result<DB, Error>) -> Result<Self, Error> {
+    fn recovered(
+        path: &Path,
+        open: impl Fn(DBRecoveryMode) -> Result<DB, Error>,
+    ) -> Result<Self, Error> {
         let error = match open(STRICT) {
             Ok(db) => return Ok(Self::whole(db)),
             // Of a file that is not there it says the same: a writer may have deleted it just now.
@@ -112,7 +126,8 @@ impl Opened {
         };
         // Where something else is damaged, this fails as well.
         let db = open(DBRecoveryMode::PointInTime)?;
-        let damaged_log = Some(shown(error.as_ref()).into_owned());
+        let damage = || shown(error.as_ref()).into_owned();
+        let damaged_log = logs::torn(path).is_none().then(damage);
         Ok(Self { db, damaged_log, listed: None })
     }
 }

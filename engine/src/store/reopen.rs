@@ -17,6 +17,7 @@ impl Store {
     pub fn open_read_only_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let sizes = sizes.fitting()?;
         let folder = Folder::existing(dir, Directory::to_read)?;
+        folder.require_no_hole()?;
         folder.report_losses();
         let path = folder.directory.path();
         let memory = Memory::new(sizes);
@@ -32,7 +33,7 @@ impl Store {
     ///
     /// As for [`Store::open_read_only`].
     pub fn check(dir: &Path) -> Result<(), StoreError> {
-        Folder::existing(dir, Directory::to_read).map(|_| ())
+        Folder::existing(dir, Directory::to_read)?.require_no_hole()
     }
 
     /// The same database as it is now, with the same caches; `None` if nothing was written since it was
@@ -54,8 +55,15 @@ impl Store {
             return Ok(None);
         }
         let (dir, directory) = (self.dir.clone(), Arc::clone(&self.directory));
-        let folder =
-            Folder { dir, claim: None, directory, lost_log: None, cut_log: None, losses: None };
+        let folder = Folder {
+            dir,
+            claim: None,
+            directory,
+            lost_log: None,
+            later_logs: Vec::new(),
+            cut_log: None,
+            losses: None,
+        };
         let folder = folder.checked()?;
         if let Some(log) = folder.lost_log {
             return Err(log.into());

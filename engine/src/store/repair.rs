@@ -25,7 +25,7 @@ use super::directory::Directory;
 use super::folder::Folder;
 use super::listed::{self, LIST, LOCK, Listed};
 use super::live::{self, CURRENT};
-use super::losses::{LOST, LostLog};
+use super::losses::{self, LOST, LostLog};
 use super::presence::sync;
 use super::{Presence, Store, StoreError};
 use crate::failpoint::reached;
@@ -87,7 +87,12 @@ impl Repair {
         let error = match error {
             Some(error) => error,
             None => match Folder::existing(dir, Directory::to_read) {
-                Ok(Folder { lost_log, .. }) => return Ok(Found::Whole { lost_log }),
+                Ok(Folder { lost_log, later_logs, .. }) => {
+                    if let Some(lost) = lost_log.as_ref().filter(|_| !later_logs.is_empty()) {
+                        losses::set_aside(&path, &lost.to_string(), &later_logs)?;
+                    }
+                    return Ok(Found::Whole { lost_log });
+                }
                 Err(error) => error,
             },
         };
@@ -235,7 +240,7 @@ fn latest_list(path: &Path) -> Result<Option<(String, Listed, Option<LostLog>)>,
             continue;
         }
         let gap = listed.gap(path).map_err(io)?;
-        let lost_log = gap.map(|gap| gap.tolerated(&file)).transpose()?;
+        let lost_log = gap.map(|gap| gap.tolerated(&file)).transpose()?.map(|(lost, _)| lost);
         let files: BTreeSet<String> = listed.files().collect();
         let names = live::listing(path).map_err(io)?;
         let has_unlisted = names.iter().any(|name| live::is_table(name) && !files.contains(name));

@@ -49,11 +49,12 @@ mod ways;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
+use plait_engine::cause::Classified;
 use plait_engine::store::StoreError;
 use plait_engine::{ChainwebVersion, OpenError, QueryError};
 use signal_hook::low_level;
@@ -186,17 +187,22 @@ fn open_advice_of(error: &OpenError, subject: Subject) -> Advice {
         OpenError::Store(StoreError::Inside { .. }) => {
             "Name the database itself, or a folder outside of it."
         }
-        OpenError::Store(StoreError::ListCut { .. }) => {
-            "It cannot be repaired. Restore a backup (plait restore ID --backups DIR --to NEW), or \
-             replay the source into a new folder."
+        OpenError::Store(StoreError::LogHole { .. }) => {
+            "plait repair --db DIR opens the database without the later logs, as the next command that \
+             writes does, and keeps them in 0/rocksDb/lost. Then replay, push or follow the last blocks \
+             again."
         }
-        OpenError::Store(StoreError::MissingFile { path }) if !may_be_repaired(path) => {
+        OpenError::Store(StoreError::MissingFile { .. } | StoreError::ListCut { .. })
+            if !may_be_repaired(error) =>
+        {
             "It cannot be rebuilt from the remaining files. Restore a backup (plait restore ID --backups \
              DIR --to NEW), or replay the source into a new folder."
         }
-        OpenError::Store(StoreError::MissingFile { .. } | StoreError::Current { .. }) => {
-            "Try plait repair --db DIR. Otherwise restore a backup, or replay the source again."
-        }
+        OpenError::Store(
+            StoreError::MissingFile { .. }
+            | StoreError::ListCut { .. }
+            | StoreError::Current { .. },
+        ) => "Try plait repair --db DIR. Otherwise restore a backup, or replay the source again.",
         OpenError::Store(StoreError::Incomplete { .. }) => {
             "Restore a backup, or replay the source into a new folder. If nothing was ever stored in \
              it, delete the folder and run the command that creates it once more."
@@ -251,14 +257,16 @@ const fn other_open_advice(subject: Subject) -> &'static str {
     }
 }
 
-/// Whether a database may open without the missing file at `path`: with another list of files than the one
-/// that named it.
-fn may_be_repaired(path: &Path) -> bool {
-    let Some(folder) = path.parent() else { return false };
+/// Whether a database may open although a file is missing: with another list of files than the one that
+/// named it, or because `CURRENT` names a list that does not exist.
+fn may_be_repaired(error: &OpenError) -> bool {
+    let path = error.fault().path;
+    let Some((path, folder)) = path.as_deref().and_then(|path| Some((path, path.parent()?))) else {
+        return false;
+    };
     let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let lists = names.filter(|name| name.as_encoded_bytes().starts_with(b"MANIFEST-")).count();
-    let is_of_list = path.extension().is_some();
-    lists > usize::from(is_of_list)
+    lists > usize::from(path.exists() || path.extension().is_some())
 }
 
 /// What to do about a database that cannot be read.
