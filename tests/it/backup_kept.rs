@@ -154,6 +154,19 @@ fn no_older_backup_is_deleted_while_the_log_of_the_database_is_damaged_or_missin
         let restored = run(["restore", id, "--db", utf8(&db), "--to", utf8(&short)]);
         restored
             .assert_fails(0, &["the log of its database was damaged", "may lack the last writes"]);
+        // The restored database says so itself, and its backups take the place of no other.
+        let verified = run(["verify", "--db", utf8(&short), "--level", "hash"]);
+        verified.assert_fails(1, &["writes were lost earlier", "when the backup was made"]);
+        let backups = db.join("backups");
+        let made = command(&["make", "--keep", "1", "--backups", utf8(&backups)], &short);
+        made.assert_fails(1, &["writes were lost earlier", "were kept"]);
+        assert_eq!(names(&db.join("backups")), [".lock", &good, id, made.out.trim()]);
+        fs::remove_dir_all(db.join("backups").join(made.out.trim())).unwrap();
+        for action in [&["check", id][..], &["check", id, "--verify"]] {
+            command(action, &db).assert_fails(0, &["it may lack the last writes"]);
+        }
+        let listed = command(&["list"], &db).out;
+        assert_eq!(listed.matches("may lack the last writes").count(), 1, "{listed}");
         let checked = command(&["check", &good, "--verify"], &db);
         assert_eq!(checked.status, Some(0), "{}", checked.err);
         // Nor by those that come after it, until there are as many good ones.
@@ -163,6 +176,31 @@ fn no_older_backup_is_deleted_while_the_log_of_the_database_is_damaged_or_missin
         assert_eq!(restored.status, Some(0), "{}", restored.err);
         let next = make(&to, &["--keep", "2", "--backups", utf8(&db.join("backups"))]);
         assert_eq!(names(&db.join("backups")), [".lock", &good, id, &next]);
+    }
+}
+
+#[test]
+fn the_latest_backup_is_not_an_older_one_because_the_status_of_a_newer_one_is_lost() {
+    let (place, left) = (folder(), Left::new());
+    let db = place.path().join("db");
+    fs::rename(left.dir(), &db).unwrap();
+    let (older, newer) = (make(&db, &[]), make(&db, &[]));
+    let status = db.join("backups").join(&newer).join("status");
+    for text in [None, Some("backup-dome")] {
+        fs::remove_file(&status).unwrap();
+        if let Some(text) = text {
+            fs::write(&status, text).unwrap();
+        }
+        let texts = [
+            &*format!("{newer}/status: is"),
+            &format!("newest other backup with all its files is {older}"),
+        ];
+        command(&["check", "latest"], &db).assert_fails(1, &texts);
+        let to = place.path().join("to");
+        run(["restore", "latest", "--db", utf8(&db), "--to", utf8(&to)]).assert_fails(1, &texts);
+        assert!(!to.exists());
+        fs::write(&status, "backup-done").unwrap();
+        assert_eq!(command(&["check", "latest"], &db).status, Some(0));
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::contents::Contents;
 use super::{BackupError, BackupId, Backups, Listed, Status, pact};
-use crate::audit::{Audit, Event, Report};
+use crate::audit::{Audit, Event, Flaw, Report};
 use crate::cause::{Cause, Classified};
 use crate::open::Engine;
 use crate::types::Micros;
@@ -32,14 +32,18 @@ pub fn verify(
     contents.check_files(&dir, stop)?;
     contents.check_database(&dir).map_err(|error| of_backup(&dir, error))?;
     pact::check_all(&dir, stop)?;
-    let report = audit(&dir, stop, now, observer).map_err(|error| of_backup(&dir, error))?;
-    match report {
-        Report { stopped: true, .. } => Err(BackupError::Stopped),
-        report if !report.is_sound() => {
-            let findings = report.broken.saturating_add(report.flaws);
-            Err(BackupError::Unsound { id: id.clone(), findings })
-        }
-        report => Ok((contents, report)),
+    let mut of_log = 0_u64;
+    let report = audit(&dir, stop, now, &mut |event| {
+        of_log = of_log.saturating_add(u64::from(matches!(event, Event::Flaw(Flaw::Log { .. }))));
+        observer(event);
+    });
+    let report = report.map_err(|error| of_backup(&dir, error))?;
+    // What the backup says itself: the log was damaged when it was copied.
+    let known = if contents.damaged_log.is_some() { of_log } else { 0 };
+    match report.broken.saturating_add(report.flaws).saturating_sub(known) {
+        _ if report.stopped => Err(BackupError::Stopped),
+        0 => Ok((contents, report)),
+        findings => Err(BackupError::Unsound { id: id.clone(), findings }),
     }
 }
 
@@ -56,6 +60,15 @@ impl Backups {
     pub fn check_lengths(&self, id: &BackupId) -> Result<(), BackupError> {
         let dir = self.path(id);
         Contents::read(&dir)?.check_lengths(&dir).map(drop)
+    }
+
+    /// [`Contents::damaged_log`] of a backup, as far as its contents can be read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Contents::read`].
+    pub fn damaged_log(&self, id: &BackupId) -> Result<Option<String>, BackupError> {
+        Ok(Contents::read(&self.path(id))?.damaged_log)
     }
 
     /// The newest backup other than `id` that is done and has every file with its listed length.

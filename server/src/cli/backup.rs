@@ -10,10 +10,10 @@ use plait_engine::backup::{
     self, BackupError, BackupId, Backups, Begun, Contents, Job, Listed, Origin, Request, Status,
 };
 use plait_engine::cause::Classified;
-use serde_json::json;
 use thiserror::Error;
 
 use super::advice::{Advice, Subject};
+use super::backup_list as list;
 use super::found::Found;
 use super::numbers::whole;
 use super::progress::now;
@@ -152,7 +152,9 @@ impl Args {
             Action::Check { id, place, verify } => place.backups().map(|backups| {
                 find(&backups, id).map_or_else(|code| code, |id| check(&backups, &id, *verify))
             }),
-            Action::List { place, json } => place.backups().map(|backups| list(&backups, *json)),
+            Action::List { place, json } => {
+                place.backups().map(|backups| print_list(&backups, *json))
+            }
         };
         result.unwrap_or_else(|error| refuse(&error))
     }
@@ -215,7 +217,15 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
 pub(super) fn find(backups: &Backups, text: &str) -> Result<BackupId, ExitCode> {
     if text == "latest" {
         let listed = backups.list().map_err(|error| fail(&error, advice(&error)))?;
-        let done = listed.into_iter().rev().find(|listed| listed.status == Status::Done);
+        let is_done = |listed: &&Listed| listed.status == Status::Done;
+        let newer = listed.iter().rev().take_while(|listed| !is_done(listed));
+        for newer in newer {
+            // One that was done may be newer: older data must not take its place silently.
+            if let Ok(Some(error)) = backups.lost_status(&newer.id) {
+                return Err(refuse_damaged(backups, &newer.id, &error));
+            }
+        }
+        let done = listed.into_iter().rev().find(|listed| is_done(&listed));
         return done.map(|listed| listed.id).ok_or_else(|| {
             tell!(
                 "error: no backup in {} is done\nMake one: plait backup make --db DIR",
@@ -244,6 +254,7 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
             {
                 return refuse_damaged(backups, id, &error);
             }
+            warn_of_losses(backups, id);
             let code = ExitCode::from(u8::from(status != Status::Done));
             return print(status.name(), code);
         }
@@ -255,10 +266,21 @@ fn check(backups: &Backups, id: &BackupId, verify: bool) -> ExitCode {
         Ok((contents, report)) => {
             found.conclude(&report);
             tell!("{} files of {} bytes are right", contents.files.len(), contents.bytes());
+            warn_of_losses(backups, id);
             print(Status::Done.name(), ExitCode::SUCCESS)
         }
         Err(BackupError::Stopped) => interrupt::exit_code(),
         Err(error) => refuse_damaged(backups, id, &error),
+    }
+}
+
+/// Warns of a backup whose database had lost writes when it was made.
+fn warn_of_losses(backups: &Backups, id: &BackupId) {
+    if let Ok(Some(damage)) = backups.damaged_log(id) {
+        tell!(
+            "warning: when this backup was made, the log of its database was damaged ({damage}): it may lack \
+             the last writes"
+        );
     }
 }
 
@@ -283,60 +305,13 @@ pub(super) fn tell_other(backups: &Backups, id: &BackupId) {
     }
 }
 
-fn list(backups: &Backups, json: bool) -> ExitCode {
+fn print_list(backups: &Backups, json: bool) -> ExitCode {
     let listed = match backups.list() {
         Ok(listed) => listed,
         Err(error) => return fail(&error, advice(&error)),
     };
-    let mut lines: Vec<String> = Vec::new();
-    if !json {
-        lines.push(format!(
-            "{:<18} {:<18} {:>12} {:>12} {:>15} {:>15}",
-            "name", "status", "headers", "cut height", "bytes", "of its own"
-        ));
-    }
-    lines.extend(listed.iter().map(|listed| if json { object(listed) } else { row(listed) }));
+    let lines = if json { listed.iter().map(list::object).collect() } else { list::table(&listed) };
     print(&lines.join("\n"), ExitCode::SUCCESS)
-}
-
-fn row(listed: &Listed) -> String {
-    let Listed { id, status, contents, damage, own_bytes, cause } = listed;
-    let number = |of: fn(&Contents) -> u64| {
-        contents.as_ref().map_or_else(|| "-".to_owned(), |contents| of(contents).to_string())
-    };
-    let [blocks, height, bytes] =
-        [number(|c| c.blocks), number(|c| c.cut_height), number(Contents::bytes)];
-    let damage = damage.as_ref().map(|damage| format!(" damaged: {damage}"));
-    let cause = cause.as_ref().map(|cause| format!(" {cause}"));
-    let cause = damage.or(cause).unwrap_or_default();
-    format!(
-        "{:<18} {:<18} {blocks:>12} {height:>12} {bytes:>15} {own_bytes:>15}{cause}",
-        id.as_str(),
-        status.name()
-    )
-}
-
-fn object(listed: &Listed) -> String {
-    let Listed { id, status, contents, damage, own_bytes, cause } = listed;
-    let contents = contents.as_ref().map(|contents| {
-        json!({
-            "network": contents.network,
-            "blocks": contents.blocks,
-            "cutHeight": contents.cut_height,
-            "cutId": contents.cut_id,
-            "files": contents.files.len(),
-            "bytes": contents.bytes(),
-        })
-    });
-    json!({
-        "id": id.as_str(),
-        "status": status.name(),
-        "contents": contents,
-        "damage": damage,
-        "ownBytes": own_bytes,
-        "cause": cause,
-    })
-    .to_string()
 }
 
 /// Prints what was asked for; who does not read on has seen enough.

@@ -13,6 +13,7 @@ macro_rules! tell {
 
 mod advice;
 mod backup;
+mod backup_list;
 mod config;
 #[cfg(feature = "parquet")]
 mod dataset;
