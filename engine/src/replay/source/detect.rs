@@ -81,7 +81,7 @@ pub fn detect(name: &str, head: &[u8], lenient: bool) -> Result<Format, ReplayEr
     let line = String::from_utf8_lossy(line.get(..60).unwrap_or(line)).into_owned();
     Err(format(format!(
         "does not look like headers: it begins with the text {line:?}. If these are log lines before \
-         JSON, add --lenient"
+         JSON, plait replay --lenient skips them"
     )))
 }
 

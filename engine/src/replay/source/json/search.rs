@@ -34,6 +34,9 @@ const NAMES: [&[u8]; 13] = [
 /// Different names that make a header: most of them, because one may be damaged or missing.
 const NAMES_MIN: u32 = 7;
 
+/// The byte that begins a colour of a terminal.
+const ESCAPE: u8 = 0x1B;
+
 /// A search in one line or one value.
 #[derive(Debug, Default)]
 pub(super) struct Search {
@@ -43,6 +46,8 @@ pub(super) struct Search {
     word: Vec<u8>,
     /// The byte before the present word.
     before: u8,
+    /// Whether the present byte belongs to a colour of a terminal, `ESC [ 3 2 m`, which ends with a letter.
+    in_colour: bool,
     is_found: bool,
 }
 
@@ -57,6 +62,11 @@ impl Search {
         while let [byte, behind @ ..] = text
             && !self.is_found
         {
+            if self.in_colour {
+                self.in_colour = matches!(byte, b'[' | b';' | b'0'..=b'9');
+                text = behind;
+                continue;
+            }
             // The letter of an escape, as in `\nAAAA`, is no part of the word after it.
             let is_escape = self.before == b'\\' && self.word.is_empty();
             if is_word(*byte) && !is_escape {
@@ -66,6 +76,7 @@ impl Search {
                 text = behind;
             } else {
                 self.end_word(*byte);
+                self.in_colour = *byte == ESCAPE;
                 text = behind;
             }
         }
@@ -153,6 +164,8 @@ mod tests {
             format!("2021-07-16 [Info] {object}"),
             format!("2021-07-16 [Info] {string}"),
             format!("tip={bare}"),
+            format!("\u{1b}[32m{bare}\u{1b}[0m"),
+            format!("\u{1b}[1;32m[Info]\u{1b}[0m\u{1b}[36m{object}"),
             format!("{{\"itens\":[{object}]}}"),
             format!("{{\"message\":\"{escaped}\"}}"),
             format!("{{\"message\":\"{}\"}}", escaped.replace('\\', "\\\\\\")),
