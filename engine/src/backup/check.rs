@@ -66,7 +66,7 @@ impl Backups {
     ///
     /// # Errors
     ///
-    /// As for [`Contents::read`].
+    /// [`BackupError::Damaged`] if they cannot be read.
     pub fn damaged_log(&self, id: &BackupId) -> Result<Option<String>, BackupError> {
         Ok(Contents::read(&self.path(id))?.damaged_log)
     }

@@ -18,7 +18,7 @@ use super::found::Found;
 use super::numbers::whole;
 use super::progress::now;
 use super::settings::{FileError, Settings};
-use super::{EXIT_USAGE, config, fail, fail_output, interrupt, open_advice};
+use super::{EXIT_USAGE, config, fail, fail_output, interrupt, open_advice, query_advice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -209,6 +209,8 @@ fn run(job: Job, db: PathBuf, request: Request, stop: &AtomicBool) -> ExitCode {
             tell!("stopped by a signal; backup {id} has failed");
             interrupt::exit_code()
         }
+        // It is the database that cannot be read, and not a backup.
+        Err(BackupError::Query(error)) => fail(&error, query_advice(&error)),
         Err(error) => fail(&error, advice(&error)),
     }
 }
