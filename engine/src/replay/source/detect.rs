@@ -116,7 +116,10 @@ pub(super) fn is_enough(head: &[u8]) -> bool {
 }
 
 const fn is_text(byte: u8) -> bool {
-    byte.is_ascii_graphic() || byte.is_ascii_whitespace() || byte >= 0x80 || byte == 0x1E
+    byte.is_ascii_graphic()
+        || byte.is_ascii_whitespace()
+        || byte >= 0x80
+        || matches!(byte, 0x1B | 0x1E)
 }
 
 /// Whether text begins as JSON, as an event, or with a line of base64url.

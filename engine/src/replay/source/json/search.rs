@@ -34,20 +34,45 @@ const NAMES: [&[u8]; 13] = [
 /// Different names that make a header: most of them, because one may be damaged or missing.
 const NAMES_MIN: u32 = 7;
 
-/// The byte that begins a colour of a terminal.
-const ESCAPE: u8 = 0x1B;
+/// Bytes in excess of an encoded header that a word may have before and after one.
+const GLUED_MAX: usize = 64;
+
+/// A command to a terminal, whose last byte is a letter that belongs to no word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Command {
+    #[default]
+    None,
+    /// `ESC`.
+    Escape,
+    /// `ESC [`, and parameters.
+    Open,
+    /// The last byte.
+    End,
+}
+
+impl Command {
+    /// The same after another byte.
+    const fn then(self, byte: u8) -> Self {
+        match (self, byte) {
+            (_, 0x1B) => Self::Escape,
+            (Self::Escape, b'[') | (Self::Open, b' '..=b'?') => Self::Open,
+            (Self::Open, b'@'..=b'~') => Self::End,
+            _ => Self::None,
+        }
+    }
+}
 
 /// A search in one line or one value.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     /// A bit for each of the names that were found.
     names: u16,
-    /// The present word, or its first characters if it is longer than a header's string.
+    /// The present word, or its first characters if it is much longer than a header's string.
     word: Vec<u8>,
     /// The byte before the present word.
     before: u8,
-    /// Whether the present byte belongs to a colour of a terminal, `ESC [ 3 2 m`, which ends with a letter.
-    in_colour: bool,
+    /// How much of a command to a terminal the bytes before are: of a colour, for example, `ESC [ 3 2 m`.
+    command: Command,
     is_found: bool,
 }
 
@@ -62,8 +87,9 @@ impl Search {
         while let [byte, behind @ ..] = text
             && !self.is_found
         {
-            if self.in_colour {
-                self.in_colour = matches!(byte, b'[' | b';' | b'0'..=b'9');
+            self.command = self.command.then(*byte);
+            if self.command != Command::None {
+                self.end_word(*byte);
                 text = behind;
                 continue;
             }
@@ -76,24 +102,20 @@ impl Search {
                 text = behind;
             } else {
                 self.end_word(*byte);
-                self.in_colour = *byte == ESCAPE;
                 text = behind;
             }
         }
         self.is_found
     }
 
-    /// Appends to the present word, and examines its first characters once.
+    /// Appends to the present word, and examines its first characters once, wherever a header may begin.
     fn extend(&mut self, bytes: &[u8]) {
-        let room = STRING_LEN.saturating_sub(self.word.len());
-        if room == 0 {
-            return;
-        }
+        let len = self.word.len();
+        let room = STRING_LEN.saturating_add(GLUED_MAX).saturating_sub(len);
         self.word.extend(bytes.iter().take(room));
-        if self.word.len() == STRING_LEN {
-            let word = std::str::from_utf8(&self.word).unwrap_or_default();
-            self.is_found |= text::from_string(word).is_ok();
-        }
+        // Letters may precede it without a space: those of an unknown command to a terminal.
+        let new = self.word.get(len.saturating_sub(STRING_LEN - 1)..).unwrap_or_default();
+        self.is_found |= new.windows(STRING_LEN).any(is_header);
     }
 
     /// The present word ends in front of this byte.
@@ -109,6 +131,11 @@ impl Search {
         self.word.clear();
         self.before = byte;
     }
+}
+
+/// Whether these characters decode as a header.
+fn is_header(word: &[u8]) -> bool {
+    std::str::from_utf8(word).is_ok_and(|word| text::from_string(word).is_ok())
 }
 
 /// Whether this is a character of base64url.
@@ -165,6 +192,10 @@ mod tests {
             format!("2021-07-16 [Info] {string}"),
             format!("tip={bare}"),
             format!("\u{1b}[32m{bare}\u{1b}[0m"),
+            format!("\u{1b}[?25l{bare}"),
+            format!("\u{1b}{bare}"),
+            format!("\u{1b}(B{bare}"),
+            format!("INFO xyz{bare}Z "),
             format!("\u{1b}[1;32m[Info]\u{1b}[0m\u{1b}[36m{object}"),
             format!("{{\"itens\":[{object}]}}"),
             format!("{{\"message\":\"{escaped}\"}}"),
@@ -196,6 +227,7 @@ mod tests {
             &"A".repeat(STRING_LEN),
             &"QUJD".repeat(10_000),
             &bare[1..],
+            &format!("{}{bare}", "x".repeat(GLUED_MAX + 1)),
             &bare[..STRING_LEN - 1],
             // Text in its midst, as of a binary file.
             &format!("{} {}", &bare[..200], &bare[200..]),

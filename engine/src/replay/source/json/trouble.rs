@@ -86,9 +86,6 @@ impl Values {
                 return Flow::On;
             }
             (b"" | b"event" | b"id" | b"retry", Some(b':')) => {
-                if self.limits.lenient {
-                    self.begin_skipped_line(false);
-                }
                 self.mode = Mode::Line;
                 return Flow::On;
             }
@@ -119,15 +116,10 @@ impl Values {
         // A line of a log may begin with a bracket.
         let line = self.lines;
         self.outer.retain(|outer| outer.line != line || outer.items.is_none_or(|items| items > 1));
-        self.begin_skipped_line(true);
+        let (search, place) = (Search::default(), self.place(0));
+        self.skipped_line = Some(SkippedLine { search, place });
         self.mode = Mode::Line;
         Flow::On
-    }
-
-    /// Skips the line from the present place on if no header is found in it.
-    fn begin_skipped_line(&mut self, is_log: bool) {
-        let (search, place) = (Search::default(), self.place(0));
-        self.skipped_line = Some(SkippedLine { search, place, is_log });
     }
 
     /// The rest of a line that is skipped; its end is not.
@@ -152,7 +144,7 @@ impl Values {
 
     /// Counts a line that was skipped to its end.
     pub(super) fn end_line(&mut self) {
-        self.skipped.grow(u64::from(self.skipped_line.take().is_some_and(|line| line.is_log)));
+        self.skipped.grow(u64::from(self.skipped_line.take().is_some()));
     }
 
     /// Something is wrong so many bytes on.

@@ -79,7 +79,8 @@ pub struct Values {
     pub(super) window: Vec<Draft>,
     pub(super) window_bytes: usize,
     pub(super) skipped: u64,
-    /// The line that is skipped in [`Mode::Line`], if it may contain a header that is not reported yet.
+    /// The log line that is skipped in [`Mode::Line`], unless a header was found in it. Comments and other
+    /// fields of events are skipped without a search: they have no data.
     pub(super) skipped_line: Option<SkippedLine>,
 }
 
@@ -88,8 +89,6 @@ pub struct Values {
 pub(super) struct SkippedLine {
     pub(super) search: Search,
     pub(super) place: Place,
-    /// Whether it counts as a log line: a field of an event does not.
-    pub(super) is_log: bool,
 }
 
 /// An array, or a page with its items.
