@@ -71,14 +71,18 @@ impl Backups {
         Ok(Contents::read(&self.path(id))?.damaged_log)
     }
 
-    /// The newest backup other than `id` that is done and has every file with its listed length.
+    /// The newest backup other than `id` that is done, has every file with its listed length, and lacks no
+    /// writes.
     ///
     /// # Errors
     ///
     /// As for [`Backups::list`].
     pub fn newest_other(&self, id: &BackupId) -> Result<Option<BackupId>, BackupError> {
         let is_good = |listed: &Listed| {
-            listed.id != *id && listed.status == Status::Done && listed.damage.is_none()
+            let lacks_none = |contents: &Contents| contents.damaged_log.is_none();
+            let is_whole =
+                listed.damage.is_none() && listed.contents.as_ref().is_some_and(lacks_none);
+            listed.id != *id && listed.status == Status::Done && is_whole
         };
         let newest = self.list()?.into_iter().rev().find(is_good);
         Ok(newest.map(|listed| listed.id))

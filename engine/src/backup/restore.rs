@@ -12,7 +12,6 @@ use super::contents::{Contents, FileEntry};
 use super::{BackupError, BackupId, Backups, disk};
 use crate::audit;
 use crate::failpoint::reached;
-use crate::open::OpenError;
 use crate::output::{self, InsideDatabase, NewFolders};
 use crate::regular;
 use crate::store::{STATUS, Store, is_table, link};
@@ -124,10 +123,6 @@ impl Restore {
             disk::sync_tree(&unfinished)?;
             reached("restore/sync/after");
             contents.check_database(&unfinished)?;
-            if let Some(damage) = &contents.damaged_log {
-                let why = format!("the log was damaged when the backup was made: {damage}");
-                Store::note_loss(&unfinished, &why).map_err(OpenError::from)?;
-            }
             self.require_unused()?;
             disk::rename(&unfinished.join("0"), &self.to.join("0"))?;
             reached("restore/name/after");

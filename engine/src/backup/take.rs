@@ -9,9 +9,9 @@ use super::job::Origin;
 use super::{BackupError, disk, pact};
 use crate::failpoint::reached;
 use crate::header::HeaderRef;
-use crate::open::Engine;
+use crate::open::{Engine, OpenError};
 use crate::query::{Reader, View};
-use crate::store::{Store, is_table};
+use crate::store::{EARLIER, Store, is_table};
 use crate::tree::Place;
 use crate::types::{BlockHeight, ChainId};
 
@@ -54,6 +54,13 @@ pub(super) fn take(
     compare(&before, &copy)?;
     // Pact's databases were found by name: that it led elsewhere meanwhile is noticed here.
     reader.store().require_place()?;
+    let damage = [&before, &copy].into_iter().find_map(|view| view.snapshot().damaged_log());
+    if let Some(damage) = damage {
+        // A backup is a database itself, and is restored as one.
+        let when = || format!("the log was damaged when the backup was made: {damage}");
+        let why = damage.strip_prefix(EARLIER).map_or_else(when, str::to_owned);
+        Store::note_loss(draft, &why).map_err(OpenError::from)?;
+    }
     let contents = Contents::of(draft, &copy, &before, stop)?;
     reached("backup/contents/before");
     contents.write(draft)?;

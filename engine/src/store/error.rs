@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use super::directory::{shown, shown_path};
 use super::losses::LostLog;
 use super::text::RocksText;
-use super::{Column, FORMAT_VERSION, TrunkKey};
+use super::{Column, FORMAT_VERSION, Store, TrunkKey, torn};
 use crate::cause::{Cause, Classified, Fault};
 use crate::types::{BlockHash, BlockHeight, ChainId};
 
@@ -250,6 +250,14 @@ impl StoreError {
 
     pub(super) fn meta(name: &str) -> Self {
         Self::Damaged { column: Column::Meta, key: name.to_owned() }
+    }
+
+    /// The log with a record that RocksDB must not read, and where the record begins, if a crash of the machine may
+    /// have left it: the log of the database in `dir` may be cut there.
+    pub(super) fn of_unsynced(&self, dir: &Path) -> Option<(PathBuf, u64)> {
+        let Self::Record { path, at, .. } = self else { return None };
+        let log = Store::path(dir).join(path.file_name()?);
+        torn::is_unsynced(&log, *at).then_some((log, *at))
     }
 
     /// Finds out why a database does not open; RocksDB reports it only as text.

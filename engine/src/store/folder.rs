@@ -7,10 +7,12 @@ use rocksdb::DB;
 use super::claim::Claim;
 use super::directory::{Directory, shown_path};
 use super::listed::Checked;
-use super::logs::Cut;
 use super::losses::{self, Losses, LostLog};
 use super::synced::Length;
-use super::{Meta, Opened, Presence, Store, StoreError, listed, logs, options, own, records};
+use super::torn::Cut;
+use super::{
+    Meta, Opened, Presence, Store, StoreError, listed, options, own, records, synced, torn,
+};
 
 /// The file of a backup that says what became of it.
 pub(crate) const STATUS: &str = "status";
@@ -70,7 +72,7 @@ impl Folder {
         records::check(path)?;
         let Checked { lost_log, later_logs, has_tables } = listed::check(path)?;
         own::check(path)?;
-        let (mut lost_log, mut cut_log) = (lost_log, logs::cut(path));
+        let (mut lost_log, mut cut_log) = (lost_log, torn::cut(path));
         // A crash does not take what was synced.
         let of_synced = cut_log.as_ref().and_then(|cut| {
             let mut marked = Length::marked(path).into_iter();
@@ -124,6 +126,13 @@ impl Folder {
     pub(super) fn report_losses(&self) {
         if let Some(losses) = &self.losses {
             losses.report();
+        }
+        let path = self.directory.path();
+        if synced::is_damaged(path) {
+            let mark = shown_path(&path.join(synced::MARK));
+            tracing::warn!(
+                "{mark} is damaged: a log that was cut is not noticed before the next sync"
+            );
         }
         if let Some(Cut { log, bytes, .. }) = &self.cut_log {
             tracing::warn!(

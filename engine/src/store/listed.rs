@@ -589,6 +589,32 @@ mod tests {
     }
 
     #[test]
+    fn a_log_with_zeros_after_what_was_synced_is_cut_there_by_whoever_writes() {
+        for (more, is_crash) in [(0, true), (1, false)] {
+            let (dir, [log, next]) = with_two_logs();
+            let path = Store::path(dir.path());
+            let mut bytes = std::fs::read(next.path(&path)).unwrap();
+            let at = 3 * (7 + usize::from(bytes[4]) + 256 * usize::from(bytes[5]));
+            bytes[at..at + 20].fill(0);
+            std::fs::write(next.path(&path), &bytes).unwrap();
+            let marked = Length { bytes: (at + more) as u64, ..next };
+            std::fs::write(path.join(MARK), synced::text(&[log, marked])).unwrap();
+            let refused = Store::open_read_only(dir.path()).err();
+            assert!(matches!(refused, Some(StoreError::Record { .. })), "{refused:?}");
+            let opened = Store::open(dir.path());
+            if !is_crash {
+                let refused = opened.err();
+                assert!(matches!(refused, Some(StoreError::Record { .. })), "{refused:?}");
+                continue;
+            }
+            assert_eq!(rows(&opened.unwrap()), 15);
+            assert!(std::fs::read(next.path(&path.join("lost"))).unwrap() == bytes);
+            let store = Store::open_read_only(dir.path()).unwrap();
+            assert_eq!((rows(&store), store.damaged_log()), (15, None));
+        }
+    }
+
+    #[test]
     fn the_log_after_a_write_that_failed_goes_on_with_it() {
         let (dir, [log, _]) = with_two_logs();
         let mut bytes = std::fs::read(log.path(&Store::path(dir.path()))).unwrap();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rocksdb::checkpoint::Checkpoint;
 
-use super::journal::{self, End};
 use super::listed::LOCK;
 use super::synced::Length;
 use super::{Opened, Store, StoreError, options, synced};
@@ -190,13 +189,15 @@ pub(super) fn is_of_rocksdb(name: &str) -> bool {
 
 /// Links or copies all that is in the folder `from`; `false` if that changed meanwhile.
 fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
+    // The mark before the logs, which only grow.
+    let marked = Length::marked(from);
     // The log before the list: what it has in excess of the list is of an earlier moment.
     for name in listing(from)?.iter().filter(|name| Kind::of(name) == Kind::Log) {
         if !tolerated(copy_prefix(&from.join(name), &to.join(name), u64::MAX))? {
             return Ok(false);
         }
     }
-    mark_copied(to)?;
+    mark_copied(&marked, to)?;
     reached("link/log/after");
     let Some(list) = current(from)? else { return Ok(false) };
     let Ok(data) = from.join(&list).metadata() else { return Ok(false) };
@@ -226,15 +227,11 @@ fn try_link(from: &Path, to: &Path) -> io::Result<bool> {
     Ok(unchanged)
 }
 
-/// Marks the lengths of the logs in the copy at `to`, up to their last whole records: the process that writes
-/// the database may be in the middle of one.
-fn mark_copied(to: &Path) -> io::Result<()> {
-    let mut lengths = Length::all(to);
-    for length in &mut lengths {
-        if let End::Cut { at } = journal::tail(&length.path(to), length.log)? {
-            length.bytes = at;
-        }
-    }
+/// Marks in the copy at `to` what was synced of the logs that it has.
+fn mark_copied(marked: &[Length], to: &Path) -> io::Result<()> {
+    let copied = Length::all(to);
+    let is_copied = |length: &&Length| copied.iter().any(|copy| copy.log == length.log);
+    let lengths: Vec<Length> = marked.iter().filter(is_copied).copied().collect();
     if lengths.is_empty() {
         Ok(())
     } else {

@@ -15,8 +15,7 @@ use thiserror::Error;
 use super::journal::{End, Log};
 use super::listed::LOCK;
 use super::manifest::Logs as Listed;
-use super::synced::Length;
-use super::{RecordFlaw, StoreError, journal, live, records};
+use super::{RecordFlaw, StoreError, live, records};
 use crate::regular;
 
 /// Bytes that logs take in memory at most: RocksDB holds all of them as long as a database is only read.
@@ -183,44 +182,8 @@ struct Needed {
     log: Log,
 }
 
-/// A log that ends in the middle of a record.
-#[derive(Debug)]
-pub(super) struct Cut {
-    pub(super) log: PathBuf,
-    /// Where the record begins.
-    pub(super) at: u64,
-    /// Bytes of it.
-    pub(super) bytes: u64,
-}
-
-/// A log of one of our databases that ends in the middle of a record although no process writes it. A power
-/// failure leaves such a log, and so does truncating it.
-pub(super) fn cut(path: &Path) -> Option<Cut> {
-    if is_running(path) {
-        return None;
-    }
-    live::logs(path).into_iter().find_map(|log| {
-        let End::Cut { at } = journal::tail(&log, number(&log)?).ok()? else { return None };
-        let bytes = log.metadata().ok()?.len().saturating_sub(at);
-        Some(Cut { log, at, bytes })
-    })
-}
-
-/// The log of one of our databases whose only damage is after what was synced, and how many bytes are before
-/// it: a crash of the machine may leave any bytes there.
-pub(super) fn torn(path: &Path) -> Option<(PathBuf, u64)> {
-    let logs: Vec<Length> = Length::all(path).into_iter().filter(|log| log.bytes > 0).collect();
-    let (last, others) = logs.split_last()?;
-    let end = |log: &Length| journal::walk(&log.path(path), log.log, &mut |_, _| ()).ok();
-    let End::Damaged { at, .. } = end(last)? else { return None };
-    let synced = Length::marked(path).into_iter().find(|marked| marked.log == last.log)?;
-    let is_after = (1..=at).contains(&synced.bytes);
-    let is_only = || others.iter().all(|log| end(log) == Some(End::Whole));
-    (is_after && is_only()).then(|| (last.path(path), at))
-}
-
 /// Whether a process has the database at `path` open to write.
-fn is_running(path: &Path) -> bool {
+pub(super) fn is_running(path: &Path) -> bool {
     let asked = Flock::from(FlockType::WriteLock);
     let lock = regular::open(&path.join(LOCK));
     // If the system cannot tell, no process counts as running: missing data is then reported as lost.
@@ -266,7 +229,7 @@ pub(super) fn inspect(path: &Path) -> Result<Vec<LogFinding>, StoreError> {
 }
 
 /// The number of the log at `path`.
-fn number(path: &Path) -> Option<u64> {
+pub(super) fn number(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()
 }
 

@@ -11,7 +11,7 @@
 //! place of an older one. Delete the file once you have replayed, pushed or followed the lost blocks again.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,9 @@ pub(super) const LOST: &str = "lost";
 
 /// The sign.
 const SIGN: &str = "losses.txt";
+
+/// What comes before the reason in the text about an earlier loss.
+pub(crate) const EARLIER: &str = "writes were lost earlier: ";
 
 /// Bytes of the sign that are read at most.
 const SIGN_BYTES_MAX: u64 = 1 << 20;
@@ -117,6 +120,16 @@ fn folder(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
+/// Copies a log into the folder `lost`, durably.
+pub(super) fn copy(log: &Path) -> Result<(), StoreError> {
+    let path = log.parent().unwrap_or(log);
+    let to = folder(path)?.join(log.file_name().unwrap_or_default());
+    let copied = fs::copy(log, &to).and_then(|_| File::open(&to)?.sync_all());
+    copied.map_err(|error| StoreError::io(&to, error))?;
+    sync(&path.join(LOST))?;
+    sync(path)
+}
+
 impl Store {
     /// Notes in the database in `dir`, which nobody has open, that it lacks writes.
     ///
@@ -196,7 +209,7 @@ impl Losses {
 
 impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "writes were lost earlier: {}", self.last)
+        write!(f, "{EARLIER}{}", self.last)
     }
 }
 

@@ -55,6 +55,7 @@ mod sums;
 mod sweep;
 mod synced;
 mod text;
+mod torn;
 mod upgrade;
 
 pub use batch::{Batch, Sealed};
@@ -66,6 +67,7 @@ pub use index::{HeightValue, IndexEntry, IndexOf, UnindexedKey};
 pub use key::{LooseKey, PayloadKey, PendingKey, TrunkKey};
 pub use live::{is_table, link};
 pub use logs::LogFinding;
+pub(crate) use losses::EARLIER;
 pub use losses::LostLog;
 pub use mark::{Mark, MarkedAt};
 pub use node::{NodeDatabase, NodeHeaders, NodeValue};
@@ -145,7 +147,16 @@ impl Store {
     /// As there.
     pub fn open_with(dir: &Path, sizes: CacheSizes) -> Result<Self, StoreError> {
         let sizes = sizes.fitting()?;
-        let folder = Folder::existing(dir, Directory::to_write)?;
+        let folder = match Folder::existing(dir, Directory::to_write) {
+            Err(error) => {
+                let Some((log, at)) = error.of_unsynced(dir) else { return Err(error) };
+                folder::require_no_backup(dir)?;
+                let _claimed = Folder::open(dir, Directory::to_write)?.claimed()?;
+                torn::cut_unsynced(&log, at)?;
+                Folder::existing(dir, Directory::to_write)?
+            }
+            Ok(folder) => folder,
+        };
         folder::require_no_backup(dir)?;
         let folder = folder.claimed()?;
         folder.report_losses();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, Error, ErrorKind};
 
-use super::directory::{shown, shown_path};
+use super::directory::shown;
 use super::live::Listed;
-use super::{Column, StoreError, logs, losses, options};
+use super::{Column, StoreError, losses, options, torn};
 use crate::types::Grow;
 
 /// How often the opening of a database is tried again that another process is writing.
@@ -54,12 +54,9 @@ impl Opened {
             let db = open(DBRecoveryMode::PointInTime);
             db.map_err(|error| StoreError::opening(path, error))
         };
-        if let Some((log, at)) = logs::torn(path) {
+        if let Some((log, at)) = torn::torn(path) {
             let db = point_in_time()?;
-            tracing::warn!(
-                "{} is not whole after byte {at}, nothing of which was synced: the machine crashed",
-                shown_path(&log)
-            );
+            torn::report_torn(&log, at);
             return Ok(Self::whole(db));
         }
         // Find out whether the log is at fault: opening the database to read changes nothing.
@@ -127,7 +124,11 @@ impl Opened {
         // Where something else is damaged, this fails as well.
         let db = open(DBRecoveryMode::PointInTime)?;
         let damage = || shown(error.as_ref()).into_owned();
-        let damaged_log = logs::torn(path).is_none().then(damage);
+        let torn = torn::torn(path);
+        if let Some((log, at)) = &torn {
+            torn::report_torn(log, *at);
+        }
+        let damaged_log = torn.is_none().then(damage);
         Ok(Self { db, damaged_log, listed: None })
     }
 }

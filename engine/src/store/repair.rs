@@ -27,7 +27,7 @@ use super::listed::{self, LIST, LOCK, Listed};
 use super::live::{self, CURRENT};
 use super::losses::{self, LOST, LostLog};
 use super::presence::sync;
-use super::{Presence, Store, StoreError};
+use super::{Presence, Store, StoreError, torn};
 use crate::failpoint::reached;
 
 /// The folder among RocksDB's files for what is not finished.
@@ -86,7 +86,7 @@ impl Repair {
         remove_scratch(&path)?;
         let error = match error {
             Some(error) => error,
-            None => match Folder::existing(dir, Directory::to_read) {
+            None => match existing(dir) {
                 Ok(Folder { lost_log, later_logs, .. }) => {
                     if let Some(lost) = lost_log.as_ref().filter(|_| !later_logs.is_empty()) {
                         losses::set_aside(&path, &lost.to_string(), &later_logs)?;
@@ -218,6 +218,15 @@ impl Repair {
         }
         Ok(kept)
     }
+}
+
+/// Opens the folder of a database whose log is cut if a crash of the machine left its end. It is locked.
+fn existing(dir: &Path) -> Result<Folder, StoreError> {
+    let opened = Folder::existing(dir, Directory::to_read);
+    let torn = opened.as_ref().err().and_then(|error| error.of_unsynced(dir));
+    let Some((log, at)) = torn else { return opened };
+    torn::cut_unsynced(&log, at)?;
+    Folder::existing(dir, Directory::to_read)
 }
 
 /// The latest list of files that the database at `path` opens with, and the log that is missing then.

@@ -20,6 +20,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -83,6 +84,17 @@ pub(super) fn text(lengths: &[Length]) -> String {
     let sum = crc32c::crc32c(text.as_bytes());
     let _ = writeln!(text, "crc32c {sum:08x}");
     format!("{text:MARK_LEN$}")
+}
+
+/// Whether the mark of the database at `path` is neither one, nor what a crash leaves of one.
+pub(super) fn is_damaged(path: &Path) -> bool {
+    match regular::read(&path.join(MARK), MARK_LEN as u64) {
+        Ok(bytes) => {
+            let is_blank = bytes.iter().all(|byte| *byte == 0);
+            !is_blank && std::str::from_utf8(&bytes).ok().and_then(parse).is_none()
+        }
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 fn parse(mark: &str) -> Option<Vec<Length>> {
@@ -225,12 +237,16 @@ mod tests {
         for cut in 0..text.len() {
             fs::write(&file, &text[..cut]).unwrap();
             assert_eq!(Length::marked(dir.path()), [], "{cut} bytes");
+            assert_eq!(is_damaged(dir.path()), cut > 0, "{cut} bytes");
             let mut other = text.clone().into_bytes();
             other[cut] ^= 1;
             fs::write(&file, &other).unwrap();
             assert_eq!(Length::marked(dir.path()), [], "byte {cut}");
         }
+        fs::write(&file, &text).unwrap();
+        assert!(!is_damaged(dir.path()));
         fs::write(&file, vec![0; text.len()]).unwrap();
+        assert!(!is_damaged(dir.path()));
         assert_eq!(Length::marked(dir.path()), []);
     }
 }
