@@ -426,7 +426,7 @@ fn chains_that_do_not_open_are_named_and_everything_else_is_verified() {
             "4 flaws",
         ],
     );
-    // Whoever would go on with it is refused.
+    // Only a verification opens it: other commands refuse it.
     assert_eq!(run(["info", "--db", dir]).status, Some(2));
 }
 

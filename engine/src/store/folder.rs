@@ -7,6 +7,7 @@ use rocksdb::DB;
 use super::claim::Claim;
 use super::directory::{Directory, shown_path};
 use super::listed::Checked;
+use super::logs::number;
 use super::losses::{self, Losses, LostLog};
 use super::synced::Length;
 use super::torn::Cut;
@@ -75,9 +76,7 @@ impl Folder {
         let (mut lost_log, mut cut_log) = (lost_log, torn::cut(path));
         // A crash does not take what was synced.
         let of_synced = cut_log.as_ref().and_then(|cut| {
-            let mut marked = Length::marked(path).into_iter();
-            let synced = marked.find(|synced| synced.path(path) == cut.log)?;
-            let (got, expected) = (cut.at, synced.bytes);
+            let (got, expected) = (cut.at, Length::synced(path, number(&cut.log)?)?);
             let path = cut.log.clone();
             (got < expected).then_some(LostLog::Short { path, got, expected })
         });

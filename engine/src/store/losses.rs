@@ -112,7 +112,7 @@ pub(super) fn note(path: &Path, why: &str) -> Result<(), StoreError> {
 }
 
 /// The folder `lost` of the database at `path`, which is made if it does not exist.
-fn folder(path: &Path) -> Result<PathBuf, StoreError> {
+pub(super) fn folder(path: &Path) -> Result<PathBuf, StoreError> {
     let lost = path.join(LOST);
     match fs::create_dir(&lost) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(StoreError::io(&lost, error)),

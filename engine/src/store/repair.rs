@@ -201,13 +201,7 @@ impl Repair {
             if !is_other && (!live::is_table(&name) || listed.contains(&name)) {
                 continue;
             }
-            let lost = self.path.join(LOST);
-            match fs::create_dir(&lost) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(StoreError::io(&lost, error));
-                }
-                _ => {}
-            }
+            let lost = losses::folder(&self.path)?;
             hard_link(&self.path.join(&name), &lost.join(&name))?;
             reached("repair/keep/after");
             kept.push(lost.join(&name));

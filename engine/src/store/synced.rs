@@ -54,6 +54,12 @@ impl Length {
         text.ok().and_then(|text| parse(&text)).unwrap_or_default()
     }
 
+    /// How many bytes of the log with this number were synced at least, as the mark at `path` says.
+    pub(super) fn synced(path: &Path, log: u64) -> Option<u64> {
+        let marked = Self::marked(path).into_iter().find(|marked| marked.log == log)?;
+        Some(marked.bytes)
+    }
+
     /// Where the log is, in the database at `path`.
     pub(super) fn path(self, path: &Path) -> PathBuf {
         path.join(format!("{:06}.log", self.log))

@@ -50,10 +50,8 @@ pub(super) fn torn(path: &Path) -> Option<(PathBuf, u64)> {
     let (last, others) = logs.split_last()?;
     let end = |log: &Length| journal::walk(&log.path(path), log.log, &mut |_, _| ()).ok();
     let End::Damaged { at, .. } = end(last)? else { return None };
-    let synced = Length::marked(path).into_iter().find(|marked| marked.log == last.log)?;
-    let is_after = (1..=at).contains(&synced.bytes);
     let is_only = || others.iter().all(|log| end(log) == Some(End::Whole));
-    (is_after && is_only()).then(|| (last.path(path), at))
+    (is_after_synced(path, last.log, at) && is_only()).then(|| (last.path(path), at))
 }
 
 /// Whether the record at the byte `at` of this log, which RocksDB must not read, is after all that was synced, so
@@ -61,9 +59,12 @@ pub(super) fn torn(path: &Path) -> Option<(PathBuf, u64)> {
 pub(super) fn is_unsynced(log: &Path, at: u64) -> bool {
     let (Some(path), Some(number)) = (log.parent(), number(log)) else { return false };
     let last = Length::all(path).into_iter().rfind(|log| log.bytes > 0);
-    let marked = Length::marked(path).into_iter().find(|marked| marked.log == number);
-    let is_after = marked.is_some_and(|marked| (1..=at).contains(&marked.bytes));
-    is_after && last.is_some_and(|last| last.log == number)
+    is_after_synced(path, number, at) && last.is_some_and(|last| last.log == number)
+}
+
+/// Whether the byte `at` of a log is after all that was synced of it, and something was.
+fn is_after_synced(path: &Path, log: u64, at: u64) -> bool {
+    Length::synced(path, log).is_some_and(|synced| (1..=at).contains(&synced))
 }
 
 /// Cuts a log at the byte `at`, and keeps a copy of it in the folder `lost`.
