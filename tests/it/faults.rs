@@ -265,6 +265,6 @@ fn an_error_when_reading_is_never_an_answer() {
         }
     }
     assert!(failed > 0, "{right} right, {failed} failed, {cut} cut");
-    assert!(server.log().contains("cannot be read"), "{}", server.log());
+    server.logged("cannot be read");
     say(&format!("faults: {right} answers right, {failed} failed, {cut} cut off"));
 }

@@ -112,7 +112,7 @@ fn a_new_database_gets_the_whole_history_of_a_server_forks_too() {
     assert_eq!(height(&follower), 1500 * 20);
     until("readiness", || follower.get("/ready").status == 200);
     until("all blocks", || blocks(&follower) == headers.len() as u64 + 20);
-    assert!(follower.log().contains("following: catching up"), "{}", follower.log());
+    follower.logged("following: catching up");
     end(follower);
     end(upstream);
     assert_eq!(stored(b.path()), with_genesis(&headers));
@@ -286,7 +286,7 @@ fn the_next_node_is_asked_where_one_fails() {
     let follower = follower(db.path(), &urls, &["--network", "development"]);
     until("the blocks", || height(&follower) == 600);
     assert!(follower.metric("plait_follow_failures_total{why=\"connect\"}").unwrap() >= 1.0);
-    assert!(follower.log().contains(&format!("following: {gone}: no connection")));
+    follower.logged(&format!("following: {gone}: no connection"));
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn pushed_blocks_and_a_replay_go_together_with_following() {
     until("the blocks of the node", || height(&follower) == 1600);
     push(&follower, &headers);
     assert_eq!(height(&follower), 2400);
-    assert!(follower.log().contains("the replay has ended"), "{}", follower.log());
+    follower.logged("the replay has ended");
 }
 
 #[test]

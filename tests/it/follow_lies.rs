@@ -66,8 +66,7 @@ impl Liar {
     /// that there is a pause between two tries.
     pub(crate) fn assert_fails(&self, why: &str, text: &str) {
         until(why, || self.failures(why) >= 3.0);
-        let log = self.follower.log();
-        assert!(log.contains(text), "no {text:?} in:\n{log}");
+        self.follower.logged(text);
         let (before, requests) = (self.failures(why), self.node.requests());
         thread::sleep(Duration::from_secs(1));
         let (failures, requests) = (self.failures(why) - before, self.node.requests() - requests);
@@ -164,7 +163,7 @@ fn wrong_statuses_are_failures() {
             let liar = Liar::new(1200, lie);
             until("a failure", || liar.failures("status") >= 1.0);
             let text = format!("answered with {status}");
-            assert!(liar.follower.log().contains(&text), "{}", liar.follower.log());
+            liar.follower.logged(&text);
             assert_eq!(height(&liar.follower), 0);
         }
     }
@@ -238,7 +237,7 @@ fn silence_and_trickles_are_given_up_in_time() {
         });
         for liar in [silent, slow] {
             until("a failure", || liar.failures("timeout") >= 1.0);
-            assert!(liar.follower.log().contains("nothing came for"), "{}", liar.follower.log());
+            liar.follower.logged("nothing came for");
             assert_eq!(height(&liar.follower), 0);
             if path == "/header?" {
                 liar.assert_recovers();

@@ -268,11 +268,7 @@ fn without_files_to_open_new_clients_wait_and_those_that_are_in_are_served() {
             assert_eq!(client.ask(&Request::get(&heads)).status, 200);
         }
     }
-    let begin = Instant::now();
-    while !server.log().contains("cannot accept connections") && begin.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(server.log().contains("cannot accept connections"), "{}", server.log());
+    server.logged("cannot accept connections");
     drop(few);
     for client in &mut waiting {
         assert_eq!(client.ask(&Request::get("/info")).status, 200);

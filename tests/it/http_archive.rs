@@ -238,7 +238,7 @@ fn a_later_export_is_offered_at_once_and_the_server_may_start_before_the_first()
     assert_eq!(server.get(&path(name)).status, 500);
     fs::write(out.join("manifest.json"), "{}").unwrap();
     assert_eq!(server.get("/archive/manifest.json").status, 500);
-    assert!(server.log().contains("the archive cannot be read"));
+    server.logged("the archive cannot be read");
     assert_eq!(server.get("/health-check").status, 200);
 }
 

@@ -49,18 +49,6 @@ fn outcome(server: &Server, id: &BackupId) -> String {
     }
 }
 
-/// The line of the log with this text, which may be a moment behind.
-fn logged(server: &Server, text: &str) -> String {
-    let start = Instant::now();
-    loop {
-        let log = server.log();
-        if let Some(line) = log.lines().find(|line| line.contains(text)) {
-            return line.to_owned();
-        }
-        assert!(start.elapsed() < Duration::from_mins(1), "no {text:?} in:\n{log}");
-    }
-}
-
 fn command(words: &[&str], db: &Path, rest: &[&str]) -> Outcome {
     run([words, &["--db", utf8(db)], rest].concat())
 }
@@ -176,7 +164,7 @@ fn a_job_that_fails_says_so_and_the_log_says_why() {
     // There is no Pact.
     let id = make(&server, "/make-backup?backupPact");
     assert_eq!(outcome(&server, &id), "backup-failed");
-    let line = logged(&server, "backup failed");
+    let line = server.logged("backup failed");
     assert!(line.contains(id.as_str()) && line.contains("no Pact database of chain 0"), "{line}");
     assert_eq!(outcome(&server, &make(&server, "/make-backup?backupPact=false")), "backup-done");
 }
@@ -190,7 +178,7 @@ fn a_folder_of_backups_that_cannot_be_used_is_an_error_of_the_server() {
     let server = server(&database, &["--backups", utf8(&file)]);
     let response = server.post("/make-backup", "");
     assert_eq!(response.status, 500);
-    let line = logged(&server, "the folder of backups cannot be used");
+    let line = server.logged("the folder of backups cannot be used");
     assert!(line.contains(response.header("x-request-id").unwrap()), "{line}");
     assert_eq!(server.get(&format!("{BASE}/cut")).status, 200);
 }
@@ -311,7 +299,7 @@ fn a_replay_is_served_while_it_runs() {
     while !ended(&server) {
         assert!(start.elapsed() < Duration::from_mins(1), "{}", server.log());
     }
-    assert!(server.log().contains("rejected: "), "{}", server.log());
+    server.logged("rejected: ");
     let last = sorted(&blocks).pop().unwrap();
     let (chain, hash) = (last.view().chain(), last.view().hash());
     let response = server.get(&format!("{BASE}/chain/{chain}/header/{hash}"));

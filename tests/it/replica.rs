@@ -270,6 +270,7 @@ fn a_replica_whose_database_is_replaced_or_removed_shows_what_it_has_and_is_not_
         other.metric("plait_refreshes_total{outcome=\"failed\"}").unwrap() > 0.0
     });
     assert_eq!(cut_height(&other), 20 * 20);
+    other.logged("cannot be refreshed");
     let log = other.log();
     assert_eq!(log.matches("cannot be refreshed").count(), 1, "{log}");
 }

@@ -96,7 +96,7 @@ fn a_disk_that_became_read_only_is_seen_by_a_server_that_writes_nothing() {
     }
     // Nobody writes: it is seen by looking.
     assert_failing(&server, "read-only");
-    assert!(server.log().contains("the database cannot be written: "), "{}", server.log());
+    server.logged("the database cannot be written: ");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_full_disk_turns_ready_and_room_turns_it_back() {
     disk.grow(600 << 20);
     await_ready(&server, READY);
     assert_eq!(server.metric("plait_database_writable"), Some(1.0));
-    assert!(server.log().contains("the database can be written again"), "{}", server.log());
+    server.logged("the database can be written again");
     assert_eq!(push(&server, 600)["done"], true);
 }
 

@@ -316,6 +316,22 @@ impl Server {
         memory(self.child.id(), "VmHWM")
     }
 
+    /// The first line on standard error that contains `text`. A line can arrive after the response or
+    /// the metric that a test saw first, so this waits up to a minute for it.
+    #[expect(clippy::must_use_candidate, reason = "most callers only wait for the line")]
+    #[track_caller]
+    pub fn logged(&self, text: &str) -> String {
+        let begin = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(begin.elapsed() < Duration::from_mins(1), "no {text:?} in:\n{log}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What it wrote on standard error.
     #[must_use]
     pub fn log(&self) -> String {
