@@ -87,7 +87,7 @@ fn rows_are_what_the_engine_says_and_the_command_says_the_same() {
         assert_eq!(row["blockTimes"], json!(stats.sums.times.get()));
         assert_eq!(row["lastTime"], json!(stats.last.unwrap().get()));
         let rate = row["hashRate"].as_f64().unwrap();
-        assert!((rate - stats.sums.hash_rate().unwrap()).abs() <= rate * 1e-12);
+        assert!((rate - stats.hash_rate(stats.blocks).unwrap()).abs() <= rate * 1e-12);
         assert_eq!(
             world.stats(&format!("chain/{chain}/stats?minheight=250&maxheight=520"))["rows"],
             json!([row])
@@ -115,6 +115,47 @@ fn rows_are_what_the_engine_says_and_the_command_says_the_same() {
     world
         .command(&["--min-height", "10", "--max-height", "5"])
         .assert_fails(2, &["--min-height 10 is above --max-height 5", "empty"]);
+    for (flags, of) in [
+        (&["--min-height", "701"][..], ""),
+        (&["--min-height", "99999999", "--chain", "3"], " of chain 3"),
+    ] {
+        let said = world.command(flags);
+        assert_eq!((said.status, said.out.lines().count()), (Some(0), 1), "{}", said.out);
+        let range =
+            format!("no blocks{of} in this range: blocks are stored from height 0 to height 700\n");
+        assert_eq!(said.err, range);
+    }
+}
+
+#[test]
+fn a_hash_rate_of_single_heights_is_near_that_of_all_or_there_is_none() {
+    let world = World::new(&[]);
+    // Within this epoch of 120 blocks the difficulty of a chain does not change.
+    let range = ["--min-height", "241", "--max-height", "359"];
+    let rows = |flags: &[&str]| -> Vec<Value> {
+        let said = world.command(&[&["--json"], &range[..], flags].concat());
+        let mut value: Value = serde_json::from_str(&said.out).unwrap();
+        serde_json::from_value(value["rows"].take()).unwrap()
+    };
+    let of_chains = rows(&["--by-chain"]);
+    let [all] = &rows(&[])[..] else { panic!("one row") };
+    let number = |row: &Value, member: &str| row[member].as_f64().unwrap();
+    let known: f64 = of_chains
+        .iter()
+        .map(|row| row["difficulty"].as_str().unwrap().parse::<f64>().unwrap())
+        .map(|difficulty| difficulty / number(all, "time") * 20.0 * 1e6)
+        .sum();
+    assert!((number(all, "hashRate") / known - 1.0).abs() < 1e-9, "{all}, expected {known}");
+    let single = rows(&["--step", "1"]);
+    assert_eq!(single.len(), 119);
+    for row in &single {
+        let ratio = number(row, "hashRate") / known;
+        assert!((0.1..10.0).contains(&ratio), "{ratio} times that of all heights: {row}");
+    }
+    assert!(rows(&["--step", "1", "--chain", "3"]).iter().all(|row| row["hashRate"].is_null()));
+    let table = world.command(&["--step", "1", "--by-chain", "--max-height", "9"]);
+    let rates = table.out.lines().skip(1).map(|line| line.split_whitespace().last().unwrap());
+    assert!(rates.clone().all(|rate| rate == "-") && rates.count() == 200, "{}", table.out);
 }
 
 #[test]

@@ -29,12 +29,44 @@ pub struct StatsRow {
     pub heights: (BlockHeight, BlockHeight),
     /// Counts and sums; the last block is that of the chain whose last block was made last.
     pub stats: Stats,
-    /// Hashes per second: of each chain the sum of its difficulties divided by that of its block times.
-    /// None without a block time.
+    /// [`Stats::hash_rate`] over the heights of the chain that has the most blocks there.
     pub hash_rate: Option<f64>,
 }
 
+/// Block times from which on a hash rate is estimated: see [`Stats::hash_rate`].
+const HASH_RATE_TIMES_MIN: u64 = 20;
+
 impl Stats {
+    /// Hashes per second, an estimate: the difficulty of all blocks of a height, divided by the mean time
+    /// that a height takes.
+    ///
+    /// Chains are mined in parallel, and no chain can run ahead of the others by more than the diameter of
+    /// their graph. So each height of the network takes one mean block time (`time` / number of block
+    /// times) and yields one block of each chain (`difficulty` / `heights` in hashes). Two chains with a
+    /// difficulty of 600 and one block every 30 s make (2 × 600) / 30 = 40 hashes per second. Adding up
+    /// difficulty / time of each chain gives the same over many heights; over few, one chain whose miner
+    /// dated two blocks a millisecond apart outweighs all others.
+    ///
+    /// # Precision
+    ///
+    /// None with fewer than [`HASH_RATE_TIMES_MIN`] block times. Mining has no memory, so the time that
+    /// *n* blocks take is a sum of *n* exponential times: its standard deviation is 1/√*n* of it, and so
+    /// is, nearly, that of the rate. With 20 block times, one height of twenty chains, this is 22 %: a
+    /// reader can rely on the order of magnitude and, in all but a few rows, on the first digit. With 5
+    /// it would be 45 %, with 1 the rate has no finite mean. 400 block times give 5 %. Real rows are
+    /// better, because chains wait for each other: of mainnet01 from height 1,800,001 on, single
+    /// heights of all chains scatter by 14 %, and 20 heights of single chains by 4 %.
+    #[must_use]
+    pub fn hash_rate(&self, heights: u64) -> Option<f64> {
+        let times = self.sums.times.count();
+        if times < HASH_RATE_TIMES_MIN || self.sums.time <= 0 || heights == 0 {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let (seconds, heights) = (self.sums.time as f64 / times as f64 / 1e6, heights as f64);
+        Some(f64::from(self.sums.difficulty) / heights / seconds)
+    }
+
     /// Both together.
     fn plus(self, other: &Self) -> Self {
         Self {
@@ -149,24 +181,20 @@ impl View {
         for (number, heights) in steps.iter().enumerate() {
             let mut together =
                 StatsRow { chain: None, heights, stats: Stats::default(), hash_rate: None };
+            // Blocks of one chain: of each height it has one.
+            let mut blocks_max = 0;
             for (chain, stats) in chains.iter().zip(&of_chains) {
                 let Some(stats) = stats.get(number) else { continue };
-                let row = StatsRow {
-                    chain: Some(*chain),
-                    heights,
-                    stats: *stats,
-                    hash_rate: stats.sums.hash_rate(),
-                };
                 if by_chain {
-                    rows.push(row);
+                    let hash_rate = stats.hash_rate(stats.blocks);
+                    rows.push(StatsRow { chain: Some(*chain), heights, stats: *stats, hash_rate });
                     continue;
                 }
                 together.stats = together.stats.plus(stats);
-                if let Some(rate) = row.hash_rate {
-                    together.hash_rate = Some(together.hash_rate.unwrap_or_default() + rate);
-                }
+                blocks_max = blocks_max.max(stats.blocks);
             }
             if !by_chain {
+                together.hash_rate = together.stats.hash_rate(blocks_max);
                 rows.push(together);
             }
         }
@@ -298,4 +326,55 @@ fn below(divided: &Divided<'_>, height: BlockHeight) -> Result<Sums, StoreError>
 fn push(tally: &mut Tally, records: &[u8]) {
     let headers = records.chunks_exact(LEN).map(HeaderRef::parse);
     headers.flatten().for_each(|header| tally.push(header));
+}
+
+#[cfg(test)]
+mod tests {
+    use ruint::aliases::U256;
+
+    use super::*;
+
+    /// Blocks of one chain, made so many seconds apart, of one difficulty.
+    fn stats(difficulty: u64, seconds: &[f64]) -> Stats {
+        let mut stats = Stats { blocks: seconds.len() as u64, ..Stats::default() };
+        for seconds in seconds {
+            #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
+            let time = Micros::new((seconds * 1e6) as i64);
+            stats.sums.difficulty += U256::from(difficulty);
+            stats.sums.time += time.get();
+            stats.sums.times.add(time);
+        }
+        stats
+    }
+
+    #[test]
+    fn a_hash_rate_is_the_difficulty_of_a_height_by_its_mean_time() {
+        // Two chains in parallel.
+        let one = stats(600, &[30.0; 10]);
+        assert_eq!(one.plus(&one).hash_rate(10), Some(40.0));
+        assert_eq!(stats(600, &[30.0; 20]).hash_rate(20), Some(20.0), "one chain");
+        // Twenty chains and one height; on one of them hardly any time has passed.
+        let chains = (0..20).map(|chain| stats(600, &[if chain == 7 { 1e-6 } else { 30.0 }]));
+        let together = chains.fold(Stats::default(), |all, chain| all.plus(&chain));
+        let rate = together.hash_rate(1).unwrap();
+        assert!((20.0 * 600.0 / rate - 28.5).abs() < 0.001, "{rate}");
+        // A chain that begins in the middle adds half of its work.
+        let half = stats(600, &[30.0; 20]).plus(&stats(600, &[30.0; 10]));
+        assert_eq!(half.hash_rate(20), Some(30.0));
+    }
+
+    #[test]
+    fn too_few_block_times_and_times_that_sum_to_nothing_give_no_hash_rate() {
+        for (times, seconds, has_rate) in [
+            (0, 30.0, false),
+            (19, 30.0, false),
+            (20, 30.0, true),
+            (20, 0.0, false),
+            (20, -30.0, false),
+        ] {
+            let stats = stats(600, &vec![seconds; times]);
+            assert_eq!(stats.hash_rate(stats.blocks).is_some(), has_rate, "{times} of {seconds} s");
+        }
+        assert_eq!(stats(600, &[30.0; 20]).hash_rate(0), None);
+    }
 }

@@ -18,15 +18,6 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Hashes per second: the sum of the difficulties divided by that of the block times, if that is more
-    /// than none.
-    #[must_use]
-    pub fn hash_rate(&self) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let seconds = self.time as f64 / 1e6;
-        (seconds > 0.0).then(|| f64::from(self.difficulty) / seconds)
-    }
-
     /// Sums over the blocks of both.
     #[must_use]
     pub fn plus(self, other: &Self) -> Self {

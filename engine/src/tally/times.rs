@@ -62,7 +62,7 @@ impl Bins {
         self.0.iter().copied().map(u64::from).sum()
     }
 
-    pub(super) fn add(&mut self, time: Micros) {
+    pub(crate) fn add(&mut self, time: Micros) {
         let bin = BOUNDS.partition_point(|bound| *bound <= time);
         if let Some(count) = self.0.get_mut(bin) {
             *count = count.wrapping_add(1);

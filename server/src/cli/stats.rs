@@ -8,6 +8,7 @@ use plait_engine::{
 };
 use thiserror::Error;
 
+use super::advice::grouped;
 use super::numbers::whole;
 use super::{fail, fail_output, open_advice, query_advice};
 use plait::stats_json;
@@ -18,9 +19,10 @@ Examples:
   plait stats --db ./db --by-chain
   plait stats --db ./db --step 100000 --json | jq '.rows[].hashRate'";
 
-/// Say what the blocks of a range of heights come to: how many, orphans, difficulty, block times.
+/// Print statistics of a range of heights: blocks, orphans, difficulty, block times, hash rate.
 ///
-/// Exact, and as cheap for the whole history as for a part. Opens the database to read only, so it may be
+/// Counts and sums are exact; a hash rate is an estimate, and is left out below 20 block times. It is as
+/// cheap for the whole history as for a part. Opens the database to read only, so it may be
 /// in use by plait serve or plait replay.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
@@ -99,6 +101,9 @@ impl Args {
         }
         let view = Engine::open_read_only(&self.db)?.view();
         let rows = self.rows(&view)?;
+        if rows.is_empty() {
+            self.tell_heights(&view);
+        }
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
             out.write_all(&stats_json(&rows, view.version()))?;
@@ -107,6 +112,19 @@ impl Args {
             write_table(&rows, &mut out)?;
         }
         Ok(out.flush()?)
+    }
+
+    /// Tells where there are blocks, as there are none in the range.
+    fn tell_heights(&self, view: &View) {
+        let chains = view.version().chain_ids();
+        let chains = chains.filter(|chain| self.chain.is_none_or(|number| number == chain.get()));
+        let heights =
+            chains.filter_map(|chain| Some((view.lowest(chain)?, view.tip(chain)?.height)));
+        let span = heights.reduce(|(low, high), (lowest, tip)| (low.min(lowest), high.max(tip)));
+        let of = self.chain.map_or_else(String::new, |chain| format!(" of chain {chain}"));
+        let Some((low, high)) = span else { return tell!("no blocks{of} are stored") };
+        let (low, high) = (grouped(low.get()), grouped(high.get()));
+        tell!("no blocks{of} in this range: blocks are stored from height {low} to height {high}");
     }
 
     fn rows(&self, view: &View) -> Result<Vec<StatsRow>, Error> {
@@ -131,7 +149,7 @@ impl Args {
     }
 }
 
-/// Writes rows as columns: counts, difficulty, seconds, hashes per second.
+/// Writes rows as columns.
 fn write_table(rows: &[StatsRow], out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
@@ -146,7 +164,7 @@ fn write_table(rows: &[StatsRow], out: &mut impl Write) -> io::Result<()> {
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
         let mean = (times > 0).then(|| sums.time as f64 / times as f64 / 1e6);
         let mean = mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.3} s"));
-        let rate = row.hash_rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.4e}/s"));
+        let rate = row.hash_rate.map_or_else(|| "-".to_owned(), hashes_per_second);
         writeln!(
             out,
             "{chain:>5} {first:>10} {last:>10} {:>12} {:>9} {:>28} {mean:>12} {rate:>12}",
@@ -154,4 +172,39 @@ fn write_table(rows: &[StatsRow], out: &mut impl Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// A hash rate of three digits, with a prefix of the SI.
+fn hashes_per_second(rate: f64) -> String {
+    const PREFIXES: [&str; 8] = ["", "k", "M", "G", "T", "P", "E", "Z"];
+    let (mut rate, mut prefixes) = (rate, PREFIXES.iter());
+    let mut prefix = prefixes.next();
+    // What would be rounded to 1000 has the next prefix.
+    while rate >= 999.5
+        && let Some(next) = prefixes.next()
+    {
+        (rate, prefix) = (rate / 1000.0, Some(next));
+    }
+    let digits = usize::from(rate < 9.995).saturating_add(usize::from(rate < 99.95));
+    format!("{rate:.digits$} {}H/s", prefix.unwrap_or(&""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_rates_have_three_digits_and_a_prefix() {
+        for (rate, text) in [
+            (0.0, "0.00 H/s"),
+            (9.996, "10.0 H/s"),
+            (999.4, "999 H/s"),
+            (999.6, "1.00 kH/s"),
+            (962_971.0, "963 kH/s"),
+            (9.1552e15, "9.16 PH/s"),
+            (1e24, "1000 ZH/s"),
+        ] {
+            assert_eq!(hashes_per_second(rate), text);
+        }
+    }
 }
