@@ -79,6 +79,7 @@ mod order;
 mod parquet;
 mod payloads;
 mod payloads_apart;
+mod payloads_decoded;
 mod payloads_node;
 mod payloads_order;
 mod payloads_stored;

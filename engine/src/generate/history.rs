@@ -1,7 +1,7 @@
 use zerocopy::byteorder::little_endian::U64;
 
 use super::block::{self, Choice};
-use super::carry;
+use super::carry::{self, Carrier};
 use super::forks::{Forks, of_2_32};
 use super::pace::Pace;
 use super::random::{Random, Use};
@@ -9,7 +9,7 @@ use super::seal::seal_all;
 use super::{Plan, PlanError};
 use crate::header::{DEGREE, Header, HeaderRef, RawHeader};
 use crate::payload::VerifiedPayload;
-use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow, Micros, PayloadHash};
+use crate::types::{BlockHeight, ChainId, ChainwebVersion, Grow, PayloadHash};
 use crate::verify::Hasher;
 
 /// The blocks of a [`Plan`], one after another.
@@ -129,14 +129,16 @@ impl History {
         let adjacents = adjacents(version, &self.below, chain, height);
         let mut random = Random::new(self.seed, Use::Canonical, chain, height);
         let time = self.pace.time(parent.view(), &adjacents, height, &mut random);
-        let (choice, payload) = choose(time, votes, payloads, &mut random);
+        let carrier = Carrier { version, chain, height, parent: parent.view().hash(), time };
+        let (choice, payload) = choose(&carrier, votes, payloads, &mut random);
         let raw = block::above(version, parent.view(), &adjacents, choice);
         self.layer.push(raw.expect(RULED));
         self.carried.extend(payload);
         let mut random = Random::new(self.seed, Use::Forks, chain, height);
         for branch in self.forks.at(chain, height, parent, &mut random) {
             let time = branch.time(time, &mut random);
-            let (choice, payload) = choose(time, votes, payloads, &mut random);
+            let carrier = Carrier { parent: branch.tip.view().hash(), time, ..carrier };
+            let (choice, payload) = choose(&carrier, votes, payloads, &mut random);
             let raw = block::above(version, branch.tip.view(), &adjacents, choice);
             self.layer.push(raw.expect(RULED));
             self.carried.extend(payload);
@@ -176,10 +178,10 @@ fn header(raw: &RawHeader) -> Header {
     Header::new(*raw).expect("adjacent parents are in ascending order")
 }
 
-/// What a miner chooses besides the time, and what the block carries, if anything.
+/// What the miner of a block chooses, and what the block carries, if anything.
 #[expect(clippy::expect_used, reason = "payloads here are some kilobytes")]
 fn choose(
-    time: Micros,
+    carrier: &Carrier,
     votes: u64,
     payloads: bool,
     random: &mut Random,
@@ -189,12 +191,12 @@ fn choose(
     let [first, ..] = words;
     let payload = payloads.then(|| {
         // A stream of its own: what is carried changes no other choice.
-        let payload = carry::payload(&mut Random::from(first.get()));
+        let payload = carry::payload(carrier, &mut Random::from(first.get()));
         payload.expect("a small payload has a record")
     });
     let drawn = PayloadHash::new(zerocopy::transmute!(words));
     let hash = payload.as_ref().map_or(drawn, VerifiedPayload::hash);
-    (Choice { time, payload: hash, nonce, vote }, payload)
+    (Choice { time: carrier.time, payload: hash, nonce, vote }, payload)
 }
 
 #[cfg(test)]
@@ -206,7 +208,7 @@ mod tests {
 
     use super::super::Branch;
     use super::*;
-    use crate::types::{BlockHash, Target};
+    use crate::types::{BlockHash, Micros, Target};
     use crate::verify::votes;
     use crate::verify::{Adjacents, Failure, Level, Parent, Verifier};
 
