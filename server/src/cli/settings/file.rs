@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::Settings;
 use super::row::Row;
-use super::rows::ROWS;
+use super::rows::all_rows;
 
 /// Bytes of a file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -155,7 +155,7 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
         while let Some(name) = map.next_key::<Spanned<String>>()? {
             let key = format!("{path}{}", name.value);
             reading.key.clone_from(&key);
-            if let Some(row) = ROWS.iter().find(|row| row.key == Some(&key)) {
+            if let Some(row) = all_rows().find(|row| row.key == Some(&key)) {
                 value(row, &mut map, reading)?;
             } else if is_section(&key) {
                 map.next_value_seed(Section { path: key + ".", reading })?;
@@ -180,7 +180,7 @@ where
 
 fn is_section(key: &str) -> bool {
     let below = |row: &Row| row.key.and_then(|other| other.strip_prefix(key)?.strip_prefix('.'));
-    ROWS.iter().any(|row| below(row).is_some())
+    all_rows().any(|row| below(row).is_some())
 }
 
 fn unknown(key: &str) -> String {

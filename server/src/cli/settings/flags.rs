@@ -4,7 +4,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::row::Row;
-use super::rows::ROWS;
+use super::rows::all_rows;
 use super::{Settings, field::Field};
 
 /// The flags of every command.
@@ -73,13 +73,13 @@ impl Of {
 
 /// The rows with flags.
 fn rows(of: Of) -> impl Iterator<Item = (&'static str, &'static Row)> {
-    let with_flag = ROWS.iter().filter_map(|row| Some((row.flag?, row)));
+    let with_flag = all_rows().filter_map(|row| Some((row.flag?, row)));
     with_flag.filter(move |(flag, row)| of.has(flag, row))
 }
 
 fn apply(given: &Given, settings: &mut Settings) {
     for (flag, value) in given {
-        for row in ROWS.iter().filter(|row| row.flag == Some(flag)) {
+        for row in all_rows().filter(|row| row.flag == Some(flag)) {
             // It was checked where it was parsed, and has no host name any more.
             let _ = row.set(settings, value);
         }

@@ -8,6 +8,7 @@
 //! - `I-3` What [`print`] writes is read as the same settings.
 
 mod bounds;
+mod data_rows;
 mod field;
 mod file;
 mod flags;

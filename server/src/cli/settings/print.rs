@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use super::Settings;
 use super::row::Row;
-use super::rows::ROWS;
+use super::rows::all_rows;
 
 /// Columns of a comment, with its indentation.
 const COLUMNS: usize = 98;
@@ -15,7 +15,7 @@ pub(in super::super) fn print(settings: &Settings) -> String {
          # Times are in seconds, folders are relative to where the server is started.\n",
     );
     let mut open: Vec<&str> = Vec::new();
-    for (row, key) in ROWS.iter().filter_map(|row| Some((row, row.key?))) {
+    for (row, key) in all_rows().filter_map(|row| Some((row, row.key?))) {
         let mut sections: Vec<&str> = key.split('.').collect();
         let name = sections.pop().unwrap_or_default();
         let same = open.iter().zip(&sections).take_while(|(a, b)| a == b).count();
