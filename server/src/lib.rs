@@ -20,6 +20,8 @@ mod request_id;
 
 mod metrics;
 
+mod nearest;
+
 mod error;
 
 mod request;
@@ -77,6 +79,7 @@ pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
 pub use metrics::{Metrics, ReplayProgress};
+pub use nearest::nearest;
 pub use place::watch as watch_place;
 pub use replica::refresh;
 pub use response::stats_json;

@@ -66,7 +66,9 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
     check("metrics: {}\nmetrics: {}\n").assert_fails(2, &["plait.yaml:2:1: metrics", "twice"]);
     check("chainweb: {}\n").assert_fails(2, &["chainweb-node", "top level"]);
     check("limits:\n\treads: 1\n").assert_fails(2, &["plait.yaml:2:", "tab"]);
-    run(["config", "check", "/"]).assert_fails(2, &["error: /", "directory"]);
+    run(["config", "check", "/"]).assert_fails(2, &["error: /", "directory", "name the file"]);
+    check("limits:\n  bodybytes: 1\n")
+        .assert_fails(2, &["limits.bodybytes, use limits.bodyBytes;"]);
     run(["config", "check", "/nowhere"]).assert_fails(2, &["/nowhere"]);
     let (_folder, path) = file("nonsense: 1\n");
     for command in [&["serve", "--db", "x"][..], &["config", "print"]] {

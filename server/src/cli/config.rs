@@ -64,6 +64,9 @@ impl Args {
 /// Reports that a file is not taken.
 pub(super) fn refuse(error: &FileError) -> ExitCode {
     match error {
+        FileError::Read { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
+            fail(error, "That is a folder: name the file in it.")
+        }
         FileError::Read { .. } => fail(error, Advice::of(error, Subject::Settings, FILE_ADVICE)),
         FileError::Content { .. } => fail(error, FILE_ADVICE),
     }

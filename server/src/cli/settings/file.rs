@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use plait::nearest;
 use plait_engine::cause::{Classified, Fault};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -189,7 +190,9 @@ fn unknown(key: &str) -> String {
                 level, and leave out those that are not known"
             .to_owned();
     }
-    format!("unknown key {key}; plait config print lists all of them")
+    let nearest = nearest(key, all_rows().filter_map(|row| row.key));
+    let instead = nearest.map_or_else(String::new, |key| format!(", use {key}"));
+    format!("unknown key {key}{instead}; plait config print lists all of them")
 }
 
 #[cfg(test)]
@@ -239,7 +242,10 @@ mod tests {
     fn what_is_wrong_is_named_with_its_place() {
         for (text, expected) in [
             ("nope: 1", "1:1 unknown key nope"),
-            ("limits:\n  conections: 5", "2:3 unknown key limits.conections"),
+            (
+                "limits:\n  conections: 5",
+                "2:3 unknown key limits.conections, use limits.connections;",
+            ),
             ("backup:\n  api:\n    enable: true", "3:5 unknown key backup.api.enable"),
             ("limits:\n  reads: many", "2:10 limits.reads: expected a whole number from 1 to 4096"),
             ("limits:\n  reads: 0", "2:10 limits.reads: expected"),
