@@ -87,6 +87,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Scheme, host and port, without the path, which may hold a key of the operator.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
     /// The address of `path`, which begins with a slash.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
         Uri::builder()
@@ -94,6 +100,51 @@ impl Upstream {
             .authority(self.authority.clone())
             .path_and_query(format!("{}{path}", self.prefix))
             .build()
+    }
+}
+
+/// The API of a node of the network, for clients that look for other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The fingerprint of the node's certificate, as base64url; not known of every node.
+    pub(crate) id: Option<String>,
+    /// A name or an address; one of IPv6 is in brackets.
+    pub(crate) hostname: String,
+    /// The port of the API.
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(id) = &self.id {
+            write!(f, "{id}@")?;
+        }
+        write!(f, "{}:{}", self.hostname, self.port)
+    }
+}
+
+impl FromStr for Peer {
+    type Err = &'static str;
+
+    /// As chainweb-node takes it with `--known-peer-info`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a host and a port, as in node.example.org:1848, and the \
+                                node's id with @ before them if it is known";
+        let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let is_id = |id: &str| id.len() == 43 && id.chars().all(is_base64);
+        let (id, address) = match text.split_once('@') {
+            Some((id, address)) => (Some(id), address),
+            None => (None, text),
+        };
+        let address: Authority = address.parse().map_err(|_| EXPECTED)?;
+        let is_plain = !address.as_str().contains('@') && !address.host().is_empty();
+        match address.port_u16().filter(|_| is_plain && id.is_none_or(is_id)) {
+            Some(port) => {
+                let hostname = address.host().to_owned();
+                Ok(Self { id: id.map(ToOwned::to_owned), hostname, port })
+            }
+            None => Err(EXPECTED),
+        }
     }
 }
 
@@ -147,6 +198,29 @@ mod tests {
         {
             assert!(text.parse::<Upstream>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn peers_are_hosts_with_ports_and_maybe_ids() {
+        let id = "A".repeat(43);
+        for text in ["a:1", "node.example.org:443", "[::1]:9", &format!("{id}@127.0.0.1:1848")] {
+            let peer: Peer = text.parse().unwrap();
+            assert_eq!(peer.to_string(), text);
+        }
+        let peer: Peer = format!("{id}@b:7").parse().unwrap();
+        assert_eq!((peer.id, &*peer.hostname, peer.port), (Some(id.clone()), "b", 7));
+        let twice = format!("{id}@{id}@a:1");
+        for text in
+            ["", "a", ":1", "a:", "a:x", "a:65536", "@a:1", "x@a:1", "http://a:1", "a:1/b", &twice]
+        {
+            assert!(text.parse::<Peer>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origin_of_an_upstream_has_no_path() {
+        let upstream: Upstream = "https://a.example:8443/secret-key".parse().unwrap();
+        assert_eq!(upstream.origin(), "https://a.example:8443");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderValue;
 use plait_engine::UnknownLower;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use crate::address::{Listen, Upstream};
+use crate::address::{Listen, Peer, Upstream};
 use crate::clock::WAIT_MAX;
 
 /// Threads that may be left in reads of an archive whose file system does not answer.
@@ -29,6 +31,12 @@ pub struct Config {
     pub backup: Backup,
     /// Which requests are logged.
     pub requests: Requests,
+    /// The release of chainweb-node that clients see in `X-Chainweb-Node-Version` and `/info`.
+    pub node_version: HeaderValue,
+    /// The nodes that `GET cut/peer` lists.
+    pub peers: Vec<Peer>,
+    /// The members of `GET config` besides the network: settings of the program, none of them secret.
+    pub shown: Map<String, Value>,
     /// Connections served at once. Further ones are answered 503 and closed.
     pub connections_max: usize,
     /// From the first byte of a request, or from the start of the connection, to the end of the
@@ -259,6 +267,9 @@ impl Default for Config {
             archive_read_time: Duration::from_secs(10),
             backup: Backup::default(),
             requests: Requests::None,
+            node_version: HeaderValue::from_static("3.2"),
+            peers: Vec::new(),
+            shown: Map::new(),
             connections_max: 1024,
             head_time: Duration::from_secs(10),
             head_bytes_max: 32 * 1024,

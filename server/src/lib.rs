@@ -73,7 +73,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use address::{Listen, Upstream, resolve};
+pub use address::{Listen, Peer, Upstream, resolve};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
 pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};

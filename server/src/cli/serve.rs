@@ -24,7 +24,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::advice::{Advice, Subject};
 use super::export::OUTSIDE;
 use super::loading::{Inputs, Ready};
-use super::settings::{Flags, LogFlags, Settings};
+use super::settings::{Flags, LogFlags, Settings, shown};
 use super::stop::Stop;
 use super::systemd::{self, Sockets};
 use super::ways::{self, Prepared};
@@ -71,6 +71,7 @@ impl Args {
         };
         logs::init(&settings);
         settings.config.archive_only = settings.db.is_none();
+        settings.config.shown = shown(&settings);
         let needs_db = self.inputs.any() || ways::are_in(&settings);
         if settings.db.is_none() && (settings.config.archive.is_none() || needs_db) {
             return fail(&Nothing, "Name a database: plait serve --db DIR");

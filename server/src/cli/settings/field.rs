@@ -4,8 +4,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plait::{Listen, Payloads, Requests, Upstream, resolve};
+use http::HeaderValue;
+use plait::{Listen, Payloads, Peer, Requests, Upstream, resolve};
 use plait_engine::UnknownLower;
+use serde_json::{Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::LogFormat;
@@ -34,6 +36,10 @@ pub(super) enum Field<'a> {
     MaybeListen(&'a mut Option<Listen>),
     /// Nodes, with commas between them.
     Upstreams(&'a mut Vec<Upstream>),
+    /// Nodes to tell clients of, with commas between them.
+    Peers(&'a mut Vec<Peer>),
+    /// A release of chainweb-node.
+    NodeVersion(&'a mut HeaderValue),
     /// The interface of an address.
     Interface(&'a mut SocketAddr),
     /// The port of an address.
@@ -79,6 +85,11 @@ impl Field<'_> {
             Self::Upstreams(field) => {
                 *field = text.split(',').map(|url| url.trim().parse()).collect::<Result<_, _>>()?;
             }
+            Self::Peers(field) => {
+                *field =
+                    text.split(',').map(|peer| peer.trim().parse()).collect::<Result<_, _>>()?;
+            }
+            Self::NodeVersion(field) => *field = release(text)?,
             Self::Interface(field) => field.set_ip(interface(text)?),
             Self::Port(field) => {
                 field.set_port(text.parse().map_err(|_| "expected a port, 0 to 65535")?);
@@ -109,6 +120,11 @@ impl Field<'_> {
                 let urls: Vec<String> = field.iter().map(Upstream::to_string).collect();
                 return (!urls.is_empty()).then(|| urls.join(","));
             }
+            Self::Peers(field) => {
+                let peers: Vec<String> = field.iter().map(Peer::to_string).collect();
+                return (!peers.is_empty()).then(|| peers.join(","));
+            }
+            Self::NodeVersion(field) => field.to_str().unwrap_or_default().to_owned(),
             Self::MaybeAddress(field) => return field.map(|address| address.to_string()),
             Self::MaybeNumber(field, _) => return field.map(|number| number.to_string()),
             Self::Interface(field) => field.ip().to_string(),
@@ -122,6 +138,34 @@ impl Field<'_> {
             Self::Payloads(field) => word(&PAYLOADS, field),
             Self::Requests(field) => word(&REQUESTS, field),
             Self::Unknown(field) => word(&UNKNOWN, field),
+        })
+    }
+
+    /// The value as `GET config` tells it to everybody; `None` for what is not for everybody: folders
+    /// and files of this machine, the addresses that it listens on, what it logs, and the paths of
+    /// upstreams, which may hold a key.
+    pub(super) fn public(self) -> Option<Value> {
+        Some(match self {
+            Self::Folder(_)
+            | Self::File(_)
+            | Self::MaybeListen(_)
+            | Self::Interface(_)
+            | Self::Port(_)
+            | Self::Address(_)
+            | Self::MaybeAddress(_)
+            | Self::Log(_) => return None,
+            Self::Upstreams(field) => field.iter().map(|node| json!(node.origin())).collect(),
+            Self::Peers(field) => field.iter().map(|peer| json!(peer.to_string())).collect(),
+            Self::Switch(field) => json!(field),
+            Self::Number(field, _) => json!(field),
+            Self::MaybeNumber(field, _) => json!(field),
+            Self::Seconds(field, _) if field.subsec_nanos() == 0 => json!(field.as_secs()),
+            Self::Seconds(field, _) => json!(field.as_secs_f64()),
+            chosen @ (Self::NodeVersion(_)
+            | Self::Format(_)
+            | Self::Payloads(_)
+            | Self::Requests(_)
+            | Self::Unknown(_)) => json!(chosen.show()),
         })
     }
 
@@ -150,6 +194,8 @@ impl Field<'_> {
             Self::Folder(_) => "DIR",
             Self::File(_) => "FILE",
             Self::Upstreams(_) => "URL",
+            Self::Peers(_) => "HOST:PORT",
+            Self::NodeVersion(_) => "RELEASE",
             Self::MaybeListen(_) => "ADDR|PATH",
             Self::Address(_) | Self::MaybeAddress(_) | Self::Interface(_) => "ADDR",
             Self::Port(_) => "PORT",
@@ -184,6 +230,15 @@ fn seconds(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, Str
         let (least, most) = (range.start().as_secs_f64(), range.end().as_secs_f64());
         format!("expected seconds from {least} to {most}, as in 10 or 0.5")
     })
+}
+
+/// A release as chainweb-node names its own in a header.
+fn release(text: &str) -> Result<HeaderValue, String> {
+    let is_right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+    let begins = text.starts_with(|c: char| c.is_ascii_digit());
+    let value = HeaderValue::from_str(text).ok();
+    let value = value.filter(|_| begins && text.len() <= 64 && text.chars().all(is_right));
+    value.ok_or_else(|| "expected a release of chainweb-node, as in 3.2".to_owned())
 }
 
 /// An interface by its address, or by the words of chainweb-node: `*` and `*4` for all of IPv4, `*6`
@@ -234,6 +289,16 @@ mod tests {
         }
         for text in ["", "example.com", "127.0.0.1:80", "!4"] {
             assert!(interface(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn releases_are_what_a_header_takes() {
+        for text in ["3.2", "2.32.0", "3.3-rc1+7"] {
+            assert_eq!(release(text).unwrap(), text);
+        }
+        for text in ["", "x", ".1", "3.2 ", "3.2\r\nX: y", "3.é", &"3".repeat(65)] {
+            assert!(release(text).is_err(), "{text}");
         }
     }
 

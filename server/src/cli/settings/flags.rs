@@ -117,7 +117,7 @@ fn arg(flag: &'static str, row: &'static Row) -> Arg {
     };
     match field {
         // May be given several times.
-        Field::Upstreams(_) => arg.action(ArgAction::Append),
+        Field::Upstreams(_) | Field::Peers(_) => arg.action(ArgAction::Append),
         Field::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         _ => arg,
     }

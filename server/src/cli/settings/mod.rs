@@ -15,6 +15,7 @@ mod flags;
 mod print;
 mod row;
 mod rows;
+mod shown;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use plait_engine::store::CacheSizes;
 pub(super) use file::FileError;
 pub(super) use flags::{Flags, FollowFlags, LogFlags};
 pub(super) use print::print;
+pub(super) use shown::shown;
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -276,6 +276,20 @@ static ROWS: &[Row] = &[
         field: |s| Field::Unknown(&mut s.config.unknown_lower),
     },
     Row {
+        key: Some("chainwebNodeVersion"),
+        flag: Some("chainweb-node-version"),
+        about: "Release of chainweb-node that clients see in X-Chainweb-Node-Version and in \
+                nodePackageVersion of /info.",
+        field: |s| Field::NodeVersion(&mut s.config.node_version),
+    },
+    Row {
+        key: Some("peers"),
+        flag: Some("peer"),
+        about: "Nodes that GET cut/peer lists, as in node.example.org:1848, with commas between \
+                them; ID@ before one is the fingerprint of its certificate.",
+        field: |s| Field::Peers(&mut s.config.peers),
+    },
+    Row {
         key: Some("caches.blockBytes"),
         flag: Some("block-cache-bytes"),
         about: "Bytes of tables that are kept in memory: hashes, and headers outside of runs.",
@@ -302,8 +316,9 @@ mod tests {
             Field::Folder(_) | Field::File(_) => "x",
             Field::MaybeListen(_) => "/x",
             Field::Upstreams(_) => "http://a:1,https://b/c",
+            Field::Peers(_) => "a:1,b:2",
             Field::Interface(_) => "::1",
-            Field::Port(_) => "7",
+            Field::Port(_) | Field::NodeVersion(_) => "7",
             Field::Address(_) | Field::MaybeAddress(_) => "[::1]:7",
             Field::Switch(field) if **field => "false",
             Field::Switch(_) => "true",
@@ -332,10 +347,10 @@ mod tests {
         let is_field = |line: &&str| line.contains(": ") && !line.ends_with('{');
         let left: Vec<&str> = default.lines().filter(is_field).collect();
         let left: Vec<&str> = left.into_iter().filter(|line| changed.contains(line)).collect();
-        // It follows from whether there is a database.
+        // The first follows from whether there is a database, the second from all settings.
         assert_eq!(
             left.iter().map(|line| line.trim()).collect::<Vec<_>>(),
-            ["archive_only: false,"]
+            ["archive_only: false,", "shown: {},"]
         );
     }
 
