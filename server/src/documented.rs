@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::missing::Missing;
 use crate::openapi::{Document, METHODS};
+use crate::request::QueryRule;
 use crate::route::Route;
 use crate::updates::Kind;
 
@@ -56,8 +58,10 @@ fn expected(route: &Route) -> Option<&'static str> {
         Route::Health => "/health-check",
         Route::Ready => "/ready",
         Route::Info => "/info",
+        Route::Config => "/config",
         Route::OpenApi => "/openapi.json",
         Route::Cut => "/cut",
+        Route::CutPeers => "/cut/peer",
         Route::Updates(Kind::Headers) => "/header/updates",
         Route::Updates(Kind::Blocks) => "/block/updates",
         Route::Hashes(_) => "/chain/{chain}/hash",
@@ -84,14 +88,16 @@ fn expected(route: &Route) -> Option<&'static str> {
 }
 
 /// Whatever a path leads to, twice where it has two paths.
-fn routes() -> Vec<Route> {
+pub(crate) fn routes() -> Vec<Route> {
     let (chain, text) = (ChainId::new(7), || HASH.to_owned());
     vec![
         Route::Health,
         Route::Ready,
         Route::Info,
+        Route::Config,
         Route::OpenApi,
         Route::Cut,
+        Route::CutPeers,
         Route::Updates(Kind::Headers),
         Route::Updates(Kind::Blocks),
         Route::Hashes(chain),
@@ -123,7 +129,7 @@ fn operations(item: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
 fn every_path_leads_where_it_says_and_every_route_has_one() {
     let paths = paths();
     let base = format!("/chainweb/0.0/{VERSION}");
-    let anywhere = ["/health-check", "/ready", "/info", "/openapi.json", "/make-backup"];
+    let anywhere = ["/health-check", "/ready", "/info", "/config", "/openapi.json", "/make-backup"];
     let mut documented = BTreeSet::new();
     for path in paths.keys() {
         let route = route(path);
@@ -172,9 +178,10 @@ fn is_of_payload(route: &Route) -> bool {
 }
 
 /// The parameters of a query that an operation reads.
-fn queried(route: &Route) -> &'static [&'static str] {
+pub(crate) fn queried(route: &Route) -> &'static [&'static str] {
     match route {
         Route::Cut => &["maxheight"],
+        Route::CutPeers => &["limit", "next"],
         Route::Updates(_) => &["lastEventId", "resume"],
         Route::Stats(None) => &["by", "maxheight", "minheight", "step"],
         Route::Stats(Some(_)) => &["maxheight", "minheight", "step"],
@@ -231,6 +238,7 @@ fn parameters_that_are_looked_for_are_documented() {
 /// One error of every kind.
 fn errors() -> Vec<Error> {
     let hash = || HashError::Alphabet;
+    let (block, payload) = (BlockHash::new([0; 32]), PayloadHash::new([0; 32]));
     let top = |is_ahead| {
         let (chain, height) = (ChainId::new(7), BlockHeight::new(1));
         UnknownTop { chain, height, is_ahead }
@@ -240,6 +248,7 @@ fn errors() -> Vec<Error> {
     let unread = [400, 414, 431].map(|status| Error::Unread(StatusCode::from_u16(status).unwrap()));
     let mut errors = vec![
         Error::Parameter { name: "limit", expected: "", got: text() },
+        Error::UnknownParameter { got: text(), known: &[] },
         Error::Steps { got: 2, max: 1 },
         Error::Empty { min: BlockHeight::new(2), max: BlockHeight::new(1) },
         Error::PathHash { got: text(), source: hash() },
@@ -251,9 +260,10 @@ fn errors() -> Vec<Error> {
         Error::BatchHash { got: text(), source: hash() },
         Error::Bounds { side: "upper", got: 2, max: 1 },
         Error::BodyCut,
-        Error::Path,
-        Error::Unknown(BlockHash::new([0; 32])),
-        Error::UnknownPayload(PayloadHash::new([0; 32])),
+        Error::Path(Missing::Push),
+        Error::Unknown(block),
+        Error::UnknownPayload(payload),
+        Error::PayloadOfBlock { block, payload, headers_only: true },
         Error::Method(&[]),
         Error::Accept(text()),
         Error::BodySlow,
@@ -262,8 +272,9 @@ fn errors() -> Vec<Error> {
         Error::HeadLong { got: 2, max: 1 },
         Error::ContentType,
         Error::Range { len: 1 },
-        Error::Unlisted,
-        Error::NoBackup,
+        Error::NoArchive,
+        Error::Unlisted(text()),
+        Error::NoBackup(text()),
         Error::Backup,
         Error::Displaced,
         Error::Busy,
@@ -289,15 +300,19 @@ fn can_be(error: &Error, route: &Route) -> bool {
     let is_of_updates = matches!(route, Route::Updates(_));
     let is_of_backups = matches!(route, Route::MakeBackup | Route::CheckBackup(_));
     let has_body = is_branch(route) || is_batch;
-    let reads = !matches!(route, Route::Health | Route::Ready | Route::OpenApi);
+    // Of the configuration there is nothing to read.
+    let is_fixed = matches!(route, Route::Config | Route::CutPeers);
+    let reads = !is_fixed && !matches!(route, Route::Health | Route::Ready | Route::OpenApi);
     let reads_database = reads && !is_of_archive && !is_of_backups;
     match error {
         Error::Parameter { .. } => {
-            is_of_pages(route) || is_of_payload(route) || is_of_stats || *route == Route::Cut
+            let is_of_cut = matches!(route, Route::Cut | Route::CutPeers);
+            is_of_pages(route) || is_of_payload(route) || is_of_stats || is_of_cut
         }
+        Error::UnknownParameter { .. } => route.query_rule() != QueryRule::Ignore,
         Error::Steps { .. } | Error::Empty { .. } => is_of_stats,
         Error::PathHash { .. } => matches!(route, Route::Header(..)),
-        Error::PathPayload { .. } => is_of_payload(route),
+        Error::PathPayload { .. } | Error::UnknownPayload(_) => is_of_payload(route),
         Error::Body(_) | Error::ContentType => has_body,
         Error::BodyMissing | Error::BodyHash { .. } | Error::Bounds { .. } => is_branch(route),
         Error::BatchMissing | Error::BatchHash { .. } => is_batch,
@@ -310,28 +325,28 @@ fn can_be(error: &Error, route: &Route) -> bool {
         | Error::HeadLong { .. }
         | Error::Full => true,
         // The chain may be none of the network; any other path of the document is there.
-        Error::Path => is_on_chain,
+        Error::Path(_) => is_on_chain,
         Error::Unknown(_) => is_of_pages(route) || matches!(route, Route::Header(..)),
-        Error::UnknownPayload(_) => {
-            is_of_payload(route) || matches!(route, Route::Blocks(_) | Route::BlockBranch(_))
-        }
+        Error::PayloadOfBlock { .. } => matches!(route, Route::Blocks(_) | Route::BlockBranch(_)),
         // Another method is no operation of the document.
         Error::Method(_) => false,
         Error::Accept(_) => {
-            is_on_chain || is_of_stats || matches!(route, Route::Cut | Route::Info | Route::State)
+            let is_of_node = is_fixed || matches!(route, Route::Cut | Route::Info | Route::State);
+            is_on_chain || is_of_stats || is_of_node
         }
         Error::Range { .. } => {
             is_of_archive && *route != Route::Archive("manifest.json".to_owned())
         }
-        Error::Unlisted | Error::Archive => is_of_archive,
-        Error::NoBackup => matches!(route, Route::CheckBackup(_)),
+        Error::Archive | Error::NoArchive | Error::Unlisted(_) => is_of_archive,
+        Error::NoBackup(_) => matches!(route, Route::CheckBackup(_)),
         Error::Backup => is_of_backups,
         Error::Displaced => *route == Route::MakeBackup,
         Error::Position(_) | Error::UnknownEvent(_) | Error::Ahead(_) | Error::Subscribers => {
             is_of_updates
         }
         Error::Store(_) => reads_database,
-        Error::Busy | Error::Bug => reads,
+        Error::Busy => reads,
+        Error::Bug => reads || is_fixed,
     }
 }
 

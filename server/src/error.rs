@@ -6,6 +6,10 @@ use plait_engine::query::{PositionError, UnknownTop};
 use plait_engine::{BlockHash, BlockHeight, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
+use crate::missing::Missing;
+pub(crate) use crate::missing::excerpt;
+use crate::nearest::nearest;
+
 /// Why a request is not answered with what it asks for.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
@@ -18,6 +22,14 @@ pub(crate) enum Error {
         expected: &'static str,
         /// The value, decoded; long ones are cut.
         got: String,
+    },
+    /// The query has a parameter that the endpoint does not know, and it refuses such.
+    #[error("{}", unknown_parameter(got, known))]
+    UnknownParameter {
+        /// Its name, decoded; long ones are cut.
+        got: String,
+        /// Those that it knows.
+        known: &'static [&'static str],
     },
     /// Statistics are asked for in more steps than are added up.
     #[error(
@@ -94,20 +106,33 @@ pub(crate) enum Error {
         max: usize,
     },
     /// The connection ended before the body did, or the body breaks the protocol.
-    #[error("request body: cannot be read to its end")]
+    #[error("request body: it ended early, or it breaks the rules of HTTP")]
     BodyCut,
     /// The head is not one of HTTP, or longer than any that is read.
-    #[error("request head: cannot be read: {}", .0.canonical_reason().unwrap_or("bad request"))]
+    #[error("request head: {}", malformed(*.0))]
     Unread(StatusCode),
     /// Nothing answers at this path.
-    #[error("no such endpoint, network or chain")]
-    Path,
+    #[error("{0}")]
+    Path(Missing),
     /// The block is not stored on the chain.
     #[error("key not found")]
     Unknown(BlockHash),
     /// The payload is not stored, or not with what is asked of it.
     #[error("key not found")]
     UnknownPayload(PayloadHash),
+    /// A page of blocks has a block whose payload is not stored, or not with its outputs.
+    #[error(
+        "the payload of block {block} is not stored{}",
+        if *headers_only { "; this server has headers only" } else { "" }
+    )]
+    PayloadOfBlock {
+        /// The block.
+        block: BlockHash,
+        /// Its payload.
+        payload: PayloadHash,
+        /// Whether no payload is stored at all.
+        headers_only: bool,
+    },
     /// The endpoint exists, but not with this method.
     #[error("method not allowed, use {}", allowed(.0))]
     Method(&'static [Method]),
@@ -148,12 +173,15 @@ pub(crate) enum Error {
         /// Bytes of the file.
         len: u64,
     },
-    /// The manifest of the archive does not name the file, or there is no archive yet.
-    #[error("no such file in the archive")]
-    Unlisted,
+    /// The folder of the archive has no manifest.
+    #[error("the archive is not there yet: plait export writes it")]
+    NoArchive,
+    /// The manifest of the archive does not name the file.
+    #[error("no file {0:?} in the archive: /archive/manifest.json lists its files")]
+    Unlisted(String),
     /// There is no backup of this name.
-    #[error("no such backup")]
-    NoBackup,
+    #[error("no backup {0:?}: it was never made here, or it has been deleted")]
+    NoBackup(String),
     /// The folder of backups failed; the cause is for the log, not for the client.
     #[error("the folder of backups cannot be used")]
     Backup,
@@ -196,6 +224,7 @@ impl Error {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. }
+            | Self::UnknownParameter { .. }
             | Self::Steps { .. }
             | Self::Empty { .. }
             | Self::PathHash { .. }
@@ -209,12 +238,14 @@ impl Error {
             | Self::Position(_)
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
             Self::Unread(status) => *status,
-            Self::Path
+            Self::Path(_)
             | Self::Unknown(_)
             | Self::UnknownPayload(_)
+            | Self::PayloadOfBlock { .. }
             | Self::UnknownEvent(_)
-            | Self::Unlisted
-            | Self::NoBackup => StatusCode::NOT_FOUND,
+            | Self::Unlisted(_)
+            | Self::NoArchive
+            | Self::NoBackup(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Accept(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
@@ -237,7 +268,9 @@ impl Error {
         let reason = self.to_string();
         let key = match self {
             Self::Unknown(hash) => Some(hash.to_string()),
-            Self::UnknownPayload(hash) => Some(hash.to_string()),
+            Self::UnknownPayload(hash) | Self::PayloadOfBlock { payload: hash, .. } => {
+                Some(hash.to_string())
+            }
             _ => None,
         };
         let body = match key {
@@ -265,11 +298,23 @@ impl From<UnknownTop> for Error {
     }
 }
 
-/// At most the first 64 characters of what a client sent, for an error message.
-pub(crate) fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(64) {
-        Some((end, _)) => text.get(..end).map_or_else(String::new, |head| format!("{head}…")),
-        None => text.to_owned(),
+/// The sentence about a query parameter that an endpoint does not know.
+fn unknown_parameter(got: &str, known: &[&str]) -> String {
+    let instead = nearest(got, known.iter().copied());
+    let instead = instead.map_or_else(String::new, |instead| format!("use {instead:?}; "));
+    let known = match known {
+        [] => "this endpoint has none".to_owned(),
+        known => format!("this endpoint knows {}", known.join(", ")),
+    };
+    format!("query parameter {got:?} is unknown: {instead}{known}")
+}
+
+/// What hyper refuses a head for, as far as it says.
+const fn malformed(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::URI_TOO_LONG => "path and query are too long",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "it is too long or has too many fields",
+        _ => "it is not valid HTTP",
     }
 }
 

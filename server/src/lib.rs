@@ -22,6 +22,8 @@ mod metrics;
 
 mod nearest;
 
+mod missing;
+
 mod error;
 
 mod request;

@@ -14,7 +14,8 @@ use plait_engine::{ChainId, ChainwebVersion};
 use crate::endpoint::{self, App};
 use crate::error::Error;
 use crate::metrics::Endpoint;
-use crate::request::pass_over;
+use crate::missing::{Missing, Needs};
+use crate::request::{QueryRule, pass_over};
 use crate::response::{self, Body};
 use crate::updates::Kind;
 
@@ -28,8 +29,10 @@ pub(crate) enum Route {
     Health,
     Ready,
     Info,
+    Config,
     OpenApi,
     Cut,
+    CutPeers,
     Updates(Kind),
     Hashes(ChainId),
     HashBranch(ChainId),
@@ -93,6 +96,7 @@ impl Route {
             ["health-check"] => Some(Self::Health),
             ["ready"] => Some(Self::Ready),
             ["info"] => Some(Self::Info),
+            ["config"] => Some(Self::Config),
             ["openapi.json"] => Some(Self::OpenApi),
             ["make-backup"] => Some(Self::MakeBackup),
             ["check-backup", id] => Some(Self::CheckBackup((*id).to_owned())),
@@ -104,6 +108,7 @@ impl Route {
         let ["chain", number, rest @ ..] = segments else {
             return match segments {
                 ["cut"] => Some(Self::Cut),
+                ["cut", "peer"] => Some(Self::CutPeers),
                 ["stats"] => Some(Self::Stats(None)),
                 ["state"] => Some(Self::State),
                 ["header", "updates"] => Some(Self::Updates(Kind::Headers)),
@@ -130,9 +135,64 @@ impl Route {
         }
     }
 
-    /// Whether it asks nothing of the database.
-    const fn is_without_database(&self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::OpenApi | Self::Archive(_) | Self::Server)
+    /// What a server must have for it to be there.
+    pub(crate) const fn needs(&self) -> Needs {
+        match self {
+            Self::Health | Self::Ready | Self::OpenApi | Self::Server => Needs::Nothing,
+            Self::Archive(_) => Needs::Archive,
+            Self::MakeBackup | Self::CheckBackup(_) => Needs::Backups,
+            Self::Info
+            | Self::Config
+            | Self::Cut
+            | Self::CutPeers
+            | Self::Updates(_)
+            | Self::Hashes(_)
+            | Self::HashBranch(_)
+            | Self::Headers(_)
+            | Self::HeaderBranch(_)
+            | Self::Header(..)
+            | Self::Blocks(_)
+            | Self::BlockBranch(_)
+            | Self::Payload(..)
+            | Self::Outputs(..)
+            | Self::PayloadBatch(_)
+            | Self::OutputsBatch(_)
+            | Self::Stats(_)
+            | Self::State
+            | Self::Explorer(_) => Needs::Database,
+        }
+    }
+
+    /// What it does with query parameters that it does not know: the endpoints of chainweb-node ignore
+    /// them, Plait's own refuse them.
+    pub(crate) const fn query_rule(&self) -> QueryRule {
+        match self {
+            Self::Health
+            | Self::Info
+            | Self::Config
+            | Self::Cut
+            | Self::CutPeers
+            | Self::Updates(_)
+            | Self::Hashes(_)
+            | Self::HashBranch(_)
+            | Self::Headers(_)
+            | Self::HeaderBranch(_)
+            | Self::Header(..)
+            | Self::Blocks(_)
+            | Self::BlockBranch(_)
+            | Self::Payload(..)
+            | Self::Outputs(..)
+            | Self::PayloadBatch(_)
+            | Self::OutputsBatch(_)
+            | Self::MakeBackup
+            | Self::CheckBackup(_)
+            | Self::Server
+            // Pages for people: whoever links to them may add `utm_source` and the like.
+            | Self::Explorer(_) => QueryRule::Ignore,
+            Self::Stats(None) => QueryRule::Only(&["by", "maxheight", "minheight", "step"]),
+            Self::Stats(Some(_)) => QueryRule::Only(&["maxheight", "minheight", "step"]),
+            Self::Ready | Self::OpenApi | Self::State | Self::Archive(_) => QueryRule::Only(&[]),
+        }
     }
 
     /// What it is counted as.
@@ -141,8 +201,10 @@ impl Route {
             Self::Health => Endpoint::Health,
             Self::Ready => Endpoint::Ready,
             Self::Info => Endpoint::Info,
+            Self::Config => Endpoint::Config,
             Self::OpenApi => Endpoint::OpenApi,
             Self::Cut => Endpoint::Cut,
+            Self::CutPeers => Endpoint::CutPeers,
             Self::Updates(Kind::Headers) => Endpoint::HeaderUpdates,
             Self::Updates(Kind::Blocks) => Endpoint::BlockUpdates,
             Self::Hashes(_) => Endpoint::Hashes,
@@ -177,11 +239,6 @@ impl Route {
         )
     }
 
-    /// Whether it is there only if the configuration says so.
-    const fn is_of_backups(&self) -> bool {
-        matches!(self, Self::MakeBackup | Self::CheckBackup(_))
-    }
-
     /// The methods it answers to.
     pub(crate) const fn methods(&self) -> &'static [Method] {
         match self {
@@ -194,8 +251,10 @@ impl Route {
             Self::Health
             | Self::Ready
             | Self::Info
+            | Self::Config
             | Self::OpenApi
             | Self::Cut
+            | Self::CutPeers
             | Self::Hashes(_)
             | Self::Headers(_)
             | Self::Header(..)
@@ -248,10 +307,13 @@ where
     if got > max {
         return Err(Error::HeadLong { got, max });
     }
-    let route = Route::find(app.version, head.uri.path());
-    let route = route.filter(|route| !app.config.archive_only || route.is_without_database());
-    let route = route.filter(|route| app.backups.is_some() || !route.is_of_backups());
-    let route = route.ok_or(Error::Path)?;
+    let find = |path: &str| Route::find(app.version, path);
+    let path = head.uri.path();
+    let route = find(path).filter(|route| route.needs().are_met(&app.config));
+    let route = route.ok_or_else(|| {
+        let needs = |path: &str| find(path).map(|route| route.needs());
+        Error::Path(Missing::of(app.version, &app.config, path, needs))
+    })?;
     *endpoint = route.endpoint();
     if head.method == Method::OPTIONS {
         return Ok(response::preflight(route.methods()));
@@ -259,6 +321,7 @@ where
     if !route.methods().contains(&head.method) {
         return Err(Error::Method(route.methods()));
     }
+    route.query_rule().check(head.uri.query())?;
     if !route.reads_body() {
         pass_over(head, &mut body, &app.config).await?;
     }
@@ -267,7 +330,9 @@ where
         Route::Ready => Ok(endpoint::ready(app)),
         Route::Info => endpoint::info(app, head).await,
         Route::OpenApi => Ok(endpoint::openapi(app, head)),
+        Route::Config => endpoint::config(app, head),
         Route::Cut => endpoint::cut(app, head).await,
+        Route::CutPeers => endpoint::cut_peers(app, head),
         Route::Updates(kind) => endpoint::updates(app, head, kind).await,
         Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
         Route::HashBranch(chain) => endpoint::hash_branch(app, head, body, chain).await,
@@ -286,7 +351,7 @@ where
         Route::MakeBackup => endpoint::make_backup(app, head).await,
         Route::CheckBackup(id) => endpoint::check_backup(app, &id).await,
         Route::Archive(name) => endpoint::archive(app, head, &name).await,
-        Route::Server => Err(Error::Path),
+        Route::Server => Err(Error::Path(Missing::endpoint(path))),
     }
 }
 
@@ -319,6 +384,7 @@ mod tests {
     use super::*;
     use crate::bridge::Phase;
     use crate::config::Config;
+    use crate::documented::{queried, routes};
     use crate::metrics::Metrics;
 
     const HASH: &str = "qgsxD1G5m8dGZ4W9nMKBotU2I10ilURkRIE3_UKHlLM";
@@ -335,7 +401,9 @@ mod tests {
             ("ready", Route::Ready),
             ("info", Route::Info),
             ("openapi.json", Route::OpenApi),
+            ("config", Route::Config),
             ("cut", Route::Cut),
+            ("cut/peer", Route::CutPeers),
             ("cut/", Route::Cut),
             ("header/updates", Route::Updates(Kind::Headers)),
             ("block/updates/", Route::Updates(Kind::Blocks)),
@@ -364,6 +432,7 @@ mod tests {
         assert_eq!(find("/health-check"), Some(Route::Health));
         assert_eq!(find("/ready"), Some(Route::Ready));
         assert_eq!(find("/info"), Some(Route::Info));
+        assert_eq!(find("/config"), Some(Route::Config));
         assert_eq!(find("/openapi.json"), Some(Route::OpenApi));
         assert_eq!(find("/make-backup"), Some(Route::MakeBackup));
         assert_eq!(find("/check-backup/x%2F"), Some(Route::CheckBackup("x/".to_owned())));
@@ -424,6 +493,93 @@ mod tests {
             "/check-backup/%FF",
         ] {
             assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    /// The reason that a server gives for a path that leads nowhere; `~` is the path of the network.
+    fn missing(config: &Config, path: &str) -> String {
+        let path = path.replace('~', "/chainweb/0.0/development");
+        Missing::of(ChainwebVersion::Development, config, &path, |path| {
+            Route::find(ChainwebVersion::Development, path).map(|route| route.needs())
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_path_is_named() {
+        let config = Config::default();
+        for (path, expected) in [
+            ("/chainweb/0.0/mainnet01/cut", "network mainnet01 is not served here; development is"),
+            ("/chainweb/0.0/x%2Fy/nowhere", "network x/y is not served here; development is"),
+            ("/chainweb/0.0/mainnet01", "network mainnet01 is not served here; development is"),
+            ("~/chain/99/hash", "no chain 99: this network has 0 to 19"),
+            ("~/chain/01/hash", "no chain 01: this network has 0 to 19"),
+            ("~/chain/99", "no chain 99: this network has 0 to 19"),
+            ("~/chain//hash", "no chain \"\": this network has 0 to 19"),
+            ("/chainweb/0.1/development/cut", "API version 0.1 is not served here; 0.0 is"),
+            ("/cut", "no endpoint /cut: put /chainweb/0.0/development before it"),
+            ("/chain/3/hash", "no endpoint /chain/3/hash: put /chainweb/0.0/development before it"),
+            (
+                "~/archive/manifest.json",
+                "no endpoint /chainweb/0.0/development/archive/manifest.json: omit /chainweb/0.0/development",
+            ),
+            (
+                "~/chain/0",
+                "no endpoint /chainweb/0.0/development/chain/0: /openapi.json lists all of them",
+            ),
+            ("/docs", "no endpoint /docs: /openapi.json lists all of them"),
+            ("/chain/99/hash", "no endpoint /chain/99/hash: /openapi.json lists all of them"),
+            ("/chainweb/0.0", "no endpoint /chainweb/0.0: /openapi.json lists all of them"),
+            ("", "no endpoint \"\": /openapi.json lists all of them"),
+        ] {
+            assert_eq!(missing(&config, path), expected, "{path}");
+        }
+        for (path, flag) in [
+            ("/metrics", "--metrics"),
+            ("/push", "--ingest"),
+            ("/make-backup", "--backup-api"),
+            ("~/check-backup/1", "--backup-api"),
+            ("/archive/manifest.json", "--archive"),
+        ] {
+            let reason = missing(&config, path);
+            assert!(reason.contains(flag), "{path}: {reason}");
+        }
+    }
+
+    #[test]
+    fn server_of_an_archive_says_that_it_has_no_database() {
+        let config = Config { archive_only: true, archive: Some("x".into()), ..Config::default() };
+        for path in ["/", "/info", "~/cut", "/chainweb/0.0/mainnet01/cut", "/make-backup"] {
+            assert!(missing(&config, path).contains("no database"), "{path}");
+        }
+        assert!(missing(&config, "/nowhere").contains("no endpoint"));
+    }
+
+    #[test]
+    fn reasons_are_short_whatever_the_path() {
+        for path in ["/".repeat(8000), format!("/{}", "é".repeat(4000)), "/%ff".repeat(2000)] {
+            assert!(missing(&Config::default(), &path).len() < 1000);
+        }
+        let network = format!("/chainweb/0.0/{}/cut", "x".repeat(8000));
+        assert!(missing(&Config::default(), &network).len() < 1000);
+    }
+
+    /// Whether only Plait has an endpoint. Those refuse parameters that they do not know; chainweb-node's
+    /// ignore them, and so does the explorer, to which links may add anything.
+    fn is_own(route: &Route) -> bool {
+        matches!(
+            route,
+            Route::Ready | Route::OpenApi | Route::State | Route::Stats(_) | Route::Archive(_)
+        )
+    }
+
+    #[test]
+    fn own_endpoints_refuse_unknown_parameters_and_those_of_the_node_ignore_them() {
+        let others = [Route::Explorer("index.html".to_owned()), Route::Server];
+        for route in routes().into_iter().chain(others) {
+            let refuses = QueryRule::Only(queried(&route));
+            let expected = if is_own(&route) { refuses } else { QueryRule::Ignore };
+            assert_eq!(route.query_rule(), expected, "{route:?}");
         }
     }
 

@@ -3,8 +3,7 @@
 //
 //     node run.mjs http://127.0.0.1:1848 mainnet01 CHAIN
 //
-// What of the library cannot work: cut.peers asks for the peers of a network that Plait is no part
-// of. For header.stream there is updates.mjs.
+// For header.stream there is updates.mjs.
 
 import assert from "node:assert/strict";
 import chainweb from "chainweb";
@@ -71,6 +70,10 @@ assert.ok(all.length > 20, "a chain of more than a few blocks");
 
 await check("cut.current", async () => {
     assert.deepEqual(await chainweb.cut.current(network, host), cut);
+});
+
+await check("cut.peers", async () => {
+    assert.deepEqual(await chainweb.cut.peers(network, host), []);
 });
 
 await check("header.range", async () => {

@@ -183,7 +183,9 @@ fn page_of_too_many_bytes_ends_early_and_goes_on() {
 fn block_without_its_payload_is_not_found_and_the_payload_is_named() {
     let (server, world) = (served(), world());
     let block = world.forked.block(world.trunk[7]);
-    let expected = format!(r#"{{"key":"{}","reason":"key not found"}}"#, block.payload_hash());
+    let (hash, payload) = (block.hash(), block.payload_hash());
+    let why = format!("the payload of block {hash} is not stored; this server has headers only");
+    let expected = format!(r#"{{"key":"{payload}","reason":"{why}"}}"#);
     for limit in [1, 16, 17, 360] {
         let up = server.get(&on(0, &format!("block?minheight=7&limit={limit}")));
         assert_eq!((up.status, up.text()), (404, &*expected), "{limit}");

@@ -182,7 +182,7 @@ fn every_answer_has_the_fixed_headers() {
         let stamp: u64 = response.header("X-Server-Timestamp").unwrap().parse().unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         assert!(stamp.abs_diff(now) < 600, "{stamp} {now}");
-        assert_eq!(response.header("X-Chainweb-Node-Version"), Some("2.32"), "{request}");
+        assert_eq!(response.header("X-Chainweb-Node-Version"), Some("3.2"), "{request}");
         let name = concat!("plait/", env!("CARGO_PKG_VERSION"));
         assert_eq!(response.header("Server"), Some(name), "{request}");
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"), "{request}");

@@ -1,11 +1,13 @@
 //! The answers about the node itself: `cut`, `info`, `health-check`; and paths that lead nowhere.
 
 use plait_engine::{ChainId, ChainwebVersion};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::http::Request;
-use testkit::server::Replayed;
+use testkit::process::run;
+use testkit::server::{Replayed, Server, utf8};
 
-use crate::http_data::{BASE, NOBODY, Served, on, reason, served, world};
+use crate::http_data::{BASE, NOBODY, Served, database, on, reason, served, world};
 
 /// The order in which `chainweb-node` 2.32 writes the chains of a cut.
 const ORDER: [u32; 20] = [16, 9, 0, 6, 4, 1, 2, 18, 14, 10, 3, 12, 5, 17, 11, 8, 7, 15, 13, 19];
@@ -106,13 +108,18 @@ fn info_tells_what_is_fixed_about_the_network() {
         "nodeLatestBehaviorHeight",
         "nodeNumberOfChains",
         "nodePackageVersion",
+        "nodeServiceDate",
         "nodeVersion",
     ];
     assert_eq!(members, expected);
     assert_eq!(value["nodeVersion"], "mainnet01");
     assert_eq!(value["nodeApiVersion"], "0.0");
     assert_eq!(value["nodeBlockDelay"], 30_000_000);
-    assert_eq!(value["nodePackageVersion"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(value["nodePackageVersion"], "3.2");
+    assert_eq!(info.header("X-Chainweb-Node-Version"), Some("3.2"));
+    // There, and null: hack-a-chain's indexer requires it.
+    assert_eq!(value.get("nodeServiceDate"), Some(&Value::Null));
+    assert_eq!(value["nodeLatestBehaviorHeight"], 6_510_743);
     let number = value["nodeNumberOfChains"].as_u64().unwrap();
     assert_eq!(value["nodeChains"].as_array().unwrap().len() as u64, number);
     let heights = value["nodeGenesisHeights"].as_array().unwrap();
@@ -135,7 +142,7 @@ fn info_tells_what_is_fixed_about_the_network() {
 #[test]
 fn node_answers_at_the_root_and_under_the_base_path() {
     let server = served();
-    for path in ["health-check", "info"] {
+    for path in ["health-check", "info", "config"] {
         let root = server.get(&format!("/{path}"));
         assert_eq!(root.status, 200);
         for other in [format!("{BASE}/{path}"), format!("/{path}/"), format!("/{path}?t=json")] {
@@ -178,7 +185,7 @@ fn paths_that_lead_nowhere_are_not_found() {
         "/chainweb/0.0/nowhere/chain/0/hash",
         "/chainweb/0.0/development%00/cut",
         "/chainweb/0.0/development/cut%00",
-        "/chainweb/0.0/development/cut/peer",
+        "/chainweb/0.0/development/cut/peer/x",
         "/chainweb/0.0/development/header/updates/x",
         "/chainweb/0.0/development/../development/cut",
         "/./info",
@@ -207,6 +214,114 @@ fn paths_that_lead_nowhere_are_not_found() {
     ] {
         reason(&client.ask(&Request::get(path)), 404);
     }
+}
+
+#[test]
+fn paths_that_lead_nowhere_are_answered_with_what_is_wrong() {
+    let server = served();
+    for (path, expected) in [
+        ("/chainweb/0.0/mainnet01/cut", "network mainnet01 is not served here; development is"),
+        (&*on(99, "hash"), "no chain 99: this network has 0 to 19"),
+        ("/chainweb/1.0/development/cut", "API version 1.0 is not served here; 0.0 is"),
+        ("/cut", "no endpoint /cut: put /chainweb/0.0/development before it"),
+        ("/docs", "no endpoint /docs: /openapi.json lists all of them"),
+        ("/explorer/x.js", "no endpoint /explorer/x.js: /openapi.json lists all of them"),
+    ] {
+        assert_eq!(reason(&server.get(path), 404), expected, "{path}");
+    }
+    for (path, setting) in [
+        ("/metrics", "--metrics"),
+        ("/make-backup", "--backup-api"),
+        ("/archive/manifest.json", "--archive"),
+    ] {
+        let reason = reason(&server.get(path), 404);
+        assert!(reason.contains(setting), "{path}: {reason}");
+    }
+    let push = reason(&server.ask(&Request::post("/push", "")), 404);
+    assert!(push.contains("--ingest"), "{push}");
+    let archive = TempDir::new().unwrap();
+    let only = Server::of_archive(archive.path());
+    for path in ["/", "/info", "/chainweb/0.0/development/cut", "/chainweb/0.0/mainnet01/stats"] {
+        let reason = reason(&only.get(path), 404);
+        assert!(reason.contains("an archive and no database"), "{path}: {reason}");
+    }
+    let none = reason(&only.get("/archive/manifest.json"), 404);
+    assert_eq!(none, "the archive is not there yet: plait export writes it");
+}
+
+#[test]
+fn configuration_is_shown_without_secrets() {
+    let database = database();
+    let folder = TempDir::new().unwrap();
+    let (archive, backups) = (folder.path().join("hidden-a"), folder.path().join("hidden-b"));
+    let server = Server::start(
+        &database,
+        &[
+            ["--archive", utf8(&archive), "--backups", utf8(&backups)],
+            ["--peer", "node.example.org:1848", "--max-bounds", "7"],
+            ["--head-time", "2.5", "--metrics", "127.0.0.1:0"],
+        ]
+        .concat(),
+    );
+    let response = server.get("/config");
+    assert_eq!(response.header("Content-Type"), Some("application/json;charset=utf-8"));
+    let config: Value = serde_json::from_str(response.text()).unwrap();
+    // What kadena-sdk, chainweb.py and KadenaDartSdk read.
+    assert_eq!(config["chainwebVersion"], "development");
+    assert_eq!(config["limits"]["bounds"], 7);
+    assert_eq!(config["limits"]["headTime"], 2.5);
+    assert_eq!(config["peers"], json!(["node.example.org:1848"]));
+    assert_eq!(config["chainwebNodeVersion"], "3.2");
+    let text = response.text();
+    let address = server.address().to_string();
+    for secret in ["hidden", utf8(folder.path()), utf8(&database.path()), &address] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    assert_eq!(server.get(&format!("{BASE}/config?t=json")).body, response.body);
+    let none = Server::of_archive(folder.path());
+    assert_eq!(none.get("/config").status, 404);
+}
+
+#[test]
+fn peers_are_those_of_the_configuration() {
+    let none = served().get(&format!("{BASE}/cut/peer"));
+    assert_eq!(none.text(), r#"{"limit":0,"items":[],"next":null}"#);
+    let id = "A".repeat(43);
+    let peers = format!("{id}@a.example:1,b.example:2,[::1]:3");
+    let server = Server::start(&database(), &["--peer", &peers, "--peer", "c.example:4"]);
+    let page = |query: &str| -> Value {
+        serde_json::from_str(server.get(&format!("{BASE}/cut/peer{query}")).text()).unwrap()
+    };
+    let item = |id: Option<&str>, hostname: &str, port: u16| json!({ "id": id, "address": { "hostname": hostname, "port": port } });
+    let first = json!([item(Some(&id), "a.example", 1), item(None, "b.example", 2)]);
+    let rest = json!([item(None, "[::1]", 3), item(None, "c.example", 4)]);
+    let limited = json!({ "limit": 2, "items": first, "next": "inclusive:2" });
+    assert_eq!(page("?limit=2&t=json"), limited);
+    let last = json!({ "limit": 2, "items": rest, "next": null });
+    for query in ["?next=inclusive%3A2", "?next=exclusive:1&limit=9"] {
+        assert_eq!(page(query), last, "{query}");
+    }
+    for query in ["?limit=x", "?next=2", "?next=inclusive:x"] {
+        reason(&server.get(&format!("{BASE}/cut/peer{query}")), 400);
+    }
+    for wrong in ["http://a:1", "a", "x@a:1"] {
+        run(["serve", "--db", "x", "--peer", wrong])
+            .assert_fails(2, &["--peer", "host and a port"]);
+    }
+}
+
+#[test]
+fn release_of_the_node_is_configured_in_one_place() {
+    let server = Server::start(&database(), &["--chainweb-node-version", "4.0-rc1"]);
+    let info = server.get("/info");
+    assert_eq!(info.header("X-Chainweb-Node-Version"), Some("4.0-rc1"));
+    let info: Value = serde_json::from_str(info.text()).unwrap();
+    assert_eq!(info["nodePackageVersion"], "4.0-rc1");
+    let document: Value = serde_json::from_str(server.get("/openapi.json").text()).unwrap();
+    let header = &document["components"]["headers"]["X-Chainweb-Node-Version"];
+    assert_eq!(header["schema"]["const"], "4.0-rc1");
+    let wrong = ["serve", "--db", "x", "--chainweb-node-version", "x\r\ny: z"];
+    run(wrong).assert_fails(2, &["--chainweb-node-version", "as in 3.2"]);
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn leaving_server_is_unhealthy_and_answers_on() {
     };
     assert_eq!(health.status, 503);
     assert!(health.header("Content-Type").unwrap().starts_with("text/plain"));
-    assert_eq!(health.header("X-Chainweb-Node-Version"), Some("2.32"));
+    assert_eq!(health.header("X-Chainweb-Node-Version"), Some("3.2"));
     assert_eq!(server.get(&format!("{BASE}/health-check")).status, 503, "on a new connection, too");
     assert_eq!(server.get(&format!("{BASE}/cut")).status, 200);
     assert!(server.is_running());

@@ -83,7 +83,7 @@ fn head_of_the_answer_keeps_others_from_collecting_events() {
     assert_eq!(head.header("X-Accel-Buffering"), Some("no"));
     assert_eq!(head.header("Transfer-Encoding"), Some("chunked"));
     assert_eq!(head.header("Access-Control-Allow-Origin"), Some("*"));
-    assert_eq!(head.header("X-Chainweb-Node-Version"), Some("2.32"));
+    assert_eq!(head.header("X-Chainweb-Node-Version"), Some("3.2"));
     assert!(head.header("X-Peer-Addr").is_some() && head.header("X-Server-Timestamp").is_some());
 }
 

@@ -36,7 +36,7 @@ fn bytes_that_are_no_request_are_refused_and_the_connection_is_closed() {
         // No code of ours sees these, and yet the answer has what every answer has.
         assert!(!reason(&answer, answer.status).is_empty(), "{shown}");
         assert_eq!(answer.header("X-Peer-Addr"), Some(&*client.address().to_string()), "{shown}");
-        assert_eq!(answer.header("X-Chainweb-Node-Version"), Some("2.32"), "{shown}");
+        assert_eq!(answer.header("X-Chainweb-Node-Version"), Some("3.2"), "{shown}");
         assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"), "{shown}");
         assert!(answer.header("Server").is_some_and(|name| name.starts_with("plait/")), "{shown}");
         assert!(client.drain(), "{shown}");

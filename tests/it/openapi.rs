@@ -17,6 +17,8 @@ use crate::push_http::{LINES, client, request, sum};
 
 const SCHEMATHESIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compat/try_schemathesis.py");
 
+const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compat/try_openapi.py");
+
 const HEIGHTS: u64 = 20;
 const SEED: u64 = 7;
 
@@ -144,13 +146,23 @@ fn fits(documented: &str, path: &str) -> bool {
 fn gets(world: &World) -> Vec<String> {
     let (hash, payload) = &world.block;
     let chain = format!("{BASE}/chain/0");
-    let mut targets: Vec<String> =
-        ["/health-check", "/ready", "/info", "/openapi.json"].map(str::to_owned).to_vec();
+    let mut targets: Vec<String> = ["/health-check", "/ready", "/info", "/config", "/openapi.json"]
+        .map(str::to_owned)
+        .to_vec();
     targets.extend(targets.clone().iter().map(|target| format!("{BASE}{target}")));
     for query in
         ["", "?maxheight=20", "?maxheight=x", "?limit=x", "?maxheight=99999999999999999999"]
     {
         targets.push(format!("{BASE}/cut{query}"));
+    }
+    for query in ["", "?limit=1&next=inclusive:0", "?limit=x", "?next=x", "?t=json"] {
+        targets.push(format!("{BASE}/cut/peer{query}"));
+    }
+    for own in ["/ready", "/openapi.json", "/archive/manifest.json", "/archive/x.plait"] {
+        targets.push(format!("{own}?t=json"));
+    }
+    for own in ["ready", "openapi.json", "state", "stats", "chain/0/stats"] {
+        targets.push(format!("{BASE}/{own}?t=json"));
     }
     for page in ["hash", "header", "block"] {
         for query in [
@@ -334,6 +346,146 @@ fn openapi_document_is_true_of_every_answer() {
     assert_eq!(left, expected);
 }
 
+/// A path with its parameters filled in: a chain, and names of what is not there.
+fn filled(path: &str) -> String {
+    let hash = if path.contains("{hash}") { NOBODY } else { "" };
+    let path = path.replace("{chain}", "0").replace("{hash}", hash);
+    path.replace("{id}", "none").replace("{name}", "x.plait")
+}
+
+/// The endpoints that chainweb-node does not have, by the ends of their paths.
+const OWN: [&str; 6] =
+    ["/ready", "/openapi.json", "/state", "/stats", "/archive/manifest.json", "/archive/{name}"];
+
+#[test]
+fn unknown_parameters_are_refused_by_every_own_endpoint_and_ignored_by_every_other() {
+    let world = World::new(&[]);
+    let paths = world.document["paths"].as_object().unwrap();
+    let mut refusing = BTreeSet::new();
+    for (path, item) in paths.iter().filter(|(path, _)| !path.ends_with("/updates")) {
+        for method in ["GET", "POST"].into_iter().filter(|m| !item[m.to_lowercase()].is_null()) {
+            let ask = |query: &str| {
+                let request = Request::new(method, format!("{}{query}", filled(path)));
+                let posted = request.clone().header("Content-Type", JSON).body("[]".to_owned());
+                let response = world.server.ask(if method == "POST" { &posted } else { &request });
+                (response.status, response.text().to_owned())
+            };
+            let plain = ask("");
+            for query in ["?minHeight=7", "?t=json&chain=0", "?minHeight", "?x%3Dy"] {
+                let got = ask(query);
+                if OWN.iter().any(|own| path.ends_with(own)) {
+                    let name = query[1..].split(['=', '&']).next().unwrap().replace("%3D", "=");
+                    let reason =
+                        format!("query parameter {name:?} is unknown: ").replace('"', "\\\"");
+                    assert_eq!(got.0, 400, "{method} {path}{query}");
+                    assert!(got.1.contains(&reason), "{path}{query}: {}", got.1);
+                    refusing.insert(path);
+                } else {
+                    assert_eq!(got.0, plain.0, "{method} {path}{query}: {}", got.1);
+                }
+            }
+        }
+    }
+    // Twice where an endpoint answers at the root and in the network.
+    assert_eq!(refusing.len(), 9, "{refusing:?}");
+    let stats = world.server.get(&format!("{BASE}/stats?minHeight=100"));
+    let expected = concat!(
+        r#"{"reason":"query parameter \"minHeight\" is unknown: use \"minheight\"; "#,
+        r#"this endpoint knows by, maxheight, minheight, step"}"#
+    );
+    assert_eq!((stats.status, stats.text()), (400, expected));
+    for stream in ["header/updates", "block/updates"] {
+        let request = Request::get(format!("{BASE}/{stream}?minHeight=7&t=json"));
+        assert_eq!(Events::open(world.server.address(), &request).head().status, 200, "{stream}");
+    }
+    // Links to pages for people may have any.
+    assert_eq!(world.server.get("/?utm_source=x").status, 200);
+}
+
+/// The examples of a form of a response.
+fn examples(media: &Value) -> Vec<&Value> {
+    let named = media["examples"].as_object().into_iter().flat_map(|all| all.values());
+    media.get("example").into_iter().chain(named.map(|example| &example["value"])).collect()
+}
+
+#[test]
+fn every_response_has_an_example_of_its_schema() {
+    for flags in [&[][..], &["--max-body-bytes", "1", "--max-page-hashes", "1", "--peer", "a:1"]] {
+        let world = World::new(flags);
+        let mut count = 0;
+        for (path, item) in world.document["paths"].as_object().unwrap() {
+            for method in ["get", "post"] {
+                let responses = item[method]["responses"].as_object().into_iter().flatten();
+                for (status, response) in responses {
+                    let content = world.resolved(response)["content"].as_object();
+                    for (form, media) in content.into_iter().flatten() {
+                        let said = format!("{method} {path} {status} {form}");
+                        let examples = examples(media);
+                        assert!(!examples.is_empty(), "{said} has no example");
+                        let validator = world.validator(&media["schema"]);
+                        for example in examples {
+                            let error = validator.validate(example).err();
+                            assert!(error.is_none(), "{said}: {error:?} of {example}");
+                        }
+                        count += 1;
+                    }
+                }
+            }
+        }
+        assert!(count > 300, "{count}");
+    }
+}
+
+#[test]
+fn examples_are_what_the_server_sends() {
+    let world = World::new(&[]);
+    let genesis = world.document["components"]["parameters"]["blockHash"]["example"].clone();
+    let genesis = genesis.as_str().unwrap();
+    let on = |chain: u32, rest: &str| format!("{BASE}/chain/{chain}/{rest}");
+    let one = on(0, &format!("header/{genesis}"));
+    let first = |page: &str| on(0, &format!("{page}?limit=10&maxheight=0"));
+    let wrong_type = Request::post(on(0, "payload/batch"), "[]")
+        .without("Content-Type")
+        .header("Content-Type", "x/y");
+    let mut compared = BTreeSet::new();
+    for (request, target) in [
+        (Request::get("/health-check"), "/health-check"),
+        (Request::get("/ready"), "/ready"),
+        (Request::get("/ready?t=json"), "/ready"),
+        (Request::get("/info"), "/info"),
+        (Request::get("/config"), "/config"),
+        (Request::get(&one), &one),
+        (Request::get(&one).accept(OBJECT), &one),
+        (Request::get(&one).accept(OCTETS), &one),
+        (Request::get(first("hash")), &first("hash")),
+        (Request::get(first("header")), &first("header")),
+        (Request::get(first("header")).accept(OBJECT), &first("header")),
+        (Request::get(first("header")).accept(OCTETS), &first("header")),
+        (Request::get(on(0, "hash?limit=x")), &on(0, "hash")),
+        (Request::get(on(1, &format!("header/{genesis}"))), &one),
+        (Request::get("/info").accept("text/html"), "/info"),
+        (Request::get("/check-backup/1763249175000000"), "/check-backup/x"),
+        (Request::get("/archive/x.plait"), "/archive/x.plait"),
+        (Request::get("/info").body(" ".repeat(100_000)), "/info"),
+        (wrong_type, &on(0, "payload/batch")),
+    ] {
+        let response = world.server.ask(&request);
+        let (name, operation) = world.operation(request.method(), target);
+        let said = format!("{request} {name} {}", response.status);
+        let documented = world.resolved(&operation["responses"][response.status.to_string()]);
+        let form = response.header("Content-Type").unwrap();
+        let form = form.strip_suffix(";charset=utf-8").unwrap_or(form);
+        let sent = match form {
+            JSON | OBJECT => serde_json::from_str(response.text()).unwrap(),
+            "text/plain" => json!(response.text()),
+            _ => Value::String(response.body.iter().copied().map(char::from).collect()),
+        };
+        assert_eq!(examples(&documented["content"][form]), [&sent], "{said}");
+        compared.insert(format!("{said} {form}"));
+    }
+    assert_eq!(compared.len(), 19);
+}
+
 #[test]
 fn openapi_document_is_of_the_server_that_sends_it() {
     let world = World::new(&["--max-page-hashes", "3"]);
@@ -396,6 +548,12 @@ fn openapi_document_is_true_of_events() {
             assert!(errors.is_empty(), "{data}: {errors:?}");
         }
     }
+}
+
+/// Validators, and generated clients in two languages.
+#[test]
+fn openapi_document_is_right_for_programs_that_read_such_documents() {
+    run_script(PROGRAMS, "openapi-venv", &[]);
 }
 
 /// `make schemathesis` does it with many more examples.

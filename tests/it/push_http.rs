@@ -280,8 +280,14 @@ fn other_requests_are_refused_without_touching_the_writer() {
             client = self::client(&server);
         }
     }
+    let typo = Request::post("/push?eahc", "").without("Content-Type");
+    let answer = client.ask(&typo.header("Content-Type", OCTETS));
+    let expected = "query parameter \"eahc\" is unknown: this endpoint knows each\n";
+    assert_eq!((answer.status, answer.text()), (400, expected));
+    client = self::client(&server);
     // It is no server of the API, and that one takes nothing.
-    assert_eq!(client.ask(&Request::get("/health-check")).status, 404);
+    let api = client.ask(&Request::get("/health-check"));
+    assert!(api.status == 404 && api.text().contains("--listen"), "{}", api.text());
     assert_eq!(server.ask(&self::request(OCTETS, "")).status, 404);
 }
 

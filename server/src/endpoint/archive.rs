@@ -6,7 +6,8 @@ use plait_engine::archive::{ArchiveError, Listed, MANIFEST};
 
 use super::App;
 use crate::chunks::{ChunkFeed, FileChunks};
-use crate::error::Error;
+use crate::error::{Error, excerpt};
+use crate::missing::Missing;
 use crate::request::{Wanted, is_known};
 use crate::request_id::RequestId;
 use crate::response::{self, Body, Stream};
@@ -17,7 +18,7 @@ use crate::response::{self, Body, Stream};
 /// The name of a file has the beginning of its checksum, so it never changes. The manifest does, and
 /// is to be asked for anew each time.
 pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Response<Body>, Error> {
-    let folder = app.archive.clone().ok_or(Error::Path)?;
+    let folder = app.archive.clone().ok_or(Error::Path(Missing::Archive))?;
     let listed = {
         let folder = Arc::clone(&folder);
         app.bridge.files().read(move || told(folder.listed())).await??
@@ -25,7 +26,7 @@ pub(crate) async fn archive(app: &App, head: &Parts, name: &str) -> Result<Respo
     if name == MANIFEST {
         return Ok(manifest(head, &listed));
     }
-    let entry = listed.entry(name).ok_or(Error::Unlisted)?.clone();
+    let entry = listed.entry(name).ok_or_else(|| Error::Unlisted(excerpt(name)))?.clone();
     let (tag, len) = (format!("\"{}\"", entry.checksum), entry.bytes());
     if is_known(&head.headers, &tag) {
         return Ok(response::not_modified(&tag));
@@ -59,7 +60,7 @@ fn manifest(head: &Parts, listed: &Listed) -> Response<Body> {
 /// Tells the log what a client is not told.
 fn told<T>(result: Result<T, ArchiveError>) -> Result<T, Error> {
     result.map_err(|error| match error {
-        ArchiveError::Missing { .. } => Error::Unlisted,
+        ArchiveError::Missing { .. } => Error::NoArchive,
         error => {
             let request = RequestId::current();
             tracing::error!(%request, "the archive cannot be read: {error}");

@@ -7,7 +7,8 @@ use plait_engine::backup::{BackupError, BackupId};
 
 use super::App;
 use crate::backup::Jobs;
-use crate::error::Error;
+use crate::error::{Error, excerpt};
+use crate::missing::Missing;
 use crate::request_id::RequestId;
 use crate::response::{self, Body};
 
@@ -29,15 +30,16 @@ pub(crate) async fn make_backup(app: &App, head: &Parts) -> Result<Response<Body
 pub(crate) async fn check_backup(app: &App, id: &str) -> Result<Response<Body>, Error> {
     let jobs = jobs(app)?;
     // What is no name is that of no backup.
-    let id: BackupId = id.parse().map_err(|_| Error::NoBackup)?;
+    let none = || Error::NoBackup(excerpt(id));
+    let id: BackupId = id.parse().map_err(|_| none())?;
     let status = app.bridge.read_file(move || jobs.status(&id)).await?;
-    let status = told(status)?.ok_or(Error::NoBackup)?;
+    let status = told(status)?.ok_or_else(none)?;
     Ok(response::current_text(status.name().to_owned()))
 }
 
 /// Those who make backups, if they may be asked.
 fn jobs(app: &App) -> Result<Arc<Jobs>, Error> {
-    app.backups.clone().ok_or(Error::Path)
+    app.backups.clone().ok_or(Error::Path(Missing::Backups))
 }
 
 /// Whether the query has the flag `backupPact`, with any value that does not say no.

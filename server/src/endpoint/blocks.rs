@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use plait_engine::{ChainId, Cursor, Page, Payload, PayloadHash, QueryError, View};
+use plait_engine::{BlockHash, ChainId, Cursor, Page, Payload, PayloadHash, QueryError, View};
 
 use super::App;
 use super::branch::branch;
@@ -58,7 +58,7 @@ async fn answer(
     if query.is_small(SMALL_BLOCKS) {
         let query = Arc::clone(&query);
         let job = move |view: &View| read(&query, view, chain, SMALL_BYTES.min(bytes_max));
-        let page = app.bridge.read(job).await?.map_err(Error::UnknownPayload)?;
+        let page = app.bridge.read(job).await?.map_err(Error::from)?;
         if !page.is_cut || bytes_max <= SMALL_BYTES {
             let body = response::blocks(&page.page, version);
             return Ok(response::json(media.content_type(), body));
@@ -68,7 +68,7 @@ async fn answer(
         let page = read(&query, view, chain, bytes_max)?;
         Ok(page.map(|page| response::blocks(&page.page, version)))
     };
-    let body = app.bridge.read_blocking(job).await?.map_err(Error::UnknownPayload)?;
+    let body = app.bridge.read_blocking(job).await?.map_err(Error::from)?;
     Ok(response::json(media.content_type(), body))
 }
 
@@ -78,27 +78,44 @@ struct Read {
     is_cut: bool,
 }
 
+/// A block whose payload is needed and not stored.
+struct NoPayload {
+    block: BlockHash,
+    payload: PayloadHash,
+    /// Whether no payload is stored at all.
+    headers_only: bool,
+}
+
+impl From<NoPayload> for Error {
+    fn from(missing: NoPayload) -> Self {
+        let NoPayload { block, payload, headers_only } = missing;
+        Self::PayloadOfBlock { block, payload, headers_only }
+    }
+}
+
 /// The page of blocks that `query` asks for, of at most `bytes_max` bytes if that is more than one
-/// block; or a payload that it needs and that is not stored.
+/// block; or a block of it whose payload is not stored.
 fn read(
     query: &Query,
     view: &View,
     on: ChainId,
     bytes_max: usize,
-) -> Result<Result<Read, PayloadHash>, QueryError> {
+) -> Result<Result<Read, NoPayload>, QueryError> {
     let Page { items: headers, mut next } = query.headers(view, on)?;
     // Three bytes are four characters: records of more than that have no place on the page.
     let found = view.block_payloads(headers.iter(), (bytes_max / 4).saturating_mul(3))?;
     let (mut payloads, mut bytes) = (Vec::<Payload>::with_capacity(found.len()), 0);
     for (header, payload) in headers.iter().zip(found) {
         let has_outputs = |payload: &Payload| payload.view().has_outputs();
-        let payload = match payload.filter(has_outputs) {
-            Some(payload) => payload,
+        let mut payload = payload.filter(has_outputs);
+        if payload.is_none() {
             // Another block may have the same.
-            None => match view.payload(on, &header.payload_hash(), None)?.filter(has_outputs) {
-                Some(payload) => payload,
-                None => return Ok(Err(header.payload_hash())),
-            },
+            payload = view.payload(on, &header.payload_hash(), None)?.filter(has_outputs);
+        }
+        let Some(payload) = payload else {
+            let (block, payload) = (header.hash(), header.payload_hash());
+            let headers_only = view.payload_count_estimate()? == 0;
+            return Ok(Err(NoPayload { block, payload, headers_only }));
         };
         bytes = block_len(payload.view()).saturating_add(bytes);
         if bytes > bytes_max && !payloads.is_empty() {

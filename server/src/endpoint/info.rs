@@ -7,6 +7,7 @@ use plait_engine::{BlockHeight, ChainId, ChainwebVersion};
 use serde::Serialize;
 
 use super::App;
+use crate::config::Config;
 use crate::error::Error;
 use crate::request::{Media, negotiate};
 use crate::response::{self, Body};
@@ -16,7 +17,8 @@ pub(crate) async fn info(app: &App, head: &Parts) -> Result<Response<Body>, Erro
     let media = negotiate(&head.headers, Media::JSON)?;
     let cut = app.bridge.read_blocking(|view| view.cut(None)).await?;
     let height = cut.blocks().map(|(_, height, _)| height).max();
-    let body = serde_json::to_vec(&Info::new(app.version, height)).map_err(|_| Error::Bug)?;
+    let body =
+        serde_json::to_vec(&Info::new(app.version, height, &app.config)).map_err(|_| Error::Bug)?;
     Ok(response::json(media.content_type(), Bytes::from(body)))
 }
 
@@ -28,12 +30,12 @@ type Rows = Vec<(u32, Vec<u32>)>;
 ///
 /// # Source
 ///
-/// `Chainweb.RestAPI.NodeInfo`, and an answer of 2.30 in the documentation of Kadena. Without the
-/// optional `nodeServiceDate`: 2.32 has none.
+/// `Chainweb.RestAPI.NodeInfo`, and a response of 2.30 in the documentation of Kadena. 3.2 has no
+/// `nodeServiceDate`, but hack-a-chain's indexer refuses a response without it; null is "never".
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the names are those of the protocol")]
-struct Info {
+pub(crate) struct Info {
     node_api_version: &'static str,
     node_block_delay: i64,
     node_chains: Vec<String>,
@@ -42,13 +44,18 @@ struct Info {
     node_historical_chains: Vec<(u64, Rows)>,
     node_latest_behavior_height: u64,
     node_number_of_chains: usize,
-    node_package_version: &'static str,
+    node_package_version: String,
+    node_service_date: Option<&'static str>,
     node_version: &'static str,
 }
 
 impl Info {
     /// What holds for a network whose highest block is at `height`.
-    fn new(version: ChainwebVersion, height: Option<BlockHeight>) -> Self {
+    pub(crate) fn new(
+        version: ChainwebVersion,
+        height: Option<BlockHeight>,
+        config: &Config,
+    ) -> Self {
         let graph = version.graph_at(height.unwrap_or(BlockHeight::new(u64::MAX)));
         let history: Vec<(u64, Rows)> = version
             .graphs()
@@ -69,7 +76,9 @@ impl Info {
             node_historical_chains: history,
             node_latest_behavior_height: latest_behavior(version),
             node_number_of_chains: graph.order(),
-            node_package_version: env!("CARGO_PKG_VERSION"),
+            // Clients compare it with releases of chainweb-node.
+            node_package_version: config.node_version.to_str().unwrap_or_default().to_owned(),
+            node_service_date: None,
             node_version: version.name(),
         }
     }
@@ -94,13 +103,13 @@ fn rows(graph: ChainGraph) -> Rows {
 ///
 /// # Source
 ///
-/// `Chainweb.Version.*` at 2.31: `Chainweb231Pact`, on recap-development `Chainweb232Pact`. No
-/// later height was found, so those of 2.32 may be higher.
+/// `latestBehaviorAt` of `Chainweb.Version.*` at 3.2: `Chainweb31`, on testnet04 `Chainweb231Pact`.
+/// Forks that begin at a fork number in place of a height do not count.
 const fn latest_behavior(version: ChainwebVersion) -> u64 {
     match version {
-        ChainwebVersion::Mainnet01 => 6_269_345,
+        ChainwebVersion::Mainnet01 => 6_510_743,
         ChainwebVersion::Testnet04 => 5_783_986,
-        ChainwebVersion::RecapDevelopment => 701,
+        ChainwebVersion::RecapDevelopment => 711,
         ChainwebVersion::Development => 1,
     }
 }
@@ -111,7 +120,8 @@ mod tests {
 
     #[test]
     fn info_has_the_form_of_the_reference() {
-        let info = Info::new(ChainwebVersion::Mainnet01, Some(BlockHeight::new(60)));
+        let info =
+            Info::new(ChainwebVersion::Mainnet01, Some(BlockHeight::new(60)), &Config::default());
         let text = serde_json::to_string(&info).unwrap();
         // From an answer of chainweb-node 2.30 at height 60.
         assert!(text.starts_with(concat!(
@@ -131,12 +141,15 @@ mod tests {
             r#""nodeGraphHistory":{history},"nodeHistoricalChains":{history},"nodeLatest"#
         )));
         assert!(text.contains(r#""nodeNumberOfChains":10,"#));
-        assert!(text.ends_with(r#""nodeVersion":"mainnet01"}"#));
+        let end = r#""nodePackageVersion":"3.2","nodeServiceDate":null,"nodeVersion":"mainnet01"}"#;
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]
     fn chains_are_those_of_the_height_reached() {
-        let chains = |height| Info::new(ChainwebVersion::Mainnet01, height).node_chains.len();
+        let config = Config::default();
+        let info = |height| Info::new(ChainwebVersion::Mainnet01, height, &config);
+        let chains = |height| info(height).node_chains.len();
         assert_eq!(chains(Some(BlockHeight::new(852_053))), 10);
         assert_eq!(chains(Some(BlockHeight::new(852_054))), 20);
         assert_eq!(chains(None), 20);

@@ -46,6 +46,7 @@ use crate::clock::date_now;
 use crate::config::Ingest;
 use crate::inlet::{Inlet, PushError};
 use crate::metrics::Metrics;
+use crate::request::QueryRule;
 
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_TIME: Duration = Duration::from_secs(75);
@@ -104,15 +105,26 @@ async fn serve(way: Way, stream: Patient) {
     }
 }
 
+/// Most likely the client wants the API.
+const NOT_FOUND: &str =
+    "This address takes POST /push; the API is on the address that --listen sets.\n";
+
+/// The query parameters of a push.
+const PARAMETERS: QueryRule = QueryRule::Only(&["each"]);
+
 async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let (head, body) = request.into_parts();
     if head.uri.path() != PATH {
-        return Ok(text(StatusCode::NOT_FOUND, "There is POST /push.\n"));
+        return Ok(text(StatusCode::NOT_FOUND, NOT_FOUND));
     }
     if head.method != Method::POST {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Use POST.\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return Ok(response);
+    }
+    if let Err(error) = PARAMETERS.check(head.uri.query()) {
+        let body = BoxBody::new(Full::new(Bytes::from(format!("{error}\n"))));
+        return Ok(typed(StatusCode::BAD_REQUEST, TEXT, body));
     }
     // A browser sends it along, and no page of a stranger is to reach this through one.
     if head.headers.contains_key(ORIGIN) {
@@ -126,10 +138,18 @@ async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallib
     if let Err(error) = way.inlet.push(Vec::new()).await {
         return Ok(refused(&error));
     }
-    let each = head.uri.query().is_some_and(|query| query.split('&').any(|part| part == "each"));
+    let each = is_flagged(head.uri.query().unwrap_or_default());
     let (lines, answer) = Lines::new(each, way.config.idle_time);
     tokio::spawn(body::take(way, form, body, lines));
     Ok(typed(StatusCode::OK, LINES, answer))
+}
+
+/// Whether the query has the flag `each`, with any value that does not say no.
+fn is_flagged(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        name == "each" && !matches!(value, "false" | "0")
+    })
 }
 
 /// What the body is, by what the client says.

@@ -59,10 +59,12 @@ fn written(response: &Response<Body>, body: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn replaced(bytes: &str) -> Option<String> {
-        let stamp = Stamp::new(&"127.0.0.1:9");
+        let stamp = Stamp::new(&"127.0.0.1:9", &HeaderValue::from_static("3.2"));
         let bytes = super::replaced(&[IoSlice::new(&[]), IoSlice::new(bytes.as_bytes())], &stamp);
         bytes.map(|(_, bytes)| String::from_utf8(bytes).unwrap())
     }

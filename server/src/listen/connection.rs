@@ -58,7 +58,7 @@ impl Server {
         let activity = Activity::new();
         self.patrol.watch(&activity);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let stamp = Stamp::new(&peer);
+        let stamp = Stamp::new(&peer, &self.app.config.node_version);
         let service = service_fn(|request| {
             let turn = Turn::begin(&activity, request.version());
             let App { metrics, config, .. } = &*self.app;

@@ -55,6 +55,10 @@ async fn serve(metrics: Metrics, stream: TcpStream) {
     }
 }
 
+/// Most likely the client wants the API.
+const NOT_FOUND: &str = "This address serves /metrics, /ready and /health-check; the API is on the \
+                         address that --listen sets.\n";
+
 async fn answer(
     metrics: Metrics,
     request: Request<Incoming>,
@@ -62,7 +66,7 @@ async fn answer(
     let (method, path) = (request.method(), request.uri().path());
     let is_known = matches!(path, "/metrics" | "/ready" | "/health-check");
     if !is_known {
-        return Ok(text(StatusCode::NOT_FOUND, "There are /metrics, /ready and /health-check.\n"));
+        return Ok(text(StatusCode::NOT_FOUND, NOT_FOUND));
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n");

@@ -11,10 +11,14 @@ pub(crate) enum Endpoint {
     Ready,
     /// `info`.
     Info,
+    /// `config`.
+    Config,
     /// `openapi.json`.
     OpenApi,
     /// `cut`.
     Cut,
+    /// `cut/peer`.
+    CutPeers,
     /// `hash`.
     Hashes,
     /// `hash/branch`.
@@ -58,12 +62,14 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// All of them, in the order of their declaration.
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::Health,
         Self::Ready,
         Self::Info,
+        Self::Config,
         Self::OpenApi,
         Self::Cut,
+        Self::CutPeers,
         Self::Hashes,
         Self::HashBranch,
         Self::Headers,
@@ -91,8 +97,10 @@ impl Endpoint {
             Self::Health => "health-check",
             Self::Ready => "ready",
             Self::Info => "info",
+            Self::Config => "config",
             Self::OpenApi => "openapi.json",
             Self::Cut => "cut",
+            Self::CutPeers => "cut/peer",
             Self::Hashes => "hash",
             Self::HashBranch => "hash/branch",
             Self::Headers => "header",

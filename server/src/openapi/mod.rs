@@ -10,6 +10,8 @@
 //!
 //! `documented.rs` holds it to the code.
 
+mod examples;
+
 use bytes::Bytes;
 use plait_engine::archive::Checksum;
 use plait_engine::{ChainId, ChainwebVersion, Cursor};
@@ -187,7 +189,9 @@ fn values(version: ChainwebVersion, config: &Config) -> Map<String, Value> {
     ];
     let mut values: Map<String, Value> =
         numbers.into_iter().map(|(name, number)| (name.to_owned(), json!(number))).collect();
+    values.extend(examples::examples(version, config));
     let mut set = |name: &str, value| values.insert(name.to_owned(), value);
+    set("$node_version", json!(config.node_version.to_str().unwrap_or_default()));
     set("$chain_max", json!(chain_max));
     set("$network", json!(version.name()));
     set("$version", json!(env!("CARGO_PKG_VERSION")));

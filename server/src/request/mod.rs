@@ -11,12 +11,14 @@ mod condition;
 mod params;
 mod range;
 mod resume;
+mod rule;
 
 pub(crate) use accept::{Media, negotiate};
 pub(crate) use batch::{Asked, parse_batch};
 pub(crate) use body::{pass_over, read_json};
 pub(crate) use bounds::parse_bounds;
 pub(crate) use condition::is_known;
-pub(crate) use params::Params;
+pub(crate) use params::{Params, PeerRange};
 pub(crate) use range::Wanted;
 pub(crate) use resume::Resume;
+pub(crate) use rule::QueryRule;

@@ -5,8 +5,8 @@ use plait_engine::{BlockHeight, Cursor, Heights};
 
 use crate::error::{Error, excerpt};
 
-/// The query parameters of every endpoint; others are ignored, and of a repeated one the first
-/// counts.
+/// The query parameters of every endpoint; of a repeated one the first counts. Whether others are
+/// ignored is up to [`QueryRule`](super::QueryRule).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Params {
     /// `limit`: items wanted at most.
@@ -28,9 +28,7 @@ impl Params {
     /// [`Error::Parameter`] if a value does not parse.
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, Error> {
         Ok(Self {
-            limit: find(query, "limit", "a number of items", |text| {
-                number(text).map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
-            })?,
+            limit: find(query, "limit", "a number of items", index)?,
             next: find(query, "next", "inclusive:HASH or exclusive:HASH", |text| {
                 text.parse().ok()
             })?,
@@ -94,6 +92,38 @@ impl Params {
     }
 }
 
+/// The query parameters of a page of peers, which is counted in items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerRange {
+    /// The first item.
+    pub(crate) first: usize,
+    /// Items at most.
+    pub(crate) limit: usize,
+}
+
+impl PeerRange {
+    /// Items of a page without `limit`, and of any page, as in `P2P.Node.RestAPI.Server`.
+    const LIMITS: (usize, usize) = (64, 512);
+
+    /// Reads `limit` and `next` from the query of a URI.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if a value does not parse.
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Error> {
+        let (usual, max) = Self::LIMITS;
+        let limit = find(query, "limit", "a number of items", index)?.unwrap_or(usual).min(max);
+        let first = find(query, "next", "inclusive:NUMBER or exclusive:NUMBER", |text| match text
+            .split_once(':')?
+        {
+            ("inclusive", at) => index(at),
+            ("exclusive", at) => index(at).map(|at| at.saturating_add(1)),
+            _ => None,
+        })?;
+        Ok(Self { first: first.unwrap_or(0), limit })
+    }
+}
+
 fn find<T>(
     query: Option<&str>,
     name: &'static str,
@@ -113,7 +143,7 @@ fn find<T>(
 
 /// Decodes a key or a value of a form: `+` is a space, `%3A` a colon. What is no UTF-8 turns into
 /// a character that parses as nothing.
-fn decode(raw: &str) -> Cow<'_, str> {
+pub(super) fn decode(raw: &str) -> Cow<'_, str> {
     if !raw.contains(['+', '%']) {
         return Cow::Borrowed(raw);
     }
@@ -125,6 +155,11 @@ fn decode(raw: &str) -> Cow<'_, str> {
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// A number of items; too large ones are the largest.
+fn index(text: &str) -> Option<usize> {
+    number(text).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 fn height(text: &str) -> Option<BlockHeight> {
@@ -185,6 +220,24 @@ mod tests {
         }
         for query in ["by=", "by=height", "by=Chain"] {
             assert!(Params::by_chain(Some(query)).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn pages_of_peers_are_counted_in_items() {
+        let parse = |query| PeerRange::parse(Some(query)).map(|range| (range.first, range.limit));
+        for (query, expected) in [
+            ("", (0, 64)),
+            ("limit=3&t=json", (0, 3)),
+            ("limit=9999", (0, 512)),
+            ("next=inclusive%3A7", (7, 64)),
+            ("next=exclusive:7&limit=0", (8, 0)),
+            ("next=exclusive:99999999999999999999999", (usize::MAX, 64)),
+        ] {
+            assert_eq!(parse(query).unwrap(), expected, "{query}");
+        }
+        for query in ["limit=x", "next=7", "next=inclusive:", "next=inclusive:-1", "next=other:1"] {
+            assert!(parse(query).is_err(), "{query}");
         }
     }
 

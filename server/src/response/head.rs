@@ -25,9 +25,6 @@ const X_CHAINWEB_NODE_VERSION: HeaderName = HeaderName::from_static("x-chainweb-
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The release of chainweb-node whose API this is.
-const NODE_VERSION: HeaderValue = HeaderValue::from_static("2.32");
-
 const SERVER_NAME: HeaderValue =
     HeaderValue::from_static(concat!("plait/", env!("CARGO_PKG_VERSION")));
 
@@ -54,13 +51,16 @@ const TEXT: &str = "text/plain;charset=utf-8";
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
     peer: HeaderValue,
+    /// The release of chainweb-node whose API this is.
+    node_version: HeaderValue,
 }
 
 impl Stamp {
     /// The stamp of a connection with this client.
-    pub(crate) fn new(peer: &impl ToString) -> Self {
+    pub(crate) fn new(peer: &impl ToString, node_version: &HeaderValue) -> Self {
         let peer = HeaderValue::try_from(peer.to_string());
-        Self { peer: peer.unwrap_or(HeaderValue::from_static("unknown")) }
+        let peer = peer.unwrap_or(HeaderValue::from_static("unknown"));
+        Self { peer, node_version: node_version.clone() }
     }
 
     /// Adds the headers that every answer has, this one to the request of that name.
@@ -71,7 +71,7 @@ impl Stamp {
         headers.insert(X_REQUEST_ID, id.value());
         headers.insert(X_SERVER_TIMESTAMP, now.into());
         headers.insert(DATE, clock::date(now));
-        headers.insert(X_CHAINWEB_NODE_VERSION, NODE_VERSION);
+        headers.insert(X_CHAINWEB_NODE_VERSION, self.node_version.clone());
         headers.insert(SERVER, SERVER_NAME);
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
@@ -280,12 +280,13 @@ mod tests {
     #[test]
     fn every_answer_is_stamped() {
         let id = RequestId::unique();
-        let response = Stamp::new(&"1.2.3.4:5").apply(error(&Error::Path), &id);
+        let response = Stamp::new(&"1.2.3.4:5", &HeaderValue::from_static("3.2"));
+        let response = response.apply(error(&Error::Busy), &id);
         let headers = response.headers();
         assert_eq!(headers["x-peer-addr"], "1.2.3.4:5");
         assert_eq!(headers["x-request-id"], id.to_string());
         assert!(headers["x-server-timestamp"].to_str().unwrap().parse::<u64>().unwrap() > 1 << 30);
-        assert_eq!(headers["x-chainweb-node-version"], "2.32");
+        assert_eq!(headers["x-chainweb-node-version"], "3.2");
         assert_eq!(headers["server"], concat!("plait/", env!("CARGO_PKG_VERSION")));
         assert_eq!(headers["access-control-allow-origin"], "*");
         assert_eq!(headers["vary"], "Accept");
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(methods.headers()["allow"], "GET, HEAD");
         assert_eq!(error(&Error::Busy).headers()["retry-after"], "1");
         assert_eq!(error(&Error::BodySlow).headers()["connection"], "close");
-        assert_eq!(error(&Error::Path).headers().get("connection"), None);
+        assert_eq!(error(&Error::NoArchive).headers().get("connection"), None);
     }
 
     #[test]
