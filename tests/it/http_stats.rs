@@ -200,6 +200,8 @@ fn state_is_what_the_store_holds_and_the_server_does() {
     assert_eq!(state["network"], "development");
     assert_eq!((&state["history"], &state["formatVersion"]), (&json!("full"), &json!(5)));
     assert_eq!((&state["blocks"], &state["fullyVerified"]), (&json!(blocks), &json!(false)));
+    let lowest = state["lowest"].as_object().unwrap();
+    assert!(lowest.len() == 20 && lowest.values().all(|height| *height == json!(0)), "{state}");
     assert_eq!(state["cut"], json!({ "height": cut.height(), "id": cut.id().to_string() }));
     assert_eq!((&state["replay"], &state["follow"]), (&Value::Null, &Value::Null));
     let backup = json!({ "running": false, "lastSuccess": null, "failed": 0 });

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use http::Response;
 use http::request::Parts;
 use plait_engine::{QueryError, View};
@@ -21,6 +23,8 @@ struct State {
     /// Whether every block is; counts by level take a scan, which `plait info` makes.
     fully_verified: bool,
     cut: CutState,
+    /// The lowest height of each chain that has blocks.
+    lowest: BTreeMap<u32, u64>,
     #[serde(flatten)]
     work: Work,
 }
@@ -47,6 +51,9 @@ impl State {
         let version = view.version();
         let blocks = version.chain_ids().map(|chain| view.block_count(chain)).sum();
         let cut = view.cut(None)?;
+        let lowest = version
+            .chain_ids()
+            .filter_map(|chain| view.lowest(chain).map(|height| (chain.get(), height.get())));
         Ok(Self {
             network: version.name(),
             version: env!("CARGO_PKG_VERSION"),
@@ -55,6 +62,7 @@ impl State {
             blocks,
             fully_verified: view.is_fully_verified()?,
             cut: CutState { height: cut.height(), id: cut.id().to_string() },
+            lowest: lowest.collect(),
             work,
         })
     }
