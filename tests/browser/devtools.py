@@ -213,6 +213,10 @@ class Page:
     def go(self, url):
         self.call("Page.navigate", url=url)
 
+    def before(self, script):
+        """Runs a script before those of every page that is visited from now on."""
+        self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     def run(self, script):
         """The value of an expression; promises are waited for."""
         answer = self.call(

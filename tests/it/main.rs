@@ -23,6 +23,7 @@ mod cut_vectors;
 mod dataset;
 mod difficulty;
 mod displaced;
+mod explorer;
 mod extremes;
 mod faults;
 mod flipped_bits;

@@ -11,10 +11,24 @@ export class Trouble extends Error {
 }
 
 const WORDS = {
-    0: "The server cannot be reached.",
-    404: "The server does not have this.",
-    429: "The server has too much to do. Try again in a moment.",
-    503: "The server has too much to do, or is about to stop. Try again in a moment.",
+    404: "The server does not have this",
+    429: "The server has too much to do, try again in a moment",
+    503: "The server has too much to do or is about to stop, try again in a moment",
+};
+const UNREACHABLE = "The server cannot be reached.";
+// An answer that has not begun after this long is given up.
+const ANSWER_MILLIS = 60_000;
+// After this long somebody wants to know what is the matter.
+export const SLOW_MILLIS = 5000;
+const REASON_MAX = 400;
+
+// Requests whose answers have not begun, the oldest first.
+const waiting = new Set();
+
+// How long the server has not answered a request, in milliseconds; 0 if there is none.
+export const silence = () => {
+    const [oldest] = waiting;
+    return oldest ? Date.now() - oldest.since : 0;
 };
 
 const root = new URL(".", document.baseURI);
@@ -28,21 +42,51 @@ export const setNetwork = (name) => {
 // Where the events of blocks are.
 export const updatesUrl = () => new URL(`${base}header/updates`, root);
 
+// Waits for the beginning of an answer, but not for ever.
+const begun = async (url, { signal, ...options }) => {
+    const giveUp = new AbortController();
+    const abort = () => giveUp.abort();
+    signal?.addEventListener("abort", abort);
+    const timer = setTimeout(abort, ANSWER_MILLIS);
+    const entry = { since: Date.now() };
+    waiting.add(entry);
+    try {
+        return await fetch(url, { ...options, signal: giveUp.signal });
+    } catch (error) {
+        if (signal?.aborted) throw error;
+        const slow = `The server has not answered for ${ANSWER_MILLIS / 1000} seconds.`;
+        throw new Trouble(0, giveUp.signal.aborted ? slow : UNREACHABLE);
+    } finally {
+        clearTimeout(timer);
+        waiting.delete(entry);
+    }
+};
+
+// What the server says in an answer that is an error. Something in front of it may answer in HTML.
+const reasonOf = async (response) => {
+    const type = response.headers.get("Content-Type") ?? "";
+    const text = (await response.text().catch(() => "")).trim();
+    if (type.startsWith("text/plain")) return text.slice(0, REASON_MAX);
+    try {
+        return String(JSON.parse(text).reason ?? "").slice(0, REASON_MAX);
+    } catch {
+        return "";
+    }
+};
+
 const request = async (path, { accept = "application/json", body, signal } = {}) => {
     const headers = { Accept: accept };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const method = body === undefined ? "GET" : "POST";
-    let response;
-    try {
-        body = JSON.stringify(body);
-        response = await fetch(new URL(path, root), { method, headers, body, signal });
-    } catch (error) {
-        if (signal?.aborted) throw error;
-        throw new Trouble(0, WORDS[0]);
-    }
+    body = JSON.stringify(body);
+    const response = await begun(new URL(path, root), { method, headers, body, signal });
     if (response.ok) return response;
-    const status = response.status;
-    throw new Trouble(status, WORDS[status] ?? `The server answers with status ${status}.`);
+    const { status } = response;
+    const reason = await reasonOf(response);
+    const words = WORDS[status] ?? `The server refuses this with status ${status}`;
+    const error = new Trouble(status, `${words}${reason ? `: ${reason.replace(/\.$/, "")}` : ""}.`);
+    error.reason = reason;
+    throw error;
 };
 
 const read = async (response, form) => {
@@ -62,7 +106,7 @@ export const askText = async (path) => {
     try {
         return { status: 200, text: await read(await request(path, { accept: "*/*" }), "text") };
     } catch (error) {
-        return { status: error.status, text: error.message };
+        return { status: error.status, text: error.reason || error.message };
     }
 };
 

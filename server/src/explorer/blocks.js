@@ -1,6 +1,5 @@
 // The blocks in view and which of them are canonical, while the cut moves.
 
-import { ask } from "./api.js";
 import { mark } from "./canonical.js";
 import { PAGE_HEIGHTS, Pages, pageOf } from "./pages.js";
 
@@ -8,23 +7,18 @@ import { PAGE_HEIGHTS, Pages, pageOf } from "./pages.js";
 const SIBLINGS_MILLIS = 5000;
 
 export class Blocks extends EventTarget {
-    constructor(network, live) {
+    constructor(network, live, stored) {
         super();
         this.live = live;
         this.network = network;
-        this.pages = new Pages(network, (page, error) => this.come(page, error));
-        this.isPartial = false;
+        this.stored = stored;
+        this.pages = new Pages(stored, (page, error) => this.come(page, error));
         this.siblingsTimer = 0;
         live.addEventListener("cut", ({ detail }) => this.moved(detail));
-        // Whether there may be gaps. Servers that do not tell have none.
-        ask("state").then(
-            ({ history }) => {
-                this.isPartial = history === "partial";
-                if (this.isPartial)
-                    for (const page of this.pages.pages.values()) this.markAgain(page);
-            },
-            () => {},
-        );
+        // There may be gaps now, or other ones.
+        stored.addEventListener("change", () => {
+            for (const page of this.pages.pages.values()) this.markAgain(page);
+        });
     }
 
     come(page, error) {
@@ -36,7 +30,7 @@ export class Blocks extends EventTarget {
     async markAgain(page) {
         const member = this.live.members.get(page.chain);
         try {
-            await mark(page, this.network, member, this.isPartial);
+            await mark(page, this.network, member, this.stored.isPartial);
         } catch (error) {
             if (!("status" in error)) throw error;
             // The page is asked for again. What the server does not have any more was reorganised.

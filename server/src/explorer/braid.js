@@ -21,10 +21,11 @@ const LINK_MILLIS = 30;
 const FLYING_SCREENS = 3;
 
 export class Braid {
-    constructor(network, live) {
+    constructor(network, live, stored) {
         this.network = network;
         this.live = live;
-        this.blocks = new Blocks(network, live);
+        this.stored = stored;
+        this.blocks = new Blocks(network, live, stored);
         this.scroller = byId("scroller");
         this.track = byId("track");
         this.slider = byId("slider");
@@ -36,6 +37,9 @@ export class Braid {
         this.base = 0;
         this.highest = -1;
         this.cursor = null;
+        this.pointed = null;
+        // What is said of a height that was asked for and is not there.
+        this.elsewhere = null;
         this.isAwaited = false;
         this.isShown = false;
         this.frame = 0;
@@ -45,8 +49,9 @@ export class Braid {
     listen() {
         this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
         this.scroller.addEventListener("keydown", (event) => this.key(event));
-        this.slider.addEventListener("input", () => this.goTo(Number(this.slider.value)));
-        byId("newest").addEventListener("click", () => this.goTo(this.highest));
+        this.slider.addEventListener("input", () => this.leaveFor(Number(this.slider.value)));
+        byId("newest").addEventListener("click", () => this.leaveFor(this.highest));
+        this.stored.addEventListener("change", () => this.grow());
         new ResizeObserver(() => this.resize()).observe(this.scroller);
         this.blocks.addEventListener("change", ({ detail }) => {
             if (detail) this.canvas.flash(detail);
@@ -64,6 +69,8 @@ export class Braid {
     // Shows the newest blocks, or those around a height; the block of a chain there gets the focus.
     show(height, chain) {
         this.isShown = true;
+        this.pointed = null;
+        this.elsewhere = this.outside(height);
         this.resize();
         this.grow();
         const isThere = this.network.chains.includes(chain);
@@ -74,6 +81,7 @@ export class Braid {
         this.isAwaited = isThere || (row >= 0 && row < this.rows);
         if (!this.isAwaited) this.cursor = null;
         this.wantedAt = this.top;
+        this.elsewhereTop = this.top;
         this.want();
         this.tell();
     }
@@ -86,7 +94,8 @@ export class Braid {
     resize() {
         const { clientWidth: width, clientHeight: height } = this.scroller;
         if (!this.isShown || width === 0) return;
-        this.layout = new Layout(width, this.network.chains);
+        const label = this.canvas.labelWidth(Math.max(this.highest, 0));
+        this.layout = new Layout(width, this.network.chains, label);
         this.rows = Math.max(Math.floor(height / ROW), 1);
         this.canvas.resize(width, height);
         const names = this.network.chains.map((chain) => {
@@ -104,18 +113,24 @@ export class Braid {
     // others everything stays where it is.
     grow() {
         const highest = this.live.top < 0 ? -1 : this.live.top + ABOVE;
-        if (highest === this.highest) return;
+        const { lowest } = this.stored;
+        if (highest === this.highest && lowest === this.lowest) return;
         const isAtTop = this.highest < 0 || this.top >= this.highest - 0.5;
+        const isWider = String(highest).length !== String(this.highest).length;
         this.highest = highest;
-        this.slider.min = this.network.lowest;
+        this.lowest = lowest;
+        this.slider.min = Math.min(lowest, Math.max(highest, 0));
         this.slider.max = Math.max(highest, 0);
         byId("nothing").hidden = highest >= 0;
-        if (this.isShown) this.stretch(isAtTop ? highest : this.top);
+        if (!this.isShown) return;
+        this.stretch(isAtTop ? highest : this.top);
+        // A longer height has a longer label.
+        if (isWider) this.resize();
     }
 
     // Makes the rows around a height the ones that can be scrolled over, and goes there.
     stretch(top) {
-        const lowest = this.network.lowest;
+        const { lowest } = this.stored;
         const isAll = this.highest - lowest < TRACK_ROWS;
         const middle = Math.min(Math.round(top) + TRACK_ROWS / 2, this.highest);
         this.base = isAll ? this.highest : Math.max(middle, lowest + TRACK_ROWS);
@@ -125,9 +140,16 @@ export class Braid {
         this.top = this.base - this.scroller.scrollTop / ROW;
     }
 
+    // Goes away from what was asked for.
+    leaveFor(top) {
+        this.elsewhere = null;
+        this.goTo(top);
+        this.tell();
+    }
+
     // Brings a height to the upper edge.
     goTo(top) {
-        const height = Math.min(Math.max(top, this.network.lowest), this.highest);
+        const height = Math.min(Math.max(top, this.stored.lowest), this.highest);
         this.stretch(height);
         this.soon();
         this.settle();
@@ -137,7 +159,7 @@ export class Braid {
         if (!this.isShown) return;
         this.top = this.base - this.scroller.scrollTop / ROW;
         const isNearTop = this.base < this.highest && this.base - this.top < TRACK_EDGE;
-        const isNearFoot = this.foot > this.network.lowest && this.top - this.foot < TRACK_EDGE;
+        const isNearFoot = this.foot > this.stored.lowest && this.top - this.foot < TRACK_EDGE;
         if (isNearTop || isNearFoot) this.stretch(this.top);
         this.soon();
         this.settle();
@@ -154,6 +176,7 @@ export class Braid {
         this.moving = setTimeout(() => {
             this.moving = null;
             if (!this.isShown) return;
+            if (Math.abs(this.top - this.elsewhereTop) > 1) this.elsewhere = null;
             this.link();
             this.remember();
         }, SETTLE_MILLIS);
@@ -171,7 +194,7 @@ export class Braid {
     // The heights in view, the highest first.
     heights(beyond = 0) {
         const first = Math.min(Math.ceil(this.top) + beyond, this.highest);
-        const last = Math.max(Math.floor(this.top) - this.rows - 1 - beyond, this.network.lowest);
+        const last = Math.max(Math.floor(this.top) - this.rows - 1 - beyond, this.stored.lowest);
         return Array.from({ length: Math.max(first - last + 1, 0) }, (_, row) => first - row);
     }
 
@@ -235,6 +258,8 @@ export class Braid {
         const rows = this.slots(this.heights());
         const block = this.cursorBlock();
         this.links.show(rows, this.base, block?.hash, this.cutHashes());
+        // What has left the view without the pointer is not pointed at any more.
+        if (this.pointed && !this.links.blocks.has(this.pointed.hash)) this.point(null);
         if (!this.isAwaited) return;
         const isMissing = this.missing() !== null;
         if (!block && !isMissing) return;
@@ -276,8 +301,16 @@ export class Braid {
             const same = this.blocks.pages.at(block.chain, block.height) ?? [];
             const others = this.pointed ? [] : same.filter(({ hash }) => hash !== block.hash);
             this.about.block(block, others);
-        } else if (missing) this.about.missing(missing);
+        } else if (missing ?? this.elsewhere) this.about.missing(missing ?? this.elsewhere);
         else this.about.help();
+    }
+
+    // What is said where a height was asked for that is below or above all blocks.
+    outside(height) {
+        const { lowest } = this.stored;
+        if (this.live.top < 0) return null;
+        if (height < lowest) return `This server holds blocks from height ${grouped(lowest)} on.`;
+        return height > this.live.top ? `The cut ends at height ${grouped(this.live.top)}.` : null;
     }
 
     // What is said where a block was asked for and none is stored.
@@ -286,6 +319,9 @@ export class Braid {
         const { chain, height } = this.cursor;
         const genesis = this.network.genesisHeight(chain);
         if (height < genesis) return `Chain ${chain} begins at height ${grouped(genesis)}.`;
+        const lowest = this.stored.lowestOf(chain);
+        if (height < lowest)
+            return `Of chain ${chain} this server holds blocks from height ${grouped(lowest)} on.`;
         const isEmpty = this.blocks.pages.at(chain, height)?.length === 0;
         return isEmpty
             ? `No block of chain ${chain} at height ${grouped(height)} is stored.`
@@ -302,7 +338,7 @@ export class Braid {
             PageUp: () => ({ chain: from.chain, height: from.height + this.rows }),
             PageDown: () => ({ chain: from.chain, height: from.height - this.rows }),
             Home: () => ({ chain: from.chain, height: this.live.members.get(from.chain)?.height }),
-            End: () => ({ chain: from.chain, height: this.network.genesisHeight(from.chain) }),
+            End: () => ({ chain: from.chain, height: this.stored.lowestOf(from.chain) }),
             ArrowLeft: () => this.beside(from, block, -1),
             ArrowRight: () => this.beside(from, block, 1),
         }[event.key]?.();
@@ -325,7 +361,8 @@ export class Braid {
     }
 
     moveTo({ chain, height = this.live.top, hash }) {
-        const lowest = this.network.genesisHeight(chain);
+        const lowest = this.stored.lowestOf(chain);
+        this.elsewhere = null;
         this.cursor = { chain, height: Math.min(Math.max(height, lowest), this.highest), hash };
         // Above the cut and in gaps there may be none.
         const blocks = this.blocks.pages.at(chain, this.cursor.height);

@@ -48,6 +48,16 @@ export class Canvas {
         this.context.setTransform(scale, 0, 0, scale, 0, 0);
     }
 
+    // How wide heights up to this one are: digits need not be of one width.
+    labelWidth(highest) {
+        this.context.font = this.font;
+        const widths = ["0", "8"].map(
+            (digit) =>
+                this.context.measureText(grouped(String(highest).replace(/\d/g, digit))).width,
+        );
+        return Math.max(...widths);
+    }
+
     // Lets new blocks flash for a moment.
     flash(blocks) {
         if (this.isCalm) return;
@@ -85,7 +95,7 @@ export class Canvas {
         ctx.textBaseline = "middle";
         for (const [height] of rows) {
             ctx.fillStyle = height % 10 === 0 ? colour.ink : colour.faint;
-            ctx.fillText(grouped(height), layout.gutter - 10, y(height));
+            ctx.fillText(grouped(height), layout.label, y(height));
             if (height % 10 !== 0) continue;
             ctx.fillStyle = colour.rule;
             ctx.fillRect(layout.gutter - 4, Math.round(y(height) + ROW / 2), this.width, 1);

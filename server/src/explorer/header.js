@@ -7,7 +7,7 @@ import { fieldTable, hexDump } from "./fields.js";
 import { readBlock, readBlocks } from "./record.js";
 import { base64url, counted, grouped, hashIn } from "./text.js";
 
-const link = ({ hash, chain, height }, words = "") =>
+const link = ({ hash, chain, height, words = "" }) =>
     make(
         "li",
         {},
@@ -15,18 +15,12 @@ const link = ({ hash, chain, height }, words = "") =>
         make("a", { class: "hash", href: `#/block/${hash}` }, hash),
     );
 
-const group = (name, blocks, words) =>
+const group = (name, blocks) =>
     make(
         "section",
         {},
         make("h3", {}, name),
-        blocks.length
-            ? make(
-                  "ul",
-                  {},
-                  blocks.map((block) => link(block, words)),
-              )
-            : make("p", { class: "faint" }, "none"),
+        blocks.length ? make("ul", {}, blocks.map(link)) : make("p", { class: "faint" }, "none"),
     );
 
 // The blocks beside and above: siblings, children, and those that refer to it from adjacent chains.
@@ -51,18 +45,19 @@ const around = async (block, network) => {
     };
 };
 
-const neighbours = async (block, network) => {
+const neighbours = async (block, network, stored) => {
     const { siblings, children, adjacent } = await around(block, network);
     const below = block.height - 1;
-    const parent = { hash: block.parent, chain: block.chain, height: below };
+    // A partial history ends somewhere.
+    const parent = ({ hash, chain }) => {
+        const words = below < stored.lowestOf(chain) ? ", not stored here:" : "";
+        return { hash, chain, height: below, words };
+    };
     return make(
         "div",
         { class: "neighbours" },
-        group("Parent", block.isGenesis ? [] : [parent]),
-        group(
-            "Adjacent parents",
-            block.isGenesis ? [] : block.adjacents.map((other) => ({ ...other, height: below })),
-        ),
+        group("Parent", block.isGenesis ? [] : [parent({ ...block, hash: block.parent })]),
+        group("Adjacent parents", block.isGenesis ? [] : block.adjacents.map(parent)),
         group("Children", children),
         group("Refer to it from adjacent chains", adjacent),
         group("Siblings at the same height", siblings),
@@ -96,7 +91,7 @@ export const described = (block, network) => [
     ),
 ];
 
-export const showBlock = async ({ network, live, isShown }, text) => {
+export const showBlock = async ({ network, stored, live, isShown }, text) => {
     const hash = hashIn(decodeURIComponent(text ?? ""));
     if (!hash)
         throw new Trouble(
@@ -119,7 +114,7 @@ export const showBlock = async ({ network, live, isShown }, text) => {
             if (!("status" in error)) throw error;
         });
     late(standing(block, live), (words) => kind.replaceChildren(words));
-    late(neighbours(block, network), (list) => links.replaceChildren(list));
+    late(neighbours(block, network, stored), (list) => links.replaceChildren(list));
     const here = `#/chain/${block.chain}/height/${block.height}`;
     return [
         make("h1", {}, `Block at height ${grouped(block.height)} of chain ${block.chain}`),

@@ -2,11 +2,16 @@
 // stands on the line of its chain, orphans beside it, two above each other.
 
 export const ROW = 30;
+// What is free beside the height of a row.
+const LABEL_LEFT = 4;
+const LABEL_RIGHT = 10;
 
 export class Layout {
-    constructor(width, chains) {
+    // `label` is the width of the longest height.
+    constructor(width, chains, label) {
         this.chains = chains;
-        this.gutter = width < 600 ? 54 : 72;
+        this.gutter = Math.max(width < 600 ? 54 : 72, Math.ceil(label) + LABEL_RIGHT + LABEL_LEFT);
+        this.label = this.gutter - LABEL_RIGHT;
         this.cell = (width - this.gutter - 4) / Math.max(chains.length, 1);
         this.size = Math.min(Math.max(this.cell * 0.45, 7), 14);
         this.orphan = Math.max(this.size * 0.6, 5);

@@ -10,11 +10,13 @@ import { askNetwork } from "./network.js";
 import { understand } from "./search.js";
 import { showState } from "./state.js";
 import { showStats } from "./stats.js";
+import { Stored } from "./stored.js";
 
 const RETRY_MILLIS = 2000;
 
 const live = new Live();
 let network;
+let stored;
 let braid;
 // What is shown last wins over what takes longer.
 let turn = 0;
@@ -64,7 +66,7 @@ const route = async () => {
     section.replaceChildren(make("p", { class: "faint" }, "Loading"));
     const isShown = () => mine === turn;
     try {
-        const shown = await page.show({ network, live, isShown }, first);
+        const shown = await page.show({ network, stored, live, isShown }, first);
         if (isShown()) section.replaceChildren(...[shown].flat());
     } catch (error) {
         if (isShown()) section.replaceChildren(failure(error));
@@ -77,7 +79,7 @@ const route = async () => {
 };
 
 const search = async (text) => {
-    const wanted = understand(text, network, live.top);
+    const wanted = understand(text, network, stored, live.top);
     if (wanted.hash) {
         const mine = (turn += 1);
         say("Looking");
@@ -108,7 +110,8 @@ const showLive = () => {
 const start = async () => {
     try {
         network = await askNetwork();
-        await live.start();
+        stored = new Stored(network);
+        await Promise.all([live.start(), stored.ask()]);
     } catch (error) {
         if (!("status" in error)) throw error;
         const none = "This server has no database to look into.";
@@ -116,7 +119,8 @@ const start = async () => {
         return setTimeout(start, RETRY_MILLIS);
     }
     byId("network").textContent = network.name;
-    braid = new Braid(network, live);
+    stored.watch(live);
+    braid = new Braid(network, live, stored);
     live.addEventListener("live", showLive);
     addEventListener("hashchange", route);
     // The address says which page is shown, so this may not go there.

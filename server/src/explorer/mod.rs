@@ -19,7 +19,7 @@ macro_rules! files {
 }
 
 /// All of them.
-const FILES: [File; 28] = files![
+const FILES: [File; 29] = files![
     "about.js",
     "api.js",
     "blake2s.js",
@@ -47,6 +47,7 @@ const FILES: [File; 28] = files![
     "sha512_256.js",
     "state.js",
     "stats.js",
+    "stored.js",
     "text.js",
 ];
 

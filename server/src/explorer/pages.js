@@ -7,7 +7,7 @@ import { readBlocks } from "./record.js";
 // Heights of a page, blocks of which one answer of the server has room for.
 export const PAGE_HEIGHTS = 64;
 const PAGES_MAX = 640;
-// The browser opens six connections; one listens, and one is for everything else.
+// The browser opens six connections; one of them is for the events, and one for everything else.
 const ASKED_AT_ONCE = 4;
 const RETRY_MILLIS = 2000;
 
@@ -17,8 +17,8 @@ const keyOf = (chain, number) => `${chain}/${number}`;
 
 export class Pages {
     // `changed` is called with each page that has come, and with an error where it has not.
-    constructor(network, changed) {
-        this.network = network;
+    constructor(stored, changed) {
+        this.stored = stored;
         this.changed = changed;
         // By use: the first one has not been used for longest.
         this.pages = new Map();
@@ -44,7 +44,7 @@ export class Pages {
     // Says which pages are in view, the most important ones first: [chain, number] each.
     want(wanted) {
         this.wanted = wanted.filter(
-            ([chain, number]) => (number + 1) * PAGE_HEIGHTS > this.network.genesisHeight(chain),
+            ([chain, number]) => (number + 1) * PAGE_HEIGHTS > this.stored.lowestOf(chain),
         );
         const keys = new Set(this.wanted.map(([chain, number]) => keyOf(chain, number)));
         for (const [key, request] of this.asked) if (!keys.has(key)) request.abort();

@@ -8,8 +8,11 @@ const HEIGHT = 236;
 const LEFT = 84;
 const RIGHT = 14;
 const TOP = 26;
-const FOOT = 30;
+const FOOT = 36;
 const TICKS = 5;
+// The width of a character on a phone, where they are the largest, and what is free between two words.
+const DIGIT = 9.5;
+const GAP = 8;
 
 const inside = WIDTH - LEFT - RIGHT;
 
@@ -41,7 +44,7 @@ const vertical = (values, isLog, reference) => {
     const all = reference === undefined ? values : [...values, reference];
     let [low, high] = [Math.min(...all), Math.max(...all)];
     if (isLog) [low, high] = [low / 1.15, high * 1.15];
-    else [low, high] = [Math.min(0, low), high * 1.05 || 1];
+    else [low, high] = [Math.min(0, low), (high || 1) * 1.05];
     const scale = isLog ? Math.log : Number;
     const span = scale(high) - scale(low) || 1;
     const place = (value) =>
@@ -54,16 +57,21 @@ const UNITS = [
     [YEAR, (date) => date.slice(0, 4)],
     [YEAR / 12, (date) => date.slice(0, 7)],
     [86400e6, (date) => date.slice(0, 10)],
-    [0, (date) => date.slice(5, 16).replace("T", " ")],
+    [60e6, (date) => date.slice(5, 16).replace("T", " ")],
+    [1e6, (date) => date.slice(11, 19)],
+    [0, (date) => date.slice(11, 23)],
 ];
 
-// Moments that are evenly spread, in words that are no finer than they have to be.
-const timeTicks = (low, high) => {
+// Moments that are evenly spread, in words that are no finer than they have to be; each has its own.
+export const timeTicks = (low, high) => {
+    if (low === high)
+        return [[low, new Date(low / 1000).toISOString().slice(0, 16).replace("T", " ")]];
     const [, word] = UNITS.find(([unit]) => (high - low) / TICKS >= unit);
-    return Array.from({ length: TICKS }, (_, at) => {
+    const ticks = Array.from({ length: TICKS }, (_, at) => {
         const time = low + ((at + 0.5) * (high - low)) / TICKS;
         return [time, word(new Date(time / 1000).toISOString())];
     });
+    return ticks.filter(([, words], at) => words !== ticks[at - 1]?.[1]);
 };
 
 // The frame of a plot: the ticks of both axes, as [value, words].
@@ -76,7 +84,7 @@ const axes = (y, yTicks, x, xTicks, unit) =>
             draw("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, words),
         ]),
         xTicks.map(([value, words]) =>
-            draw("text", { x: x(value), y: HEIGHT - 10, "text-anchor": "middle" }, words),
+            draw("text", { x: x(value), y: HEIGHT - 9, "text-anchor": "middle" }, words),
         ),
         draw("text", { x: 2, y: 13 }, unit),
     );
@@ -177,16 +185,27 @@ const board = (title) =>
     });
 
 // A line over time. `points` are {x, y}, x in microseconds; `reference` is a level to compare with.
-export const linePlot = ({ title, note, unit, points, isLog, isArea, say, sayTime, reference }) => {
+export const linePlot = ({
+    title,
+    note,
+    unit,
+    points,
+    isLog,
+    isArea,
+    say,
+    sayTime,
+    reference,
+    none,
+}) => {
     const shown = points.filter(({ y }) => Number.isFinite(y) && (!isLog || y > 0));
-    if (shown.length === 0) return figure(title, "no blocks yet", "", "", [], []);
+    if (shown.length === 0) return figure(title, none ?? "no blocks yet", "", "", [], []);
     const { place: y, ticks } = vertical(
         shown.map((point) => point.y),
         isLog,
         reference,
     );
     const [low, high] = [shown[0].x, shown.at(-1).x];
-    const x = (time) => LEFT + ((time - low) / (high - low || 1)) * inside;
+    const x = (time) => LEFT + (low === high ? 0.5 : (time - low) / (high - low)) * inside;
     const svg = board(title);
     const yTicks = ticks.map((tick) => [tick, say(tick)]);
     svg.append(axes(y, yTicks, x, timeTicks(low, high), unit));
@@ -202,6 +221,9 @@ export const linePlot = ({ title, note, unit, points, isLog, isArea, say, sayTim
         );
     }
     svg.append(draw("path", { class: "line", d: path.join("") }));
+    // One point makes no line.
+    if (shown.length === 1)
+        svg.append(draw("circle", { class: "point", cx: x(low), cy: y(shown[0].y), r: 4 }));
     const readout = make("output", {});
     const words = (at) => `${sayTime(shown[at].x)}: ${say(shown[at].y)}`;
     readable(
@@ -214,8 +236,8 @@ export const linePlot = ({ title, note, unit, points, isLog, isArea, say, sayTim
     return figure(title, note, svg, readout, ["time (UTC)", unit], rows);
 };
 
-// Bars beside each other. `bars` are {name, y}; every `nth` is named on the axis.
-export const barPlot = ({ title, note, unit, bars, say, what, nth = 1 }) => {
+// Bars beside each other. `bars` are {name, y}; as many are named on the axis as there is room for.
+export const barPlot = ({ title, note, unit, bars, say, what }) => {
     if (bars.length === 0) return figure(title, "no blocks yet", "", "", [], []);
     const { place: y, ticks } = vertical(
         bars.map((bar) => bar.y),
@@ -224,6 +246,8 @@ export const barPlot = ({ title, note, unit, bars, say, what, nth = 1 }) => {
     const width = inside / bars.length;
     const x = (at) => LEFT + (at + 0.5) * width;
     const svg = board(title);
+    const longest = Math.max(...bars.map(({ name }) => name.length));
+    const nth = Math.ceil((longest * DIGIT + GAP) / width);
     const xTicks = bars.map(({ name }, at) => [at, name]).filter(([at]) => at % nth === 0);
     svg.append(
         axes(

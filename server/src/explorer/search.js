@@ -5,7 +5,7 @@ import { grouped, hashIn } from "./text.js";
 const GROUPS = /[\s.,_'\u202f\u00a0]/g;
 
 // The address of the page that is meant, also with the hash if it is one; or why there is none.
-export const understand = (text, network, top) => {
+export const understand = (text, network, stored, top) => {
     const whole = text.trim();
     const hash = hashIn(whole);
     if (hash) return { hash, address: `#/block/${hash}` };
@@ -32,11 +32,20 @@ export const understand = (text, network, top) => {
         };
     if (number < network.lowest)
         return { trouble: `${network.name} begins at height ${grouped(network.lowest)}.` };
+    if (number < stored.lowest)
+        return {
+            trouble: `This server does not hold height ${grouped(number)}: its blocks are of heights ${grouped(stored.lowest)} to ${grouped(top)}.`,
+        };
     if (chain === undefined) return { address: `#/height/${number}` };
     if (!network.chains.includes(Number(chain)))
         return { trouble: `${network.name} has no chain ${chain}.` };
     const genesis = network.genesisHeight(Number(chain));
     if (number < genesis)
         return { trouble: `Chain ${chain} begins at height ${grouped(genesis)}.` };
+    const lowest = stored.lowestOf(Number(chain));
+    if (number < lowest)
+        return {
+            trouble: `Of chain ${chain} this server holds blocks from height ${grouped(lowest)} on.`,
+        };
     return { address: `#/chain/${chain}/height/${number}` };
 };

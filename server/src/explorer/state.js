@@ -16,6 +16,12 @@ const verification = (state) => {
     return "not told by this server";
 };
 
+const historyOf = ({ history, lowest }) => {
+    const lows = Object.values(lowest ?? {});
+    if (history !== "partial" || lows.length === 0) return history;
+    return `partial, from height ${grouped(Math.min(...lows))} on`;
+};
+
 const replay = (replay) => {
     if (!replay) return "none since the server began";
     const { running, stored, known, rejected } = replay;
@@ -91,7 +97,7 @@ const page = async (network) => {
             ["health check", health.text.trim()],
             ["ready for requests", ready.text.trim()],
             state.blocks !== undefined && ["blocks", grouped(state.blocks)],
-            state.history && ["history", state.history],
+            state.history && ["history", historyOf(state)],
             ["verification level", verification(state)],
             "replay" in state && ["replay", replay(state.replay)],
             "follow" in state && ["follow", follow(state.follow)],

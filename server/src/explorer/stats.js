@@ -1,4 +1,4 @@
-// Statistics of the whole history as plots.
+// Statistics of all that is stored up to the cut as plots.
 
 import { ask, Trouble } from "./api.js";
 import { make } from "./dom.js";
@@ -9,11 +9,37 @@ const STEPS = 150;
 // Steps of this many heights are added up already.
 const CHEAP = 256;
 
-// About so many steps over the whole history.
-const stepOf = (top) => {
-    const step = Math.max(Math.ceil((top + 1) / STEPS), 1);
+// Heights of a step, so that there are at most so many.
+export const stepOf = (heights, steps) => {
+    const step = Math.max(Math.ceil(heights / steps), 1);
     return step < CHEAP ? step : Math.ceil(step / CHEAP) * CHEAP;
 };
+
+// What the plots are made of, up to the cut: above it there may be blocks far away, such as the genesis blocks
+// of chains that begin later on. `ask` is asked for paths.
+export const askStats = async (ask, top) => {
+    const upTo = `maxheight=${Math.max(top, 0)}`;
+    const [whole, byChain] = await Promise.all([
+        ask(`stats?${upTo}`),
+        ask(`stats?by=chain&${upTo}`),
+    ]);
+    const all = whole.rows[0];
+    if (!all) return { whole, all, rows: [], chains: [], step: 1 };
+    const heights = all.maxHeight - all.minHeight + 1;
+    for (let parts = STEPS; ; parts = Math.floor(parts / 2)) {
+        const step = stepOf(heights, parts);
+        try {
+            const { rows } = await ask(`stats?step=${step}&${upTo}`);
+            return { whole, all, rows, chains: byChain.rows, step };
+        } catch (error) {
+            // A server may be configured to add up fewer steps.
+            if (error.status !== 400 || parts < 2) throw error;
+        }
+    }
+};
+
+// The blocks that have a block time: genesis blocks have no parent.
+const timed = (row) => row.blockTimes.reduce((sum, count) => sum + count, 0);
 
 const sayTime = (micros) => moment(Math.round(micros)).slice(0, 16).replace("T", " ");
 
@@ -32,7 +58,7 @@ const percent = (share) => `${Number((share * 100).toPrecision(3))}\u202f%`;
 
 // Block times in the classes that the server counts; those at the ends without any are left out.
 const blockTimeBars = (row, bounds) => {
-    const all = row.blockTimes.reduce((sum, count) => sum + count, 0);
+    const all = timed(row);
     const bars = row.blockTimes.map((count, at) => ({
         name: at < bounds.length ? lengths(bounds[at]) : "more",
         y: all ? count / all : 0,
@@ -59,18 +85,16 @@ const growth = (rows) => {
 };
 
 export const showStats = async ({ network, live }) => {
-    const step = stepOf(live.top);
-    let steps, byChain, whole;
+    const { top } = live;
+    let found;
     try {
-        [steps, byChain, whole] = await Promise.all(
-            [`stats?step=${step}`, "stats?by=chain", "stats"].map((path) => ask(path)),
-        );
+        found = await askStats(ask, top);
     } catch (error) {
         if (error.status !== 404) throw error;
         throw new Trouble(404, "This server has no statistics.");
     }
-    const rows = steps.rows.filter(({ lastTime, blocks }) => lastTime !== null && blocks > 0);
-    const all = whole.rows[0];
+    const { whole, all, step, chains } = found;
+    const rows = found.rows.filter(({ lastTime, blocks }) => lastTime !== null && blocks > 0);
     const each = step === 1 ? "over each height" : `over each ${counted(step, "height")}`;
     // The last step has hardly begun at times: so few blocks make no mean.
     const steady = rows.filter(
@@ -83,7 +107,7 @@ export const showStats = async ({ network, live }) => {
             "p",
             {},
             all
-                ? `${counted(all.blocks, "canonical block")} and ${counted(all.orphans, "orphan")} of ${network.name}, up to height ${grouped(live.top)}.`
+                ? `${counted(all.blocks, "canonical block")} and ${counted(all.orphans, "orphan")} of ${network.name}, heights ${grouped(all.minHeight)} to ${grouped(top)}.`
                 : "Nothing is stored yet.",
         ),
         make(
@@ -103,6 +127,7 @@ export const showStats = async ({ network, live }) => {
                 note: `of all chains together, mean ${each}`,
                 unit: "hashes per second",
                 points: over((row) => row.hashRate ?? NaN),
+                none: "too few blocks yet",
                 isLog: true,
                 say: (value) => scaled(value, "H/s"),
                 sayTime,
@@ -111,7 +136,8 @@ export const showStats = async ({ network, live }) => {
                 title: "Block time",
                 note: `mean ${each}; the line is at ${seconds(network.delay)}, which the difficulty aims at`,
                 unit: "seconds",
-                points: over((row) => row.time / row.blocks / 1e6),
+                points: over((row) => row.time / timed(row) / 1e6),
+                none: "no blocks with a parent yet",
                 reference: network.delay,
                 say: seconds,
                 sayTime,
@@ -123,13 +149,12 @@ export const showStats = async ({ network, live }) => {
                 bars: all ? blockTimeBars(all, whole.blockTimeBounds) : [],
                 say: percent,
                 what: "below",
-                nth: 3,
             }),
             barPlot({
                 title: "Orphan rate",
                 note: "orphans among all blocks of a chain",
                 unit: "share of the blocks",
-                bars: orphanBars(byChain.rows),
+                bars: orphanBars(chains),
                 say: percent,
                 what: "chain",
             }),
