@@ -69,6 +69,8 @@ test-browser: ## drive the explorer in a headless chromium; skipped where there 
 	@scripts/setup.sh build
 	cargo build --release --locked --package plait
 	tests/browser/try_browser.py --plait $(builds)/release/plait $(if $(HEIGHTS),--heights $(HEIGHTS)) || [ $$? -eq 77 ]
+	tests/browser/try_tabs.py --plait $(builds)/release/plait || [ $$? -eq 77 ]
+	tests/browser/try_pages.py --plait $(builds)/release/plait || [ $$? -eq 77 ]
 
 test-analytics: ## run the queries of docs/analytics.md with DuckDB over a dataset; needs Python
 	@scripts/setup.sh build

@@ -108,32 +108,45 @@ class Socket:
 
 
 class Browser:
-    """A browser of its own, with one page."""
+    """A browser of its own, with one page, and more if asked for."""
 
-    def __init__(self, path, size=(1280, 800), dark=False):
+    def __init__(self, path, size=(1280, 800), dark=False, flags=()):
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.log = os.path.join(self.folder.name, "log")
-        command = [path, *FLAGS, f"--user-data-dir={self.folder.name}/profile", "about:blank"]
+        command = [path, *FLAGS, *flags, f"--user-data-dir={self.folder.name}/profile", "about:blank"]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            self.page = Page(self.open())
+            self.place = self.listening()
+            self.page = self.tab()
             self.page.look(size, dark)
         except BaseException:
             self.__exit__()
             raise
 
-    def open(self):
+    def listening(self):
+        """Where the browser takes commands."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             with open(self.log, errors="replace") as log:
                 listening = re.search(r"DevTools listening on ws://([^/\s]+)/", log.read())
             if listening:
-                ask = urllib.request.Request(f"http://{listening[1]}/json/new?about:blank", method="PUT")
-                with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
-                    return json.load(answer)["webSocketDebuggerUrl"]
+                return listening[1]
             time.sleep(0.05)
         raise ConnectionError(f"chromium does not start: {open(self.log).read()[-2000:]}")
+
+    def tab(self):
+        """A new page."""
+        ask = urllib.request.Request(f"http://{self.place}/json/new?about:blank", method="PUT")
+        with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
+            target = json.load(answer)
+        return Page(target["webSocketDebuggerUrl"], target["id"])
+
+    def close(self, page):
+        """Closes a page, as somebody does who clicks on its cross."""
+        with urllib.request.urlopen(f"http://{self.place}/json/close/{page.id}", timeout=PATIENCE) as answer:
+            answer.read()
+        page.socket.socket.close()
 
     def __enter__(self):
         return self.page
@@ -147,8 +160,9 @@ class Browser:
 class Page:
     """A page: what it does, what it asks for, and what goes wrong in it."""
 
-    def __init__(self, url):
+    def __init__(self, url, id):
         self.socket = Socket(url)
+        self.id = id
         self.last = 0
         self.problems = []
         self.requests = []

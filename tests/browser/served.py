@@ -59,7 +59,7 @@ class Server:
     """A server of a database, which can be stopped and started again at the same place."""
 
     def __init__(self, plait, db, log, *more, listen="127.0.0.1:0", origin=None):
-        self.command = [plait, "serve", "--db", db, "--ingest", "127.0.0.1:0", *more]
+        self.command = [plait, "serve", "--db", db, "--ingest", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *more]
         self.log, self.listen, self.origin = log, listen, origin
         self.start()
 
@@ -69,16 +69,22 @@ class Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         said = {}
         end = time.monotonic() + 60
-        while len(said) < 2:
+        while len(said) < 3:
             log = self.log.read_text()
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"plait serve does not listen:\n{log}")
-            said = dict(re.findall(r"(listening|taking blocks) on (http://\S+)", log))
+            said = dict(re.findall(r"(listening|taking blocks|metrics) on (http://\S+)", log))
             time.sleep(0.01)
-        self.url, self.ingest = said["listening"], said["taking blocks"]
+        self.url, self.ingest, self.metrics = said["listening"], said["taking blocks"], said["metrics"]
         self.listen = self.url.removeprefix("http://")
         # A page behind something else is asked for there.
         self.page = self.origin or f"{self.url}/"
+
+    def metric(self, name):
+        """A number that the server measures."""
+        with urllib.request.urlopen(self.metrics) as answer:
+            text = answer.read().decode()
+        return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
     def stop(self):
         self.process.kill()

@@ -119,6 +119,8 @@ class Watched:
         self.page.wait("document.querySelector('#page h1, #page .failure')")
         urls = {url for url in self.page.requests if not url.startswith("data:")}
         files = {url for url in urls if "/explorer/" in url} | {self.server.page}
+        # The worker asks for itself.
+        files.add(f"{self.server.page}explorer/worker.js")
         total = 0
         for url in files:
             with urllib.request.urlopen(url) as answer:

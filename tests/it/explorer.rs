@@ -38,6 +38,48 @@ fn browse(script: &str, check: &str) {
 }
 
 #[test]
+fn modules_of_the_explorer_do_what_their_comments_say() {
+    run("node", &["--test", "explorer.test.mjs"]);
+}
+
+#[test]
+fn eight_tabs_over_http_1_share_one_event_stream() {
+    browse("try_tabs.py", "workers");
+}
+
+#[test]
+fn eight_tabs_without_shared_workers_share_one_event_stream() {
+    browse("try_tabs.py", "insecure");
+}
+
+#[test]
+fn another_tab_takes_over_when_the_one_with_the_stream_crashes() {
+    browse("try_tabs.py", "crash");
+}
+
+#[test]
+fn going_away_and_coming_back_leaves_no_event_stream_behind() {
+    for check in ["visits", "relay-visits"] {
+        browse("try_tabs.py", check);
+    }
+}
+
+#[test]
+fn a_tab_that_is_hidden_for_long_catches_up_when_it_is_seen_again() {
+    browse("try_tabs.py", "hidden");
+}
+
+#[test]
+fn a_tab_without_an_event_stream_asks_for_the_cut() {
+    browse("try_tabs.py", "polled");
+}
+
+#[test]
+fn a_tab_without_a_connection_says_what_may_be_the_matter() {
+    browse("try_tabs.py", "starved");
+}
+
+#[test]
 fn statistics_of_mainnet_are_shown_up_to_any_cut() {
     for check in ["statistics-0", "statistics-300", "statistics-30000"] {
         browse("try_pages.py", check);

@@ -1,13 +1,13 @@
-// The cut, kept up to date by the events of the server.
+// The cut, kept up to date by the events of the server; while these do not come, by asking for it.
 
 import { ask, updatesUrl } from "./api.js";
+import { Feed } from "./feed.js";
 import { fromObject, parseObject, readBlock } from "./record.js";
 
-const RETRY_MILLIS = 2000;
+// Without events the cut is asked for this often.
+const POLL_MILLIS = 5000;
 // The cut is asked for again when events have come, but not more often than this.
 const CUT_MILLIS = 1000;
-// More events at once than this are not worth looking at one by one.
-const EVENTS_MAX = 400;
 
 const membersOf = ({ hashes }) =>
     new Map(Object.entries(hashes).map(([chain, member]) => [Number(chain), member]));
@@ -17,47 +17,64 @@ export class Live extends EventTarget {
         super();
         this.members = new Map();
         this.top = -1;
-        this.isLive = false;
-        this.events = [];
+        // "live" with events, "connecting" without, after a while "polled" or, if that fails too, "off".
+        this.state = "connecting";
+        this.trouble = "";
+        this.isOpen = false;
+        this.polling = null;
         this.cutTimer = 0;
     }
 
     async start() {
         await this.askCut();
-        this.listen();
+        this.feed = new Feed(updatesUrl(), (message) => this.hear(message));
+        this.pollSoon();
     }
 
-    listen() {
-        const source = new EventSource(updatesUrl());
-        source.onopen = () => {
-            this.set(true);
-            // What has happened before is not told.
-            this.askCut().catch(() => {});
-        };
-        source.onerror = () => {
-            this.set(false);
-            // It goes on by itself unless the answer was of another kind, such as 503.
-            if (source.readyState === EventSource.CLOSED)
-                setTimeout(() => this.listen(), RETRY_MILLIS);
-        };
-        source.addEventListener("BlockHeader", (event) => {
-            if (this.events.push(event.data) === 1) setTimeout(() => this.take(), 20);
-        });
+    hear({ kind, data }) {
+        if (kind === "events") return this.take(data);
+        this.isOpen = kind === "open";
+        if (!this.isOpen) {
+            this.set("connecting");
+            return this.pollSoon();
+        }
+        this.set("live");
+        // What has happened before is not told.
+        return this.askCut().catch(() => {});
     }
 
-    set(isLive) {
-        if (this.isLive === isLive) return;
-        this.isLive = isLive;
+    set(state, trouble = "") {
+        if (this.state === state && this.trouble === trouble) return;
+        this.state = state;
+        this.trouble = trouble;
         this.dispatchEvent(new CustomEvent("live"));
     }
 
-    // Takes the events that have come.
-    take() {
-        const events = this.events.splice(0);
+    // Asks for the cut from time to time for as long as no events come and the page takes part.
+    pollSoon() {
+        this.polling ??= setTimeout(() => this.poll(), POLL_MILLIS);
+    }
+
+    async poll() {
+        if (!this.isOpen && this.feed.part) {
+            let [state, trouble] = ["polled", ""];
+            try {
+                await this.askCut();
+            } catch (error) {
+                [state, trouble] = ["off", error.message];
+            }
+            if (!this.isOpen) this.set(state, trouble);
+        }
+        this.polling = null;
+        if (!this.isOpen) this.pollSoon();
+    }
+
+    // Takes the events that have come; null if they were too many to be passed on.
+    take(data) {
         const blocks = [];
-        if (events.length <= EVENTS_MAX) {
-            for (const data of events) {
-                const bytes = fromObject(parseObject(data).header);
+        if (data) {
+            for (const text of data) {
+                const bytes = fromObject(parseObject(text).header);
                 if (bytes) blocks.push(readBlock(bytes));
             }
             const members = new Map(this.members);

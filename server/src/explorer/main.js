@@ -1,6 +1,6 @@
 // Starts the page, and shows what its address says.
 
-import { findHeader } from "./api.js";
+import { findHeader, silence, SLOW_MILLIS } from "./api.js";
 import { Braid } from "./braid.js";
 import { showDecode } from "./decode.js";
 import { byId, failure, make } from "./dom.js";
@@ -36,6 +36,16 @@ const turnTo = (page) => {
         if (link.dataset.page === page) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
     }
+};
+
+const STATES = {
+    live: ["live", "New blocks show up as they join the cut."],
+    connecting: ["connecting", "The server does not send events at the moment. It is tried again."],
+    polled: [
+        "every 5 s",
+        "No event stream can be had, so the page asks for new blocks every five seconds. Other pages of this address may hold all connections that the browser opens to one host.",
+    ],
+    off: ["no connection", "The page asks again every five seconds."],
 };
 
 const PAGES = {
@@ -100,11 +110,17 @@ const search = async (text) => {
 
 const showLive = () => {
     const element = byId("live");
-    element.dataset.live = live.isLive;
-    element.textContent = live.isLive ? "live" : "not live";
-    element.title = live.isLive
-        ? "New blocks show up as they join the cut."
-        : "The server does not send events at the moment. It is tried again.";
+    const [word, title] = STATES[live.state];
+    element.dataset.live = live.state === "live";
+    element.dataset.state = live.state;
+    element.textContent = word;
+    element.title = `${title} ${live.trouble}`.trim();
+};
+
+// Says what may be the matter once the server has been silent for a while.
+const showSilence = () => {
+    byId("slow").hidden = silence() < SLOW_MILLIS;
+    setTimeout(showSilence, 500);
 };
 
 const start = async () => {
@@ -132,7 +148,9 @@ const start = async () => {
         event.preventDefault();
         search(byId("query").value);
     });
+    showLive();
     return route();
 };
 
+showSilence();
 start();

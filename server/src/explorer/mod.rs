@@ -19,7 +19,7 @@ macro_rules! files {
 }
 
 /// All of them.
-const FILES: [File; 29] = files![
+const FILES: [File; 33] = files![
     "about.js",
     "api.js",
     "blake2s.js",
@@ -31,6 +31,7 @@ const FILES: [File; 29] = files![
     "decode.js",
     "dom.js",
     "explorer.css",
+    "feed.js",
     "fields.js",
     "header.js",
     "index.html",
@@ -43,12 +44,15 @@ const FILES: [File; 29] = files![
     "pages.js",
     "plot.js",
     "record.js",
+    "relay.js",
     "search.js",
     "sha512_256.js",
     "state.js",
     "stats.js",
     "stored.js",
+    "stream.js",
     "text.js",
+    "worker.js",
 ];
 
 impl File {

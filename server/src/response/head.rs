@@ -41,9 +41,9 @@ const OCTETS: &str = "application/octet-stream";
 const EVENTS: &str = "text/event-stream";
 
 /// What a page of ours may load and run: only what comes from here, as a file.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
 
 const TEXT: &str = "text/plain;charset=utf-8";
 
