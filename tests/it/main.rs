@@ -96,6 +96,7 @@ mod replica;
 mod resume;
 mod rocks;
 mod runs;
+mod service;
 mod starts;
 mod stats;
 mod systemd;

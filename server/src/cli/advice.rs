@@ -15,6 +15,8 @@ use plait_engine::output::free_bytes;
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
+use super::owner::{is_own, user_name};
+
 /// What an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -202,7 +204,16 @@ fn permission(fault: &Fault, subject: Subject) -> String {
     let (culprit, _) = culprit(path);
     let user = user();
     if subject != Subject::Input {
-        let culprit = culprit.display();
+        // A command of another user, such as a replay of root, leaves more than one such file.
+        let database = database_of(path).filter(|database| culprit.starts_with(database));
+        if let Some(database) = database.filter(|database| is_own(database)) {
+            return format!(
+                "Another user, such as root, ran plait in this database. Give all its files to \
+                 {user}: chown -R {user} {}",
+                database.display()
+            );
+        }
+        let culprit = database.unwrap_or(&culprit).display();
         return format!(
             "Run it as the user who owns that path, or change its owner: chown -R {user} {culprit}"
         );
@@ -258,14 +269,7 @@ fn folder(path: &Path) -> &Path {
 
 /// The name of this user, or the number where there is none.
 fn user() -> String {
-    let number = geteuid().as_raw();
-    let names = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let found = names.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
-    });
-    found.unwrap_or_else(|| number.to_string())
+    user_name(geteuid().as_raw())
 }
 
 /// A number of bytes, rounded, with a unit.

@@ -8,6 +8,7 @@ use plait_engine::{ChainwebVersion, Engine, OpenError, Reader};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+use super::owner::warn_root;
 use super::settings::{FollowFlags, LogFlags, Settings};
 use super::stop::Stop;
 use super::{config, fail, logs, open_advice, parse_network, shut_down, ways};
@@ -93,6 +94,7 @@ async fn run(
     let mut stop = Stop::new().map_err(refused)?;
     let db = settings.db.clone();
     let db = db.ok_or_else(|| fail(&Nothing, "Name one: plait follow URL --db DIR"))?;
+    warn_root(&db);
     let Opened { follower, inlet, thread, reader } = tokio::select! {
         opened = open(settings, &db, network) => opened?,
         () = stop.signal() => return Ok(ExitCode::SUCCESS),

@@ -32,6 +32,7 @@ mod loading;
 mod logs;
 mod numbers;
 mod origin;
+mod owner;
 mod progress;
 mod push;
 mod repair;

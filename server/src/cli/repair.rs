@@ -11,6 +11,7 @@ use plait_engine::{OpenError, QueryError};
 use super::advice::Advice;
 use super::found::Found;
 use super::level::VerifyLevel;
+use super::owner::warn_root;
 use super::progress::now;
 use super::{fail, interrupt, open_advice, query_advice};
 
@@ -45,6 +46,7 @@ impl Args {
     pub(super) fn run(self) -> ExitCode {
         let (stop, mut found) = (interrupt::flag(), Found::new());
         let level = Level::from(self.level);
+        warn_root(&self.db);
         let result = repair::repair(&self.db, level, now(), stop, &mut |event| found.tell(&event));
         found.finish();
         match result {

@@ -15,6 +15,7 @@ use super::lacks;
 use super::level::VerifyLevel;
 use super::numbers::whole;
 use super::origin::{Origin, Refusal, open_input};
+use super::owner::warn_root;
 use super::progress::{Display, Shown, now};
 use super::report::{Failure, Report, failure_advice};
 use super::{fail, interrupt, parse_network};
@@ -138,6 +139,7 @@ impl From<InputFormat> for Format {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
+        warn_root(&self.db);
         let stop = interrupt::flag();
         match self.replay(stop) {
             Ok(summary) if summary.stopped => {

@@ -7,6 +7,7 @@ use plait_engine::backup::{BackupError, Restore, RestoreEvent};
 
 use super::backup::{Place, advice, find, refuse, tell_other};
 use super::found::Found;
+use super::owner::warn_root;
 use super::progress::now;
 use super::{fail, interrupt};
 
@@ -54,6 +55,7 @@ impl Args {
             Err(code) => return code,
         };
         let (stop, start, mut found) = (interrupt::flag(), Instant::now(), Found::new());
+        warn_root(&self.to);
         let restore = Restore { id, to: self.to, copy: self.copy };
         let result = restore.run(&backups, stop, now(), &mut |event| match event {
             RestoreEvent::Verifying(event) => found.tell(&event),

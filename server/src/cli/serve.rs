@@ -24,6 +24,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::advice::{Advice, Subject};
 use super::export::OUTSIDE;
 use super::loading::{Inputs, Ready};
+use super::owner::warn_root;
 use super::settings::{Flags, LogFlags, Settings, shown};
 use super::stop::Stop;
 use super::systemd::{self, Sockets};
@@ -264,6 +265,7 @@ impl Opened {
         let refused = |error: OpenError| fail(&error, open_advice(&error));
         if let Some(db) = db {
             let network = inputs.network();
+            warn_root(db);
             let ready = inputs.prepare(db)?;
             let (writer, reader) = Engine::open_with(db, caches).map_err(refused)?;
             ways::check_network(&reader, network)?;
