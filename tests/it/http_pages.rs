@@ -1,10 +1,11 @@
 //! Ascending lists: `GET chain/{chain}/hash` and `GET chain/{chain}/header`.
 
+use serde_json::Value;
 use testkit::http::Request;
 
 use crate::http_data::{
-    FORKED_HEIGHT, JSON, LONG_HEIGHT, NOBODY, OBJECT, base64url, joined, on, page, reason, served,
-    served_with, world,
+    FORKED_HEIGHT, JSON, LONG_HEIGHT, NOBODY, OBJECT, OCTETS, base64url, joined, on, page, reason,
+    served, served_with, world,
 };
 
 #[test]
@@ -111,7 +112,7 @@ fn cursor_resumes_with_its_block_or_behind_it() {
 fn cursor_outside_of_the_heights_makes_an_empty_page() {
     let (server, world) = (served(), world());
     let cursor = world.forked.hash(world.trunk[100]);
-    for heights in ["minheight=101", "maxheight=99", "minheight=200&maxheight=300"] {
+    for heights in ["minheight=102", "maxheight=99", "minheight=200&maxheight=300"] {
         for kind in ["inclusive", "exclusive"] {
             let path = on(0, &format!("header?{heights}&next={kind}:{cursor}"));
             assert_eq!(server.get(&path).text(), r#"{"limit":0,"items":[],"next":null}"#, "{path}");
@@ -307,4 +308,32 @@ fn list_of_a_long_chain_is_reached_at_every_depth() {
         let place = usize::try_from(height).unwrap();
         assert_eq!(page.items, [base64url(tree.block(place).as_bytes())]);
     }
+}
+
+#[test]
+fn an_exclusive_cursor_below_the_lowest_height_goes_on_in_every_form() {
+    let (server, world) = (served(), world());
+    let tree = &world.forked;
+    let cursor = tree.hash(world.trunk[100]);
+    let expected: Vec<usize> =
+        tree.ascending().into_iter().filter(|at| (101..=450).contains(&tree.height(*at))).collect();
+    for limit in ["", "&limit=5"] {
+        let count = if limit.is_empty() { expected.len().min(360) } else { 5 };
+        let target = |name| {
+            on(0, &format!("{name}?minheight=101&maxheight=450&next=exclusive:{cursor}{limit}"))
+        };
+        let hashes = page(&server.get(&target("hash")));
+        let whole = expected.len().min(if limit.is_empty() { 4096 } else { 5 });
+        assert_eq!(hashes.items, tree.hashes(&expected[..whole]), "{limit}");
+        for media in [JSON, OBJECT] {
+            let headers = server.ask(&Request::get(target("header")).accept(media));
+            let headers: Value = serde_json::from_str(headers.text()).unwrap();
+            assert_eq!(headers["limit"], count, "{media} {limit}");
+        }
+        let octets = server.ask(&Request::get(target("header")).accept(OCTETS));
+        let some = if limit.is_empty() { &expected[..] } else { &expected[..5] };
+        assert_eq!(octets.body, tree.records(some), "without a limit all of it: {limit}");
+    }
+    let inclusive = on(0, &format!("hash?minheight=101&next=inclusive:{cursor}"));
+    assert_eq!(server.get(&inclusive).text(), r#"{"limit":0,"items":[],"next":null}"#);
 }

@@ -226,13 +226,51 @@ fn an_empty_range_has_no_next() {
 
 #[test]
 fn a_cursor_outside_of_the_heights_is_an_empty_page() {
-    let db = tree("0-1-2-3-4");
-    for label in ["0", "4"] {
-        for cursor in [db.inclusive(label), db.exclusive(label)] {
-            let query = RangeQuery { heights: heights(1, 3), cursor: Some(cursor), ..limited(9) };
-            assert_eq!(db.range_page(&query), (vec![], None), "{label}");
-        }
+    let db = tree("0-1-2-3-4-5");
+    for cursor in [
+        db.inclusive("0"),
+        db.inclusive("1"),
+        db.exclusive("0"),
+        db.inclusive("5"),
+        db.exclusive("4"),
+        db.exclusive("5"),
+    ] {
+        let query = RangeQuery { heights: heights(2, 4), cursor: Some(cursor), ..limited(9) };
+        assert_eq!(db.range_page(&query), (vec![], None), "{cursor:?}");
     }
+}
+
+#[test]
+fn an_exclusive_cursor_right_below_the_heights_begins_with_the_first_of_them() {
+    let db = tree("0-1-2-3-4-5-6-7-8-9-10-11-12-13-14  3-4a  4-5a-6a  8-9a");
+    let page = |cursor, min, max| {
+        let query = RangeQuery { heights: heights(min, max), cursor: Some(cursor), ..limited(3) };
+        db.range_page(&query)
+    };
+    let is = |items: &[&str], next: &str| {
+        let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        (items, Some(next.to_owned()))
+    };
+    // Sealed or not, with siblings or without.
+    assert_eq!(page(db.exclusive("1"), 2, 99), is(&["2", "3", "4"], "inclusive:4a"));
+    assert_eq!(page(db.exclusive("4a"), 5, 99), is(&["5", "5a", "6"], "inclusive:6a"));
+    assert_eq!(page(db.exclusive("9a"), 10, 11), is(&["10", "11"], "exclusive:11"));
+    assert_eq!(page(db.exclusive("13"), 14, 99), is(&["14"], "exclusive:14"));
+    for (cursor, min) in [("4", 5), ("0", 2), ("12", 14), ("14", 15), ("9", 10)] {
+        assert_eq!(page(db.exclusive(cursor), min, 99), (vec![], None), "{cursor}: not the next");
+        assert_eq!(page(db.inclusive(cursor), min, 99), (vec![], None), "{cursor}");
+    }
+    assert_eq!(page(db.exclusive("4a"), 5, 4), (vec![], None), "no height at all");
+}
+
+#[test]
+fn an_exclusive_cursor_leads_over_heights_that_are_not_held() {
+    let db = tree("0-1-2  7-8");
+    let query =
+        RangeQuery { cursor: Some(db.exclusive("2")), heights: heights(5, 99), ..limited(9) };
+    assert_eq!(db.range_page(&query).0, ["7", "8"]);
+    let query = RangeQuery { cursor: Some(db.exclusive("1")), ..query };
+    assert_eq!(db.range_page(&query), (vec![], None));
 }
 
 #[test]

@@ -80,7 +80,11 @@ impl Oracle {
     ///
     /// As for [`Oracle::range`].
     pub fn range_page(&self, query: &RangeQuery) -> Result<Page<Vec<BlockHash>>, Unknown> {
-        let rest = rest(&self.range(query)?, query.cursor);
+        let result = self.range(query)?;
+        let rest = match query.cursor {
+            Some(Cursor::Exclusive(hash)) if self.leads_into(hash, &result) => result,
+            cursor => rest(&result, cursor),
+        };
         let items: Vec<_> = rest.iter().copied().take(query.limit).collect();
         let next = match (rest.get(items.len()), items.last()) {
             (Some(more), _) => Some(Cursor::Inclusive(*more)),
@@ -88,6 +92,16 @@ impl Oracle {
             (None, None) => None,
         };
         Ok(Page { items, next })
+    }
+
+    /// Whether the block behind this one, of all blocks by height and hash, is the first of the result.
+    fn leads_into(&self, hash: BlockHash, result: &[BlockHash]) -> bool {
+        let mut all: Vec<(u64, BlockHash)> =
+            self.blocks.iter().map(|(hash, (height, _))| (*height, *hash)).collect();
+        all.sort_unstable();
+        let at = all.iter().position(|(_, block)| *block == hash);
+        let behind = at.and_then(|at| all.get(at + 1)).map(|(_, block)| block);
+        behind.is_some() && behind == result.first()
     }
 
     fn all_known<'a>(&self, hashes: impl Iterator<Item = &'a BlockHash>) -> Result<(), Unknown> {

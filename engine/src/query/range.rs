@@ -3,7 +3,7 @@ use super::records::Sink;
 use super::{Cursor, Page, QueryError, RangeQuery, Records, View};
 use crate::header::HeaderRef;
 use crate::store::From;
-use crate::types::{BlockHash, ChainId, Rank};
+use crate::types::{BlockHash, BlockHeight, ChainId, Rank};
 
 impl View {
     /// A page of the headers of `chain`.
@@ -12,7 +12,8 @@ impl View {
     ///
     /// Strictly ascending [`Rank`]: heights as asked, orphans too; at most `query.limit` headers.
     /// The next cursor is `Inclusive` if there are more, `Exclusive` at the end, and `None` behind
-    /// an empty page. A cursor outside the heights makes an empty page.
+    /// an empty page. A cursor outside the heights makes an empty page, except an exclusive one whose
+    /// next block is at the lowest height or above it.
     ///
     /// # Cost
     ///
@@ -64,6 +65,15 @@ impl View {
 
 impl Blocks<'_> {
     /// Where the result begins; `None` if its cursor is outside of it.
+    ///
+    /// Behind a cursor below the lowest height the result goes on only if the very next block is high
+    /// enough, as in the reference, which compares heights after it has stepped past the cursor:
+    ///
+    /// ```text
+    /// blocks 3a 4a 4b 5a 6a, minheight 5    exclusive 4b: 5a 6a
+    ///                                       exclusive 4a: nothing, since 4b is next
+    ///                                       inclusive 4b: nothing
+    /// ```
     pub(super) fn range_start(&self, query: &RangeQuery) -> Result<Option<From>, QueryError> {
         let Some(cursor) = query.cursor else {
             return Ok(Some(From::Height(query.heights.min())));
@@ -71,9 +81,22 @@ impl Blocks<'_> {
         let hash = cursor.hash();
         let place = self.place(&hash)?.ok_or(QueryError::UnknownHash(hash))?;
         let rank = Rank { height: self.forest().height(place), hash };
-        Ok(query.heights.contain(rank.height).then_some(match cursor {
+        let from = match cursor {
             Cursor::Inclusive(_) => From::Rank(rank),
             Cursor::Exclusive(_) => From::After(rank),
-        }))
+        };
+        let min = query.heights.min();
+        let is_within = query.heights.contain(rank.height)
+            || (matches!(from, From::After(_))
+                && rank.height < min
+                && self.is_next_from(from, min)?);
+        Ok(is_within.then_some(from))
+    }
+
+    /// Whether the next block of an ascending scan is at `min` or above it.
+    fn is_next_from(&self, from: From, min: BlockHeight) -> Result<bool, QueryError> {
+        let mut out = Sink::new(1);
+        self.ascend(from, BlockHeight::new(u64::MAX), &mut out)?;
+        Ok(out.finish().0.last().is_some_and(|next| next.height() >= min))
     }
 }
