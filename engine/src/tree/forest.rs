@@ -259,6 +259,13 @@ impl Forest {
         self.waiting.iter().flat_map(|(parent, nodes)| nodes.iter().map(|node| (*parent, *node)))
     }
 
+    /// Whether blocks are held that name this one as their parent, and it is not held itself.
+    #[must_use]
+    pub fn is_awaited(&self, hash: &BlockHash) -> bool {
+        let is_below = |trunk: Trunk| trunk.below.is_none() && trunk.parent == *hash;
+        self.waiting.contains_key(hash) || self.trunk.is_some_and(is_below)
+    }
+
     /// Whether a block at `height` with this parent may stand on the trunk: if the parent is held
     /// at all, it does.
     #[must_use]

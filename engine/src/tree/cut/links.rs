@@ -62,7 +62,9 @@ impl Links {
         for (index, block) in web.blocks.iter().enumerate() {
             links.places.push(links.starts.len());
             let height = block.rank.height.get();
-            let (low, high) = (height.saturating_sub(spread), height.saturating_add(spread));
+            // Blocks of neighbours are one height apart. What a parent named in an earlier graph may be farther.
+            let reach = if web.is_inherited { spread } else { spread.min(1) };
+            let (low, high) = (height.saturating_sub(reach), height.saturating_add(reach));
             for relation in &links.relations[web.lists[index]] {
                 links.starts.push(links.agreeing.len());
                 let near = web.between(relation.list, low, high);
@@ -107,6 +109,8 @@ struct Web<'a> {
     lists: Vec<usize>,
     parents: Vec<Option<usize>>,
     needs: Vec<Vec<Need>>,
+    /// Whether a block needs what only its parent names.
+    is_inherited: bool,
 }
 
 impl<'a> Web<'a> {
@@ -117,6 +121,7 @@ impl<'a> Web<'a> {
             lists: Vec::new(),
             parents: Vec::new(),
             needs: Vec::new(),
+            is_inherited: false,
         };
         let mut list_of: HashMap<ChainId, usize> = HashMap::with_capacity(chains.len());
         for (list, blocks) in chains.iter().enumerate() {
@@ -136,6 +141,9 @@ impl<'a> Web<'a> {
             // Parents come before their children, so theirs are known.
             let inherited = parent.map_or(&[][..], |parent| &web.needs[parent]);
             let needs = needs(block, &list_of, inherited);
+            let named = block.adjacents.iter().flatten();
+            let own = named.filter(|(chain, _)| list_of.contains_key(chain)).count();
+            web.is_inherited |= needs.len() > own;
             web.parents.push(parent);
             web.needs.push(needs);
         }

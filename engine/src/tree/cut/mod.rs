@@ -29,26 +29,36 @@
 //! so that there is something to compare with.
 //!
 //! - `I-1` Members agree in pairs.
-//! - `I-2` Within [`PARTS_MAX`] parts no cut of these blocks is heavier.
-//! - `I-3` The order in which blocks came does not matter: of equally heavy blocks of a chain the
-//!   lower rank is tried first.
+//! - `I-2` Within these bounds no cut of these blocks is heavier.
+//! - `I-3` The order in which blocks came does not matter: of equally heavy cuts the one with the lowest
+//!   ranks counts, compared chain by chain.
+//! - `I-4` A search that is given a cut never ends with a lighter one.
 //!
 //! # Cost
 //!
 //! One pass over the pairs of blocks within reach of each other, and the same again at most for
 //! each part. Siblings that no block stands on and that a heavier one of equal parents stands for
-//! are dropped first, so their number matters little.
+//! are dropped first, so their number matters little. Of what is left at most 32 blocks a chain and height
+//! are considered, and all parts together look at 4 M pairs of a block and a chain, or 32 times at each.
 
+mod ceiling;
 mod links;
 mod search;
+
+use std::cmp::Reverse;
 
 use hashbrown::{HashMap, HashSet};
 
 use crate::header::DEGREE;
 use crate::types::{BlockHash, ChainId, Rank, Weight};
 
+pub use ceiling::{Ceiling, Most};
 use links::Links;
-pub use search::PARTS_MAX;
+pub use search::{PARTS_MAX, Sum};
+
+/// Blocks of a chain at one height that a search considers: more than any web has that was not made to be
+/// expensive.
+const LEVEL_MAX: usize = 32;
 
 /// A block that may be the member of its chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +76,8 @@ pub struct Candidate {
     pub weight: Weight,
 }
 
-/// The heaviest cut with one block out of each list, in the order of the lists.
+/// The heaviest cut with one block out of each list, in the order of the lists; of equally heavy ones the one
+/// whose blocks have the lowest ranks, compared list by list.
 ///
 /// Members of a cut are at most the graph's diameter, `spread`, apart in height. Each list is of
 /// one chain, ascending by rank. Chains that have no list have no say.
@@ -75,18 +86,68 @@ pub struct Candidate {
 /// that many it is the heaviest that was found.
 #[must_use]
 pub fn heaviest(chains: &[Vec<Candidate>], spread: u64) -> Option<Vec<Candidate>> {
-    within(chains, spread, PARTS_MAX)
+    within(chains, spread, None, None)
 }
 
-fn within(chains: &[Vec<Candidate>], spread: u64, parts_max: usize) -> Option<Vec<Candidate>> {
+/// [`heaviest`], if it is better than a cut of the same chains that is known; its members need not be among
+/// the blocks.
+#[must_use]
+pub fn better(
+    chains: &[Vec<Candidate>],
+    spread: u64,
+    known: Option<&[Candidate]>,
+) -> Option<Vec<Candidate>> {
+    within(chains, spread, known, None)
+}
+
+/// The sum of the weights of blocks.
+#[must_use]
+pub fn weight(blocks: &[Candidate]) -> Sum {
+    blocks.iter().fold(Sum::ZERO, |sum, block| sum.saturating_add(Sum::from(block.weight.get())))
+}
+
+fn within(
+    chains: &[Vec<Candidate>],
+    spread: u64,
+    known: Option<&[Candidate]>,
+    parts_max: Option<usize>,
+) -> Option<Vec<Candidate>> {
     let all = chains.iter().flatten();
     let named: HashSet<BlockHash> = all.flat_map(Candidate::names).collect();
-    let chains: Vec<_> = chains.iter().map(|blocks| undominated(blocks, &named)).collect();
+    let chains: Vec<_> =
+        chains.iter().map(|blocks| fewer(undominated(blocks, &named), known)).collect();
+    let known =
+        known.map(|blocks| (weight(blocks), blocks.iter().map(|block| block.rank).collect()));
     let links = Links::new(&chains, spread);
     let blocks: Vec<&Candidate> = chains.into_iter().flatten().collect();
     let weights: Vec<_> = blocks.iter().map(|block| block.weight.get()).collect();
-    let members = search::heaviest(&links, &weights, parts_max)?;
+    let ranks: Vec<_> = blocks.iter().map(|block| block.rank).collect();
+    let members = search::heaviest(&links, &weights, &ranks, known, parts_max)?;
     members.into_iter().map(|index| blocks.get(index).map(|block| (*block).clone())).collect()
+}
+
+/// At most [`LEVEL_MAX`] blocks of each height: those of a known cut, then the heaviest.
+fn fewer<'a>(blocks: Vec<&'a Candidate>, known: Option<&[Candidate]>) -> Vec<&'a Candidate> {
+    if blocks.len() <= LEVEL_MAX {
+        return blocks;
+    }
+    let is_known = |block: &Candidate| {
+        known
+            .iter()
+            .flat_map(|known| known.iter())
+            .any(|member| member.rank == block.rank || member.parent == block.rank.hash)
+    };
+    let mut kept = Vec::with_capacity(blocks.len());
+    for level in blocks.chunk_by(|a, b| a.rank.height == b.rank.height) {
+        let mut level = level.to_vec();
+        if level.len() > LEVEL_MAX {
+            level.sort_by_cached_key(|block| Reverse((is_known(block), block.weight)));
+            level.truncate(LEVEL_MAX);
+            level.sort_by_key(|block| block.rank);
+        }
+        kept.append(&mut level);
+    }
+    kept
 }
 
 /// Leaves out siblings that another one stands for: of the same parents and not lighter, while
@@ -357,7 +418,7 @@ mod tests {
             let lists = web.lists(CHANGE, u64::MAX);
             let whole = heaviest(&lists, 3).as_deref().map(weight);
             for parts in 0..8 {
-                let cut = within(&lists, 3, parts);
+                let cut = within(&lists, 3, None, Some(parts));
                 short += usize::from(parts > 0 && cut.is_none() && whole.is_some());
                 let Some(cut) = cut else { continue };
                 let members: Vec<usize> = cut.iter().map(|block| web.number(block)).collect();

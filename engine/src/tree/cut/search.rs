@@ -14,13 +14,24 @@ use ruint::Uint;
 use ruint::aliases::U256;
 
 use super::links::Links;
+use crate::types::Rank;
 
 /// Parts that a search takes up. Forks of a real web need a handful; without an end there could be
 /// exponentially many.
 pub const PARTS_MAX: usize = 1024;
 
+/// Pairs of a block and a related list that all parts of a search look at together: some 50 ms. Only
+/// where there are dozens of forks on each chain it ends a search before [`PARTS_MAX`] does.
+const STEPS_MAX: usize = 1 << 22;
+
+/// Parts that a search takes up, however many blocks there are.
+const PARTS_MIN: usize = 32;
+
 /// A sum of weights that cannot overflow.
-type Sum = Uint<320, 5>;
+pub type Sum = Uint<320, 5>;
+
+/// A cut to be surpassed: its weight, and the ranks of its members.
+pub(super) type Known = (Sum, Vec<Rank>);
 
 /// What is left of the blocks in one part of the search.
 #[derive(Clone)]
@@ -47,28 +58,40 @@ struct Branch {
 
 struct Search<'a> {
     links: &'a Links,
-    /// For each list its blocks, heaviest first; of equals that of the smaller hash.
+    /// For each list its blocks, heaviest first; of equals that of the lower rank.
     by_weight: Vec<Vec<usize>>,
     weights: &'a [U256],
+    ranks: &'a [Rank],
     parts_left: usize,
     waiting: BinaryHeap<Waiting>,
-    best: Option<(Sum, Vec<usize>)>,
+    best: Option<Known>,
+    members: Option<Vec<usize>>,
 }
 
-/// One block of each list, all of which agree, of the greatest sum of weights.
-pub(super) fn heaviest(links: &Links, weights: &[U256], parts_max: usize) -> Option<Vec<usize>> {
+/// The best set of one block of each list, all of which agree: the greatest sum of weights, of equal ones
+/// the lowest ranks, by ascending list. `None` if none is better than what is known.
+pub(super) fn heaviest(
+    links: &Links,
+    weights: &[U256],
+    ranks: &[Rank],
+    known: Option<Known>,
+    parts_max: Option<usize>,
+) -> Option<Vec<usize>> {
     let by_weight = links.spans.iter().map(|span| {
         let mut blocks: Vec<usize> = span.clone().collect();
         blocks.sort_by_key(|block| Reverse(weights[*block]));
         blocks
     });
+    let affordable = (STEPS_MAX / links.places().max(1)).clamp(PARTS_MIN, PARTS_MAX);
     let mut search = Search {
         links,
         by_weight: by_weight.collect(),
         weights,
-        parts_left: parts_max,
+        ranks,
+        parts_left: parts_max.unwrap_or(affordable),
         waiting: BinaryHeap::new(),
-        best: None,
+        best: known,
+        members: None,
     };
     let part = Part::new(links)?;
     search.put(part);
@@ -78,7 +101,7 @@ pub(super) fn heaviest(links: &Links, weights: &[U256], parts_max: usize) -> Opt
         }
         search.follow(part);
     }
-    search.best.map(|(_, members)| members)
+    search.members
 }
 
 impl Search<'_> {
@@ -88,11 +111,12 @@ impl Search<'_> {
             self.parts_left -= 1;
             let tops = self.tops(&part);
             let bound = self.sum(&tops);
-            if !self.may_be_better(bound) {
+            if !self.is_better(bound, &tops) {
                 return;
             }
             let Some(branch) = self.fork(&part, &tops) else {
-                self.best = Some((bound, tops));
+                let ranks = tops.iter().map(|block| self.ranks[*block]).collect();
+                (self.best, self.members) = (Some((bound, ranks)), Some(tops));
                 return;
             };
             let halves = [true, false].map(|side| self.half(&part, &branch, side));
@@ -118,7 +142,17 @@ impl Search<'_> {
     }
 
     fn may_be_better(&self, bound: Sum) -> bool {
-        self.best.as_ref().is_none_or(|(best, _)| bound > *best)
+        self.best.as_ref().is_none_or(|(best, _)| bound >= *best)
+    }
+
+    /// Whether a set of these blocks is better than the best so far. If they are the tops of a part, no set
+    /// of it is better than they are: of equal weight, each of its blocks is as heavy as the top, and of no
+    /// lower rank.
+    fn is_better(&self, sum: Sum, blocks: &[usize]) -> bool {
+        self.best.as_ref().is_none_or(|(best, ranks)| match sum.cmp(best) {
+            Ordering::Equal => blocks.iter().map(|block| &self.ranks[*block]).lt(ranks),
+            order => order == Ordering::Greater,
+        })
     }
 
     /// The heaviest block that is left of each list.
