@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::audit::Flaw;
 use crate::cause::{Classified, Fault};
-use crate::query::{Reader, load};
+use crate::query::{Loaded, Reader, Standing, load};
 use crate::store::{CacheSizes, History, IndexEntry, IndexOf, Meta, Presence, Store, StoreError};
+use crate::tree::cut::Ceiling;
 use crate::tree::{Forest, Sealing, Tree};
 use crate::types::{ChainId, ChainwebVersion, Micros};
 use crate::verify::{Level, Verifier};
@@ -151,16 +153,19 @@ impl Engine {
         let (snapshot, meta) = (store.snapshot(), store.meta());
         let chains: Vec<ChainId> = meta.version.chain_ids().collect();
         let loaded = chains.par_iter().map(|chain| match load(&snapshot, *chain) {
-            Ok(forest) => Ok((forest, None)),
+            Ok(loaded) => Ok((loaded, None)),
             Err(error) if error.fault().cause.is_of_data() => {
                 let flaw = Flaw::Unopened { chain: *chain, error };
-                Ok((Forest::new(meta.run_length, None), Some(flaw)))
+                let forest = Forest::new(meta.run_length, None);
+                Ok((Loaded { forest, ceiling: Ceiling::default() }, Some(flaw)))
             }
             Err(error) => Err(error),
         });
         let loaded = loaded.collect::<Result<Vec<_>, StoreError>>()?;
-        let (forests, flaws): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
-        let reader = Reader::new(&store, Tree::new(forests));
+        let (loaded, flaws): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
+        let (tree, mut standing) = split(loaded);
+        let cut = standing.settle(&tree, &snapshot, &HashMap::new());
+        let reader = Reader::new(&store, tree, snapshot, cut);
         Ok((reader, flaws.into_iter().flatten().collect()))
     }
 
@@ -199,9 +204,17 @@ impl Engine {
         let store = Arc::new(store);
         let snapshot = store.snapshot();
         let chains: Vec<ChainId> = store.meta().version.chain_ids().collect();
-        let forests = chains.par_iter().map(|chain| load(&snapshot, *chain));
-        let tree = Tree::new(forests.collect::<Result<_, _>>()?);
-        let reader = Reader::new(&store, tree.clone());
-        Ok((Writer::new(reader.clone(), tree, window), reader))
+        let loaded = chains.par_iter().map(|chain| load(&snapshot, *chain));
+        let (tree, mut standing) = split(loaded.collect::<Result<_, _>>()?);
+        let cut = standing.settle(&tree, &snapshot, &HashMap::new());
+        let reader = Reader::new(&store, tree.clone(), snapshot, cut.clone());
+        Ok((Writer::new(reader.clone(), tree, (standing, cut), window), reader))
     }
+}
+
+/// The tree of chains that were loaded, and its heaviest cut, which is still to be found.
+fn split(loaded: Vec<Loaded>) -> (Tree, Standing) {
+    let (forests, ceilings) =
+        loaded.into_iter().map(|loaded| (loaded.forest, loaded.ceiling)).unzip();
+    (Tree::new(forests), Standing::new(ceilings))
 }

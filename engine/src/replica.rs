@@ -26,10 +26,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use rayon::prelude::*;
 
 use crate::open::{Engine, OpenError};
-use crate::query::{Moment, Reader, load};
+use crate::query::{Loaded, Members, Moment, Reader, Standing, load};
 use crate::store::{CacheSizes, Sign, Snapshot, Store, StoreError};
 use crate::tree::{Forest, Tree};
 use crate::types::{ChainId, ChainwebVersion};
@@ -82,8 +83,8 @@ impl Replica {
         }
         let store = Arc::new(store);
         let snapshot = store.snapshot();
-        let tree = tree(expected, &before, &snapshot)?;
-        self.reader.publish(tree, snapshot);
+        let (tree, cut) = tree(expected, &before, &snapshot)?;
+        self.reader.publish(tree, snapshot, cut);
         self.earlier.push(before);
         self.close_earlier();
         Ok(true)
@@ -99,19 +100,24 @@ fn tree(
     version: ChainwebVersion,
     before: &Moment,
     snapshot: &Snapshot,
-) -> Result<Tree, StoreError> {
+) -> Result<(Tree, Option<Members>), StoreError> {
     let chains: Vec<ChainId> = version.chain_ids().collect();
-    let forests = chains.par_iter().map(|chain| {
-        let mut forest = load(snapshot, *chain)?;
+    let loaded = chains.par_iter().map(|chain| {
+        let Loaded { mut forest, ceiling } = load(snapshot, *chain)?;
         if let Some(earlier) = before.tree().forest(*chain) {
             forest.follow(earlier);
             if !goes_on(*chain, (earlier, before.snapshot()), (&forest, snapshot)) {
                 forest.cut_anew();
             }
         }
-        Ok(forest)
+        Ok((forest, ceiling))
     });
-    forests.collect::<Result<_, _>>().map(Tree::new)
+    let (forests, ceilings) = loaded.collect::<Result<(Vec<_>, Vec<_>), StoreError>>()?;
+    let tree = Tree::new(forests);
+    let earlier = before.cut().map(|cut| &cut[..]).unwrap_or_default();
+    let mut standing = Standing::after(ceilings, &tree, snapshot, earlier);
+    let cut = standing.settle(&tree, snapshot, &HashMap::new());
+    Ok((tree, cut))
 }
 
 /// Whether the trunk of a chain is what it was, or more of it. Where that cannot be read it is taken for

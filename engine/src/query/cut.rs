@@ -1,7 +1,8 @@
 use ruint::aliases::U256;
 use sha2::{Digest, Sha512_256};
+use thiserror::Error;
 
-use super::{QueryError, View};
+use super::{Member, QueryError, View};
 use crate::header::{Header, text};
 use crate::types::{BlockHash, BlockHeight, ChainId, Rank, Weight};
 
@@ -71,32 +72,49 @@ impl Cut {
     }
 }
 
+/// There is no cut where one is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoCut {
+    /// The database has no block.
+    #[error("no block is stored, so there is no cut")]
+    Empty,
+    /// The network has this chain at this height, but its history is stored from another height on.
+    #[error("no cut at block height {height}: chain {chain} is stored from height {from} on")]
+    Below {
+        /// The lowest such chain.
+        chain: ChainId,
+        /// The block height that the cut height makes.
+        height: BlockHeight,
+        /// The lowest ancestor of the chain's block in the cut.
+        from: BlockHeight,
+    },
+}
+
 impl View {
     /// The heaviest consistent cut, or with `max_cut_height` what it was at about this sum of
     /// heights.
     ///
     /// # Shape
     ///
-    /// At most one block of each chain, concurrent in pairs on adjacent chains; of a full history
-    /// the chains that the network has at the lowest height in the cut. [`tree::cut`] says what
-    /// that means; of all cuts it is the heaviest, found among the blocks near the tips and
-    /// farther down only where these do not agree. Where no cut is found, which takes a partial
-    /// history whose parts lie apart or were never braided, it is the heaviest block of each chain
-    /// that is held.
+    /// One block of each chain, concurrent in pairs on adjacent chains: [`tree::cut`] says what that
+    /// means. Of a full history it has the chains of the network at the lowest height in the cut; of a
+    /// partial one those of them that have blocks. Of all cuts it is the heaviest; of equally heavy ones the
+    /// first whose blocks are lower, or have smaller hashes, by ascending chain. Where there is no cut,
+    /// which takes a partial history whose parts lie apart or were never braided, it is the
+    /// heaviest block of each chain that is held.
     ///
     /// With `max_cut_height` members are cut back to the block height that this makes: divided by
-    /// the number of chains that the network has at that cut height, rounded down. A chain that
-    /// begins above it has none.
+    /// the number of chains that the network has at that cut height, rounded down. A chain without a
+    /// block there has none.
     ///
     /// # Cost
     ///
-    /// One lookup for each chain where the heaviest blocks agree. Otherwise a scan of a few heights
-    /// around the tips, of 128 at most, and once more above where the heaviest blocks part, which
-    /// is found by bisection.
+    /// None: it was found when the view was published. With `max_cut_height` one lookup for each
+    /// chain.
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`].
+    /// [`QueryError::Store`], and [`QueryError::Cold`].
     ///
     /// # Source
     ///
@@ -104,20 +122,53 @@ impl View {
     ///
     /// [`tree::cut`]: crate::tree::cut
     pub fn cut(&self, max_cut_height: Option<u64>) -> Result<Cut, QueryError> {
-        let mut members = self.heaviest_cut()?;
-        if let Some(max) = max_cut_height {
-            let height = self.block_height_of_cut(max);
-            let mut below = Vec::with_capacity(members.len());
-            for (chain, rank, weight) in members {
-                if rank.height <= height {
-                    below.push((chain, rank, weight));
-                } else if let Some(header) = self.ancestor(chain, rank, height)? {
-                    below.push((chain, header.view().rank(), header.view().weight()));
-                }
+        Ok(Cut::new(self.limited(max_cut_height)?.0))
+    }
+
+    /// The same, if it is whole.
+    ///
+    /// # Errors
+    ///
+    /// As for [`View::cut`]. The inner one if there is no block, or if a chain that the network has at that
+    /// height is not stored so far down.
+    pub fn cut_below(&self, max_cut_height: Option<u64>) -> Result<Result<Cut, NoCut>, QueryError> {
+        let (members, lack) = self.limited(max_cut_height)?;
+        let lack = lack.or(members.is_empty().then_some(NoCut::Empty));
+        Ok(lack.map_or_else(|| Ok(Cut::new(members)), Err))
+    }
+
+    /// The members that are held, and the first chain that lacks one.
+    fn limited(
+        &self,
+        max_cut_height: Option<u64>,
+    ) -> Result<(Vec<Member>, Option<NoCut>), QueryError> {
+        let members = self.heaviest_cut()?;
+        let Some(max) = max_cut_height else { return Ok((members.to_vec(), None)) };
+        let height = self.block_height_of_cut(max);
+        let (mut below, mut lacking) = (Vec::with_capacity(members.len()), Vec::new());
+        for &(chain, rank, weight) in members.iter() {
+            if rank.height <= height {
+                below.push((chain, rank, weight));
+            } else if let Some(header) = self.ancestor(chain, rank, height)? {
+                below.push((chain, header.view().rank(), header.view().weight()));
+            } else if self.version.genesis_height(chain).is_none_or(|first| first <= height) {
+                let from = self.lowest_below(chain, rank)?.unwrap_or(rank.height);
+                lacking.push(NoCut::Below { chain, height, from });
             }
-            members = below;
         }
-        Ok(Cut::new(members))
+        let is_none = below.is_empty() && lacking.is_empty();
+        if let Some(&(chain, rank, _)) = members.first().filter(|_| is_none) {
+            let from = self.lowest_below(chain, rank)?.unwrap_or(rank.height);
+            lacking.push(NoCut::Below { chain, height, from });
+        }
+        Ok((below, lacking.into_iter().next()))
+    }
+
+    /// The height of the lowest ancestor of a block that is held.
+    fn lowest_below(&self, chain: ChainId, block: Rank) -> Result<Option<BlockHeight>, QueryError> {
+        let Some(blocks) = self.blocks(chain) else { return Ok(None) };
+        let place = blocks.place(&block.hash)?;
+        Ok(place.map(|place| blocks.forest().bottom(place)))
     }
 
     fn block_height_of_cut(&self, cut_height: u64) -> BlockHeight {

@@ -1,6 +1,14 @@
 use crate::store::{History, Snapshot, StoreError};
+use crate::tree::cut::Ceiling;
 use crate::tree::{Forest, Trunk};
 use crate::types::ChainId;
+
+/// A chain as it is on disk.
+pub(crate) struct Loaded {
+    pub(crate) forest: Forest,
+    /// How heavy what is not sealed is.
+    pub(crate) ceiling: Ceiling,
+}
 
 /// The forest of a chain as it is on disk: what is sealed, and every block that is not.
 ///
@@ -11,14 +19,15 @@ use crate::types::ChainId;
 /// # Errors
 ///
 /// [`StoreError`] if the disk cannot be read or holds something else.
-pub(crate) fn load(snapshot: &Snapshot, chain: ChainId) -> Result<Forest, StoreError> {
+pub(crate) fn load(snapshot: &Snapshot, chain: ChainId) -> Result<Loaded, StoreError> {
     let sealed = snapshot.sealed(chain)?;
     let trunk = sealed.map(|(first, end, parent)| Trunk::new(first, end, parent));
     let meta = snapshot.meta();
     let mut forest = Forest::new(meta.run_length, trunk);
-    let mut doubtful = Vec::new();
+    let (mut ceiling, mut doubtful) = (Ceiling::default(), Vec::new());
     snapshot.for_each_loose(chain, |header| {
         let (rank, parent, weight) = (header.rank(), header.parent(), header.weight());
+        ceiling.add(rank.height, weight);
         if !forest.may_stand_on_trunk(rank.height, &parent) {
             forest.insert(rank, parent, weight);
         } else if meta.history == History::Full {
@@ -37,5 +46,5 @@ pub(crate) fn load(snapshot: &Snapshot, chain: ChainId) -> Result<Forest, StoreE
             forest.insert(rank, parent, weight);
         }
     }
-    Ok(forest)
+    Ok(Loaded { forest, ceiling })
 }

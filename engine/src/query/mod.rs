@@ -32,8 +32,6 @@ mod load;
 #[cfg(feature = "store")]
 mod locators;
 #[cfg(feature = "store")]
-mod near;
-#[cfg(feature = "store")]
 mod news;
 #[cfg(feature = "store")]
 mod payloads;
@@ -44,9 +42,18 @@ mod records;
 #[cfg(feature = "store")]
 mod scan;
 #[cfg(feature = "store")]
+mod standing;
+#[cfg(feature = "store")]
 mod stats;
 #[cfg(feature = "store")]
 mod view;
+
+#[cfg(feature = "store")]
+use crate::types::{ChainId, Rank, Weight};
+
+/// Chain, rank and weight of a member of a cut.
+#[cfg(feature = "store")]
+type Member = (ChainId, Rank, Weight);
 
 pub use bounds::{Bounds, BranchQuery, Heights, RangeQuery, UnknownLower};
 pub use cursor::{Cursor, CursorError};
@@ -55,11 +62,16 @@ pub use past::Past;
 pub use position::{Position, PositionError};
 
 #[cfg(feature = "store")]
-pub(crate) use {blocks::Blocks, load::load, view::Moment};
+pub(crate) use {
+    blocks::Blocks,
+    load::{Loaded, load},
+    standing::{Members, Standing},
+    view::Moment,
+};
 
 #[cfg(feature = "store")]
 pub use {
-    cut::Cut,
+    cut::{Cut, NoCut},
     divided::Divided,
     error::QueryError,
     joined::{Joined, UnknownTop},

@@ -8,7 +8,9 @@ use arc_swap::ArcSwap;
 
 use super::QueryError;
 use super::blocks::Blocks;
+use super::load::{Loaded, load};
 use super::news::News;
+use super::standing::{Members, Standing};
 use crate::header::{Header, HeaderRef};
 use crate::store::{Snapshot, Store, StoreError};
 use crate::tree::{Tree, Trunk};
@@ -30,16 +32,24 @@ struct Shared {
     is_replica: AtomicBool,
 }
 
-/// What is shown: a tree, and the snapshot of the moment that it is of.
+/// What is shown: a tree, the snapshot of the moment that it is of, and the heaviest cut.
 struct State {
     tree: Tree,
     snapshot: Snapshot,
+    /// `None` if the disk could not be read when it was looked for.
+    cut: Option<Members>,
 }
 
 impl Reader {
-    pub(crate) fn new(store: &Arc<Store>, tree: Tree) -> Self {
+    /// `cut` is that of the tree.
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        tree: Tree,
+        snapshot: Snapshot,
+        cut: Option<Members>,
+    ) -> Self {
         let (version, dir) = (store.meta().version, store.dir().to_owned());
-        let state = ArcSwap::from_pointee(State { tree, snapshot: store.snapshot() });
+        let state = ArcSwap::from_pointee(State { tree, snapshot, cut });
         let is_replica = AtomicBool::new(false);
         let shared = Shared { version, dir, state, news: News::default(), is_replica };
         Self { shared: Arc::new(shared) }
@@ -51,9 +61,10 @@ impl Reader {
         Arc::clone(self.shared.state.load().snapshot.owner())
     }
 
-    /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has.
-    pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot) {
-        self.shared.state.store(Arc::new(State { tree, snapshot }));
+    /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has, and `cut`
+    /// its heaviest cut.
+    pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot, cut: Option<Members>) {
+        self.shared.state.store(Arc::new(State { tree, snapshot, cut }));
         self.shared.news.tell();
     }
 
@@ -205,6 +216,10 @@ impl Moment {
     pub(crate) fn store(&self) -> &Store {
         self.0.snapshot.owner()
     }
+
+    pub(crate) fn cut(&self) -> Option<&Members> {
+        self.0.cut.as_ref()
+    }
 }
 
 /// The database at one moment.
@@ -243,6 +258,25 @@ impl View {
 
     pub(super) fn tree(&self) -> &Tree {
         &self.state.tree
+    }
+
+    /// The members of the heaviest cut; if there is none, the heaviest block of each chain.
+    pub(super) fn heaviest_cut(&self) -> Result<Members, QueryError> {
+        if let Some(cut) = &self.state.cut {
+            return Ok(Arc::clone(cut));
+        }
+        if self.cached.is_some() {
+            return Err(QueryError::Cold);
+        }
+        // The disk could not be read when it was looked for: whoever asks has to hear of it.
+        let snapshot = &self.state.snapshot;
+        let (mut ceilings, mut forests) = (Vec::new(), Vec::new());
+        for (chain, _) in self.tree().iter() {
+            let Loaded { forest, ceiling } = load(snapshot, chain)?;
+            forests.push(forest);
+            ceilings.push(ceiling);
+        }
+        Standing::new(ceilings).settle_anew(&Tree::new(forests), snapshot)
     }
 
     /// The blocks of `chain`, if the network has it.

@@ -28,7 +28,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::failpoint::reached;
 use crate::header::{Header, HeaderRef};
-use crate::query::{Blocks, Reader, load};
+use crate::query::{Blocks, Loaded, Members, Reader, Standing, load};
 use crate::store::{Batch, Mark, MarkedAt, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, ChainwebVersion};
@@ -41,6 +41,9 @@ pub struct Writer {
     store: Arc<Store>,
     /// What is on disk; ahead of what `reader` shows until [`Writer::publish`].
     tree: Tree,
+    /// The heaviest cut of `tree`: how it is advanced, and its members.
+    standing: Standing,
+    cut: Option<Members>,
     /// Of what is on disk, for lookups.
     snapshot: Snapshot,
     /// Heights at the tip that are not sealed.
@@ -59,7 +62,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(reader: Reader, tree: Tree, window: u64) -> Self {
+    pub(crate) fn new(
+        reader: Reader,
+        tree: Tree,
+        (standing, cut): (Standing, Option<Members>),
+        window: u64,
+    ) -> Self {
         let (batch, staged, recent) = (Batch::default(), Vec::new(), HashMap::new());
         let store = reader.store();
         let snapshot = store.snapshot();
@@ -69,6 +77,8 @@ impl Writer {
             reader,
             store,
             tree,
+            standing,
+            cut,
             snapshot,
             window,
             batch,
@@ -212,6 +222,7 @@ impl Writer {
             let Some(header) = self.recent.remove(hash) else { continue };
             let view = header.view();
             chains.insert(view.chain());
+            self.note(view);
             if let Some(forest) = self.tree.forest_mut(view.chain()) {
                 if on_trunk.contains(hash) {
                     forest.insert_on_trunk(view.rank(), view.weight());
@@ -224,7 +235,17 @@ impl Writer {
         self.recent = recent;
         let sealed = chains.into_iter().try_for_each(|chain| self.seal(chain));
         self.snapshot = self.store().snapshot();
+        self.cut = self.standing.settle(&self.tree, &self.snapshot, &self.recent);
         sealed.map(|()| staged.len())
+    }
+
+    /// Tells the cut of a block that is to be added to the tree.
+    fn note(&mut self, header: HeaderRef<'_>) {
+        self.standing.add(header);
+        let forest = self.tree.forest(header.chain());
+        if forest.is_some_and(|forest| forest.is_awaited(&header.hash())) {
+            self.standing.add_below(header.chain(), header.height());
+        }
     }
 
     /// Those of the staged blocks whose parent is of the trunk of their chain.
@@ -329,7 +350,7 @@ impl Writer {
     ///
     /// The next commit copies the forests that the published tree shares.
     pub fn publish(&self) {
-        self.reader.publish(self.tree.clone(), self.snapshot.clone());
+        self.reader.publish(self.tree.clone(), self.snapshot.clone(), self.cut.clone());
     }
 
     /// The same as [`Writer::publish`], also while blocks are taken in order, of which it shows what
@@ -353,13 +374,17 @@ impl Writer {
     /// Takes snapshot and tree from the disk.
     fn reload(&mut self) -> Result<(), WriteError> {
         self.snapshot = self.store().snapshot();
-        let mut forests = Vec::new();
+        let (mut forests, mut ceilings) = (Vec::new(), Vec::new());
         for (chain, earlier) in self.tree.iter() {
-            let mut forest = load(&self.snapshot, chain)?;
+            let Loaded { mut forest, ceiling } = load(&self.snapshot, chain)?;
             forest.follow(earlier);
             forests.push(forest);
+            ceilings.push(ceiling);
         }
         self.tree = Tree::new(forests);
+        let earlier = self.cut.as_deref().unwrap_or_default();
+        self.standing = Standing::after(ceilings, &self.tree, &self.snapshot, earlier);
+        self.cut = self.standing.settle(&self.tree, &self.snapshot, &HashMap::new());
         Ok(())
     }
 

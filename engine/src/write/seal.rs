@@ -72,6 +72,7 @@ impl Writer {
         reached("seal/write/after");
         if let Some(forest) = self.tree.forest_mut(chain) {
             forest.seal(nodes, lowest.parent());
+            self.standing.seal(chain, forest, ranks);
         }
         Ok(())
     }
@@ -110,7 +111,9 @@ impl Writer {
                 batch.unseal(&self.snapshot, chain, first, &run)?;
                 for header in run.chunks_exact(LEN) {
                     let header = HeaderRef::parse(header);
-                    ranks.push(header.map_err(|_| StoreError::gap(chain, first))?.rank());
+                    let header = header.map_err(|_| StoreError::gap(chain, first))?;
+                    self.standing.note(header);
+                    ranks.push(header.rank());
                 }
                 first = forest.run_length().end(first);
             }

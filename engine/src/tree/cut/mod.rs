@@ -100,6 +100,12 @@ pub fn better(
     within(chains, spread, known, None)
 }
 
+/// [`heaviest`], however long it takes: the reference for tests.
+#[cfg(test)]
+pub(crate) fn heaviest_unbounded(chains: &[Vec<Candidate>], spread: u64) -> Option<Vec<Candidate>> {
+    within(chains, spread, None, Some(usize::MAX))
+}
+
 /// The sum of the weights of blocks.
 #[must_use]
 pub fn weight(blocks: &[Candidate]) -> Sum {

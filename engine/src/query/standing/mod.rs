@@ -1,0 +1,730 @@
+//! The heaviest cut, kept up to date with the tree.
+//!
+//! Enters: a tree, and each block that is added to it. Leaves: the [heaviest cut](crate::tree::cut) of all
+//! its blocks, whatever branches there are and however deep they part.
+//!
+//! # Why little has to be searched
+//!
+//! Blocks are never removed, and no block comes before its parent. So a cut that was not there before has a
+//! new block as the member of its chain, with nothing above it yet:
+//!
+//! ```text
+//! heaviest after = the heavier of   heaviest before
+//!                                   heaviest with a new block as a member
+//! ```
+//!
+//! Members of a cut are at most the graph's diameter apart in height: 3 for twenty chains. So a new block at
+//! height *h* leaves the heights from *h* - 3 to *h* + 3 to be searched, where a split of 21,000 heights looks
+//! like one of 7. Neither the depth of forks nor the length of the chain matters.
+//!
+//! ```text
+//! height     97  98  99 100 101 102 103       chain 0 of a branch that overtakes
+//! short      ─── b₀                           new block b₀ at 98: searched are 95 to 101
+//! long       ─── ─── ─── ─── ─── ─── ───      its blocks at these heights are candidates, too
+//! ```
+//!
+//! Before anything is searched, the sum of what is heaviest on each chain within these heights is compared with the
+//! heaviest cut so far ([`Ceiling`]): no cut there can weigh more. That settles most blocks of a replay, and
+//! on a straight chain it also says that the tips are the cut.
+//!
+//! When a database is opened every block counts as new. Heights are taken up by that same bound, the
+//! greatest first ([`hunt`]), so of a long chain only those around the tips are read.
+//!
+//! - `I-1` What is found does not depend on the order or the grouping in which blocks came.
+//! - `I-2` A cut is replaced by a better one only: never by a lighter one.
+//!
+//! # Where it ends
+//!
+//! A web of forks on forks, made for that purpose, could make a search exponentially long. So a search
+//! has bounds ([`tree::cut`](crate::tree::cut)), of a chain at most [`READ_MAX`] blocks are read, and in one
+//! go at most [`CHUNKS_MAX`] parts of the heights are searched. Beyond these what was
+//! found by then counts, which is consistent, and not lighter than before.
+//!
+//! In a partial history a block may come below others. Then blocks that agreed, since nothing was held between them,
+//! may do so no longer. If the cut has such a block within reach, all is searched anew.
+
+mod field;
+mod hunt;
+mod web;
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{Member, QueryError};
+use crate::header::{Header, HeaderRef};
+use crate::store::Snapshot;
+use crate::tree::cut::{Candidate, Ceiling};
+use crate::tree::{Forest, Tree};
+use crate::types::{BlockHash, BlockHeight, ChainId, Rank, Weight};
+use field::Field;
+use hunt::Hunt;
+use web::{Source, Web};
+
+/// The members of a cut, by ascending chain.
+pub(crate) type Members = Arc<[Member]>;
+
+/// Heights above a block within which another one depends on whether it is held.
+const REACH: u64 = 8;
+
+/// The heaviest cut, and what it takes to advance it.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// By chain.
+    ceilings: Vec<Ceiling>,
+    /// Those of the newest graph first.
+    fields: Vec<Field>,
+    fresh: Fresh,
+}
+
+/// What was not searched yet.
+#[derive(Debug)]
+enum Fresh {
+    All,
+    /// Heights of new blocks, and the one that came last.
+    Heights {
+        all: BTreeSet<u64>,
+        last: Option<u64>,
+    },
+}
+
+impl Standing {
+    /// Nothing is searched yet. There is a ceiling for each chain of the network, ascending.
+    pub(crate) const fn new(ceilings: Vec<Ceiling>) -> Self {
+        Self { ceilings, fields: Vec::new(), fresh: Fresh::All }
+    }
+
+    /// The same, of a tree that has at least the blocks of an earlier one, where this was the cut.
+    pub(crate) fn after(
+        ceilings: Vec<Ceiling>,
+        tree: &Tree,
+        snapshot: &Snapshot,
+        earlier: &[Member],
+    ) -> Self {
+        let mut standing = Self::new(ceilings);
+        let web = Web::new(tree, snapshot);
+        if !web.is_partial() {
+            standing.fields = Field::divide(&web);
+            let known: Option<Vec<Candidate>> =
+                earlier.iter().map(|(chain, rank, _)| web.find(*chain, &rank.hash)).collect();
+            for field in standing.fields.iter_mut().rev() {
+                field.best = known.clone().filter(|known| field.is_of(known));
+            }
+        }
+        standing
+    }
+
+    /// Takes note of a block that is added. It counts once the tree has it.
+    pub(crate) fn add(&mut self, header: HeaderRef<'_>) {
+        self.note(header);
+        let height = header.height().get();
+        if let Fresh::Heights { all, last } = &mut self.fresh
+            && *last != Some(height)
+        {
+            // Of many blocks most are at the height of the one before.
+            *last = Some(height);
+            all.insert(height);
+        }
+    }
+
+    /// Takes note that a block was added below others that were there before.
+    pub(crate) fn add_below(&mut self, chain: ChainId, height: BlockHeight) {
+        let near = height.get()..=height.get().saturating_add(REACH);
+        for field in &mut self.fields {
+            let mut members = field.best.iter().flatten();
+            if members.any(|block| block.chain == chain && near.contains(&block.rank.height.get()))
+            {
+                field.best = None;
+                self.fresh = Fresh::All;
+            }
+        }
+    }
+
+    /// Takes note that nodes of a chain were sealed.
+    pub(crate) fn seal(&mut self, chain: ChainId, forest: &Forest, ranks: &[Rank]) {
+        let Some(ceiling) = self.ceilings.get_mut(chain.index()) else { return };
+        for rank in ranks {
+            if forest.node_count(rank.height, rank.height) == 0 {
+                ceiling.remove(rank.height);
+            }
+        }
+    }
+
+    /// Takes note of a block that is not sealed, or not any more.
+    pub(crate) fn note(&mut self, header: HeaderRef<'_>) {
+        if let Some(ceiling) = self.ceilings.get_mut(header.chain().index()) {
+            ceiling.add(header.height(), header.weight());
+        }
+    }
+
+    /// The members of the heaviest cut of a tree that has all blocks that were added; if there is no cut, the
+    /// heaviest block of each chain. `recent` are blocks that came last, as far as they are at hand.
+    ///
+    /// `None` if the disk cannot be read where it has to be. Then all is searched anew the next time.
+    pub(crate) fn settle(
+        &mut self,
+        tree: &Tree,
+        snapshot: &Snapshot,
+        recent: &HashMap<BlockHash, Header>,
+    ) -> Option<Members> {
+        self.search(&Web::new(tree, snapshot), recent).ok()
+    }
+
+    /// The same, and why it cannot be found.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Store`].
+    pub(crate) fn settle_anew(
+        mut self,
+        tree: &Tree,
+        snapshot: &Snapshot,
+    ) -> Result<Members, QueryError> {
+        self.search(&Web::new(tree, snapshot), &HashMap::new())
+    }
+
+    fn search(
+        &mut self,
+        web: &impl Source,
+        recent: &HashMap<BlockHash, Header>,
+    ) -> Result<Members, QueryError> {
+        if self.fields.is_empty() || web.is_partial() {
+            self.divide(web);
+        }
+        let fresh = mem::replace(&mut self.fresh, Fresh::All);
+        for number in 0..self.fields.len() {
+            let floor = Field::lead(&self.fields);
+            let Some(field) = self.fields.get(number) else { continue };
+            let ranges = field.ranges(match &fresh {
+                Fresh::All => None,
+                Fresh::Heights { all, .. } => Some(all),
+            });
+            // Where an era is more than one field, the weight of one says nothing of that of another era.
+            let floor = floor.filter(|_| field.is_whole);
+            let mut hunt = Hunt::new(web, field, &self.ceilings, recent, floor);
+            hunt.run(&ranges)?;
+            let best = hunt.into_best();
+            if let Some(field) = self.fields.get_mut(number) {
+                field.best = best;
+            }
+        }
+        self.fresh = Fresh::Heights { all: BTreeSet::new(), last: None };
+        match Field::heaviest(&self.fields) {
+            Some(members) => Ok(members),
+            None => tips(web),
+        }
+    }
+
+    /// Divides the chains anew where others have blocks than before.
+    fn divide(&mut self, web: &impl Source) {
+        let fields = Field::divide(web);
+        let is_same = fields.len() == self.fields.len()
+            && fields.iter().zip(&self.fields).all(|(new, old)| new.chains == old.chains);
+        if !is_same {
+            (self.fields, self.fresh) = (fields, Fresh::All);
+        }
+    }
+}
+
+/// The heaviest block of each chain that has any.
+fn tips(web: &impl Source) -> Result<Members, QueryError> {
+    let mut tips = Vec::new();
+    for chain in web.version().chain_ids() {
+        tips.extend(web.below_tip(chain, None)?.as_ref().map(member));
+    }
+    Ok(tips.into())
+}
+
+/// What a cut says of a member.
+const fn member(block: &Candidate) -> (ChainId, Rank, Weight) {
+    (block.chain, block.rank, block.weight)
+}
+
+#[cfg(test)]
+mod tests {
+    //! The cut that is kept up to date, against the search of all blocks at once.
+
+    use std::collections::BTreeMap;
+    use std::thread;
+
+    use hashbrown::HashMap;
+    use ruint::aliases::U256;
+
+    use super::web::Source;
+    use super::*;
+    use crate::header::{AdjacentRecord, RawHeader};
+    use crate::network::ChainGraph;
+    use crate::tree::cut::{self, Most};
+    use crate::types::{ChainwebVersion, Micros};
+
+    /// Histories that are tried; more with `PLAIT_CUT_HISTORIES`.
+    const HISTORIES: u64 = 10_000;
+
+    /// Random numbers (xorshift64*): the same for the same seed.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            usize::try_from((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end as u64)
+                .unwrap()
+        }
+    }
+
+    /// Blocks in memory, which a search reads like those of a database.
+    #[derive(Clone)]
+    struct Memory {
+        version: ChainwebVersion,
+        /// By chain and rank.
+        blocks: BTreeMap<(ChainId, Rank), Header>,
+        by_hash: HashMap<BlockHash, Header>,
+        is_partial: bool,
+    }
+
+    impl Memory {
+        fn new(version: ChainwebVersion) -> Self {
+            let (blocks, by_hash) = (BTreeMap::new(), HashMap::new());
+            Self { version, blocks, by_hash, is_partial: false }
+        }
+
+        fn add(&mut self, block: &Header) {
+            let view = block.view();
+            self.blocks.insert((view.chain(), view.rank()), *block);
+            self.by_hash.insert(view.hash(), *block);
+        }
+
+        /// The blocks of a chain at heights from `low` to `high`, by ascending rank.
+        fn of(
+            &self,
+            chain: ChainId,
+            low: u64,
+            high: u64,
+        ) -> impl DoubleEndedIterator<Item = HeaderRef<'_>> {
+            let end = |height, byte| {
+                let (height, hash) = (BlockHeight::new(height), BlockHash::new([byte; 32]));
+                (chain, Rank { height, hash })
+            };
+            self.blocks.range(end(low, 0)..=end(high, 0xFF)).map(|(_, block)| block.view())
+        }
+
+        /// The heaviest cut of each graph among all blocks, and of all.
+        fn heaviest(&self) -> Option<Vec<Candidate>> {
+            let (mut best, mut end): (Option<Vec<Candidate>>, _) = (None, u64::MAX);
+            for (first, graph) in self.version.graphs().iter().rev() {
+                let list = |chain| self.between(chain, first.get(), end).unwrap();
+                let lists: Vec<Vec<Candidate>> = graph.chain_ids().map(list).collect();
+                if let Some(cut) = cut::heaviest_unbounded(&lists, graph.diameter())
+                    && best.as_deref().is_none_or(|best| cut::weight(&cut) > cut::weight(best))
+                {
+                    best = Some(cut);
+                }
+                end = first.get();
+            }
+            best
+        }
+    }
+
+    impl Source for Memory {
+        fn version(&self) -> ChainwebVersion {
+            self.version
+        }
+
+        fn is_partial(&self) -> bool {
+            self.is_partial
+        }
+
+        fn highest(&self, chain: ChainId) -> Option<u64> {
+            self.of(chain, 0, u64::MAX).next_back().map(|block| block.height().get())
+        }
+
+        fn count(&self, chain: ChainId, height: u64) -> u64 {
+            self.of(chain, height, height).count() as u64
+        }
+
+        fn sealed_most(&self, _: ChainId, _: u64, _: u64) -> Result<Option<Most>, QueryError> {
+            Ok(None)
+        }
+
+        fn between(
+            &self,
+            chain: ChainId,
+            low: u64,
+            high: u64,
+        ) -> Result<Vec<Candidate>, QueryError> {
+            Ok(self.of(chain, low, high).map(|block| self.candidate(block)).collect())
+        }
+
+        fn below_tip(
+            &self,
+            chain: ChainId,
+            height: Option<u64>,
+        ) -> Result<Option<Candidate>, QueryError> {
+            let tip = self
+                .of(chain, 0, u64::MAX)
+                .max_by_key(|block| (block.weight(), std::cmp::Reverse(block.rank())));
+            let Some(mut block) = tip else { return Ok(None) };
+            while height.is_some_and(|height| block.height().get() > height) {
+                let Some(below) = self.by_hash.get(&block.parent()) else { return Ok(None) };
+                block = below.view();
+            }
+            Ok(height
+                .is_none_or(|height| block.height().get() == height)
+                .then(|| self.candidate(block)))
+        }
+    }
+
+    /// Blocks that are mined one by one, each on a cut of those before it. A cut is the number of its member on
+    /// each chain.
+    #[derive(Clone)]
+    struct Mine {
+        version: ChainwebVersion,
+        blocks: Vec<Header>,
+        parents: Vec<usize>,
+    }
+
+    impl Mine {
+        fn new(version: ChainwebVersion) -> (Self, Vec<usize>) {
+            let blocks: Vec<Header> = version.genesis_headers().collect();
+            let all: Vec<usize> = (0..blocks.len()).collect();
+            (Self { version, blocks, parents: all.clone() }, all)
+        }
+
+        fn height(&self, block: usize) -> u64 {
+            self.blocks[block].view().height().get()
+        }
+
+        /// Mines a block of a chain that adds so much weight, if its neighbours are high enough.
+        fn mine(&mut self, cut: &mut [usize], chain: usize, weight: u64) -> bool {
+            let parent = self.blocks[cut[chain]];
+            let (parent, below) = (parent.view(), self.height(cut[chain]));
+            let graph = self.version.parent_graph_at(parent.chain(), BlockHeight::new(below + 1));
+            let Some(adjacent) = graph.adjacent(parent.chain()) else { return false };
+            let adjacent = adjacent.map(|chain| match cut[chain.index()] {
+                member if self.height(member) == below => Some(member),
+                member if self.height(member) == below + 1 => Some(self.parents[member]),
+                _ => None,
+            });
+            let [Some(a), Some(b), Some(c)] = adjacent else { return false };
+            let named = [a, b, c].map(|block| self.blocks[block].view());
+            let number = self.blocks.len();
+            // The order of hashes is not that of mining.
+            let mut hash = [0xEE; 32];
+            let mixed = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string();
+            hash[..mixed.len()].copy_from_slice(mixed.as_bytes());
+            let raw = RawHeader {
+                creation_time: Micros::new(0).get().into(),
+                parent: parent.hash(),
+                adjacents: AdjacentRecord::new(named.map(|block| (block.chain(), block.hash()))),
+                weight: Weight::new(parent.weight().get() + U256::from(weight)).to_le(),
+                height: (below + 1).into(),
+                hash: BlockHash::new(hash),
+                ..*parent.raw()
+            };
+            self.parents.push(cut[chain]);
+            self.blocks.push(Header::new(raw).unwrap());
+            cut[chain] = number;
+            true
+        }
+
+        /// Mines layer by layer until every chain has a block at `height`.
+        fn grow(&mut self, cut: &mut [usize], height: u64) {
+            let chains = self.version.graph_at(BlockHeight::new(height)).order();
+            for height in 1..=height {
+                for chain in 0..chains {
+                    if self.height(cut[chain]) < height {
+                        assert!(self.mine(cut, chain, 2));
+                    }
+                }
+            }
+        }
+
+        /// Mines about `blocks` blocks on branches that part on all chains, each at its own rate and with its own
+        /// weights. Of a thousand blocks `jumps` are followed by their branch being set back a little.
+        fn split(&mut self, random: &mut Random, cut: &[usize], blocks: usize, jumps: usize) {
+            let chains = self.version.graph_at(BlockHeight::new(self.height(cut[0]) + 1)).order();
+            let (branches, end) = (2 + random.below(2), self.blocks.len() + blocks);
+            let mut cuts = vec![vec![cut.to_vec()]; branches];
+            let rates: Vec<usize> = (0..branches).map(|_| 1 + random.below(6)).collect();
+            let weights: Vec<usize> = (0..branches).map(|_| 1 + random.below(12)).collect();
+            for _ in 0..blocks * 30 {
+                let branch = random.below(branches);
+                if random.below(6) >= rates[branch] {
+                    continue;
+                }
+                let mut cut = cuts[branch].last().unwrap().clone();
+                let weight = weights[branch] + random.below(3);
+                // Mostly it is turn of a low chain, so that the branch gets high.
+                let mut chain = random.below(chains);
+                for _ in 0..3 {
+                    let other = random.below(chains);
+                    chain = if self.height(cut[other]) < self.height(cut[chain]) {
+                        other
+                    } else {
+                        chain
+                    };
+                }
+                if self.mine(&mut cut, chain, weight as u64) {
+                    cuts[branch].push(cut);
+                    if random.below(1000) < jumps {
+                        let back = random.below(cuts[branch].len().min(30));
+                        let len = cuts[branch].len() - back;
+                        cuts[branch].truncate(len);
+                    }
+                }
+                if self.blocks.len() >= end {
+                    break;
+                }
+            }
+        }
+
+        /// The numbers of the blocks from `first` on, each behind its parents, else in random order.
+        fn order(&self, random: &mut Random, first: usize) -> Vec<usize> {
+            let numbers: HashMap<BlockHash, usize> =
+                self.blocks.iter().enumerate().map(|(i, block)| (block.view().hash(), i)).collect();
+            let blocks = self.blocks.len();
+            let mut waits = vec![0; blocks];
+            let mut above = vec![Vec::new(); blocks];
+            for (number, block) in self.blocks.iter().enumerate().skip(first) {
+                let view = block.view();
+                let named = view.adjacents().iter().map(|(_, hash)| hash).chain([view.parent()]);
+                for below in named.filter_map(|hash| numbers.get(&hash)).filter(|i| **i >= first) {
+                    waits[number] += 1;
+                    above[*below].push(number);
+                }
+            }
+            let mut ready: Vec<usize> = (first..blocks).filter(|i| waits[*i] == 0).collect();
+            let (mut order, is_deep) = (Vec::new(), random.below(2) == 0);
+            while !ready.is_empty() {
+                // Either one branch after the other, or all at once.
+                let at = if is_deep && random.below(8) > 0 {
+                    ready.len() - 1
+                } else {
+                    random.below(ready.len())
+                };
+                let number = ready.swap_remove(at);
+                order.push(number);
+                for next in &above[number] {
+                    waits[*next] -= 1;
+                    if waits[*next] == 0 {
+                        ready.push(*next);
+                    }
+                }
+            }
+            assert_eq!(order.len(), blocks - first);
+            order
+        }
+    }
+
+    /// Adds blocks in commits of random size, and compares each cut. Returns the number of cuts, and how often one had
+    /// fewer than half of the members of the one before above it: it went to another branch.
+    fn compare(seed: u64, random: &mut Random, mine: &Mine, first: usize) -> [usize; 2] {
+        let mut memory = Memory::new(mine.version);
+        let mut standing = Standing::new(vec![Ceiling::default(); 20]);
+        for block in &mine.blocks[..first] {
+            memory.add(block);
+            standing.note(block.view());
+        }
+        standing.search(&memory, &HashMap::new()).unwrap();
+        let (order, most) = (mine.order(random, first), [1, 4, 60][random.below(3)]);
+        let (mut rest, mut counts) = (order.as_slice(), [0; 2]);
+        let mut before: Option<Vec<Candidate>> = None;
+        while !rest.is_empty() {
+            let (some, more) = rest.split_at((1 + random.below(most)).min(rest.len()));
+            rest = more;
+            let mut recent = HashMap::new();
+            for number in some {
+                let block = mine.blocks[*number];
+                standing.add(block.view());
+                memory.add(&block);
+                recent.insert(block.view().hash(), block);
+            }
+            let cut = standing.search(&memory, &recent).unwrap();
+            // What a search of all costs is not worth it for every block.
+            if most < 60 && random.below(24 / most) > 0 && !rest.is_empty() {
+                continue;
+            }
+            let expected = memory.heaviest().unwrap();
+            let ranks: Vec<Member> = expected.iter().map(member).collect();
+            assert_eq!(*cut, *ranks, "seed {seed}, {} blocks left", rest.len());
+            counts[0] += 1;
+            if let Some(before) = &before {
+                let stays =
+                    before.iter().filter(|block| is_above(&memory, block, &expected)).count();
+                counts[1] += usize::from(stays * 2 < before.len());
+            }
+            before = Some(expected);
+        }
+        // What is loaded as a whole has the same cut.
+        let mut anew = Standing::new(vec![Ceiling::default(); 20]);
+        mine.blocks.iter().for_each(|block| anew.note(block.view()));
+        let cut = anew.search(&memory, &HashMap::new()).unwrap();
+        let last: Vec<Member> = before.unwrap().iter().map(member).collect();
+        assert_eq!(*cut, *last, "seed {seed}, anew");
+        counts
+    }
+
+    /// Whether the member of a later cut is the block, or above it.
+    fn is_above(memory: &Memory, block: &Candidate, cut: &[Candidate]) -> bool {
+        let mut above =
+            cut.iter().find(|member| member.chain == block.chain).map(|member| member.rank);
+        while let Some(rank) = above.filter(|rank| rank.height > block.rank.height) {
+            let parent = memory.by_hash[&rank.hash].view().parent();
+            above = memory.by_hash.get(&parent).map(|below| below.view().rank());
+        }
+        above == Some(block.rank)
+    }
+
+    /// One of the histories: of ten chains, of twenty, or across the change from the one to the other.
+    fn history(seed: u64, straight: &(Mine, Vec<usize>)) -> [usize; 2] {
+        let mut random = Random(seed);
+        let jumps = [0, 0, 20, 60][random.below(4)];
+        let (mut mine, mut cut, mut blocks) = match random.below(20) {
+            0 => (straight.0.clone(), straight.1.clone(), 120),
+            1 => {
+                let (mine, cut) = Mine::new(ChainwebVersion::Development);
+                (mine, cut, 160)
+            }
+            _ => {
+                let (mine, cut) = Mine::new(ChainwebVersion::Mainnet01);
+                (mine, cut, 80)
+            }
+        };
+        if random.below(2) == 0 && mine.blocks.len() == 20 {
+            mine.grow(&mut cut, 1 + random.below(3) as u64);
+        }
+        let first = mine.blocks.len();
+        blocks += random.below(blocks);
+        mine.split(&mut random, &cut, blocks, jumps);
+        compare(seed, &mut random, &mine, first)
+    }
+
+    fn straight() -> (Mine, Vec<usize>) {
+        let (mut mine, mut cut) = Mine::new(ChainwebVersion::RecapDevelopment);
+        mine.grow(&mut cut, 56);
+        (mine, cut)
+    }
+
+    #[test]
+    fn the_cut_is_the_heaviest_of_all_blocks_after_every_commit_of_histories_that_split_on_all_chains()
+     {
+        let histories =
+            std::env::var("PLAIT_CUT_HISTORIES").ok().and_then(|count| count.parse().ok());
+        let histories: u64 = histories.unwrap_or(HISTORIES);
+        let (straight, threads) = (straight(), 2);
+        let counts: Vec<[usize; 2]> = thread::scope(|scope| {
+            let part = |part: u64| {
+                let straight = &straight;
+                scope.spawn(move || {
+                    let seeds = (1..=histories).filter(|seed| seed % threads == part);
+                    seeds
+                        .map(|seed| history(seed, straight))
+                        .fold([0, 0], |sum, counts| [sum[0] + counts[0], sum[1] + counts[1]])
+                })
+            };
+            let parts: Vec<_> = (0..threads).map(part).collect();
+            parts.into_iter().map(|part| part.join().unwrap()).collect()
+        });
+        let [cuts, moves] = counts.iter().fold([0, 0], |a, b| [a[0] + b[0], a[1] + b[1]]);
+        assert!(
+            cuts as u64 > histories * 2 && moves as u64 * 10 > histories,
+            "{cuts} cuts, {moves} moves"
+        );
+    }
+
+    fn agree(graph: ChainGraph, members: &[Member], memory: &Memory) {
+        let lists: Vec<Vec<Candidate>> = members
+            .iter()
+            .map(|(_, rank, _)| {
+                let block = memory.by_hash[&rank.hash];
+                let below = memory.by_hash.get(&block.view().parent());
+                below
+                    .into_iter()
+                    .chain([&block])
+                    .map(|block| memory.candidate(block.view()))
+                    .collect()
+            })
+            .collect();
+        let tips = lists.iter().map(|list| vec![list.last().unwrap().clone()]);
+        let tips: Vec<Vec<Candidate>> = tips.collect();
+        assert!(cut::heaviest(&tips, graph.diameter()).is_some(), "{members:?}");
+    }
+
+    #[test]
+    fn a_web_of_forks_on_forks_has_a_consistent_cut_that_never_gets_lighter() {
+        let (mut mine, cut) = Mine::new(ChainwebVersion::Mainnet01);
+        let mut random = Random(11);
+        // Branches on branches, set back all the time, so that most blocks agree with blocks of many of them.
+        let mut cuts = vec![cut; 70];
+        while mine.blocks.len() < 12_000 {
+            let branch = random.below(cuts.len());
+            let mut cut = cuts[branch].clone();
+            let weight = 1 + random.below(40) as u64;
+            if mine.mine(&mut cut, random.below(10), weight) {
+                let other = if random.below(3) == 0 { random.below(cuts.len()) } else { branch };
+                cuts[other] = cut;
+            }
+        }
+        let mut memory = Memory::new(mine.version);
+        let mut standing = Standing::new(vec![Ceiling::default(); 20]);
+        let (graph, mut before, mut heights) = (mine.version.graphs()[0].1, U256::ZERO, 0);
+        for some in mine.blocks.chunks(100) {
+            let mut recent = HashMap::new();
+            for block in some {
+                standing.add(block.view());
+                memory.add(block);
+                recent.insert(block.view().hash(), *block);
+            }
+            let cut = standing.search(&memory, &recent).unwrap();
+            agree(graph, &cut, &memory);
+            let weight = cut.iter().fold(U256::ZERO, |sum, (_, _, weight)| sum + weight.get());
+            assert!(weight >= before);
+            heights += usize::from(weight > before);
+            before = weight;
+        }
+        let widest = (0..10).map(|chain| memory.count(ChainId::new(chain), 10)).max().unwrap();
+        assert!(widest > 64 && heights > 20, "{widest} blocks at one height, {heights} advances");
+    }
+
+    #[test]
+    fn a_block_that_comes_below_others_can_end_a_cut_of_a_partial_history() {
+        // Blocks of chain 4 from two branches: which one those at 8 are of shows only with the block at 7.
+        let (mut mine, mut cut) = Mine::new(ChainwebVersion::Development);
+        mine.grow(&mut cut, 5);
+        let (first, mut other) = (mine.blocks.len(), cut.clone());
+        mine.grow(&mut cut, 8);
+        let middle = mine.blocks.len();
+        mine.grow(&mut other, 8);
+        let on = |number: &usize, chain: u32| mine.blocks[*number].view().chain().get() == chain;
+        let at = |number: &usize, height: u64| mine.height(*number) == height;
+        let held = (first..middle).filter(|number| !on(number, 4) && mine.height(*number) >= 6);
+        let other_tip = (middle..mine.blocks.len()).filter(|number| on(number, 4) && at(number, 8));
+        let own = (first..middle).filter(|number| on(number, 4) && mine.height(*number) >= 6);
+        let mut memory = Memory { is_partial: true, ..Memory::new(mine.version) };
+        let mut standing = Standing::new(vec![Ceiling::default(); 20]);
+        let order: Vec<usize> = held.chain(other_tip).chain(own).collect();
+        for number in order {
+            let block = mine.blocks[number];
+            standing.add(block.view());
+            if memory.by_hash.values().any(|above| above.view().parent() == block.view().hash()) {
+                standing.add_below(block.view().chain(), block.view().height());
+            }
+            memory.add(&block);
+            let recent = HashMap::from([(block.view().hash(), block)]);
+            let cut = standing.search(&memory, &recent).unwrap();
+            let lists: Vec<_> = mine
+                .version
+                .chain_ids()
+                .map(|chain| memory.between(chain, 0, 99).unwrap())
+                .collect();
+            if lists.iter().all(|list| !list.is_empty()) {
+                let expected = cut::heaviest_unbounded(&lists, 3);
+                let expected = expected.map(|cut| cut.iter().map(member).collect::<Vec<_>>());
+                assert_eq!(expected.unwrap_or_else(|| tips(&memory).unwrap().to_vec()), *cut);
+            }
+        }
+    }
+}
