@@ -19,6 +19,7 @@ mod compressed;
 mod config;
 mod crash;
 mod cut;
+mod cut_branches;
 mod cut_vectors;
 mod dataset;
 mod difficulty;
