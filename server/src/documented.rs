@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, StatusCode};
-use plait_engine::query::{PositionError, UnknownTop};
+use plait_engine::query::{NoCut, PositionError, UnknownTop};
 use plait_engine::store::StoreError;
 use plait_engine::{BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, PayloadHash};
 use serde_json::Value;
@@ -264,6 +264,7 @@ fn errors() -> Vec<Error> {
         Error::Unknown(block),
         Error::UnknownPayload(payload),
         Error::PayloadOfBlock { block, payload, headers_only: true },
+        Error::NoCut(NoCut::Empty),
         Error::Method(&[]),
         Error::Accept(text()),
         Error::BodySlow,
@@ -328,6 +329,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::Path(_) => is_on_chain,
         Error::Unknown(_) => is_of_pages(route) || matches!(route, Route::Header(..)),
         Error::PayloadOfBlock { .. } => matches!(route, Route::Blocks(_) | Route::BlockBranch(_)),
+        Error::NoCut(_) => *route == Route::Cut,
         // Another method is no operation of the document.
         Error::Method(_) => false,
         Error::Accept(_) => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use plait_engine::query::{PositionError, UnknownTop};
+use plait_engine::query::{NoCut, PositionError, UnknownTop};
 use plait_engine::{BlockHash, BlockHeight, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
@@ -117,6 +117,9 @@ pub(crate) enum Error {
     /// The block is not stored on the chain.
     #[error("key not found")]
     Unknown(BlockHash),
+    /// There is no cut, or not so far down.
+    #[error("{0}")]
+    NoCut(NoCut),
     /// The payload is not stored, or not with what is asked of it.
     #[error("key not found")]
     UnknownPayload(PayloadHash),
@@ -240,6 +243,7 @@ impl Error {
             Self::Unread(status) => *status,
             Self::Path(_)
             | Self::Unknown(_)
+            | Self::NoCut(_)
             | Self::UnknownPayload(_)
             | Self::PayloadOfBlock { .. }
             | Self::UnknownEvent(_)

@@ -41,6 +41,7 @@ mod http_backup;
 mod http_block;
 mod http_branch;
 mod http_clock;
+mod http_cut;
 mod http_data;
 mod http_documents;
 mod http_forms;
