@@ -1,6 +1,12 @@
 //! Ratios that are promised, each of two things that are timed in turns, A B A B, a few milliseconds
 //! each. What else the machine does meanwhile hits both; the ratio is the median over all pairs.
-#![expect(clippy::expect_used, reason = "a bench that goes wrong ends the run")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench that goes wrong ends the run"
+)]
+
+mod cut;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -39,6 +45,7 @@ fn main() {
     let low = ask::branch(&fixtures, "maxheight_low");
     let mut node_low = || drop(black_box(node.branch(&low)));
     push("node_maxheight_low:maxheight_low", &mut node_low, &mut || page(reader, &low));
+    cut::measure(&mut rows, fixtures.shape().is_quick());
 }
 
 /// The median of what a call takes.
