@@ -115,6 +115,11 @@ fn rows_are_what_the_engine_says_and_the_command_says_the_same() {
     world
         .command(&["--min-height", "10", "--max-height", "5"])
         .assert_fails(2, &["--min-height 10 is above --max-height 5", "empty"]);
+}
+
+#[test]
+fn the_command_tells_where_there_are_blocks_if_a_range_has_none() {
+    let world = World::new(&[]);
     for (flags, of) in [
         (&["--min-height", "701"][..], ""),
         (&["--min-height", "99999999", "--chain", "3"], " of chain 3"),
