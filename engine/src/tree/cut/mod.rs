@@ -39,7 +39,7 @@
 //! One pass over the pairs of blocks within reach of each other, and the same again at most for
 //! each part. Siblings that no block stands on and that a heavier one of equal parents stands for
 //! are dropped first, so their number matters little. Of what is left at most 32 blocks a chain and height
-//! are considered, and all parts together look at 4 M pairs of a block and a chain, or 32 times at each.
+//! are considered, and all parts together look at 16 M pairs of a block and a chain, or 32 times at each.
 
 mod ceiling;
 mod links;

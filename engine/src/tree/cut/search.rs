@@ -18,11 +18,11 @@ use crate::types::Rank;
 
 /// Parts that a search takes up. Forks of a real web need a handful; without an end there could be
 /// exponentially many.
-pub const PARTS_MAX: usize = 1024;
+pub const PARTS_MAX: usize = 1 << 15;
 
-/// Pairs of a block and a related list that all parts of a search look at together: some 50 ms. Only
-/// where there are dozens of forks on each chain it ends a search before [`PARTS_MAX`] does.
-const STEPS_MAX: usize = 1 << 22;
+/// Pairs of a block and a related list that all parts of a search look at together: some 0.1 s. Where
+/// three branches part on twenty chains, and are set back again and again, it takes a tenth of that.
+const STEPS_MAX: usize = 1 << 24;
 
 /// Parts that a search takes up, however many blocks there are.
 const PARTS_MIN: usize = 32;
