@@ -49,7 +49,7 @@ impl Stats {
     ///
     /// # Precision
     ///
-    /// None with fewer than [`HASH_RATE_TIMES_MIN`] block times. Mining has no memory, so the time that
+    /// None with fewer than 20 block times. Mining has no memory, so the time that
     /// *n* blocks take is a sum of *n* exponential times: its standard deviation is 1/√*n* of it, and so
     /// is, nearly, that of the rate. With 20 block times, one height of twenty chains, this is 22 %: a
     /// reader can rely on the order of magnitude and, in all but a few rows, on the first digit. With 5

@@ -36,8 +36,8 @@
 //! # Where it ends
 //!
 //! A web of forks on forks, made for that purpose, could make a search exponentially long. So a search
-//! has bounds ([`tree::cut`](crate::tree::cut)), of a chain at most [`READ_MAX`] blocks are read, and in one
-//! go at most [`CHUNKS_MAX`] parts of the heights are searched. Beyond these what was
+//! has bounds ([`tree::cut`](crate::tree::cut)), of a chain at most [`READ_MAX`](web::READ_MAX) blocks are read, and in one
+//! go at most [`CHUNKS_MAX`](hunt::CHUNKS_MAX) parts of the heights are searched. Beyond these what was
 //! found by then counts, which is consistent, and not lighter than before.
 //!
 //! In a partial history a block may come below others. Then blocks that agreed, since nothing was held between them,
