@@ -79,7 +79,7 @@ pub struct Config {
     pub subscribers_max: usize,
     /// Time between two looks for blocks that have joined the cut, at least.
     pub updates_interval: Duration,
-    /// How long an event stream may have nothing to say before it says that; zero for ever.
+    /// How long an event stream may be silent before it gets an empty line; zero for ever.
     pub updates_keep_alive: Duration,
     /// Bytes of events that are kept for subscribers that are slow.
     pub updates_log_bytes: usize,

@@ -223,22 +223,30 @@ fn other_methods_are_answered_without_a_stream() {
 }
 
 #[test]
-fn silent_stream_gets_a_comment_from_time_to_time() {
+fn silent_stream_gets_an_empty_line_from_time_to_time() {
     let keep_alive = Duration::from_millis(300);
     let blocks = line(0, 3);
     let mut live = Live::new(&blocks[..2], Config { updates_keep_alive: keep_alive, ..quick() });
-    let mut streams = [live.listen(HEADERS), live.listen(BLOCKS)];
+    let requests =
+        [HEADERS, BLOCKS].map(|target| [Request::get(target), Request::post(target, "")]);
+    let requests = requests.concat();
+    let mut streams: Vec<Events> =
+        requests.iter().map(|request| Events::open(live.address(), request)).collect();
     let begin = Instant::now();
     for round in 1..4 {
         for events in &mut streams {
-            assert_eq!(events.next_sent(), Some(Sent::Comment));
+            assert_eq!(events.next_sent(), Some(Sent::Empty));
         }
         assert!(begin.elapsed() + Duration::from_millis(50) >= keep_alive * round);
         assert!(begin.elapsed() < LONG);
     }
     live.add(&blocks[2..]);
-    let [headers, _] = &mut streams;
-    assert!(matches!(headers.next_sent(), Some(Sent::Event(_))));
+    assert!(matches!(streams[0].next_sent(), Some(Sent::Event(_))));
+    // Without chunks, byte for byte.
+    let mut old = Client::connect(live.address());
+    old.send(Request::get(HEADERS).version("HTTP/1.0").to_bytes()).unwrap();
+    assert_eq!(old.read_head().unwrap().status, 200);
+    assert_eq!(old.read_some(100).unwrap(), b"\n");
 
     let never = Config { updates_keep_alive: Duration::ZERO, ..quick() };
     let live = Live::new(&blocks, never);

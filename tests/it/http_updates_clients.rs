@@ -163,7 +163,7 @@ fn httpx_sse_hears_every_block() {
     let listener = Listener::start(script, whole);
     listener.await_open();
     for some in blocks[2..].chunks(5) {
-        // Comments in between are nothing to it.
+        // Empty lines in between are nothing to it.
         thread::sleep(keep_alive * 4);
         live.add(some);
         listener.assert_hears(some);

@@ -178,18 +178,18 @@ fn marks_bring_streams_forward_that_have_nothing_to_say() {
     let mut live = Live::new(&blocks[..2], Config { updates_keep_alive: keep_alive, ..quick() });
     let mut events = live.listen(&format!("{BLOCKS}?resume"));
     let begin = first_id(&mut events);
-    assert_eq!(events.next_sent(), Some(Sent::Comment), "it stands still");
+    assert_eq!(events.next_sent(), Some(Sent::Empty), "it stands still");
     // No payload is held, so there is no event.
     live.add(&blocks[2..]);
     let moved = loop {
         match events.next_sent() {
-            Some(Sent::Comment) => {}
+            Some(Sent::Empty) => {}
             Some(Sent::Mark(id)) => break id,
             other => panic!("{other:?}"),
         }
     };
     assert_ne!(moved, begin);
-    assert_eq!(events.next_sent(), Some(Sent::Comment));
+    assert_eq!(events.next_sent(), Some(Sent::Empty));
     // From the database, too.
     let mut again = live.resume(BLOCKS, &begin);
     let mut last = None;

@@ -17,7 +17,8 @@ use crate::metrics::FollowPhase;
 /// Bytes of an event: a block with its payload.
 const EVENT_BYTES: usize = 16 << 20;
 
-/// How long it may be silent: both kinds of node send a comment every 20 seconds.
+/// How long it may be silent: Plait sends an empty line every 20 seconds, by default. A chainweb-node
+/// sends nothing but events, on mainnet01 every two seconds.
 const SILENCE: Duration = Duration::from_secs(90);
 
 /// Blocks of events that may stand on none, or be of the future, between two looks at the cut.

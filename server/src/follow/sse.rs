@@ -18,7 +18,8 @@ pub(super) struct Malformed;
 /// # Shape
 ///
 /// As the standard has it: lines end with `\n`, `\r\n` or `\r`, an empty one ends an event, one that
-/// begins with a colon is a comment; events without data are none.
+/// begins with a colon is a comment; events without data are none, and so are empty lines, which keep
+/// a stream open.
 #[derive(Debug)]
 pub(super) struct Parser {
     event_bytes_max: usize,
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn events_are_read_whatever_the_pieces_and_the_ends_of_lines() {
-        let stream = "\u{feff}:hello\n\nevent:BlockHeader\ndata:{\"a\":1}\n\nid: 7\ndata: x\n\
+        let stream = "\u{feff}:hello\n\n\n\nevent:BlockHeader\ndata:{\"a\":1}\n\nid: 7\ndata: x\n\
                       data:\ndata:  y\nretry: 5\n\nevent: none\n\ndata\n\nother\ndata:last\n\n\
                       data:open";
         let expected = [

@@ -83,14 +83,14 @@ impl Announcer {
         }
     }
 
-    /// Gives comments to those who have been given nothing for so long, for ever.
+    /// Gives signs of life to those who have been given nothing for so long, for ever.
     async fn keep_open(&self, quiet: Duration) {
         if quiet.is_zero() {
             return std::future::pending().await;
         }
         loop {
             sleep_until(self.log.quiet_until(quiet)).await;
-            self.log.comment(quiet);
+            self.log.keep_open(quiet);
         }
     }
 

@@ -10,7 +10,7 @@ use plait_engine::Past;
 use tokio::time::Instant;
 
 use super::Kind;
-use super::render::{self, COMMENT, Entry};
+use super::render::{self, Entry, KEEP_ALIVE};
 use crate::clock::after;
 use crate::config::Config;
 
@@ -53,8 +53,8 @@ struct Listeners {
 #[derive(Debug)]
 enum Item {
     Block(Entry),
-    /// A comment for those of these kinds, at this position.
-    Comment([bool; 2], Bytes),
+    /// Nothing but a sign of life for those of these kinds, at this position.
+    Silence([bool; 2], Bytes),
 }
 
 /// What an item is for a subscriber.
@@ -205,8 +205,8 @@ impl Log {
         true
     }
 
-    /// Gives a comment to those who were given nothing for so long.
-    pub(super) fn comment(&self, quiet: Duration) {
+    /// Gives a sign of life to those who were given nothing for so long.
+    pub(super) fn keep_open(&self, quiet: Duration) {
         let mut state = self.state();
         let now = Instant::now();
         let due = state
@@ -219,7 +219,7 @@ impl Log {
                 listeners.told = now;
             }
         }
-        state.push(Item::Comment(due, position), self.bytes_max);
+        state.push(Item::Silence(due, position), self.bytes_max);
         let wakers = state.take_wakers();
         drop(state);
         wake(wakers);
@@ -292,7 +292,7 @@ impl Item {
     fn len(&self) -> usize {
         match self {
             Self::Block(entry) => entry.len(),
-            Self::Comment(_, position) => size_of::<Self>().saturating_add(position.len()),
+            Self::Silence(_, position) => size_of::<Self>().saturating_add(position.len()),
         }
     }
 
@@ -303,9 +303,9 @@ impl Item {
                 let bytes = entry.event(kind, last.is_some())?;
                 Some(Given { bytes, position: entry.position.clone() })
             }
-            Self::Comment(kinds, position) => {
+            Self::Silence(kinds, position) => {
                 let moved = last.is_some_and(|last| last != position);
-                let bytes = if moved { render::mark(position) } else { COMMENT };
+                let bytes = if moved { render::mark(position) } else { KEEP_ALIVE };
                 kind.of(*kinds).then(|| Given { bytes, position: position.clone() })
             }
         }
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn comments_are_for_those_who_were_given_nothing() {
+    async fn signs_of_life_are_for_those_who_were_given_nothing() {
         let quiet = Duration::from_secs(20);
         let log = log(1 << 20);
         let cx = Context::from_waker(Waker::noop());
@@ -538,10 +538,10 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(log.quiet_until(quiet), begin + quiet);
         advance(quiet / 2).await;
-        log.comment(quiet);
+        log.keep_open(quiet);
         assert!(log.append(vec![entry(0)], past(1), true));
         advance(quiet / 2).await;
-        log.comment(quiet);
+        log.keep_open(quiet);
         let take = |place: &Place, next| {
             let mut out = VecDeque::new();
             let last = Bytes::from_static(b"before");
@@ -555,9 +555,9 @@ mod tests {
         assert_eq!(take(&blocks, 0), (Taken::UpTo(2), vec![mark]));
         assert_eq!(log.quiet_until(quiet), begin + quiet + quiet / 2);
         advance(quiet).await;
-        log.comment(quiet);
+        log.keep_open(quiet);
         let mut out = VecDeque::new();
         assert_eq!(headers.take(2, None, &mut out, &cx), Taken::UpTo(3));
-        assert_eq!(out.pop_front().unwrap().bytes, COMMENT);
+        assert_eq!(out.pop_front().unwrap().bytes, KEEP_ALIVE);
     }
 }

@@ -14,8 +14,10 @@ const FRAME_LEN: usize = 272;
 /// Bytes of the line with a position beside the position.
 const ID_LEN: usize = 4;
 
-/// The line that keeps a stream open that has nothing to say.
-pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n");
+/// What keeps a stream open that has nothing to say: an empty line, which ends an event that has not
+/// begun. Not a comment, which the standard would have: chainweb-data stops at a line that begins with
+/// a colon.
+pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b"\n");
 
 /// The events of one block.
 #[derive(Clone, Debug)]

@@ -21,8 +21,8 @@ pub enum Sent {
     Event(Event),
     /// An id without an event: where to begin behind.
     Mark(String),
-    /// A line that says nothing.
-    Comment,
+    /// An empty line, which says nothing and keeps the stream open.
+    Empty,
 }
 
 /// An event.
@@ -106,7 +106,7 @@ impl Events {
             Sent::Event(Event { id: Some(id), .. }) | Sent::Mark(id) => {
                 self.last = Some(id.clone());
             }
-            Sent::Event(_) | Sent::Comment => {}
+            Sent::Event(_) | Sent::Empty => {}
         }
         Some(sent)
     }
@@ -115,13 +115,13 @@ impl Events {
     ///
     /// # Panics
     ///
-    /// As for [`Events::next_sent`], and if nothing but comments and ids comes for a long time.
+    /// As for [`Events::next_sent`], and if nothing but empty lines and ids comes for a long time.
     pub fn event(&mut self) -> Option<Event> {
         let begin = Instant::now();
         loop {
             match self.next_sent()? {
                 Sent::Event(event) => return Some(event),
-                Sent::Mark(_) | Sent::Comment => {
+                Sent::Mark(_) | Sent::Empty => {
                     assert!(begin.elapsed() < EVENT_PATIENCE, "no event comes");
                 }
             }
@@ -167,8 +167,8 @@ impl Events {
 
 /// Reads one whole of something, strictly.
 fn sent(text: &str) -> Option<Sent> {
-    if text == ":\n" {
-        return Some(Sent::Comment);
+    if text == "\n" {
+        return Some(Sent::Empty);
     }
     let mut rest = text.strip_suffix("\n\n")?;
     let mut id = None;

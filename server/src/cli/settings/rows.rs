@@ -258,7 +258,8 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("updates.keepAlive"),
         flag: Some("updates-keep-alive"),
-        about: "How long an event stream is silent before it gets a comment; 0 for ever.",
+        about: "How long an event stream is silent before an empty line is sent to keep it open; 0 to \
+                send none.",
         field: |s| Field::Seconds(&mut s.config.updates_keep_alive, Duration::ZERO..=TIME_MAX),
     },
     Row {
