@@ -96,17 +96,28 @@ impl Bridge {
         T: Send + 'static,
         F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
+        if let Some(result) = self.read_in_place(&mut job) {
+            return result;
+        }
+        self.read_blocking(job).await
+    }
+
+    /// Runs a short `job` right here, if all it reads is in memory; `None` if not.
+    ///
+    /// The error is what `job` returns, or [`Error::Bug`] if it panics.
+    pub(crate) fn read_in_place<T>(
+        &self,
+        job: impl FnOnce(&View) -> Result<T, QueryError>,
+    ) -> Option<Result<T, Error>> {
         let view = self.reader.view().cached();
         match catch_unwind(AssertUnwindSafe(|| job(&view))) {
-            Ok(Err(QueryError::Cold)) => {}
+            Ok(Err(QueryError::Cold)) => None,
             Ok(result) => {
                 self.metrics.counters().reads_in_memory.fetch_add(1, Relaxed);
-                return told(result);
+                Some(told(result))
             }
-            Err(_) => return Err(panicked(&"in place")),
+            Err(_) => Some(Err(panicked(&"in place"))),
         }
-        drop(view);
-        self.read_blocking(job).await
     }
 
     /// Runs `job` where it may block and may take long, on one view of the database.

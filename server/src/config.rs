@@ -75,12 +75,14 @@ pub struct Config {
     pub stats_steps_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
-    /// Event streams at once. Further ones are answered 503.
+    /// Event streams at once. Further ones are answered 503, or end at once if they resume.
     pub subscribers_max: usize,
     /// Time between two looks for blocks that have joined the cut, at least.
     pub updates_interval: Duration,
     /// How long an event stream may be silent before it gets an empty line; zero for ever.
     pub updates_keep_alive: Duration,
+    /// How long an event stream waits for the blocks that it is to begin behind, before it ends.
+    pub updates_resume_wait: Duration,
     /// Bytes of events that are kept for subscribers that are slow.
     pub updates_log_bytes: usize,
     /// What a lower bound means that is not stored.
@@ -112,6 +114,7 @@ impl Config {
             &mut self.archive_read_time,
             &mut self.updates_interval,
             &mut self.updates_keep_alive,
+            &mut self.updates_resume_wait,
             &mut self.drain_delay,
             &mut self.drain_time,
             &mut self.cut_time,
@@ -291,6 +294,7 @@ impl Default for Config {
             subscribers_max: 4096,
             updates_interval: Duration::from_millis(50),
             updates_keep_alive: Duration::from_secs(20),
+            updates_resume_wait: Duration::from_secs(30),
             updates_log_bytes: 8 << 20,
             unknown_lower: UnknownLower::Refuse,
             drain_delay: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, StatusCode};
-use plait_engine::query::{NoCut, PositionError, UnknownTop};
+use plait_engine::query::{NoCut, PositionError};
 use plait_engine::store::StoreError;
 use plait_engine::{BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, PayloadHash};
 use serde_json::Value;
@@ -239,10 +239,6 @@ fn parameters_that_are_looked_for_are_documented() {
 fn errors() -> Vec<Error> {
     let hash = || HashError::Alphabet;
     let (block, payload) = (BlockHash::new([0; 32]), PayloadHash::new([0; 32]));
-    let top = |is_ahead| {
-        let (chain, height) = (ChainId::new(7), BlockHeight::new(1));
-        UnknownTop { chain, height, is_ahead }
-    };
     let text = String::new;
     let json = serde_json::from_str::<Value>("{").unwrap_err();
     let unread = [400, 414, 431].map(|status| Error::Unread(StatusCode::from_u16(status).unwrap()));
@@ -280,8 +276,6 @@ fn errors() -> Vec<Error> {
         Error::Displaced,
         Error::Busy,
         Error::Position(PositionError::Text),
-        Error::UnknownEvent(top(false)),
-        Error::Ahead(top(true)),
         Error::Subscribers,
         Error::Full,
         Error::Store(StoreError::Format { got: 0 }),
@@ -343,12 +337,11 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::NoBackup(_) => matches!(route, Route::CheckBackup(_)),
         Error::Backup => is_of_backups,
         Error::Displaced => *route == Route::MakeBackup,
-        Error::Position(_) | Error::UnknownEvent(_) | Error::Ahead(_) | Error::Subscribers => {
-            is_of_updates
-        }
-        Error::Store(_) => reads_database,
-        Error::Busy => reads,
-        Error::Bug => reads || is_fixed,
+        Error::Position(_) | Error::Subscribers => is_of_updates,
+        // What an event stream reads it reads when its answer has begun.
+        Error::Store(_) => reads_database && !is_of_updates,
+        Error::Busy => reads && !is_of_updates,
+        Error::Bug => (reads && !is_of_updates) || is_fixed,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use plait_engine::query::{NoCut, PositionError, UnknownTop};
+use plait_engine::query::{NoCut, PositionError};
 use plait_engine::{BlockHash, BlockHeight, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
@@ -199,12 +199,6 @@ pub(crate) enum Error {
     /// What is to say behind which event a stream begins does not.
     #[error("last event id: {0}")]
     Position(PositionError),
-    /// It is behind a block that is not stored.
-    #[error("last event id: the block of chain {} at height {} is not known", .0.chain, .0.height)]
-    UnknownEvent(UnknownTop),
-    /// The same, but no block is stored that is so high.
-    #[error("last event id: chain {} does not yet reach height {}", .0.chain, .0.height)]
-    Ahead(UnknownTop),
     /// The server takes no more subscribers.
     #[error("too many event streams, try again later")]
     Subscribers,
@@ -246,7 +240,6 @@ impl Error {
             | Self::NoCut(_)
             | Self::UnknownPayload(_)
             | Self::PayloadOfBlock { .. }
-            | Self::UnknownEvent(_)
             | Self::Unlisted(_)
             | Self::NoArchive
             | Self::NoBackup(_) => StatusCode::NOT_FOUND,
@@ -257,7 +250,7 @@ impl Error {
             Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Full | Self::Subscribers | Self::Ahead(_) | Self::Displaced => {
+            Self::Busy | Self::Full | Self::Subscribers | Self::Displaced => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -293,12 +286,6 @@ impl From<QueryError> for Error {
             // Only a view that was made for it says so, and whoever makes one asks again.
             QueryError::Cold => Self::Bug,
         }
-    }
-}
-
-impl From<UnknownTop> for Error {
-    fn from(top: UnknownTop) -> Self {
-        if top.is_ahead { Self::Ahead(top) } else { Self::UnknownEvent(top) }
     }
 }
 

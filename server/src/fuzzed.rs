@@ -118,7 +118,7 @@ pub fn range(headers: &HeaderMap, tag: &str, len: u64) -> Option<Option<(u64, u6
 /// Why it is refused.
 pub fn resume(head: &Parts) -> Result<Option<Position>, String> {
     match Resume::of(head).map_err(|error| error.to_string())? {
-        Resume::No | Resume::Now => Ok(None),
-        Resume::Behind(position) => Ok(Some(position)),
+        Resume::No | Resume::Now | Resume::Behind(None) => Ok(None),
+        Resume::Behind(Some(position)) => Ok(Some(position)),
     }
 }

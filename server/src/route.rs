@@ -333,7 +333,7 @@ where
         Route::Config => endpoint::config(app, head),
         Route::Cut => endpoint::cut(app, head).await,
         Route::CutPeers => endpoint::cut_peers(app, head),
-        Route::Updates(kind) => endpoint::updates(app, head, kind).await,
+        Route::Updates(kind) => endpoint::updates(app, head, kind),
         Route::Hashes(chain) => endpoint::hashes(app, head, chain).await,
         Route::HashBranch(chain) => endpoint::hash_branch(app, head, body, chain).await,
         Route::Headers(chain) => endpoint::headers(app, head, chain).await,

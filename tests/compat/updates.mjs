@@ -1,11 +1,16 @@
-// Listens to an event stream with the published chainweb library, unchanged, or with the event
-// source that comes with it, and says what it hears, a line each.
+// Listens to an event stream with the published chainweb library, unchanged, with the event source
+// that comes with it (1.x), or with one that follows the standard (3.x): that gives up for good at any
+// status but 200. Says what it hears, a line each.
 //
 //     node updates.mjs stream http://127.0.0.1:1848 mainnet01 DEPTH CHAIN...
 //     node updates.mjs source http://127.0.0.1:1848/chainweb/0.0/mainnet01/header/updates?resume
+//     node updates.mjs source3 http://127.0.0.1:1848/chainweb/0.0/mainnet01/header/updates?resume
+//
+// With one more argument it says as well that it has an id without a block.
 
 import chainweb from "chainweb";
-import EventSource from "eventsource";
+import EventSource1 from "eventsource";
+import { EventSource as EventSource3 } from "eventsource-3";
 
 const [mode, host, network, depth, ...chains] = process.argv.slice(2);
 
@@ -17,8 +22,12 @@ if (mode === "stream") {
     const source = chainweb.header.stream(Number(depth), chains.map(Number), heard, network, host);
     source.onopen = () => console.log("open");
 } else {
-    const source = new EventSource(host);
+    const source = new (mode === "source3" ? EventSource3 : EventSource1)(host);
     source.onopen = () => console.log("open");
     source.addEventListener("BlockHeader", (event) => hear(JSON.parse(event.data)));
+    if (network) source.addEventListener("Position", () => console.log("position"));
+    source.onerror = () => {
+        if (source.readyState === 2) console.log("closed");
+    };
     source.onmessage = (event) => console.log(`strange ${event.data}`);
 }

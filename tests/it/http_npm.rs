@@ -43,7 +43,7 @@ pub(crate) fn installed(scripts: &[&str]) -> Result<TempDir, String> {
         .filter(|line| !line.contains("complete log"))
         .take(3)
         .collect();
-    Err(format!("npm cannot install chainweb@2.0.4: {}", said.join("; ")))
+    Err(format!("npm cannot install the packages of tests/compat: {}", said.join("; ")))
 }
 
 fn run(folder: &TempDir, script: &str, server: &Server, network: &str, chain: &str) {

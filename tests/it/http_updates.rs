@@ -288,14 +288,21 @@ fn streams_end_as_they_should_when_the_server_stops() {
 }
 
 #[test]
-fn streams_over_the_limit_are_answered_503() {
+fn streams_over_the_limit_are_answered_503_or_end_if_they_resume() {
     let live = Live::new(&line(0, 2), Config { subscribers_max: 3, ..quick() });
     let mut streams: Vec<Events> = (0..3).map(|_| live.listen(HEADERS)).collect();
     let refused = Client::connect(live.address()).ask(&Request::get(BLOCKS));
     assert!(reason(&refused, 503).contains("event streams"));
     assert_eq!(refused.header("Retry-After"), Some("1"));
+    // An event source would give up, and these want nothing but to go on.
+    for method in ["GET", "POST"] {
+        let request = Request::new(method, format!("{BLOCKS}?resume"));
+        let mut ends = Events::open(live.address(), &request);
+        assert_eq!(ends.chunk(), Ok(Some(b"retry:10000\n\n".to_vec())), "{method}");
+        assert_eq!(ends.chunk(), Ok(None), "{method}");
+    }
     assert_eq!(live.metric("plait_subscribers_open"), Some(3.0));
-    assert_eq!(live.metric("plait_subscribers_refused_total"), Some(1.0));
+    assert_eq!(live.metric("plait_subscribers_refused_total"), Some(3.0));
     assert_eq!(live.metric("plait_streams_open"), Some(3.0));
     streams.pop();
     live.await_metric("plait_subscribers_open", |open| open < 2.5);

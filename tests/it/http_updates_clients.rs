@@ -24,7 +24,7 @@ fn quick() -> Config {
 }
 
 /// A client that says what it hears, a line each.
-struct Listener {
+pub(crate) struct Listener {
     child: Child,
     lines: Receiver<String>,
 }
@@ -32,7 +32,7 @@ struct Listener {
 impl Listener {
     /// Starts `command`; `read` takes what it says from a line of its output, be it the one or the
     /// other.
-    fn start(mut command: Command, read: fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn start(mut command: Command, read: fn(&str) -> Option<String>) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it was asked for its version before");
         let (sender, lines) = channel();
@@ -56,8 +56,23 @@ impl Listener {
         self.lines.recv_timeout(PATIENCE).expect("it says something")
     }
 
-    fn await_open(&self) {
+    pub(crate) fn await_open(&self) {
         assert_eq!(self.next(), "open");
+    }
+
+    /// Waits until it is connected and has an id.
+    pub(crate) fn await_position(&self) {
+        self.await_open();
+        assert_eq!(self.next(), "position");
+    }
+
+    /// Checks that it hears of these blocks where it may connect again in between, some times.
+    pub(crate) fn assert_hears_through(&self, blocks: &[Header]) {
+        for hash in hashes(blocks) {
+            let mut all_said = std::iter::repeat_with(|| self.next()).take(10);
+            let said = all_said.find(|said| !matches!(&**said, "open" | "position"));
+            assert_eq!(said, Some(format!("block {hash} null")));
+        }
     }
 
     /// Checks that it hears of these blocks and of nothing else before.
@@ -77,7 +92,7 @@ impl Drop for Listener {
 
 /// All that a script says.
 #[expect(clippy::unnecessary_wraps, reason = "others leave lines out")]
-fn whole(line: &str) -> Option<String> {
+pub(crate) fn whole(line: &str) -> Option<String> {
     Some(line.to_owned())
 }
 

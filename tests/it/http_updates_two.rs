@@ -6,7 +6,7 @@ use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{Method, Request, Response};
 use plait::Config;
-use plait_engine::Header;
+use plait_engine::{Header, Past};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -110,6 +110,40 @@ async fn await_none(live: &Live) {
     while live.metric("plait_subscribers_open") != Some(0.0) {
         assert!(begin.elapsed() < LONG, "somebody listens");
         sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn silent_streams_get_empty_lines_be_they_waiting_for_a_block_or_not() {
+    let blocks = line(0, 6);
+    let keep_alive = Duration::from_millis(100);
+    let mut live = Live::new(&blocks[..2], Config { updates_keep_alive: keep_alive, ..quick() });
+    let sender = connect(&live).await;
+    let block = blocks[3].view();
+    let id = Past::new([(block.chain(), block.rank())]).position();
+    let waiting = format!("{HEADERS}?resume&lastEventId={id}");
+    let mut streams = [Stream::open(&sender, HEADERS).await, Stream::open(&sender, &waiting).await];
+    for _ in 0..3 {
+        for stream in &mut streams {
+            let data = timeout(LONG, stream.body.data()).await.expect("something comes");
+            assert_eq!(data.unwrap().unwrap(), "\n");
+        }
+    }
+    live.add(&blocks[2..]);
+    let [plain, resumed] = &mut streams;
+    let is_line = |event: &Option<String>| event.as_ref().is_some_and(String::is_empty);
+    for (stream, missed) in [(plain, &blocks[2..]), (resumed, &blocks[4..])] {
+        for hash in hashes(missed) {
+            let event = loop {
+                let event = stream.event().await.unwrap();
+                let event = event.map(|event| event.trim_start_matches('\n').to_owned());
+                if !is_line(&event) {
+                    break event.expect("the stream goes on");
+                }
+            };
+            assert!(event.contains("event:BlockHeader\n"), "{event}");
+            assert!(event.contains(&format!("\"hash\":\"{hash}\"}}")), "{event}");
+        }
     }
 }
 

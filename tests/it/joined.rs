@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use plait_engine::query::UnknownTop;
 use plait_engine::{
     BlockHash, BlockHeight, ChainId, Header, HeaderRef, Joined, Past, Position, QueryError, Rank,
     View,
@@ -227,17 +226,51 @@ fn positions_of_what_is_not_held_are_told_apart() {
     let at = |past: Past| view.past_at(&past.position()).unwrap();
     let known = Past::new([top(&blocks[3]), (ChainId::new(3), top(&genesis(ChainId::new(3))).1)]);
     assert_eq!(at(Past::new([top(&blocks[3])])), Ok(Past::new([top(&blocks[3])])));
-    let unknown = |chain, height, is_ahead| {
-        Err(UnknownTop { chain: ChainId::new(chain), height: BlockHeight::new(height), is_ahead })
+    let unknown = |past: Past| {
+        let unknown = at(past).unwrap_err();
+        (unknown.chain().get(), unknown.height().get())
     };
-    assert_eq!(at(known), unknown(3, 0, true), "no block of that chain is held");
-    assert_eq!(at(Past::new([top(&blocks[17])])), unknown(0, 17, true));
+    assert_eq!(unknown(known), (3, 0), "no block of that chain is held");
+    assert_eq!(unknown(Past::new([top(&blocks[17])])), (0, 17));
     let other = child(blocks[6].view(), 99);
-    assert_eq!(at(Past::new([top(&other)])), unknown(0, 7, false));
+    assert_eq!(unknown(Past::new([top(&other)])), (0, 7));
     let strange = (ChainId::new(63), top(&other).1);
-    assert_eq!(at(Past::new([strange])), unknown(63, 7, false));
+    assert_eq!(unknown(Past::new([strange])), (63, 7));
     let joined = view.joined(&Past::default(), &Past::new([top(&other)]));
     assert!(matches!(joined, Err(QueryError::UnknownHash(hash)) if hash == other.view().hash()));
+}
+
+#[test]
+fn block_that_is_not_held_may_be_held_only_by_views_that_have_one_like_it() {
+    let blocks = line(0, 60);
+    let orphans = [3, 22].map(|height: usize| child(blocks[height - 1].view(), 99));
+    // Heights below 18 are sealed, and then those below 54.
+    let mut database = Database::sealing(4, 4);
+    database.add(&blocks[..25]);
+    let view = database.reader().view();
+    let ahead = [&blocks[25], &blocks[30], &blocks[58]];
+    let unknown = |block: &Header| {
+        view.past_at(&Past::new([top(block)]).position()).unwrap().expect_err("it is not held")
+    };
+    let may_hold =
+        |database: &Database, block: &Header| database.reader().view().may_hold(&unknown(block));
+    for block in ahead.into_iter().chain(&orphans) {
+        assert!(!may_hold(&database, block));
+    }
+    let before = database.reader().view().shown();
+    database.add([&blocks[25]]);
+    assert!(database.reader().view().shown() > before);
+    assert!(may_hold(&database, &blocks[25]) && !may_hold(&database, &blocks[30]));
+    // One that was sealed at once is not missed.
+    database.add(&blocks[26..]);
+    assert!(ahead.iter().all(|block| may_hold(&database, block)));
+    // An orphan whose height is sealed is waited for without the disk, and is found if it comes.
+    assert!(!may_hold(&database, &orphans[0]), "it was sealed when that was asked first");
+    database.add(&orphans);
+    assert!(orphans.iter().all(|block| may_hold(&database, block)));
+    let nowhere = (ChainId::new(63), top(&blocks[3]).1);
+    let unknown = view.past_at(&Past::new([nowhere]).position()).unwrap().unwrap_err();
+    assert!(!database.reader().view().may_hold(&unknown));
 }
 
 /// Two blocks above `parent` whose hashes begin alike: of so many some do.

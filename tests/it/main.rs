@@ -61,6 +61,7 @@ mod http_updates_clients;
 mod http_updates_crowd;
 mod http_updates_flood;
 mod http_updates_idle;
+mod http_updates_replicas;
 mod http_updates_resume;
 mod http_updates_two;
 mod http_wire;

@@ -1,3 +1,4 @@
+use super::position::Top;
 use super::records::Sink;
 use super::{Past, Position, QueryError, Records, View};
 use crate::header::{Header, HeaderRef};
@@ -37,15 +38,26 @@ struct Line {
     found: (u64, Place),
 }
 
-/// A [`Position`] is of blocks that are not held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A block of a [`Position`] that is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnknownTop {
-    /// The lowest chain with such a block.
-    pub chain: ChainId,
+    top: Top,
+    /// Whether another block of its height is sealed. If not, sealing a run may bring it.
+    is_passed: bool,
+}
+
+impl UnknownTop {
+    /// The chain of the block.
+    #[must_use]
+    pub const fn chain(&self) -> ChainId {
+        self.top.chain
+    }
+
     /// The height of the block.
-    pub height: BlockHeight,
-    /// Whether no block of the chain is so high: it may be still to come.
-    pub is_ahead: bool,
+    #[must_use]
+    pub const fn height(&self) -> BlockHeight {
+        self.top.height
+    }
 }
 
 impl View {
@@ -62,8 +74,9 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`] and [`QueryError::Cold`]. The inner one if a block is not held; where
-    /// several begin alike, which none is meant to, it counts as not held.
+    /// [`QueryError::Store`] and [`QueryError::Cold`]. The inner one if a block is not held, for the
+    /// lowest chain with such a block; where several begin alike, which none is meant to, it counts as
+    /// not held.
     pub fn past_at(&self, position: &Position) -> Result<Result<Past, UnknownTop>, QueryError> {
         let mut past = Past::default();
         for top in position.tops() {
@@ -72,14 +85,29 @@ impl View {
             let alike = |rank: &&Rank| rank.hash.as_bytes().starts_with(&top.prefix);
             let mut found = found.iter().filter(alike);
             let (Some(rank), None) = (found.next(), found.next()) else {
-                let forest = self.tree().forest(chain);
-                let highest = forest.and_then(|forest| forest.highest());
-                let is_ahead = forest.is_some() && highest < Some(height);
-                return Ok(Err(UnknownTop { chain, height, is_ahead }));
+                let is_passed = self.is_sealed_at(chain, height);
+                return Ok(Err(UnknownTop { top: *top, is_passed }));
             };
             past.set(chain, *rank);
         }
         Ok(Ok(past))
+    }
+
+    /// Whether [`View::past_at`] may find a block that it did not find in an earlier view. It does not
+    /// read the database, so it can be asked of many blocks whenever a view is new. True may be wrong;
+    /// false is only if in between a run of its height was given back and another one sealed.
+    #[must_use]
+    pub fn may_hold(&self, unknown: &UnknownTop) -> bool {
+        let Top { chain, height, prefix } = unknown.top;
+        let Some(forest) = self.tree().forest(chain) else { return false };
+        let mut loose = forest.nodes_from(height).map(|id| forest.rank(id));
+        let is_it = |rank: Rank| rank.hash.as_bytes().starts_with(&prefix);
+        loose.by_ref().take_while(|rank| rank.height == height).any(is_it)
+            || (!unknown.is_passed && self.is_sealed_at(chain, height))
+    }
+
+    fn is_sealed_at(&self, chain: ChainId, height: BlockHeight) -> bool {
+        self.trunk(chain).is_some_and(|trunk| trunk.contains(height))
     }
 
     /// The blocks of `chain` at `height`, in no order.
@@ -88,7 +116,7 @@ impl View {
         let forest = blocks.forest();
         let nodes = forest.nodes_from(height).map(|id| forest.rank(id));
         let mut ranks: Vec<Rank> = nodes.take_while(|rank| rank.height == height).collect();
-        if forest.trunk().is_some_and(|trunk| trunk.contains(height)) {
+        if self.is_sealed_at(chain, height) {
             ranks.push(blocks.rank(Place::Trunk(height))?);
         }
         Ok(ranks)

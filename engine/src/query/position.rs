@@ -33,7 +33,7 @@ pub struct Position {
 }
 
 /// The highest block of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Top {
     pub(super) chain: ChainId,
     pub(super) height: BlockHeight,

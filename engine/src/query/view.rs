@@ -38,6 +38,8 @@ struct State {
     snapshot: Snapshot,
     /// `None` if the disk could not be read when it was looked for.
     cut: Option<Members>,
+    /// How many were shown before it.
+    number: u64,
 }
 
 impl Reader {
@@ -49,7 +51,7 @@ impl Reader {
         cut: Option<Members>,
     ) -> Self {
         let (version, dir) = (store.meta().version, store.dir().to_owned());
-        let state = ArcSwap::from_pointee(State { tree, snapshot, cut });
+        let state = ArcSwap::from_pointee(State { tree, snapshot, cut, number: 0 });
         let is_replica = AtomicBool::new(false);
         let shared = Shared { version, dir, state, news: News::default(), is_replica };
         Self { shared: Arc::new(shared) }
@@ -64,7 +66,9 @@ impl Reader {
     /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has, and `cut`
     /// its heaviest cut.
     pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot, cut: Option<Members>) {
-        self.shared.state.store(Arc::new(State { tree, snapshot, cut }));
+        // Only the owner of the database publishes, so nothing comes in between.
+        let number = self.shared.state.load().number.saturating_add(1);
+        self.shared.state.store(Arc::new(State { tree, snapshot, cut, number }));
         self.shared.news.tell();
     }
 
@@ -238,6 +242,13 @@ impl View {
     pub fn cached(self) -> Self {
         let cached = Some(self.state.snapshot.cached());
         Self { cached, ..self }
+    }
+
+    /// How often views had been given something new to see when it was made: the greater of two
+    /// numbers is that of the later view, which has every block of the other.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.state.number
     }
 
     /// The layout of the database: see [`FORMAT_VERSION`](crate::store::FORMAT_VERSION).

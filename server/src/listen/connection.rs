@@ -22,7 +22,7 @@ use crate::bridge::Phase;
 use crate::config::Config;
 use crate::endpoint::App;
 use crate::error::Error;
-use crate::response::{self, Stamp};
+use crate::response::{self, Body, Stamp};
 use crate::route;
 
 /// Bytes that hyper buffers before it waits for the socket. Small, so that a client that does not
@@ -124,7 +124,9 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     };
-    if response.headers().contains_key(CONNECTION) {
+    // One of events is the last of its connection for another reason.
+    let is_of_events = matches!(response.body(), Body::Events(_));
+    if response.headers().contains_key(CONNECTION) && !is_of_events {
         turn.leave_unread();
     }
     record.answer(response.status(), response.body().is_end_stream());

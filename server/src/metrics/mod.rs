@@ -59,8 +59,10 @@ pub(crate) struct Counters {
     connections_dropped: AtomicU64,
     pub(crate) streams_open: AtomicU64,
     pub(crate) subscribers_open: AtomicU64,
+    pub(crate) subscribers_waiting: AtomicU64,
     subscribers_refused: AtomicU64,
     subscribers_lost: AtomicU64,
+    subscribers_given_up: AtomicU64,
     pub(crate) events: AtomicU64,
     pub(crate) reads_in_memory: AtomicU64,
     pub(crate) reads_of_disk: AtomicU64,
@@ -320,7 +322,12 @@ impl Counters {
         self.readiness.refuse();
     }
 
-    /// An event stream found no place; it is answered 503.
+    /// An event stream ended because the blocks that it was to begin behind did not come in time.
+    pub(crate) fn give_up_subscriber(&self) {
+        self.subscribers_given_up.fetch_add(1, Relaxed);
+    }
+
+    /// An event stream found no place; it is answered 503, or ends at once.
     pub(crate) fn refuse_subscriber(&self) {
         self.subscribers_refused.fetch_add(1, Relaxed);
     }

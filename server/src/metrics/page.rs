@@ -92,10 +92,15 @@ fn load(text: &mut Text, counters: &Counters) {
     text.gauge("plait_streams_open", "Answers under way that are streams.", open);
     let open = now(&counters.subscribers_open);
     text.gauge("plait_subscribers_open", "Event streams under way.", open);
-    let help = "Event streams over the limit, answered 503.";
+    let waiting = now(&counters.subscribers_waiting);
+    let help = "Event streams that wait for a block that Last-Event-ID names.";
+    text.gauge("plait_subscribers_waiting", help, waiting);
+    let help = "Event streams over the limit: answered 503, or ended at once if they resume.";
     text.counter("plait_subscribers_refused_total", help, now(&counters.subscribers_refused));
     let help = "Event streams that fell behind what is kept, and ended.";
     text.counter("plait_subscribers_lost_total", help, now(&counters.subscribers_lost));
+    let help = "Event streams ended because a block of Last-Event-ID did not come in time.";
+    text.counter("plait_subscribers_given_up_total", help, now(&counters.subscribers_given_up));
     let help = "Blocks that joined the cut while somebody listened.";
     text.counter("plait_events_total", help, now(&counters.events));
     let name = "plait_reads_total";

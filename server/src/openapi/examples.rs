@@ -9,7 +9,7 @@ use std::slice;
 use http::StatusCode;
 use plait_engine::header::merkle::block_hash;
 use plait_engine::payload::Outputs;
-use plait_engine::query::{NoCut, UnknownTop};
+use plait_engine::query::NoCut;
 use plait_engine::verify::pow_hash;
 use plait_engine::{
     BlockHash, BlockHeight, ChainId, ChainwebVersion, Cursor, Header, HeaderRef, RawHeader,
@@ -221,17 +221,14 @@ fn manifest(version: ChainwebVersion, hash: &str) -> Value {
 /// One error for each response of the document that is one.
 fn errors(block: BlockHash, config: &Config, set: &mut impl FnMut(&str, &Error)) {
     let (text, above) = (str::to_owned, |max: usize| max.saturating_add(1));
-    let top = UnknownTop { chain: ChainId::new(0), height: BlockHeight::new(7), is_ahead: false };
     let [height, from] = [5, 1_800_000].map(BlockHeight::new);
     let no_cut = NoCut::Below { chain: ChainId::new(0), height, from };
-    let later = UnknownTop { is_ahead: true, ..top };
     let limit = Error::Parameter { name: "limit", expected: "a number of items", got: text("x") };
     for (name, error) in [
         ("malformed", limit),
         ("parameter", Error::UnknownParameter { got: text("t"), known: &[] }),
         ("not_http", Error::Unread(StatusCode::BAD_REQUEST)),
         ("unknown", Error::Unknown(block)),
-        ("unknown_event", Error::UnknownEvent(top)),
         ("no_cut", Error::NoCut(no_cut)),
         ("no_backup", Error::NoBackup(text("1763249175000000"))),
         ("unlisted", Error::Unlisted(text("x.plait"))),
@@ -251,7 +248,7 @@ fn errors(block: BlockHash, config: &Config, set: &mut impl FnMut(&str, &Error))
         ("failed", Error::Bug),
         ("busy", Error::Busy),
         ("moved", Error::Displaced),
-        ("ahead", Error::Ahead(later)),
+        ("too_many_streams", Error::Subscribers),
     ] {
         set(name, &error);
     }

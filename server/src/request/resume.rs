@@ -5,11 +5,15 @@ use http::HeaderName;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use plait_engine::Position;
+use plait_engine::query::PositionError;
 
 use crate::error::Error;
 
 /// The header of an event source that connects again.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Ids with a greater form are not those of a later release, but other texts.
+const FORM_MAX: u8 = 15;
 
 /// Whether a client of an event stream wants to go on where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub(crate) enum Resume {
     No,
     /// It wants to be told how it can later.
     Now,
-    /// It does.
-    Behind(Position),
+    /// It does; `None` if only another release knows where that is, as while servers are upgraded.
+    Behind(Option<Position>),
 }
 
 impl Resume {
@@ -37,7 +41,11 @@ impl Resume {
         }
         let id = header(&head.headers).or_else(|| find(query, "lastEventId"));
         match id.filter(|id| !id.is_empty()) {
-            Some(id) => id.parse().map(Self::Behind).map_err(Error::Position),
+            Some(id) => match id.parse() {
+                Ok(position) => Ok(Self::Behind(Some(position))),
+                Err(PositionError::Form { got: ..=FORM_MAX }) => Ok(Self::Behind(None)),
+                Err(error) => Err(Error::Position(error)),
+            },
             None => Ok(Self::Now),
         }
     }
@@ -93,19 +101,26 @@ mod tests {
         for query in ["?resume", "?resume=", "?a=b&resume=true", "?res%75me=1"] {
             assert_eq!(resume(query, None).unwrap(), Resume::Now);
             assert_eq!(resume(query, Some("")).unwrap(), Resume::Now);
-            let behind = Resume::Behind(one.clone());
+            let behind = Resume::Behind(Some(one.clone()));
             assert_eq!(resume(query, Some(&one.to_string())).unwrap(), behind);
             let query = format!("{query}&lastEventId={other}");
             assert_eq!(resume(&query, Some(&one.to_string())).unwrap(), behind);
             for id in [None, Some("")] {
-                assert_eq!(resume(&query, id).unwrap(), Resume::Behind(other.clone()));
+                assert_eq!(resume(&query, id).unwrap(), Resume::Behind(Some(other.clone())));
             }
         }
     }
 
     #[test]
+    fn id_of_another_release_is_one_that_is_not_known_here() {
+        for id in ["AgAA", "Dw"] {
+            assert_eq!(resume("?resume", Some(id)).unwrap(), Resume::Behind(None), "{id}");
+        }
+    }
+
+    #[test]
     fn other_texts_are_refused() {
-        for id in ["0", "nonsense", " ", "\u{e9}", &"A".repeat(5000)] {
+        for id in ["0", "nonsense", "1234", "EAAA", " ", "\u{e9}", &"A".repeat(5000)] {
             assert!(matches!(resume("?resume", Some(id)), Err(Error::Position(_))), "{id}");
         }
         assert!(matches!(resume("?resume&lastEventId=7", None), Err(Error::Position(_))));

@@ -142,6 +142,12 @@ pub(crate) fn events(source: Option<Box<dyn EventSource>>) -> Response<Body> {
     response
 }
 
+/// Marks an answer as the last one of its connection.
+pub(crate) fn last(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// An answer of a file of known length, or of a part of one: the first byte, the last one, and how
 /// many the whole file has.
 pub(crate) fn file(stream: Stream, part: Option<(u64, u64, u64)>) -> Response<Body> {
@@ -171,7 +177,7 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Method(methods) => {
             headers.extend(HeaderValue::try_from(allowed(methods)).ok().map(|list| (ALLOW, list)));
         }
-        Error::Busy | Error::Full | Error::Subscribers | Error::Ahead(_) | Error::Displaced => {
+        Error::Busy | Error::Full | Error::Subscribers | Error::Displaced => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Error::Range { len } => {

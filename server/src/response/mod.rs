@@ -17,8 +17,8 @@ mod stats;
 pub(crate) use body::Body;
 pub(crate) use events::EventSource;
 pub(crate) use head::{
-    Stamp, asset, current_text, error, events, file, immutable, json, link_next, not_modified,
-    octets, page, preflight, revalidated, stream, streamed, text, without_body,
+    Stamp, asset, current_text, error, events, file, immutable, json, last, link_next,
+    not_modified, octets, page, preflight, revalidated, stream, streamed, text, without_body,
 };
 pub(crate) use json::{cut, hashes, header, headers};
 pub(crate) use octets::{Cut, Source, Step, Stream};

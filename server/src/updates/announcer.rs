@@ -83,7 +83,7 @@ impl Announcer {
         }
     }
 
-    /// Gives signs of life to those who have been given nothing for so long, for ever.
+    /// Gives empty lines to those who have been given nothing for so long, for ever.
     async fn keep_open(&self, quiet: Duration) {
         if quiet.is_zero() {
             return std::future::pending().await;
@@ -94,23 +94,37 @@ impl Announcer {
         }
     }
 
-    /// Renders what has joined since the last look.
+    /// Renders what has joined since the last look, then looks for blocks that are waited for.
     ///
     /// What is rendered before it fails stays, and the next look goes on behind it.
     fn look(&self) -> Result<(), QueryError> {
+        self.announce()?;
+        // Each block once, however many wait for it; in memory, however many there are.
+        let mut blocks = self.log.awaited();
+        if !blocks.is_empty() {
+            let view = self.reader.view();
+            blocks.retain(|block| view.may_hold(block));
+        }
+        self.log.wake_seekers(&blocks);
+        Ok(())
+    }
+
+    fn announce(&self) -> Result<(), QueryError> {
         let view = self.reader.view();
-        let to = view.past()?;
-        if self.log.jump_unheard(&to) {
+        let (to, seen) = (view.past()?, view.shown());
+        if self.log.jump_unheard(&to, seen) {
             return Ok(());
         }
         let Some((_, from)) = self.log.head() else { return Ok(()) };
         let mut joined = view.joined(&from, &to)?;
         drop(view);
         if joined.len().saturating_mul(EVENT_BYTES) > self.log.bytes_max() as u64 {
-            self.log.jump(to);
+            self.log.jump(to, seen);
             return Ok(());
         }
-        let mut past = joined.start().clone();
+        // Of a chain on which nothing has joined yet, an id names the block that was announced last, not
+        // the one at which the lines part: another server may still be on the line that is left.
+        let mut past = from;
         while let Some(records) = joined.next(&self.reader.view(), HEADERS)? {
             if self.log.is_closed() {
                 return Ok(());
@@ -127,7 +141,7 @@ impl Announcer {
                 }
             }
         }
-        self.log.settle(to);
+        self.log.settle(to, seen);
         Ok(())
     }
 

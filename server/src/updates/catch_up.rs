@@ -6,7 +6,8 @@ use bytes::Bytes;
 use plait_engine::{Header, HeaderRef, Joined, Past, QueryError, Reader};
 
 use super::Kind;
-use super::log::{Given, Log};
+use super::item::Given;
+use super::log::Log;
 use super::render::{self, Entry};
 
 /// Headers that are read at once.
@@ -71,7 +72,6 @@ impl CatchUp {
                 // Nobody catches up with a log that has not begun.
                 let Some(to) = log.head() else { break };
                 let joined = reader.view().joined(&self.past, &to.1)?;
-                self.past = joined.start().clone();
                 self.way = Some(Way { joined, headers: VecDeque::new(), to });
                 continue;
             };

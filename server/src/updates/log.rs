@@ -1,16 +1,20 @@
 //! The events of the last while, once for all subscribers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use plait_engine::Past;
+use plait_engine::query::UnknownTop;
 use tokio::time::Instant;
 
 use super::Kind;
-use super::render::{self, Entry, KEEP_ALIVE};
+use super::item::{Given, Item};
+use super::render::Entry;
+use super::seekers::{Awaited, Seekers};
 use crate::clock::after;
 use crate::config::Config;
 
@@ -36,9 +40,13 @@ struct State {
     first: u64,
     /// The past behind the last item; none before the first look.
     past: Option<Past>,
+    /// The number of the view of the last look that has ended.
+    seen: u64,
     /// Who waits for more, by place; places that are free are none.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
+    /// Who does not follow yet, by place, and what each waits for.
+    seekers: Seekers,
     /// How many listen to each kind, and when they were last given something.
     listeners: [Listeners; 2],
     closed: bool,
@@ -48,21 +56,6 @@ struct State {
 struct Listeners {
     count: usize,
     told: Instant,
-}
-
-#[derive(Debug)]
-enum Item {
-    Block(Entry),
-    /// Nothing but a sign of life for those of these kinds, at this position.
-    Silence([bool; 2], Bytes),
-}
-
-/// What an item is for a subscriber.
-#[derive(Clone, Debug)]
-pub(super) struct Given {
-    pub(super) bytes: Bytes,
-    /// The position behind it.
-    pub(super) position: Bytes,
 }
 
 /// What came of taking events.
@@ -94,8 +87,10 @@ impl Log {
             bytes: 0,
             first: 0,
             past: None,
+            seen: 0,
             wakers: Vec::new(),
             free: Vec::new(),
+            seekers: Seekers::default(),
             listeners: [listeners; 2],
             closed: false,
         };
@@ -155,11 +150,13 @@ impl Log {
     }
 
     /// Goes on at `past` without items where nobody listens; else false, and nothing has changed.
-    pub(super) fn jump_unheard(&self, past: &Past) -> bool {
+    ///
+    /// `seen` is the number of the view with this past, here and below.
+    pub(super) fn jump_unheard(&self, past: &Past, seen: u64) -> bool {
         let mut state = self.state();
         let unheard = state.past.is_none() || state.listeners.iter().all(|kind| kind.count == 0);
         if unheard {
-            state.jump(past.clone());
+            state.jump(past.clone(), seen);
             let wakers = state.take_wakers();
             drop(state);
             wake(wakers);
@@ -168,17 +165,32 @@ impl Log {
     }
 
     /// Goes on at `past` without items: whoever waits for those has lost them.
-    pub(super) fn jump(&self, past: Past) {
+    pub(super) fn jump(&self, past: Past, seen: u64) {
         let mut state = self.state();
-        state.jump(past);
+        state.jump(past, seen);
         let wakers = state.take_wakers();
         drop(state);
         wake(wakers);
     }
 
     /// Goes on at `past`, which is as good as the one before: nothing has joined.
-    pub(super) fn settle(&self, past: Past) {
-        self.state().past = Some(past);
+    pub(super) fn settle(&self, past: Past, seen: u64) {
+        let mut state = self.state();
+        (state.past, state.seen) = (Some(past), seen);
+    }
+
+    /// The blocks that somebody waits for, each once.
+    pub(super) fn awaited(&self) -> BTreeSet<UnknownTop> {
+        self.state().seekers.blocks()
+    }
+
+    /// Wakes those who wait for one of these blocks, and those for whom the log is new enough.
+    pub(super) fn wake_seekers(&self, blocks: &BTreeSet<UnknownTop>) {
+        let mut state = self.state();
+        let seen = state.seen;
+        let woken = state.seekers.take(seen, blocks);
+        drop(state);
+        wake(woken);
     }
 
     /// Appends what has joined, up to `past`, and drops what is too old; `blocks` says whether the
@@ -205,7 +217,7 @@ impl Log {
         true
     }
 
-    /// Gives a sign of life to those who were given nothing for so long.
+    /// Gives an empty line to those who were given nothing for so long.
     pub(super) fn keep_open(&self, quiet: Duration) {
         let mut state = self.state();
         let now = Instant::now();
@@ -236,7 +248,8 @@ impl Log {
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        let wakers = state.take_wakers();
+        let mut wakers = state.take_wakers();
+        wakers.extend(mem::take(&mut state.seekers).into_wakers());
         drop(state);
         wake(wakers);
     }
@@ -255,12 +268,12 @@ impl State {
         }
     }
 
-    fn jump(&mut self, past: Past) {
+    fn jump(&mut self, past: Past, seen: u64) {
         // One more than there were, so that who has taken all of them is told, too.
         self.first = self.end().saturating_add(u64::from(self.past.is_some()));
         self.items = VecDeque::new();
         self.bytes = 0;
-        self.past = Some(past);
+        (self.past, self.seen) = (Some(past), seen);
     }
 
     fn push(&mut self, item: Item, bytes_max: usize) {
@@ -288,45 +301,9 @@ impl State {
     }
 }
 
-impl Item {
-    fn len(&self) -> usize {
-        match self {
-            Self::Block(entry) => entry.len(),
-            Self::Silence(_, position) => size_of::<Self>().saturating_add(position.len()),
-        }
-    }
-
-    /// What it is for a subscriber whose last event had the position `last`, if positions it wants.
-    fn give(&self, kind: Kind, last: Option<&Bytes>) -> Option<Given> {
-        match self {
-            Self::Block(entry) => {
-                let bytes = entry.event(kind, last.is_some())?;
-                Some(Given { bytes, position: entry.position.clone() })
-            }
-            Self::Silence(kinds, position) => {
-                let moved = last.is_some_and(|last| last != position);
-                let bytes = if moved { render::mark(position) } else { KEEP_ALIVE };
-                kind.of(*kinds).then(|| Given { bytes, position: position.clone() })
-            }
-        }
-    }
-}
-
 fn wake(wakers: Vec<Waker>) {
     for waker in wakers {
         waker.wake();
-    }
-}
-
-impl Kind {
-    const ALL: [Self; 2] = [Self::Headers, Self::Blocks];
-
-    /// The one of two that is for this kind.
-    fn of<T>(self, [headers, blocks]: [T; 2]) -> T {
-        match self {
-            Self::Headers => headers,
-            Self::Blocks => blocks,
-        }
     }
 }
 
@@ -370,6 +347,26 @@ impl Place {
         Taken::UpTo(upto)
     }
 
+    /// Waits for what a stream needs that does not follow yet. Where that is a block, the task may be
+    /// woken though it has not come.
+    pub(super) fn wait_for(&self, awaited: &Awaited, cx: &Context<'_>) -> Taken {
+        let mut state = self.log.state();
+        let has_come = match awaited {
+            Awaited::End => false,
+            Awaited::Log(number) => state.past.is_some() && state.seen >= *number,
+            // There was a look since, which knew of nobody who waits for this block.
+            Awaited::Block(_, number) => state.seen > *number,
+        };
+        if state.closed {
+            Taken::Closed
+        } else if has_come {
+            Taken::UpTo(state.end())
+        } else {
+            state.seekers.add(self.at, awaited.clone(), cx.waker().clone());
+            Taken::NoneYet
+        }
+    }
+
     /// Waits for the first look. `UpTo` says where the log ends since then.
     pub(super) fn begin(&self, cx: &Context<'_>) -> Taken {
         let mut state = self.log.state();
@@ -387,13 +384,14 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.log.state();
+        let seeker = state.seekers.remove(self.at);
         let listeners = state.listeners_mut(self.kind);
         listeners.count = listeners.count.saturating_sub(1);
         state.free.push(self.at);
         let waker = state.wakers.get_mut(self.at).and_then(Option::take);
         // What it wakes may be dropped with it, and that may be another place.
         drop(state);
-        drop(waker);
+        drop((waker, seeker));
     }
 }
 
@@ -405,7 +403,7 @@ mod tests {
     use plait_engine::{BlockHash, BlockHeight, ChainId, Rank};
     use tokio::time::advance;
 
-    use super::super::render::tests::entry;
+    use super::super::render::{self, KEEP_ALIVE, tests::entry};
     use super::*;
 
     /// Counts how often it was woken.
@@ -449,7 +447,7 @@ mod tests {
         let (cx, mut out) = (Context::from_waker(&waker), VecDeque::new());
         let place = log.subscribe(Kind::Headers).unwrap();
         assert_eq!(place.begin(&cx), Taken::NoneYet);
-        assert!(log.jump_unheard(&past(0)), "nobody has begun");
+        assert!(log.jump_unheard(&past(0), 0), "nobody has begun");
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
         assert_eq!(log.head(), Some((0, past(0))));
         assert_eq!(place.take(0, None, &mut out, &cx), Taken::NoneYet);
@@ -461,7 +459,7 @@ mod tests {
         assert_eq!(log.head(), Some((3, past(3))));
         append(&log, 3..4);
         assert_eq!(woken.0.load(Ordering::SeqCst), 2, "it does not wait");
-        assert!(!log.jump_unheard(&past(9)), "somebody listens");
+        assert!(!log.jump_unheard(&past(9), 1), "somebody listens");
     }
 
     #[test]
@@ -469,7 +467,7 @@ mod tests {
         let log = log(1 << 20);
         let (cx, mut out) = (Context::from_waker(Waker::noop()), VecDeque::new());
         let place = log.subscribe(Kind::Headers).unwrap();
-        log.jump_unheard(&past(0));
+        log.jump_unheard(&past(0), 0);
         append(&log, 0..100);
         let mut next = 0;
         while let Taken::UpTo(upto) = place.take(next, None, &mut out, &cx) {
@@ -486,19 +484,51 @@ mod tests {
         let log = log(entry(0).len() * 5);
         let (cx, mut out) = (Context::from_waker(Waker::noop()), VecDeque::new());
         let place = log.subscribe(Kind::Headers).unwrap();
-        log.jump_unheard(&past(0));
+        log.jump_unheard(&past(0), 0);
         append(&log, 0..5);
         assert!(log.holds(0));
         append(&log, 5..7);
         assert!(!log.holds(1) && log.holds(2) && log.holds(7));
         assert_eq!(place.take(1, None, &mut out, &cx), Taken::Lost);
         assert_eq!(place.take(2, None, &mut out, &cx), Taken::UpTo(7));
-        log.jump(past(90));
+        log.jump(past(90), 1);
         assert_eq!(place.take(7, None, &mut out, &cx), Taken::Lost, "though it had all");
         assert_eq!(log.head(), Some((8, past(90))));
         log.close();
         assert_eq!(place.take(8, None, &mut out, &cx), Taken::Closed);
         assert_eq!(place.begin(&cx), Taken::Closed);
+    }
+
+    #[test]
+    fn seekers_are_woken_for_what_they_wait_for_and_for_nothing_else() {
+        let (log, woken) = (log(1 << 20), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        let count = || woken.0.load(Ordering::SeqCst);
+        let places = [(); 3].map(|()| log.subscribe(Kind::Headers).unwrap());
+        log.jump(past(0), 4);
+        assert_eq!(places[0].wait_for(&Awaited::Log(4), &cx), Taken::UpTo(log.head().unwrap().0));
+        assert_eq!(places[0].wait_for(&Awaited::Log(5), &cx), Taken::NoneYet);
+        assert_eq!(places[1].wait_for(&Awaited::End, &cx), Taken::NoneYet);
+        append(&log, 0..3);
+        log.wake_seekers(&BTreeSet::new());
+        assert_eq!(count(), 0, "the log is not new enough");
+        log.settle(past(3), 5);
+        log.wake_seekers(&BTreeSet::new());
+        assert_eq!(count(), 1);
+        assert_eq!(places[0].wait_for(&Awaited::Log(5), &cx), Taken::UpTo(log.head().unwrap().0));
+        let [first, second, third] = places;
+        assert_eq!(first.wait_for(&Awaited::Log(9), &cx), Taken::NoneYet);
+        drop(first);
+        log.settle(past(3), 9);
+        log.wake_seekers(&BTreeSet::new());
+        assert_eq!(count(), 1, "it has gone");
+        assert_eq!(third.wait_for(&Awaited::Log(10), &cx), Taken::NoneYet);
+        log.close();
+        assert_eq!(count(), 3);
+        for place in [second, third] {
+            assert_eq!(place.wait_for(&Awaited::End, &cx), Taken::Closed);
+        }
     }
 
     #[test]
@@ -519,7 +549,7 @@ mod tests {
     fn payloads_that_are_asked_for_meanwhile_are_not_left_out() {
         let log = log(1 << 20);
         let _headers = log.subscribe(Kind::Headers).unwrap();
-        log.jump_unheard(&past(0));
+        log.jump_unheard(&past(0), 0);
         let (_, blocks) = log.listened();
         let _blocks = log.subscribe(Kind::Blocks).unwrap();
         assert!(!log.append(vec![entry(0)], past(1), blocks));
@@ -528,13 +558,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn signs_of_life_are_for_those_who_were_given_nothing() {
+    async fn empty_lines_are_for_those_who_were_given_nothing() {
         let quiet = Duration::from_secs(20);
         let log = log(1 << 20);
         let cx = Context::from_waker(Waker::noop());
         let (headers, blocks) =
             (log.subscribe(Kind::Headers).unwrap(), log.subscribe(Kind::Blocks).unwrap());
-        log.jump_unheard(&past(0));
+        log.jump_unheard(&past(0), 0);
         let begin = Instant::now();
         assert_eq!(log.quiet_until(quiet), begin + quiet);
         advance(quiet / 2).await;

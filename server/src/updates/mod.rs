@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Reader ─on_shown→ Announcer ─Joined→ render ─Entry→ Log ─Bytes→ Subscriber ─→ body
-//!                                       render ←─Joined─ CatchUp ──────┘ with ?resume
+//!                                       render ←─Joined─ CatchUp ← Seek ┘ with ?resume
 //! ```
 //!
 //! - `I-1` A look renders each event once, whoever listens; where nobody does, none.
@@ -14,20 +14,26 @@
 //! - `I-3` A subscriber holds its place and a few events, which it shares with all others.
 //! - `I-4` A subscriber gets what joins after the past that it begins with: from the database up to a
 //!   past of the log, then from the log behind that past; so no block is left out or comes twice.
+//! - `I-5` A subscriber that waits for blocks to begin behind is woken when they may be there. Nobody
+//!   asks again and again, and a look tests each block once, whoever waits for it.
 
 mod announcer;
 mod catch_up;
+mod item;
 mod log;
 mod render;
+mod seek;
+mod seekers;
 mod subscriber;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use plait_engine::Past;
+use plait_engine::Position;
 
 use self::announcer::Announcer;
 use self::log::Log;
-use self::subscriber::Subscriber;
+use self::subscriber::{Refused, Subscriber};
 use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
 use crate::error::Error;
@@ -43,6 +49,18 @@ pub(crate) enum Kind {
     Blocks,
 }
 
+impl Kind {
+    const ALL: [Self; 2] = [Self::Headers, Self::Blocks];
+
+    /// The one of two that is for this kind.
+    fn of<T>(self, [headers, blocks]: [T; 2]) -> T {
+        match self {
+            Self::Headers => headers,
+            Self::Blocks => blocks,
+        }
+    }
+}
+
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
@@ -50,8 +68,9 @@ pub(crate) enum Begin {
     Now,
     /// The same, and events say where to begin after them.
     NowWithIds,
-    /// Behind this past; events say so, too.
-    Behind(Past),
+    /// Behind the blocks that this names, as soon as they are all stored; events have ids, too. `None`
+    /// names blocks in a way that only another release knows.
+    Behind(Option<Position>),
 }
 
 /// Event streams of one server.
@@ -60,19 +79,23 @@ pub(crate) struct Updates {
     log: Arc<Log>,
     bridge: Bridge,
     metrics: Metrics,
+    /// How long a stream waits for blocks to begin behind, and how long it may be silent.
+    times: (Duration, Duration),
 }
 
 impl Updates {
     /// Streams of what `bridge` reads, with the limits of `config`.
     pub(crate) fn new(bridge: Bridge, config: &Config, metrics: Metrics) -> Self {
-        Self { log: Arc::new(Log::new(config)), bridge, metrics }
+        let times = (config.updates_resume_wait, config.updates_keep_alive);
+        Self { log: Arc::new(Log::new(config)), bridge, metrics, times }
     }
 
     /// A stream of events.
     ///
     /// # Errors
     ///
-    /// [`Error::Subscribers`] if there are as many as there may be.
+    /// [`Error::Subscribers`] if there are as many as there may be. A client that resumes gets a
+    /// stream that ends at once instead: an event source would take the error for final.
     pub(crate) fn subscribe(
         &self,
         kind: Kind,
@@ -80,7 +103,10 @@ impl Updates {
     ) -> Result<Box<dyn EventSource>, Error> {
         let Some(place) = self.log.subscribe(kind) else {
             self.metrics.counters().refuse_subscriber();
-            return Err(Error::Subscribers);
+            return match begin {
+                Begin::Now => Err(Error::Subscribers),
+                Begin::NowWithIds | Begin::Behind(_) => Ok(Box::new(Refused::for_now())),
+            };
         };
         Ok(Box::new(Subscriber::new(self, place, begin)))
     }

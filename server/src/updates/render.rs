@@ -14,6 +14,9 @@ const FRAME_LEN: usize = 272;
 /// Bytes of the line with a position beside the position.
 const ID_LEN: usize = 4;
 
+/// Bytes of an event that has a position alone, beside the line with it.
+const MARK_LEN: usize = 24;
+
 /// What keeps a stream open that has nothing to say: an empty line, which ends an event that has not
 /// begun. Not a comment, which the standard would have: chainweb-data stops at a line that begins with
 /// a colon.
@@ -88,13 +91,18 @@ impl Entry {
     }
 }
 
-/// No event, but a position to begin behind: an event source keeps it, and nobody else is told.
+/// A position to begin behind, without a block: an event of a name that nobody has to listen for. By
+/// the standard the id alone would do, but npm's `eventsource` 3 and later forgets an id without data.
 pub(super) fn mark(position: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(position.len().saturating_add(ID_LEN + 1));
+    let mut out = Vec::with_capacity(position.len().saturating_add(ID_LEN + MARK_LEN));
+    out.extend_from_slice(b"event:Position\n");
     push_id(&mut out, position);
-    out.push(b'\n');
+    out.extend_from_slice(b"data:{}\n\n");
     out.into()
 }
+
+/// No event, but how many milliseconds an event source is to wait before it connects again.
+pub(super) const RETRY_LATER: Bytes = Bytes::from_static(b"retry:10000\n\n");
 
 /// An event that is being written.
 struct Draft {

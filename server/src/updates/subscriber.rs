@@ -9,8 +9,10 @@ use plait_engine::{Past, Position, QueryError, Reader};
 use tokio::task::JoinHandle;
 
 use super::catch_up::{CatchUp, Chunk, Then};
-use super::log::{Given, Log, Place, Taken};
-use super::render::mark;
+use super::item::Given;
+use super::log::{Log, Place, Taken};
+use super::render::{KEEP_ALIVE, RETRY_LATER, mark};
+use super::seek::{Seek, Sought};
 use super::{Begin, Updates};
 use crate::bridge::Bridge;
 use crate::error::Error;
@@ -35,6 +37,8 @@ pub(super) struct Subscriber {
 enum State {
     /// The log has not begun.
     Waiting,
+    /// It is not known yet behind what it begins.
+    Seeking(Box<Seek>),
     /// This item of the log comes next.
     Following(u64),
     /// Something was missed that the log does not have.
@@ -49,9 +53,10 @@ impl Subscriber {
         let (state, last) = match begin {
             Begin::Now => (State::Waiting, None),
             Begin::NowWithIds => (State::Waiting, Some(Bytes::new())),
-            Begin::Behind(past) => {
-                let position = Bytes::from(past.position().to_string());
-                (State::Behind(CatchUp::new(place.kind, past)), Some(position))
+            Begin::Behind(position) => {
+                let last = position.as_ref().map(Position::to_string).unwrap_or_default();
+                let seek = Seek::new(&updates.bridge, &updates.metrics, position, updates.times);
+                (State::Seeking(Box::new(seek)), Some(Bytes::from(last)))
             }
         };
         let mut this = Self {
@@ -110,6 +115,22 @@ impl Subscriber {
     fn poll_state(&mut self, state: State, cx: &mut Context<'_>) -> Poll<Result<State, Cut>> {
         let next = match state {
             State::Ended => State::Ended,
+            State::Seeking(mut seek) => match seek.poll(&self.place, cx) {
+                Poll::Ready(Sought::Found(past)) => {
+                    State::Behind(CatchUp::new(self.place.kind, past))
+                }
+                Poll::Ready(Sought::Silence) => {
+                    let position = self.last.clone().unwrap_or_default();
+                    self.ready.push_back(Given { bytes: KEEP_ALIVE, position });
+                    State::Seeking(seek)
+                }
+                Poll::Ready(Sought::Over) => State::Ended,
+                Poll::Ready(Sought::Failed) => return Poll::Ready(Err(Cut::Failed)),
+                Poll::Pending => {
+                    self.state = State::Seeking(seek);
+                    return Poll::Pending;
+                }
+            },
             State::Waiting | State::Behind(_) => match (self.place.begin(cx), state) {
                 (Taken::NoneYet, state) => {
                     self.state = state;
@@ -172,6 +193,22 @@ impl EventSource for Subscriber {
                 },
             }
         }
+    }
+}
+
+/// The body of an event stream that found no place: it ends at once, and says when to ask again.
+pub(super) struct Refused(Option<Bytes>);
+
+impl Refused {
+    /// For a client that connects again.
+    pub(super) const fn for_now() -> Self {
+        Self(Some(RETRY_LATER))
+    }
+}
+
+impl EventSource for Refused {
+    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        Poll::Ready(self.0.take().map(Ok))
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Events {
 pub enum Sent {
     /// An event.
     Event(Event),
-    /// An id without an event: where to begin behind.
+    /// An event that has nothing but an id: where to begin behind.
     Mark(String),
     /// An empty line, which says nothing and keeps the stream open.
     Empty,
@@ -172,11 +172,11 @@ fn sent(text: &str) -> Option<Sent> {
     }
     let mut rest = text.strip_suffix("\n\n")?;
     let mut id = None;
+    if let Some(mark) = rest.strip_prefix("event:Position\nid:") {
+        return mark.strip_suffix("\ndata:{}").map(|id| Sent::Mark(id.to_owned()));
+    }
     if let Some(line) = rest.strip_prefix("id:") {
-        let (value, behind) = line.split_once('\n').unwrap_or((line, ""));
-        if behind.is_empty() {
-            return Some(Sent::Mark(value.to_owned()));
-        }
+        let (value, behind) = line.split_once('\n')?;
         (id, rest) = (Some(value.to_owned()), behind);
     }
     let (name, data) = rest.strip_prefix("event:")?.split_once("\ndata:")?;

@@ -258,9 +258,14 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("updates.keepAlive"),
         flag: Some("updates-keep-alive"),
-        about: "How long an event stream is silent before an empty line is sent to keep it open; 0 to \
-                send none.",
+        about: "How long an event stream is silent before it gets an empty line; 0 for ever.",
         field: |s| Field::Seconds(&mut s.config.updates_keep_alive, Duration::ZERO..=TIME_MAX),
+    },
+    Row {
+        key: Some("updates.resumeWait"),
+        flag: Some("updates-resume-wait"),
+        about: "How long an event stream waits for the block of its Last-Event-ID before it ends.",
+        field: |s| Field::Seconds(&mut s.config.updates_resume_wait, Duration::ZERO..=TIME_MAX),
     },
     Row {
         key: Some("updates.logBytes"),
