@@ -107,12 +107,12 @@ fn files_are_for_ever_and_the_manifest_is_asked_for_anew() {
     assert_eq!((head.status, head.header("Content-Length")), (200, Some(&*length)));
 
     let manifest = get(&world, "manifest.json", &[]);
-    assert_eq!(manifest.header("Cache-Control"), Some("no-cache"));
+    assert_eq!(manifest.header("Cache-Control"), Some("no-cache, max-age=0"));
     assert_eq!(manifest.header("Content-Type"), Some("application/json"));
     assert!(manifest.body == files["manifest.json"]);
     let tag = manifest.header("ETag").unwrap();
     let again = get(&world, "manifest.json", &[("If-None-Match", tag)]);
-    assert_eq!((again.status, again.header("Cache-Control")), (304, Some("no-cache")));
+    assert_eq!((again.status, again.header("Cache-Control")), (304, Some("no-cache, max-age=0")));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn a_backup_is_made_and_asked_for_at_the_root_and_in_the_network() {
         assert_eq!(outcome(&server, &id), "backup-done");
         let response = server.get(&format!("{base}/check-backup/{id}/"));
         assert_eq!(text(&response), "backup-done");
-        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("cache-control"), Some("no-store, max-age=0"));
         let path = Backups::default_dir(&database.path()).join(id.as_str());
         assert_eq!(std::fs::read_to_string(path.join("status")).unwrap(), "backup-done");
         assert_eq!(stored(&path), expected);

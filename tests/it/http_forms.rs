@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use testkit::http::{Request, Response};
 
+use crate::http_cache::{IMMUTABLE, NOT_STORED};
 use crate::http_data::{
     BASE, JSON, NOBODY, OBJECT, OCTETS, base64url, bounds, on, reason, served, world,
 };
@@ -188,6 +189,11 @@ fn every_answer_has_the_fixed_headers() {
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"), "{request}");
         assert_eq!(response.header("Vary"), Some("Accept"), "{request}");
         assert!(response.header("Date").is_some(), "{request}");
+        let is_immutable = matches!(status, 200 | 304)
+            && matches!(request.method(), "GET" | "HEAD")
+            && request.to_string().contains("/header/");
+        let kept = if is_immutable { IMMUTABLE } else { NOT_STORED };
+        assert_eq!(response.header("Cache-Control"), Some(kept), "{request}");
         let exposed = response.header("Access-Control-Expose-Headers").unwrap();
         for name in ["x-peer-addr", "x-server-timestamp", "x-chainweb-node-version", "x-next"] {
             assert!(exposed.contains(name), "{exposed}");
@@ -271,13 +277,13 @@ fn header_never_changes_and_is_not_sent_twice() {
         let response = server.get(&path);
         assert_eq!(
             (response.header("ETag"), response.header("Cache-Control")),
-            (None, None),
+            (None, Some(NOT_STORED)),
             "{path}"
         );
     }
     let unknown =
         server.ask(&Request::get(on(0, &format!("header/{NOBODY}"))).header("If-None-Match", "*"));
-    assert_eq!((unknown.status, unknown.header("Cache-Control")), (404, None));
+    assert_eq!((unknown.status, unknown.header("Cache-Control")), (404, Some(NOT_STORED)));
 }
 
 #[test]

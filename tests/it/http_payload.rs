@@ -296,7 +296,7 @@ fn unknown_payload_is_not_found_and_named() {
     for rest in ["", "/outputs", "?height=7", "/outputs?height=7"] {
         let got = server.get(&on(0, &format!("payload/{NOBODY}{rest}")));
         assert_eq!((got.status, got.text()), (404, &*expected), "{rest}");
-        assert_eq!(got.header("Cache-Control"), None);
+        assert_eq!(got.header("Cache-Control"), Some(crate::http_cache::NOT_STORED));
     }
     for rest in ["payload/batch", "payload/outputs/batch"] {
         let body = json!([NOBODY, NOBODY]).to_string();

@@ -235,7 +235,7 @@ fn the_explorer_is_files_that_run_nothing_from_elsewhere() {
         let tag = file.header("ETag").unwrap();
         let again = world.server.ask(&Request::get(part).header("If-None-Match", tag));
         assert_eq!((again.status, again.body.len()), (304, 0));
-        assert_eq!(again.header("Cache-Control"), Some("no-cache"));
+        assert_eq!(again.header("Cache-Control"), Some("no-cache, max-age=0"));
         files += 1;
     }
     assert!(files > 0, "{}", page.text());

@@ -79,7 +79,7 @@ fn head_of_the_answer_keeps_others_from_collecting_events() {
     let live = Live::new(&line(0, 2), quick());
     let events = live.listen(HEADERS);
     let head = events.head();
-    assert_eq!(head.header("Cache-Control"), Some("no-store, no-transform"));
+    assert_eq!(head.header("Cache-Control"), Some("no-store, no-transform, max-age=0"));
     assert_eq!(head.header("X-Accel-Buffering"), Some("no"));
     assert_eq!(head.header("Transfer-Encoding"), Some("chunked"));
     assert_eq!(head.header("Access-Control-Allow-Origin"), Some("*"));
@@ -204,7 +204,7 @@ fn other_methods_are_answered_without_a_stream() {
     for target in [HEADERS, BLOCKS] {
         let head = ask(&Request::new("HEAD", target));
         assert_eq!((head.status, head.header("Content-Type")), (200, Some("text/event-stream")));
-        assert_eq!(head.header("Cache-Control"), Some("no-store, no-transform"));
+        assert_eq!(head.header("Cache-Control"), Some("no-store, no-transform, max-age=0"));
         assert_eq!((head.body.len(), head.header("Content-Length")), (0, None));
         let options = ask(&Request::new("OPTIONS", target));
         assert_eq!(options.status, 204);

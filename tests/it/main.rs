@@ -40,6 +40,7 @@ mod http_archive;
 mod http_backup;
 mod http_block;
 mod http_branch;
+mod http_cache;
 mod http_clock;
 mod http_cut;
 mod http_data;

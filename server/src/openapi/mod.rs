@@ -28,8 +28,14 @@ const COMPONENTS: [&str; 3] =
     [include_str!("parameters.json"), include_str!("responses.json"), include_str!("schemas.json")];
 
 /// What every answer has.
-const HEADERS: [&str; 5] =
-    ["X-Peer-Addr", "X-Server-Timestamp", "X-Chainweb-Node-Version", "X-Request-Id", "Vary"];
+const HEADERS: [&str; 6] = [
+    "X-Peer-Addr",
+    "X-Server-Timestamp",
+    "X-Chainweb-Node-Version",
+    "X-Request-Id",
+    "Vary",
+    "Cache-Control",
+];
 
 /// What may become of any request, unless its operation says more of it.
 const FAILURES: [(&str, &str); 6] = [

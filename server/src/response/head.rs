@@ -34,7 +34,21 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 );
 
 /// Headers of nearly any answer: its own, those of [`Stamp`], and those that hyper adds.
-const HEADERS_MAX: usize = 13;
+const HEADERS_MAX: usize = 14;
+
+/// Of a response that never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// Of a response that a cache may store, but must check with the server before each use.
+///
+/// `max-age=0` repeats that for caches that take a lifetime from `max-age` alone: a Varnish whose
+/// configuration skips its built-in rules stores everything else for two minutes.
+const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache, max-age=0");
+
+/// Of every other response: it may differ the next time. A cut, a page and `/ready` change with the
+/// chain and the server; a block that is not found now may arrive in a second, so a 404, which caches
+/// would otherwise keep as they like, must not be kept either.
+const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store, max-age=0");
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -76,6 +90,7 @@ impl Stamp {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         headers.insert(VARY, HeaderValue::from_static("Accept"));
+        headers.entry(CACHE_CONTROL).or_insert(NOT_STORED);
         response
     }
 }
@@ -107,9 +122,7 @@ pub(crate) fn text(status: StatusCode, body: &'static str) -> Response<Body> {
 
 /// An answer of text that may be another one the next time.
 pub(crate) fn current_text(body: String) -> Response<Body> {
-    let mut response = typed(TEXT, Bytes::from(body).into());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    typed(TEXT, Bytes::from(body).into())
 }
 
 /// An answer of records, whole ones, of known length.
@@ -137,7 +150,7 @@ pub(crate) fn events(source: Option<Box<dyn EventSource>>) -> Response<Body> {
     let source = source.unwrap_or_else(|| Box::new(NoEvents));
     let mut response = typed(EVENTS, Body::Events(source));
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform, max-age=0"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }
@@ -213,15 +226,14 @@ pub(crate) fn preflight(methods: &[Method]) -> Response<Body> {
 pub(crate) fn immutable(mut response: Response<Body>, tag: &str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.extend(HeaderValue::try_from(tag).ok().map(|tag| (ETAG, tag)));
-    let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
-    headers.insert(CACHE_CONTROL, forever);
+    headers.insert(CACHE_CONTROL, IMMUTABLE);
     response
 }
 
 /// Marks an answer as one that is to be asked for anew each time, which is cheap by its tag.
 pub(crate) fn revalidated(response: Response<Body>, tag: &str) -> Response<Body> {
     let mut response = immutable(response, tag);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(CACHE_CONTROL, REVALIDATED);
     response
 }
 
@@ -296,6 +308,7 @@ mod tests {
         assert_eq!(headers["server"], concat!("plait/", env!("CARGO_PKG_VERSION")));
         assert_eq!(headers["access-control-allow-origin"], "*");
         assert_eq!(headers["vary"], "Accept");
+        assert_eq!(headers["cache-control"], "no-store, max-age=0");
         let second = headers["x-server-timestamp"].to_str().unwrap().parse().unwrap();
         assert_eq!(headers["date"], clock::date(second), "both are of one moment");
     }
