@@ -48,8 +48,14 @@ pub struct Config {
     pub uri_bytes_max: usize,
     /// From the end of the head to the end of the body.
     pub body_time: Duration,
-    /// Bytes of a request's body.
+    /// Bytes of a request's body, where its endpoint has no limit of its own.
     pub body_bytes_max: usize,
+    /// The same for branch queries; `None` for the limit of others.
+    pub branch_body_bytes_max: Option<usize>,
+    /// The same for batches of payloads: chainweb-node takes 2 MiB.
+    pub batch_body_bytes_max: usize,
+    /// Bytes of the bodies of all requests that are being read.
+    pub bodies_bytes_max: usize,
     /// How long a connection is kept without a request.
     pub idle_time: Duration,
     /// How long a client may take none of an answer that is ready for it.
@@ -97,6 +103,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Bytes of the body of a branch query at most.
+    pub(crate) fn branch_body_bytes(&self) -> usize {
+        self.branch_body_bytes_max.unwrap_or(self.body_bytes_max)
+    }
+
     /// The same with what no counter and no timer takes brought down to what they take. The command
     /// line refuses it; this is for programs that link the server.
     pub(crate) fn bounded(mut self) -> Self {
@@ -279,6 +290,9 @@ impl Default for Config {
             uri_bytes_max: 8 * 1024,
             body_time: Duration::from_secs(10),
             body_bytes_max: 64 * 1024,
+            branch_body_bytes_max: None,
+            batch_body_bytes_max: 2 << 20,
+            bodies_bytes_max: 64 << 20,
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_secs(30),
             reads_max: cores.saturating_mul(4).max(8),

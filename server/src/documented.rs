@@ -265,6 +265,7 @@ fn errors() -> Vec<Error> {
         Error::Accept(text()),
         Error::BodySlow,
         Error::BodyLong { max: 1 },
+        Error::BodiesFull,
         Error::UriLong { got: 2, max: 1 },
         Error::HeadLong { got: 2, max: 1 },
         Error::ContentType,
@@ -308,7 +309,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::Steps { .. } | Error::Empty { .. } => is_of_stats,
         Error::PathHash { .. } => matches!(route, Route::Header(..)),
         Error::PathPayload { .. } | Error::UnknownPayload(_) => is_of_payload(route),
-        Error::Body(_) | Error::ContentType => has_body,
+        Error::Body(_) | Error::ContentType | Error::BodiesFull => has_body,
         Error::BodyMissing | Error::BodyHash { .. } | Error::Bounds { .. } => is_branch(route),
         Error::BatchMissing | Error::BatchHash { .. } => is_batch,
         // A body that means nothing is read to its end as well.

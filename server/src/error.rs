@@ -108,6 +108,9 @@ pub(crate) enum Error {
     /// The connection ended before the body did, or the body breaks the protocol.
     #[error("request body: it ended early, or it breaks the rules of HTTP")]
     BodyCut,
+    /// All requests together hold as many bytes of bodies as they may.
+    #[error("the server is receiving too many request bodies, try again later")]
+    BodiesFull,
     /// The head is not one of HTTP, or longer than any that is read.
     #[error("request head: {}", malformed(*.0))]
     Unread(StatusCode),
@@ -250,7 +253,7 @@ impl Error {
             Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Full | Self::Subscribers | Self::Displaced => {
+            Self::Busy | Self::BodiesFull | Self::Full | Self::Subscribers | Self::Displaced => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,

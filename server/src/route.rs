@@ -323,7 +323,7 @@ where
     }
     route.query_rule().check(head.uri.query())?;
     if !route.reads_body() {
-        pass_over(head, &mut body, &app.config).await?;
+        pass_over(head, &mut body, app.body_limits(app.config.body_bytes_max)).await?;
     }
     match route {
         Route::Health => Ok(endpoint::health(app)),

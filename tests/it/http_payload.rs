@@ -340,7 +340,7 @@ fn damaged_requests_for_payloads_are_refused() {
             400,
         ),
         (post("payload/outputs/batch", &format!(r#"{{"heights":["{NOBODY}"]}}"#)), 400),
-        (post("payload/outputs/batch", &" ".repeat(70_000)), 413),
+        (post("payload/outputs/batch", &" ".repeat(2_100_000)), 413),
         (post("payload/batch", "[]").without("Content-Type").header("Content-Type", "text/x"), 415),
         (post("payload/batch", "[]").accept("text/html"), 406),
     ] {

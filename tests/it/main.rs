@@ -39,6 +39,7 @@ mod http_abuse;
 mod http_archive;
 mod http_backup;
 mod http_block;
+mod http_bodies;
 mod http_branch;
 mod http_cache;
 mod http_clock;

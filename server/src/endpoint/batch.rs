@@ -18,6 +18,9 @@ const SMALL_PAYLOADS: usize = 16;
 /// The same in bytes, but for the last payload.
 const SMALL_BYTES: usize = 256 << 10;
 
+/// Bytes of a body that is parsed where the request arrived, in less than half a millisecond.
+const SMALL_BODY_BYTES: usize = 64 << 10;
+
 /// Bytes that a stream writes at once, but for the last payload of them.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -64,8 +67,14 @@ where
 {
     let media = negotiate(&head.headers, Media::PAYLOADS)?;
     let form = Form { outputs, octets: media == Media::Octets };
-    let body = read_json(head, body, &app.config).await?;
-    let asked = parse_batch(&body, app.config.batch_payloads_max)?;
+    let limits = app.body_limits(app.config.batch_body_bytes_max);
+    let body = read_json(head, body, limits, &app.bodies).await?;
+    let payloads_max = app.config.batch_payloads_max;
+    let asked = if body.len() <= SMALL_BODY_BYTES {
+        parse_batch(&body, payloads_max)?
+    } else {
+        app.bridge.read_file(move || parse_batch(&body, payloads_max)).await??
+    };
     let batch = Batch { asked: asked.into(), chain, form };
     let bytes_max = app.config.page_bytes_max;
     if batch.asked.len() <= SMALL_PAYLOADS {

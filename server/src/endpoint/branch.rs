@@ -56,7 +56,8 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let body = read_json(head, body, &app.config).await?;
+    let limits = app.body_limits(app.config.branch_body_bytes());
+    let body = read_json(head, body, limits, &app.bodies).await?;
     Ok(Query::Branch(BranchQuery {
         bounds: parse_bounds(&body, app.config.bounds_max)?,
         heights: params.heights,

@@ -52,6 +52,7 @@ use crate::bridge::{Bridge, Phase};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::openapi::Document;
+use crate::request::{BodyBudget, BodyLimits};
 use crate::updates::Updates;
 
 /// What every endpoint works with.
@@ -67,6 +68,8 @@ pub(crate) struct App {
     pub(crate) backups: Option<Arc<Jobs>>,
     /// Event streams.
     pub(crate) updates: Updates,
+    /// What bodies of requests may take together.
+    pub(crate) bodies: Arc<BodyBudget>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) metrics: Metrics,
 }
@@ -88,7 +91,24 @@ impl App {
         let updates = Updates::new(bridge.clone(), &config, metrics.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
         let document = Document::new(version, &config);
-        Self { bridge, config, version, document, archive, backups, updates, phase, metrics }
+        let bodies = BodyBudget::new(config.bodies_bytes_max);
+        Self {
+            bridge,
+            config,
+            version,
+            document,
+            archive,
+            backups,
+            updates,
+            bodies,
+            phase,
+            metrics,
+        }
+    }
+
+    /// The limits of a body of at most `bytes_max` bytes.
+    pub(crate) const fn body_limits(&self, bytes_max: usize) -> BodyLimits {
+        BodyLimits { bytes_max, time: self.config.body_time }
     }
 }
 

@@ -191,6 +191,8 @@ fn values(version: ChainwebVersion, config: &Config) -> Map<String, Value> {
         ("$uri_bytes_max", config.uri_bytes_max),
         ("$head_bytes_max", config.head_bytes_max),
         ("$body_bytes_max", config.body_bytes_max),
+        ("$branch_body_bytes_max", config.branch_body_bytes()),
+        ("$batch_body_bytes_max", config.batch_body_bytes_max),
         ("$subscribers_max", config.subscribers_max),
     ];
     let mut values: Map<String, Value> =

@@ -1,5 +1,11 @@
-use plait_engine::{BlockHeight, PayloadHash};
+use std::borrow::Cow;
+use std::fmt;
+
+use plait_engine::{BlockHeight, HashError, PayloadHash};
 use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Number;
 
 use crate::error::{Error, excerpt};
@@ -11,14 +17,6 @@ pub(crate) struct Asked {
     pub(crate) hash: PayloadHash,
     /// The height of a block that has it, if the client says so.
     pub(crate) height: Option<BlockHeight>,
-}
-
-/// The body of a batch as later releases of the reference take it.
-#[derive(Debug, Deserialize)]
-struct Body {
-    hashes: Vec<String>,
-    #[serde(default)]
-    heights: Option<Vec<Whole>>,
 }
 
 /// A whole number as JSON has it: `7` and `7.0` are the same.
@@ -41,32 +39,158 @@ impl TryFrom<Number> for Whole {
 /// Reads what a batch asks for from a JSON body, a list of hashes or an object with `hashes` and
 /// `heights`: the first `max` of them.
 ///
+/// All of the body must be right, but no more than that is kept: a body of two megabytes has 45,000
+/// hashes, or 700,000 empty texts.
+///
 /// # Errors
 ///
 /// - [`Error::BatchMissing`] if the body is empty, [`Error::Body`] if it is not JSON of this form.
 /// - [`Error::BatchHash`] if an element is not a payload hash.
 pub(crate) fn parse_batch(body: &[u8], max: usize) -> Result<Vec<Asked>, Error> {
-    let (hashes, heights) = match body.trim_ascii_start().first() {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut hashes = Hashes { max, kept: Vec::new(), wrong: None };
+    let heights = match body.trim_ascii_start().first() {
         None => return Err(Error::BatchMissing),
-        // serde would read an array as the members in order.
-        Some(b'[') => (serde_json::from_slice(body).map_err(Error::Body)?, None),
-        Some(_) => {
-            let Body { hashes, heights } = serde_json::from_slice(body).map_err(Error::Body)?;
-            (hashes, heights)
-        }
+        Some(b'[') => (&mut hashes).deserialize(&mut json).map(|()| Vec::new()),
+        Some(_) => json.deserialize_map(Object(&mut hashes)),
     };
-    let hashes: Vec<String> = hashes;
-    let heights =
-        heights.unwrap_or_default().into_iter().map(|Whole(height)| Some(BlockHeight::new(height)));
-    let heights = heights.chain(std::iter::repeat(None));
-    let asked = hashes.iter().zip(heights).map(|(text, height)| {
-        let hash = text.parse();
-        let hash = hash.map_err(|source| Error::BatchHash { got: excerpt(text), source })?;
-        Ok(Asked { hash, height })
-    });
-    let mut asked = asked.collect::<Result<Vec<_>, Error>>()?;
-    asked.truncate(max);
-    Ok(asked)
+    let heights = heights.and_then(|heights| json.end().map(|()| heights)).map_err(Error::Body)?;
+    if let Some((got, source)) = hashes.wrong {
+        return Err(Error::BatchHash { got, source });
+    }
+    let heights = heights.into_iter().map(Some).chain(std::iter::repeat(None));
+    let asked = hashes.kept.into_iter().zip(heights);
+    Ok(asked.map(|(hash, height)| Asked { hash, height }).collect())
+}
+
+/// The hashes of a batch: those that count, and the first text that is none.
+struct Hashes {
+    max: usize,
+    kept: Vec<PayloadHash>,
+    wrong: Option<(String, HashError)>,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Hashes {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Hashes {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(Text(&mut *self))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// One text among them.
+struct Text<'a>(&'a mut Hashes);
+
+impl<'de> DeserializeSeed<'de> for Text<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Text<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        let Self(hashes) = self;
+        // What is wrong with the JSON comes first, so all of it is read.
+        if hashes.wrong.is_none() {
+            match text.parse() {
+                Ok(hash) if hashes.kept.len() < hashes.max => hashes.kept.push(hash),
+                Ok(_) => {}
+                Err(source) => hashes.wrong = Some((excerpt(text), source)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The body of a batch as later releases of the reference take it, with `hashes` and `heights`;
+/// gives the heights that count.
+struct Object<'a>(&'a mut Hashes);
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Vec<BlockHeight>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of hashes, or an object with the member \"hashes\"")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<BlockHeight>, A::Error> {
+        let Self(hashes) = self;
+        let (mut has_hashes, mut heights) = (false, None);
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "hashes" if has_hashes => return Err(A::Error::duplicate_field("hashes")),
+                "hashes" => {
+                    members.next_value_seed(&mut *hashes)?;
+                    has_hashes = true;
+                }
+                "heights" if heights.is_some() => return Err(A::Error::duplicate_field("heights")),
+                "heights" => heights = Some(members.next_value_seed(Heights { max: hashes.max })?),
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if !has_hashes {
+            return Err(A::Error::missing_field("hashes"));
+        }
+        Ok(heights.unwrap_or_default())
+    }
+}
+
+/// A list of heights, or null for none: the first `max`.
+struct Heights {
+    max: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Heights {
+    type Value = Vec<BlockHeight>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Heights {
+    type Value = Vec<BlockHeight>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        while let Some(Whole(height)) = list.next_element()? {
+            if kept.len() < self.max {
+                kept.push(BlockHeight::new(height));
+            }
+        }
+        Ok(kept)
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
+use std::ops::Deref;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::config::Config;
+use super::budget::{BodyBudget, BodyShare};
 use crate::error::Error;
 
 /// Checks that the body of a request is declared as JSON, or not declared at all.
@@ -23,31 +28,75 @@ fn check_type(head: &Parts) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the body of a request to its end, within the limits of `config`.
+/// The body of a request, and its share of the budget for all bodies.
+#[derive(Debug)]
+pub(crate) struct ReadBody {
+    bytes: Vec<u8>,
+    _share: BodyShare,
+}
+
+impl Deref for ReadBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Limits of one body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    /// Bytes at most.
+    pub(crate) bytes_max: usize,
+    /// From the end of the head to the end of the body.
+    pub(crate) time: Duration,
+}
+
+/// Reads the body of a request to its end, within `limits` and within what `budget` has left.
 ///
 /// # Errors
 ///
 /// - [`Error::ContentType`] if it is declared as something else than JSON.
 /// - [`Error::BodyLong`] if it is longer than allowed; a declared length is believed at once.
+/// - [`Error::BodiesFull`] if the bodies of all requests together are longer than allowed.
 /// - [`Error::BodySlow`] if it takes longer than allowed, [`Error::BodyCut`] if it does not end.
-pub(crate) async fn read_json<B>(head: &Parts, body: B, config: &Config) -> Result<Bytes, Error>
+pub(crate) async fn read_json<B>(
+    head: &Parts,
+    body: B,
+    limits: BodyLimits,
+    budget: &Arc<BodyBudget>,
+) -> Result<ReadBody, Error>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     check_type(head)?;
-    read(head, body, config).await
+    let (mut bytes, mut share) = (Vec::new(), budget.share());
+    read(head, body, limits, |frame| {
+        // Copied, for a frame keeps the whole buffer that it was read into: a client that sends a
+        // body in chunks of one byte would hold a multiple of it.
+        let len = bytes.len().saturating_add(frame.len());
+        if len > bytes.capacity() {
+            let capacity = len.max(len.saturating_mul(2).min(limits.bytes_max));
+            share.grow(capacity)?;
+            bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
+        }
+        bytes.extend_from_slice(&frame);
+        Ok(())
+    })
+    .await?;
+    Ok(ReadBody { bytes, _share: share })
 }
 
-/// Reads a body that means nothing to its end, within the same limits.
+/// Reads a body that means nothing to its end, and keeps none of it.
 ///
 /// What is left of it hyper would read behind the answer: if it then ends, or breaks the protocol, before
 /// all of the answer has left, hyper cuts that off, or puts the answer to what follows in the middle.
 ///
 /// # Errors
 ///
-/// As for [`read_json`], whatever its type.
-pub(crate) async fn pass_over<B>(head: &Parts, body: B, config: &Config) -> Result<(), Error>
+/// As for [`read_json`], whatever its type, but for the budget.
+pub(crate) async fn pass_over<B>(head: &Parts, body: B, limits: BodyLimits) -> Result<(), Error>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -55,26 +104,38 @@ where
     if body.is_end_stream() {
         return Ok(());
     }
-    read(head, body, config).await.map(drop)
+    read(head, body, limits, |_| Ok(())).await
 }
 
-async fn read<B>(head: &Parts, body: B, config: &Config) -> Result<Bytes, Error>
+/// Gives every frame of a body to `take`.
+async fn read<B>(
+    head: &Parts,
+    body: B,
+    limits: BodyLimits,
+    mut take: impl FnMut(Bytes) -> Result<(), Error>,
+) -> Result<(), Error>
 where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let max = config.body_bytes_max;
+    let max = limits.bytes_max;
     let declared = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared = declared.and_then(|text| text.parse::<u64>().ok());
     if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max)) {
         return Err(Error::BodyLong { max });
     }
-    match timeout(config.body_time, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyLong { max }),
-        Ok(Err(_)) => Err(Error::BodyCut),
-        Err(_) => Err(Error::BodySlow),
-    }
+    let all = async {
+        let mut body = pin!(body);
+        let mut left = max;
+        while let Some(frame) = body.frame().await {
+            // Trailers mean nothing here.
+            let Ok(data) = frame.map_err(|_| Error::BodyCut)?.into_data() else { continue };
+            left = left.checked_sub(data.len()).ok_or(Error::BodyLong { max })?;
+            take(data)?;
+        }
+        Ok(())
+    };
+    timeout(limits.time, all).await.unwrap_or(Err(Error::BodySlow))
 }
 
 #[cfg(test)]
@@ -110,9 +171,21 @@ mod tests {
         builder.body(()).unwrap().into_parts().0
     }
 
-    async fn read_of(headers: &[(&str, &str)], length: usize) -> Result<Bytes, Error> {
-        let config = Config { body_bytes_max: 10, ..Config::default() };
-        read_json(&head(headers), Full::new(Bytes::from(vec![b' '; length])), &config).await
+    fn limits(bytes_max: usize) -> BodyLimits {
+        BodyLimits { bytes_max, time: Duration::from_secs(10) }
+    }
+
+    async fn read_within<B: Body<Data = Bytes, Error = Infallible>>(
+        headers: &[(&str, &str)],
+        body: B,
+    ) -> Result<Vec<u8>, Error> {
+        let budget = BodyBudget::new(1 << 20);
+        let body = read_json(&head(headers), body, limits(10), &budget).await?;
+        Ok(body.to_vec())
+    }
+
+    async fn read_of(headers: &[(&str, &str)], length: usize) -> Result<Vec<u8>, Error> {
+        read_within(headers, Full::new(Bytes::from(vec![b' '; length]))).await
     }
 
     #[tokio::test]
@@ -123,16 +196,31 @@ mod tests {
 
     #[tokio::test]
     async fn longer_body_is_refused_declared_or_not() {
-        let config = Config { body_bytes_max: 10, ..Config::default() };
-        let result = read_json(&head(&[("content-length", "11")]), Silent, &config).await;
+        let result = read_within(&[("content-length", "11")], Silent).await;
         assert!(matches!(result, Err(Error::BodyLong { max: 10 })));
         assert!(matches!(read_of(&[], 11).await, Err(Error::BodyLong { max: 10 })));
+        let (head, long) = (head(&[]), Full::new(Bytes::from_static(b"01234567890")));
+        let ignored = pass_over(&head, long, limits(10)).await;
+        assert!(matches!(ignored, Err(Error::BodyLong { max: 10 })));
     }
 
     #[tokio::test(start_paused = true)]
     async fn silent_body_is_given_up() {
-        let result = read_json(&head(&[]), Silent, &Config::default()).await;
-        assert!(matches!(result, Err(Error::BodySlow)));
+        assert!(matches!(read_within(&[], Silent).await, Err(Error::BodySlow)));
+    }
+
+    #[tokio::test]
+    async fn bodies_of_all_requests_share_a_budget() {
+        let budget = BodyBudget::new(1 << 20);
+        let body = |length: usize| Full::new(Bytes::from(vec![b' '; length]));
+        let (head, limits) = (head(&[]), limits(1 << 20));
+        let first = read_json(&head, body(1 << 19), limits, &budget).await.unwrap();
+        let second = read_json(&head, body(1 << 19), limits, &budget).await;
+        assert!(matches!(second, Err(Error::BodiesFull)));
+        assert!(read_json(&head, body(1 << 12), limits, &budget).await.is_ok());
+        assert_eq!(first.len(), 1 << 19);
+        drop(first);
+        assert!(read_json(&head, body(1 << 19), limits, &budget).await.is_ok());
     }
 
     #[tokio::test]

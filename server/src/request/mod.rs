@@ -7,6 +7,7 @@ mod accept;
 mod batch;
 mod body;
 mod bounds;
+mod budget;
 mod condition;
 mod params;
 mod range;
@@ -15,8 +16,9 @@ mod rule;
 
 pub(crate) use accept::{Media, negotiate};
 pub(crate) use batch::{Asked, parse_batch};
-pub(crate) use body::{pass_over, read_json};
+pub(crate) use body::{BodyLimits, pass_over, read_json};
 pub(crate) use bounds::parse_bounds;
+pub(crate) use budget::BodyBudget;
 pub(crate) use condition::is_known;
 pub(crate) use params::{Params, PeerRange};
 pub(crate) use range::Wanted;

@@ -193,12 +193,20 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Busy | Error::Full | Error::Subscribers | Error::Displaced => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        Error::BodiesFull => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            // The body is not read.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Error::Range { len } => {
             let range = HeaderValue::try_from(format!("bytes */{len}"));
             headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
         }
         // What follows would be taken for the next request.
-        Error::BodyLong { .. } | Error::BodySlow | Error::BodyCut | Error::Unread(_) => {
+        Error::BodyLong { .. }
+        | Error::BodySlow
+        | Error::BodyCut
+        | Error::Unread(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}

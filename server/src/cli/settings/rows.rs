@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::bounds::{
-    BYTES_MAX, CACHE_BYTES_MAX, COUNT_MAX, INTERVAL_MAX, LOG_BYTES_MIN, SOME_TIME, TIME_MAX,
+    BODIES_BYTES_MIN, BYTES_MAX, CACHE_BYTES_MAX, COUNT_MAX, INTERVAL_MAX, LOG_BYTES_MIN,
+    SOME_TIME, TIME_MAX,
 };
 use super::data_rows::DATA_ROWS;
 use super::field::Field;
@@ -149,8 +150,28 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("limits.bodyBytes"),
         flag: Some("max-body-bytes"),
-        about: "Bytes of the body of a request.",
+        about: "Bytes of the body of a request to an endpoint that has no limit of its own.",
         field: |s| Field::Number(&mut s.config.body_bytes_max, 0..=BYTES_MAX),
+    },
+    Row {
+        key: Some("limits.branchBodyBytes"),
+        flag: Some("max-branch-body-bytes"),
+        about: "Bytes of the body of a branch query. Not set: bodyBytes.",
+        field: |s| Field::MaybeNumber(&mut s.config.branch_body_bytes_max, 0..=BYTES_MAX),
+    },
+    Row {
+        key: Some("limits.batchBodyBytes"),
+        flag: Some("max-batch-body-bytes"),
+        about: "Bytes of the body of a batch of payloads.",
+        field: |s| Field::Number(&mut s.config.batch_body_bytes_max, 0..=BYTES_MAX),
+    },
+    Row {
+        key: Some("limits.bodiesBytes"),
+        flag: Some("max-bodies-bytes"),
+        about: "Bytes of all request bodies that are being received; further ones get 503.",
+        field: |s| {
+            Field::Number(&mut s.config.bodies_bytes_max, BODIES_BYTES_MIN..=CACHE_BYTES_MAX)
+        },
     },
     Row {
         key: Some("limits.idleTime"),
