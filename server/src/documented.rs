@@ -266,6 +266,10 @@ fn errors() -> Vec<Error> {
         Error::BodySlow,
         Error::BodyLong { max: 1 },
         Error::BodiesFull,
+        Error::Host(""),
+        Error::ContentLength,
+        Error::Coding { got: text() },
+        Error::ChunkedTwice,
         Error::UriLong { got: 2, max: 1 },
         Error::HeadLong { got: 2, max: 1 },
         Error::ContentType,
@@ -319,6 +323,10 @@ fn can_be(error: &Error, route: &Route) -> bool {
         | Error::Unread(_)
         | Error::UriLong { .. }
         | Error::HeadLong { .. }
+        | Error::Host(_)
+        | Error::ContentLength
+        | Error::Coding { .. }
+        | Error::ChunkedTwice
         | Error::Full => true,
         // The chain may be none of the network; any other path of the document is there.
         Error::Path(_) => is_on_chain,
@@ -376,7 +384,7 @@ fn statuses_are_those_that_there_can_be() {
         }
     }
     let statuses: BTreeSet<u16> = errors.iter().map(|error| error.status().as_u16()).collect();
-    let all = [400, 404, 405, 406, 408, 413, 414, 415, 416, 431, 500, 503];
+    let all = [400, 404, 405, 406, 408, 413, 414, 415, 416, 431, 500, 501, 503];
     assert_eq!(statuses, BTreeSet::from(all));
 }
 

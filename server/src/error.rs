@@ -111,6 +111,21 @@ pub(crate) enum Error {
     /// All requests together hold as many bytes of bodies as they may.
     #[error("the server is receiving too many request bodies, try again later")]
     BodiesFull,
+    /// The `Host` header is missing, repeated, malformed, or contradicts the target of the request.
+    #[error("request head: {0}")]
+    Host(&'static str),
+    /// `Content-Length` is given more than once.
+    #[error("request head: Content-Length is given more than once")]
+    ContentLength,
+    /// The body has a transfer coding that the server does not decode.
+    #[error("request head: transfer coding {got:?} is not implemented, only chunked")]
+    Coding {
+        /// The coding; long ones are cut.
+        got: String,
+    },
+    /// The body is chunked within chunks.
+    #[error("request head: Transfer-Encoding has chunked more than once")]
+    ChunkedTwice,
     /// The head is not one of HTTP, or longer than any that is read.
     #[error("request head: {}", malformed(*.0))]
     Unread(StatusCode),
@@ -236,7 +251,11 @@ impl Error {
             | Self::BatchHash { .. }
             | Self::BodyCut
             | Self::Position(_)
+            | Self::Host(_)
+            | Self::ContentLength
+            | Self::ChunkedTwice
             | Self::Bounds { .. } => StatusCode::BAD_REQUEST,
+            Self::Coding { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Unread(status) => *status,
             Self::Path(_)
             | Self::Unknown(_)

@@ -123,7 +123,7 @@ fn every_endpoint_says_whether_and_how_long_its_responses_may_be_kept() {
             }
         }
     }
-    let missing: Vec<u16> = [200, 204, 206, 304, 400, 404, 405, 406, 413, 415, 416, 431]
+    let missing: Vec<u16> = [200, 204, 206, 304, 400, 404, 405, 406, 413, 415, 416, 431, 501]
         .into_iter()
         .filter(|s| !seen.contains(s))
         .collect();
@@ -144,6 +144,7 @@ fn listeners_beside_the_api_say_so_too() {
         (ingest, push("application/octet-stream"), 200),
         (ingest, push("text/plain"), 415),
         (ingest, push("application/json").header("Origin", "http://x"), 403),
+        (ingest, push("application/json").header("Host", "second"), 400),
         (ingest, Request::get("/push"), 405),
         (ingest, Request::get("/nowhere"), 404),
     ] {

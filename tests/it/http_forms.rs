@@ -162,6 +162,9 @@ fn requests() -> Vec<(Request, u16)> {
         (Request::get(on(0, "hash/branch")), 405),
         (get("cut").accept("text/html"), 406),
         (Request::post(on(0, "hash/branch"), vec![b' '; 70_000]), 413),
+        (get("cut").header("Host", "second"), 400),
+        (get("cut").without("Host"), 400),
+        (get("cut").header("Transfer-Encoding", "gzip, chunked"), 501),
         (get(&format!("cut?{}", "x".repeat(9000))), 414),
         (
             Request::new("POST", on(0, "hash/branch")).header("Content-Type", "text/x").body("{}"),
@@ -234,7 +237,7 @@ fn answers_to_errors_leave_the_connection_open_where_they_can() {
     let server = served();
     let mut client = server.connect();
     for (request, status) in requests() {
-        if status == 413 {
+        if matches!(status, 413 | 501) || request.to_string().contains("cut") && status == 400 {
             continue;
         }
         assert_eq!(client.ask(&request).status, status, "{request}");

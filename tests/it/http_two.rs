@@ -231,6 +231,22 @@ async fn stopping_server_says_where_to_resume() {
     assert!(server.wait(LONG).expect("it ends").success());
 }
 
+#[tokio::test]
+async fn host_is_that_of_the_target() {
+    let server = served();
+    let sender = connect(&server).await;
+    for (host, status) in [("plait.test", 200), ("PLAIT.test:80", 200), ("other.test", 400)] {
+        let answer = send(&sender, Method::GET, "/info", &[("host", host)], "").await;
+        let (head, body, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+        assert_eq!(head.status().as_u16(), status, "{host}");
+        assert!(status == 200 || String::from_utf8(body).unwrap().contains(":authority"));
+        assert!(head.headers().contains_key("x-peer-addr"));
+    }
+    let twice = [("host", "plait.test"), ("host", "plait.test")];
+    let answer = send(&sender, Method::GET, "/info", &twice, "").await;
+    assert_eq!(timeout(LONG, answer).await.unwrap().unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
 #[test]
 fn rubbish_after_the_preface_ends_the_connection() {
     let server = served();

@@ -272,6 +272,73 @@ fn old_clients_get_one_answer_unless_they_ask_to_stay() {
 }
 
 #[test]
+fn host_is_named_once_and_by_a_name() {
+    let server = served();
+    for (head, status) in [
+        ("GET /info HTTP/1.1\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost: a b\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost: a/b\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost: u@a\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost: a, b\r\n", 400),
+        ("GET /info HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400),
+        ("HEAD /info HTTP/1.1\r\n", 400),
+        ("POST /info HTTP/1.1\r\nContent-Length: 2\r\n", 400),
+        ("GET /info HTTP/1.1\r\nHost:\r\n", 200),
+        ("GET /info HTTP/1.1\r\nHost: [::1]:1848\r\n", 200),
+        ("GET http://other.example/info HTTP/1.1\r\nHost: a\r\n", 200),
+        ("GET /info HTTP/1.0\r\n", 200),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("{head}\r\n")).unwrap();
+        let method = head.split(' ').next().unwrap();
+        let answer = client.read(method).unwrap_or_else(|ended| panic!("{head}: {ended:?}"));
+        assert_eq!(answer.status, status, "{head}");
+        assert_eq!(answer.header("X-Peer-Addr"), Some(&*client.address().to_string()), "{head}");
+        if status == 400 {
+            assert!(method == "HEAD" || reason(&answer, 400).contains("Host"), "{head}");
+            assert!(answer.closes() && client.drain(), "{head}");
+        }
+    }
+}
+
+#[test]
+fn codings_that_the_server_does_not_decode_are_refused() {
+    let server = served();
+    let body = "2\r\n{}\r\n0\r\n\r\n";
+    let path = on(0, "hash/branch");
+    for (fields, status) in [
+        ("Transfer-Encoding: gzip, chunked\r\n", 501),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
+        ("Transfer-Encoding: identity, chunked\r\n", 501),
+        ("Transfer-Encoding: deflate , chunked\r\n", 501),
+        ("Transfer-Encoding: ,chunked\r\n", 501),
+        ("Transfer-Encoding: chunked, chunked\r\n", 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("Transfer-Encoding: identity\r\n", 400),
+        ("Transfer-Encoding: chunked, gzip\r\n", 400),
+        ("Transfer-Encoding: Chunked\r\n", 200),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}")).unwrap();
+        let answer = client.read("POST").unwrap_or_else(|ended| panic!("{fields}: {ended:?}"));
+        assert_eq!(answer.status, status, "{fields}");
+        assert_eq!(answer.header("X-Peer-Addr"), Some(&*client.address().to_string()), "{fields}");
+        if status != 200 {
+            assert!(!reason(&answer, status).is_empty());
+            assert!(answer.closes() && client.drain(), "{fields}");
+        }
+    }
+    // HTTP/1.0 has no such codings.
+    let mut client = server.connect();
+    let head = format!("POST {path} HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    client.send(head).unwrap();
+    assert_eq!(client.read("POST").unwrap().status, 400);
+    assert!(client.drain());
+}
+
+#[test]
 fn client_that_asks_to_close_is_closed() {
     let server = served();
     let mut client = server.connect();

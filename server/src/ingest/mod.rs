@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, DATE, ORIGIN, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
@@ -44,9 +44,10 @@ use self::patience::Patient;
 use self::report::Lines;
 use crate::clock::date_now;
 use crate::config::Ingest;
+use crate::error::Error;
 use crate::inlet::{Inlet, PushError};
 use crate::metrics::Metrics;
-use crate::request::QueryRule;
+use crate::request::{QueryRule, check_framing};
 
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_TIME: Duration = Duration::from_secs(75);
@@ -113,6 +114,9 @@ const NOT_FOUND: &str =
 const PARAMETERS: QueryRule = QueryRule::Only(&["each"]);
 
 async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    if let Err(error) = check_framing(&request) {
+        return Ok(misframed(&error));
+    }
     let (head, body) = request.into_parts();
     if head.uri.path() != PATH {
         return Ok(text(StatusCode::NOT_FOUND, NOT_FOUND));
@@ -134,7 +138,7 @@ async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallib
         let wanted = "Send application/octet-stream, or JSON as application/x-ndjson.\n";
         return Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, wanted));
     };
-    // Before any of the body is read: a client that waits for 100 is told at once.
+    // Before any of the body is read: a client that waits for 100 gets the final status at once.
     if let Err(error) = way.inlet.push(Vec::new()).await {
         return Ok(refused(&error));
     }
@@ -161,6 +165,15 @@ fn form(headers: &HeaderMap) -> Option<Form> {
         "application/x-ndjson" | "application/jsonl" | "application/json" => Some(Form::Lines),
         _ => None,
     }
+}
+
+/// The answer to a head that a proxy could read differently.
+fn misframed(error: &Error) -> Answer {
+    let body = BoxBody::new(Full::new(Bytes::from(format!("{error}\n"))));
+    let mut response = typed(error.status(), TEXT, body);
+    // What follows could be taken for the next request.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn refused(error: &PushError) -> Answer {

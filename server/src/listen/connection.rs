@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,6 +22,7 @@ use crate::bridge::Phase;
 use crate::config::Config;
 use crate::endpoint::App;
 use crate::error::Error;
+use crate::request::check_framing;
 use crate::response::{self, Body, Stamp};
 use crate::route;
 
@@ -31,6 +32,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 32;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How often a silent connection of HTTP/2 is asked whether it lives, and how long it may take.
 const PING_TIME: Duration = Duration::from_secs(20);
@@ -116,13 +119,13 @@ async fn answer(
     admitted: bool,
 ) -> Result<Response<Tracked>, Infallible> {
     let id = record.id().clone();
-    let response = if admitted {
-        let answer = pin!(route::answer(&app, request, record.endpoint()));
-        id.clone().scope(answer).await
-    } else {
-        let mut response = response::error(&Error::Full);
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        response
+    let checked = if admitted { check_framing(&request) } else { Err(Error::Full) };
+    let response = match checked {
+        Ok(()) => {
+            let answer = pin!(route::answer(&app, request, record.endpoint()));
+            id.clone().scope(answer).await
+        }
+        Err(error) => refused(&request, &error),
     };
     // One of events is the last of its connection for another reason.
     let is_of_events = matches!(response.body(), Body::Events(_));
@@ -131,6 +134,16 @@ async fn answer(
     }
     record.answer(response.status(), response.body().is_end_stream());
     Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
+}
+
+/// The response to a request that is not served.
+fn refused<B>(request: &Request<B>, error: &Error) -> Response<Body> {
+    let mut response = response::error(error);
+    if matches!(error, Error::Full) {
+        response.headers_mut().insert(CONNECTION, CLOSE);
+    }
+    let is_head = request.method() == Method::HEAD;
+    if is_head { response::without_body(response) } else { response }
 }
 
 /// How connections are served.

@@ -233,6 +233,7 @@ fn errors(block: BlockHash, config: &Config, set: &mut impl FnMut(&str, &Error))
         ("no_backup", Error::NoBackup(text("1763249175000000"))),
         ("unlisted", Error::Unlisted(text("x.plait"))),
         ("not_acceptable", Error::Accept(text("application/json;charset=utf-8"))),
+        ("coding", Error::Coding { got: text("gzip, chunked") }),
         ("body_slow", Error::BodySlow),
         ("body_long", Error::BodyLong { max: config.body_bytes_max }),
         ("body_type", Error::ContentType),

@@ -38,12 +38,13 @@ const HEADERS: [&str; 6] = [
 ];
 
 /// What may become of any request, unless its operation says more of it.
-const FAILURES: [(&str, &str); 6] = [
+const FAILURES: [(&str, &str); 7] = [
     ("400", "NotHttp"),
     ("408", "BodySlow"),
     ("413", "BodyLong"),
     ("414", "UriLong"),
     ("431", "HeadLong"),
+    ("501", "Coding"),
     ("503", "Busy"),
 ];
 

@@ -206,6 +206,10 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::BodyLong { .. }
         | Error::BodySlow
         | Error::BodyCut
+        | Error::Host(_)
+        | Error::ContentLength
+        | Error::Coding { .. }
+        | Error::ChunkedTwice
         | Error::Unread(_) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
