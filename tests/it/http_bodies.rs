@@ -9,6 +9,7 @@ use testkit::say;
 use testkit::server::{Replayed, Server};
 
 use crate::http_data::{NOBODY, bounds, on, reason, served, served_with, world};
+use crate::push_http::{OCTETS, assert_sum, client, folder, request, taking};
 
 /// What chainweb-node takes.
 const BATCH_BYTES: usize = 2 << 20;
@@ -127,5 +128,36 @@ fn slow_batches_of_many_clients_hold_a_bounded_share_of_memory() {
     while server.post(&path, &body).status != 200 {
         assert!(begin.elapsed() < Duration::from_secs(30), "what they held is not given back");
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn client_that_pushes_and_expects_to_continue_is_told_to_at_once() {
+    let (db, headers) = (folder(), crate::push::generated(5, 1, 0.0));
+    let server = taking(db.path(), &[]);
+    let bytes = testkit::block::dump(&headers);
+    let expecting = |media: &str| {
+        let request = Request::new("POST", "/push").header("Content-Type", media);
+        let request = request.header("Expect", "100-continue");
+        request.header("Content-Length", &bytes.len().to_string())
+    };
+    for sum in [[100, 0, 0, 0], [0, 100, 0, 0]] {
+        let mut client = client(&server);
+        client.send(expecting(OCTETS).to_bytes()).unwrap();
+        // Before it has sent any of the body.
+        assert_eq!(client.read("POST").unwrap().status, 100);
+        client.send(&bytes).unwrap();
+        assert_sum(&client.read("POST").unwrap(), sum);
+        // The connection goes on.
+        assert_sum(&client.ask(&request(OCTETS, bytes.clone())), [0, 100, 0, 0]);
+    }
+    for (request, status) in [
+        (expecting("text/plain"), 415),
+        (expecting(OCTETS).header("Origin", "http://x"), 403),
+        (expecting(OCTETS).header("Host", "second"), 400),
+    ] {
+        let mut client = client(&server);
+        client.send(request.to_bytes()).unwrap();
+        assert_eq!(client.read("POST").unwrap().status, status, "without a 100 before it");
     }
 }

@@ -134,6 +134,39 @@ fn client_that_expects_to_continue_is_told_to_or_refused() {
 }
 
 #[test]
+fn every_endpoint_that_takes_a_body_says_at_once_whether_it_reads_it() {
+    let server = served();
+    let expecting = |path: &str, length: usize| {
+        let request = Request::new("POST", path).header("Expect", "100-continue");
+        request.header("Content-Length", &length.to_string())
+    };
+    let of_chain = ["hash/branch", "header/branch", "block/branch", "payload/batch"];
+    let of_chain = of_chain.into_iter().chain(["payload/outputs/batch"]).map(|path| on(0, path));
+    let updates = ["header", "block"].map(|kind| format!("{BASE}/{kind}/updates"));
+    for path in of_chain.chain(updates) {
+        let body = if path.contains("batch") { "[]" } else { "{}" };
+        let mut client = server.connect();
+        client.send(expecting(&path, body.len()).to_bytes()).unwrap();
+        assert_eq!(client.read("POST").unwrap().status, 100, "{path}");
+        client.send(body).unwrap();
+        assert_eq!(client.read_head().unwrap().status, 200, "{path}");
+        // Refused by its head: the final status comes alone, and says that nothing more is read.
+        for (request, status) in [
+            (expecting(&path, 3_000_000), 413),
+            (expecting(&path, 2).header("Host", "second"), 400),
+            (expecting(&path.replace("/0.0/", "/0.1/"), 2), 404),
+            (expecting(&path, 2).without("Expect").header("Expect", "100-CONTINUE"), 100),
+        ] {
+            let mut client = server.connect();
+            client.send(request.to_bytes()).unwrap();
+            let answer = client.read("POST").unwrap();
+            assert_eq!(answer.status, status, "{request}");
+            assert!(status == 100 || answer.closes() && client.drain(), "{request}");
+        }
+    }
+}
+
+#[test]
 fn long_targets_and_heads_are_refused() {
     let server = served();
     let mut client = server.connect();

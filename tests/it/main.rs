@@ -47,6 +47,7 @@ mod http_cut;
 mod http_data;
 mod http_documents;
 mod http_forms;
+mod http_half_closed;
 mod http_mainnet;
 mod http_node;
 mod http_noise;

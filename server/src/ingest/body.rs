@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::EXPECT;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use plait_engine::RawHeader;
 use plait_engine::push::{Block, Outcome};
 use plait_engine::replay::Wrong;
@@ -29,8 +32,34 @@ impl From<Unread> for Stop {
     }
 }
 
+/// The body of a request, of which the first part may have been read.
+pub(super) struct Body {
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
+    rest: Incoming,
+}
+
+impl Body {
+    /// A body whose client may wait for `100 Continue`: then its first part is read here.
+    ///
+    /// hyper sends 100 when the body is read, but no more once the response has begun; a client that
+    /// gets neither waits for a second or so, as curl does.
+    pub(super) async fn expected(headers: &HeaderMap, mut rest: Incoming, time: Duration) -> Self {
+        let waits = headers.contains_key(EXPECT);
+        // A client that sends nothing for so long is told so by what reads the rest.
+        let first = if waits { timeout(time, rest.frame()).await.ok().flatten() } else { None };
+        Self { first, rest }
+    }
+
+    async fn frame(&mut self) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.rest.frame().await,
+        }
+    }
+}
+
 /// Stores the blocks of `body` and tells of them in `lines`.
-pub(super) async fn take(way: Way, form: Form, body: Incoming, mut lines: Lines) {
+pub(super) async fn take(way: Way, form: Form, body: Body, mut lines: Lines) {
     let config = &way.config;
     let cutter = Cutter::new(form, config.line_bytes_max);
     let mut reading = Reading { body, cutter, ended: false, idle_time: config.idle_time };
@@ -84,7 +113,7 @@ async fn push(
 
 /// A body that is read.
 struct Reading {
-    body: Incoming,
+    body: Body,
     cutter: Cutter,
     ended: bool,
     idle_time: Duration,

@@ -40,6 +40,7 @@ pub use send::Blocks;
 pub use socket::IngestListener;
 
 use self::batch::Form;
+use self::body::Body;
 use self::patience::Patient;
 use self::report::Lines;
 use crate::clock::date_now;
@@ -101,6 +102,8 @@ async fn serve(way: Way, stream: Patient) {
     let service = service_fn(|request| answer(way.clone(), request));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).title_case_headers(true);
+    // A client that has sent its last block may close its side, and still wants the answer.
+    builder.half_close(true);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("connection of a client that pushes ended: {error}");
     }
@@ -144,6 +147,7 @@ async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallib
     }
     let each = is_flagged(head.uri.query().unwrap_or_default());
     let (lines, answer) = Lines::new(each, way.config.idle_time);
+    let body = Body::expected(&head.headers, body, way.config.idle_time).await;
     tokio::spawn(body::take(way, form, body, lines));
     Ok(typed(StatusCode::OK, LINES, answer))
 }

@@ -102,6 +102,11 @@ impl Activity {
         self.begun.load(Relaxed) > self.ended.load(Relaxed)
     }
 
+    /// Whether the connection is one of HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
+    }
+
     /// Bytes came in.
     pub(super) fn read(&self) {
         let now = self.now();

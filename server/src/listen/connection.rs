@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, Response};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,8 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::select;
+use tokio::time::sleep;
 
 use super::activity::{Activity, Tracked, Turn};
+use super::half_closed::{self, HalfClosed, PAUSE_MAX, PAUSE_MIN, RequestBody};
 use super::patrol::Patrol;
 use super::record::Record;
 use super::socket::Socket;
@@ -62,15 +64,27 @@ impl Server {
         self.patrol.watch(&activity);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let stamp = Stamp::new(&peer, &self.app.config.node_version);
-        let service = service_fn(|request| {
-            let turn = Turn::begin(&activity, request.version());
+        let half_closed = Arc::new(HalfClosed::default());
+        let service = service_fn(|request: Request<Incoming>| {
             let App { metrics, config, .. } = &*self.app;
             let record = Record::begin(metrics, config.requests, peer, &request);
-            answer(Arc::clone(&self.app), stamp.clone(), request, (turn, record), admitted)
+            let turn = Turn::begin(&activity, request.version());
+            let half_closed = (request.version() != Version::HTTP_2).then(|| {
+                half_closed.begin(!request.body().is_end_stream());
+                Arc::clone(&half_closed)
+            });
+            answer(
+                Arc::clone(&self.app),
+                stamp.clone(),
+                request,
+                (turn, record, half_closed),
+                admitted,
+            )
         });
         let socket = TokioIo::new(Socket::new(
             stream,
             Arc::clone(&activity),
+            Arc::clone(&half_closed),
             stamp.clone(),
             self.app.metrics.clone(),
         ));
@@ -79,6 +93,7 @@ impl Server {
         let _farewell = Farewell(&activity);
         let mut phase = self.app.phase.clone();
         let mut draining = false;
+        let mut pause = PAUSE_MIN;
         loop {
             select! {
                 biased;
@@ -96,6 +111,12 @@ impl Server {
                 reason = activity.dropped() => {
                     tracing::debug!(%peer, "connection dropped: {reason}");
                     return;
+                }
+                () = half_closed.noticed() => pause = PAUSE_MIN,
+                // The connection is polled again, and with it the socket.
+                () = sleep(pause), if half_closed.is_withheld() => {
+                    half_closed.probe();
+                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
             }
         }
@@ -115,13 +136,15 @@ async fn answer(
     app: Arc<App>,
     stamp: Stamp,
     request: Request<Incoming>,
-    (turn, mut record): (Turn, Record),
+    (turn, mut record, half_closed): (Turn, Record, Option<Arc<HalfClosed>>),
     admitted: bool,
 ) -> Result<Response<Tracked>, Infallible> {
     let id = record.id().clone();
+    let expects = request.headers().contains_key(EXPECT);
     let checked = if admitted { check_framing(&request) } else { Err(Error::Full) };
-    let response = match checked {
+    let mut response = match checked {
         Ok(()) => {
+            let request = request.map(|body| RequestBody::new(body, half_closed.clone()));
             let answer = pin!(route::answer(&app, request, record.endpoint()));
             id.clone().scope(answer).await
         }
@@ -129,7 +152,16 @@ async fn answer(
     };
     // One of events is the last of its connection for another reason.
     let is_of_events = matches!(response.body(), Body::Events(_));
-    if response.headers().contains_key(CONNECTION) && !is_of_events {
+    let mut leaves_unread = response.headers().contains_key(CONNECTION) && !is_of_events;
+    if let Some(half_closed) = &half_closed {
+        // It was not told to continue, so the body may come or not.
+        if expects && half_closed.is_body_open() {
+            response.headers_mut().insert(CONNECTION, CLOSE);
+            leaves_unread = true;
+        }
+        response = response.map(|body| half_closed::probing(body, half_closed));
+    }
+    if leaves_unread {
         turn.leave_unread();
     }
     record.answer(response.status(), response.body().is_end_stream());

@@ -9,6 +9,7 @@
 mod activity;
 mod bare;
 mod connection;
+mod half_closed;
 mod patrol;
 mod record;
 mod socket;

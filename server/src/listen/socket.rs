@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use super::bare;
+use super::half_closed::HalfClosed;
 use crate::metrics::{Endpoint, Metrics};
 use crate::response::Stamp;
 
@@ -18,8 +19,11 @@ use crate::response::Stamp;
 pub(super) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    half_closed: Arc<HalfClosed>,
     stamp: Stamp,
     metrics: Metrics,
+    /// The last write has to wait for the client.
+    is_blocked: bool,
     /// What is still to be written in place of an answer of hyper's own, and how many bytes that
     /// answer had.
     instead: Option<(Bytes, usize)>,
@@ -32,10 +36,36 @@ impl Socket {
     pub(super) fn new(
         stream: TcpStream,
         activity: Arc<Activity>,
+        half_closed: Arc<HalfClosed>,
         stamp: Stamp,
         metrics: Metrics,
     ) -> Self {
-        Self { stream, activity, stamp, metrics, instead: None, is_shut: false, lingers: false }
+        Self {
+            stream,
+            activity,
+            half_closed,
+            stamp,
+            metrics,
+            is_blocked: false,
+            instead: None,
+            is_shut: false,
+            lingers: false,
+        }
+    }
+
+    /// Hands the end of the input to hyper, unless a response is under way.
+    fn poll_end(&self) -> Poll<io::Result<()>> {
+        // What a client leaves that is gone, once it was sent something.
+        if let Some(error) = self.stream.take_error()? {
+            return Poll::Ready(Err(error));
+        }
+        let is_awaited = self.activity.is_answering() || self.is_blocked;
+        if is_awaited && !self.activity.is_http2() && !self.half_closed.is_starved() {
+            self.half_closed.withhold();
+            return Poll::Pending;
+        }
+        self.half_closed.hand_over();
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what stands for an answer of hyper's own, if this is one; hyper is told that all of
@@ -63,7 +93,8 @@ impl Socket {
         Some(Poll::Ready(Ok(len)))
     }
 
-    fn report(&self, written: &Poll<io::Result<usize>>) {
+    fn report(&mut self, written: &Poll<io::Result<usize>>) {
+        self.is_blocked = written.is_pending();
         match written {
             Poll::Ready(Ok(bytes)) => self.activity.wrote(*bytes),
             Poll::Ready(Err(_)) => {}
@@ -78,10 +109,16 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.half_closed.has_ended() {
+            return self.poll_end();
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.activity.read();
+        } else if matches!(polled, Poll::Ready(Ok(()))) && buf.remaining() > 0 {
+            self.half_closed.end();
+            return self.poll_end();
         }
         polled
     }
@@ -119,6 +156,10 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes once it has written all that it has.
+        if !self.activity.is_answering() && self.half_closed.hand_over() {
+            cx.waker().wake_by_ref();
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
