@@ -232,6 +232,19 @@ async fn stopping_server_says_where_to_resume() {
 }
 
 #[tokio::test]
+async fn event_streams_do_not_keep_others_of_their_connection_waiting() {
+    let server = served();
+    let sender = connect(&server).await;
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        let answer = send(&sender, Method::GET, &format!("{BASE}/header/updates"), &[], "").await;
+        streams.push(timeout(LONG, answer).await.unwrap().unwrap());
+    }
+    assert!(streams.iter().all(|answer| answer.status() == StatusCode::OK));
+    assert_eq!(get(&sender, "/info").await.0.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn host_is_that_of_the_target() {
     let server = served();
     let sender = connect(&server).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Version;
 use http_body::{Frame, SizeHint};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::record::Record;
@@ -241,6 +241,8 @@ pub(super) struct Turn {
     awaited: bool,
     /// Its place in `listening`, if it is for events.
     given_since: Option<Arc<AtomicU64>>,
+    /// Its place among the requests of its connection.
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Turn {
@@ -251,7 +253,18 @@ impl Turn {
         activity.head_since.store(0, Relaxed);
         activity.http2.store(version == Version::HTTP_2, Relaxed);
         activity.http11.store(version == Version::HTTP_11, Relaxed);
-        Self { activity: Arc::clone(activity), version, awaited: true, given_since: None }
+        Self {
+            activity: Arc::clone(activity),
+            version,
+            awaited: true,
+            given_since: None,
+            slot: None,
+        }
+    }
+
+    /// Keeps a place among the requests of its connection until it has ended.
+    pub(super) fn keep(&mut self, slot: OwnedSemaphorePermit) {
+        self.slot = Some(slot);
     }
 
     /// Its answer leaves some of it unread.

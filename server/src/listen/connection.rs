@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::activity::{Activity, Tracked, Turn};
@@ -32,8 +33,17 @@ use crate::route;
 /// read holds little; a slice of a page or a stream may stand above it.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Requests at once on one connection of HTTP/2.
-const STREAMS_MAX: u32 = 32;
+/// Streams that a client of HTTP/2 may open at once. Clients open 100 before they have read this
+/// number: node, h2load, Go.
+const STREAMS_MAX: u32 = 128;
+
+/// Requests of them that are served at once; the others wait for their turn. What a connection
+/// can hold, 64 KiB and two chunks a response, is bounded by this number. A stream of events does not
+/// count once it has begun: all of them together have a limit, and it may never end.
+const SLOTS: usize = 32;
+
+/// Requests that may wait so, on all connections. Each holds a head.
+const WAITING_MAX: usize = 4096;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -45,6 +55,7 @@ pub(super) struct Server {
     app: Arc<App>,
     builder: Builder<TokioExecutor>,
     patrol: Arc<Patrol>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Server {
@@ -52,7 +63,7 @@ impl Server {
     /// connections.
     pub(super) fn new(app: Arc<App>, patrol: Arc<Patrol>) -> Self {
         let builder = builder(&app.config);
-        Self { app, builder, patrol }
+        Self { app, builder, patrol, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
     /// Serves one connection to its end; one that is not admitted gets 503 to its first request.
@@ -64,22 +75,19 @@ impl Server {
         self.patrol.watch(&activity);
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let stamp = Stamp::new(&peer, &self.app.config.node_version);
-        let half_closed = Arc::new(HalfClosed::default());
+        let (half_closed, slots) =
+            (Arc::new(HalfClosed::default()), Arc::new(Semaphore::new(SLOTS)));
         let service = service_fn(|request: Request<Incoming>| {
             let App { metrics, config, .. } = &*self.app;
             let record = Record::begin(metrics, config.requests, peer, &request);
-            let turn = Turn::begin(&activity, request.version());
-            let half_closed = (request.version() != Version::HTTP_2).then(|| {
+            let entry = if request.version() == Version::HTTP_2 {
+                let (slots, waiting) = (Arc::clone(&slots), Arc::clone(&self.waiting));
+                Entry::Stream { activity: Arc::clone(&activity), slots, waiting }
+            } else {
                 half_closed.begin(!request.body().is_end_stream());
-                Arc::clone(&half_closed)
-            });
-            answer(
-                Arc::clone(&self.app),
-                stamp.clone(),
-                request,
-                (turn, record, half_closed),
-                admitted,
-            )
+                Entry::Only(Turn::begin(&activity, request.version()), Arc::clone(&half_closed))
+            };
+            answer(Arc::clone(&self.app), stamp.clone(), request, (entry, record), admitted)
         });
         let socket = TokioIo::new(Socket::new(
             stream,
@@ -132,17 +140,54 @@ impl Drop for Farewell<'_> {
     }
 }
 
+/// How a request comes in.
+enum Entry {
+    /// Over HTTP/1: nothing else is served on the connection.
+    Only(Turn, Arc<HalfClosed>),
+    /// Over HTTP/2: it waits for a slot of its connection, if it may.
+    Stream { activity: Arc<Activity>, slots: Arc<Semaphore>, waiting: Arc<Semaphore> },
+}
+
+impl Entry {
+    /// Waits until the request may be served. Gives an error if too many wait.
+    async fn enter(self) -> (Turn, Option<OwnedSemaphorePermit>, Result<(), Error>) {
+        let (activity, slots, waiting) = match self {
+            Self::Only(turn, _) => return (turn, None, Ok(())),
+            Self::Stream { activity, slots, waiting } => (activity, slots, waiting),
+        };
+        let begin = || Turn::begin(&activity, Version::HTTP_2);
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            return (begin(), Some(slot), Ok(()));
+        }
+        let Ok(_waits) = waiting.try_acquire() else { return (begin(), None, Err(Error::Busy)) };
+        // It is never closed.
+        let slot = slots.acquire_owned().await.ok();
+        // While it waits, the client and not the server is who has to do something: its turn
+        // begins now.
+        (begin(), slot, Ok(()))
+    }
+
+    fn half_closed(&self) -> Option<Arc<HalfClosed>> {
+        match self {
+            Self::Only(_, half_closed) => Some(Arc::clone(half_closed)),
+            Self::Stream { .. } => None,
+        }
+    }
+}
+
 async fn answer(
     app: Arc<App>,
     stamp: Stamp,
     request: Request<Incoming>,
-    (turn, mut record, half_closed): (Turn, Record, Option<Arc<HalfClosed>>),
+    (entry, mut record): (Entry, Record),
     admitted: bool,
 ) -> Result<Response<Tracked>, Infallible> {
     let id = record.id().clone();
+    let half_closed = entry.half_closed();
     let expects = request.headers().contains_key(EXPECT);
-    let checked = if admitted { check_framing(&request) } else { Err(Error::Full) };
-    let mut response = match checked {
+    let (mut turn, slot, entered) = entry.enter().await;
+    let checked = if admitted { entered } else { Err(Error::Full) };
+    let mut response = match checked.and_then(|()| check_framing(&request)) {
         Ok(()) => {
             let request = request.map(|body| RequestBody::new(body, half_closed.clone()));
             let answer = pin!(route::answer(&app, request, record.endpoint()));
@@ -163,6 +208,9 @@ async fn answer(
     }
     if leaves_unread {
         turn.leave_unread();
+    }
+    if let Some(slot) = slot.filter(|_| !matches!(response.body(), Body::Events(_))) {
+        turn.keep(slot);
     }
     record.answer(response.status(), response.body().is_end_stream());
     Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
