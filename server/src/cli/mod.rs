@@ -41,6 +41,7 @@ mod report;
 mod restore;
 mod serve;
 mod settings;
+mod shell;
 mod signals;
 mod stats;
 mod stop;
@@ -55,7 +56,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use plait_engine::cause::Classified;
 use plait_engine::store::StoreError;
 use plait_engine::{ChainwebVersion, OpenError, QueryError};
@@ -99,6 +100,8 @@ enum Command {
     Restore(restore::Args),
     Repair(repair::Args),
     Config(config::Args),
+    Completions(shell::Completions),
+    Man(shell::Manual),
 }
 
 /// Parses the command line and runs the command.
@@ -123,6 +126,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Restore(args) => args.run(),
         Command::Repair(args) => args.run(),
         Command::Config(args) => args.run(&log),
+        Command::Completions(args) => args.run(Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
     }
 }
 
@@ -285,8 +290,6 @@ fn tell(text: fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use clap::CommandFactory;
 
     use super::*;
 
