@@ -36,7 +36,7 @@ fn check(dir: &Path) -> Result<(Vec<String>, Vec<String>, Report), ArchiveError>
         archive::check(dir, verifier, &AtomicBool::new(false), &mut |event| match event {
             Event::Damaged(name, _) => damaged.push(name),
             Event::Broken(place, ..) => broken.push(place),
-            Event::Progress(_) | Event::Unlisted(_) => {}
+            Event::Begin { .. } | Event::Progress(_) | Event::Unlisted(_) => {}
         })?;
     Ok((damaged, broken, report))
 }

@@ -38,7 +38,7 @@ pub(crate) fn audit(dir: &Path, level: Level) -> Result<(Broken, Vec<String>, Re
                 broken.insert(header.hash(), failures.to_string());
             }
             Event::Flaw(flaw) => flaws.push(format!("{}: {flaw}", flaw.kind())),
-            Event::Progress(_) => {}
+            Event::Begin { .. } | Event::Progress(_) => {}
         });
     let report = report.unwrap();
     assert_eq!((report.broken, report.flaws), (broken.len() as u64, flaws.len() as u64));

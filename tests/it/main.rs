@@ -107,6 +107,7 @@ mod service;
 mod starts;
 mod stats;
 mod systemd;
+mod terminal;
 mod tidy;
 mod validation;
 mod vanished;

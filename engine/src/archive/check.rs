@@ -55,6 +55,13 @@ impl Report {
 /// What an observer of a check is told.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// First of all: what there is to check.
+    Begin {
+        /// Files.
+        files: u64,
+        /// Headers in them.
+        records: u64,
+    },
     /// Some files or blocks are done.
     Progress(Report),
     /// A file is not what the manifest says.
@@ -88,6 +95,8 @@ pub fn check(
 ) -> Result<Report, ArchiveError> {
     let (manifest, _) = Manifest::read(dir)?;
     let mut report = Report::default();
+    let files = manifest.files.len() as u64;
+    observer(Event::Begin { files, records: manifest.records() });
     tell_unlisted(dir, &manifest, observer)?;
     let (mut sound, mut holes) = (Vec::new(), HashSet::new());
     let numbers: Vec<usize> = (0..manifest.files.len()).collect();

@@ -86,6 +86,13 @@ pub struct Audit<'a> {
 /// What an observer of an audit is told.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// First of all: what there is to verify.
+    Begin {
+        /// Blocks.
+        blocks: u64,
+        /// Payloads, about.
+        payloads: u64,
+    },
     /// A window of heights is done, or some payloads more.
     Progress(Report),
     /// A block is not what it should be.
@@ -140,6 +147,10 @@ impl<'a> Audit<'a> {
         let view = self.view.clone();
         let mut flaws = std::mem::take(&mut self.known);
         let snapshot = view.snapshot();
+        let blocks = view.version().chain_ids().map(|chain| view.block_count(chain));
+        // An estimate that cannot be read shows no progress; why it cannot is found below.
+        let payloads = view.payload_count_estimate().unwrap_or_default();
+        observer(Event::Begin { blocks: blocks.sum(), payloads });
         let [blocks_end, payloads_end] = rest::read(snapshot, &mut flaws);
         self.tell(flaws, observer)?;
         let held = self.blocks(stop, observer)?;

@@ -31,7 +31,7 @@ impl Replay<'_> {
         &mut self,
         observer: &mut dyn FnMut(Event<'_>),
     ) -> Result<super::Summary, ReplayError> {
-        self.summary.waiting = 0;
+        let (of, mut done) = (std::mem::take(&mut self.summary.waiting), 0_u64);
         self.condemn()?;
         let mut last: Option<Header> = None;
         while !self.is_stopped() {
@@ -46,7 +46,8 @@ impl Replay<'_> {
                 self.take_up(block, payload.as_ref(), observer)?;
             }
             self.commit()?;
-            observer(Event::Progress(self.progress(0, None)));
+            done.grow(pending.len() as u64);
+            observer(Event::Held { done, of, progress: self.progress(0, None) });
         }
         if !self.is_stopped() {
             self.index(observer)?;

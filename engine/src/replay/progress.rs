@@ -79,6 +79,15 @@ impl Summary {
 pub enum Event<'a> {
     /// Records were read.
     Progress(Progress),
+    /// At the end, blocks that were held back for their parents were verified.
+    Held {
+        /// How many.
+        done: u64,
+        /// Of how many that this replay has held back; those of earlier replays come on top.
+        of: u64,
+        /// What came of the records so far.
+        progress: Progress,
+    },
     /// A record was not stored.
     Rejected(&'a Rejection<'a>),
     /// At the end, a block waits for one that did not come.

@@ -145,7 +145,7 @@ pub(super) fn displayed<T>(export: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T)
     let display = Mutex::new(Display::new());
     let result = export(&|done, of| {
         if let Ok(mut display) = display.lock() {
-            display.share(done, of);
+            display.step("exporting", done, Some(of), "headers", None);
         }
     });
     if let Ok(display) = display.lock() {

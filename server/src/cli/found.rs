@@ -8,6 +8,8 @@ use super::progress::{Display, Shown};
 /// Reports the findings and the progress of the verification of a database.
 pub(super) struct Found {
     display: Display,
+    /// Blocks and payloads that there are.
+    totals: [u64; 2],
     broken: Shown,
     flaws: BTreeMap<&'static str, Shown>,
     future: FutureBlocks,
@@ -15,8 +17,8 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn new() -> Self {
-        let (broken, flaws, future) = Default::default();
-        Self { display: Display::new(), broken, flaws, future }
+        let (totals, broken, flaws, future) = Default::default();
+        Self { display: Display::new(), totals, broken, flaws, future }
     }
 
     /// Takes an event of an audit.
@@ -24,11 +26,17 @@ impl Found {
         if let Event::Progress(report) = event {
             self.future = report.future;
         }
+        let [blocks, payloads] = self.totals;
         match event {
+            Event::Begin { blocks, payloads } => self.totals = [*blocks, *payloads],
             Event::Progress(report) if report.payloads > 0 => {
-                self.display.payloads(report.payloads);
+                let done = report.payloads;
+                self.display.step("verifying payloads", done, Some(payloads), "payloads", None);
             }
-            Event::Progress(report) => self.display.heights(report.blocks(), report.height),
+            Event::Progress(report) => {
+                let (done, height) = (report.blocks(), Some(report.height));
+                self.display.step("verifying", done, Some(blocks), "headers", height);
+            }
             Event::Flaw(flaw) => {
                 let shown = self.flaws.entry(flaw.kind()).or_default();
                 shown.line(&self.display, flaw.kind(), &flaw.to_string());
@@ -41,9 +49,9 @@ impl Found {
         }
     }
 
-    /// Shows how many of so many bytes are done.
-    pub(super) fn bytes(&mut self, bytes: u64, of: u64) {
-        self.display.bytes(bytes, of);
+    /// Shows how many of so many bytes are copied.
+    pub(super) fn copied(&mut self, bytes: u64, of: u64) {
+        self.display.bytes("copying", bytes, of);
     }
 
     /// Ends the progress.

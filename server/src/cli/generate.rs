@@ -2,10 +2,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use plait_engine::cause::{Classified, Fault};
 use plait_engine::generate::{Branch, History, Plan, PlanError};
 use plait_engine::header::text;
@@ -14,7 +13,8 @@ use plait_engine::payload::{VerifiedPayload, text as payload_text};
 use plait_engine::{BlockHeight, ChainId, ChainwebVersion, Header};
 use thiserror::Error;
 
-use super::advice::{Advice, Subject};
+use super::advice::{Advice, Subject, grouped};
+use super::bar::Bar;
 use super::export::OUTSIDE;
 use super::numbers::{expected_whole, share, whole};
 use super::{fail, fail_output, parse_network};
@@ -222,19 +222,21 @@ impl Args {
     }
 
     fn write_to(&self, history: History, out: &mut dyn Write, room: Room) -> io::Result<u64> {
-        let bar = bar(self.heights);
+        let mut bar = io::stderr().is_terminal().then(Bar::new);
         let mut written = 0_u64;
         let blocks = history.blocks().inspect(|(header, _)| {
             written = written.saturating_add(1);
-            if written.is_multiple_of(SHOW_EVERY) {
-                bar.set_position(header.view().height().get());
+            if let Some(bar) = bar.as_mut().filter(|_| written.is_multiple_of(SHOW_EVERY)) {
+                let (height, headers) = (header.view().height(), grouped(written));
+                let details = [format!("{headers} headers"), format!("height {height}")];
+                bar.show("generating", height.get(), Some(self.heights), &details);
             }
         });
         let result = match self.order {
             Order::Height => self.write_by_height(blocks, out, room),
             Order::Chain => self.write_by_chain(blocks, out, room),
         };
-        bar.finish_and_clear();
+        drop(bar);
         result.map(|()| written)
     }
 
@@ -345,18 +347,6 @@ impl Room {
 
 /// A block, and what it carries.
 type Block = (Header, Option<VerifiedPayload>);
-
-/// How far a history is, where somebody watches.
-fn bar(heights: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} height {pos}/{len} {elapsed} ETA {eta}");
-    let bar = ProgressBar::new(heights);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_secs(1));
-    bar
-}
 
 fn parse_branch(text: &str) -> Result<Branch, String> {
     let counts = 1..=BRANCHES_MAX;

@@ -9,6 +9,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::bar::AboveBar;
 use super::settings::{LogFlags, LogFormat, Settings};
 
 /// The target of the lines of requests.
@@ -19,7 +20,7 @@ pub(super) fn init(settings: &Settings) {
     // What is set was checked when it was read.
     let targets: Targets = settings.log.parse().unwrap_or_default();
     let others = targets.default_level().unwrap_or(LevelFilter::WARN);
-    let form = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let form = tracing_subscriber::fmt::layer().with_writer(|| AboveBar);
     // It would say on standard error that it cannot write there, and panic.
     let form = form.log_internal_errors(false);
     let form = match settings.log_format {

@@ -14,6 +14,7 @@ macro_rules! tell {
 mod advice;
 mod backup;
 mod backup_list;
+mod bar;
 mod config;
 #[cfg(feature = "parquet")]
 mod dataset;
@@ -284,7 +285,7 @@ fn query_advice(error: &QueryError) -> Advice {
 }
 
 fn tell(text: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = bar::above(|| writeln!(io::stderr(), "{text}"));
 }
 
 #[cfg(test)]

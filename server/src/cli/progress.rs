@@ -4,14 +4,19 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use plait_engine::replay::Progress;
 use plait_engine::{BlockHeight, Micros};
 use serde_json::{Value, json};
 
+use super::advice::{bytes, grouped};
+use super::bar::Bar;
+
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// The same for machines.
+/// Before, a rate would be that of the first batch.
+const RATE_AFTER: Duration = Duration::from_millis(100);
+
+/// Time between two objects for machines.
 const OBJECT_EVERY: Duration = Duration::from_secs(1);
 
 /// Time between two changes of the bar: a terminal is slow.
@@ -24,15 +29,16 @@ const LINES_MAX: u64 = 20;
 pub(super) struct Display {
     to: To,
     start: Instant,
+    phase: Phase,
     shown: Option<Instant>,
     observer: Option<Observer>,
 }
 
-/// Is told of every step, shown or not.
+/// Is called at every step, shown or not.
 type Observer = Box<dyn FnMut(Progress) + Send>;
 
 enum To {
-    Terminal(ProgressBar),
+    Terminal(Bar),
     Log,
     /// One JSON object a line.
     Machine,
@@ -40,11 +46,7 @@ enum To {
 
 impl Display {
     pub(super) fn new() -> Self {
-        Self::to(if io::stderr().is_terminal() {
-            To::Terminal(ProgressBar::no_length())
-        } else {
-            To::Log
-        })
+        Self::to(if io::stderr().is_terminal() { To::Terminal(Bar::new()) } else { To::Log })
     }
 
     /// In the log, wherever that goes, and to `observer`.
@@ -52,125 +54,129 @@ impl Display {
         Self { observer: Some(Box::new(observer)), ..Self::to(To::Log) }
     }
 
-    /// The same for machines.
+    /// Progress as JSON objects on standard output.
     pub(super) fn objects() -> Self {
         Self::to(To::Machine)
     }
 
     fn to(to: To) -> Self {
-        Self { to, start: Instant::now(), shown: None, observer: None }
+        let start = Instant::now();
+        let phase = Phase { name: "", start, done: 0 };
+        Self { to, start, phase, shown: None, observer: None }
     }
 
+    /// Shows how far an input is read.
     pub(super) fn show(&mut self, progress: Progress) {
         if let Some(observer) = &mut self.observer {
             observer(progress);
         }
-        if !self.is_due() {
+        let Progress { position, size, height, summary } = progress;
+        let records = summary.records().saturating_add(summary.waiting);
+        let records = records.saturating_sub(summary.skipped);
+        if !self.is_due("replaying", records) {
             return;
         }
-        let records = progress.summary.records();
-        let rate = self.rate(records.saturating_sub(progress.summary.skipped));
-        let payloads = match progress.summary.payloads {
-            0 => String::new(),
-            payloads => format!(", {payloads} payloads"),
-        };
-        let text = format!("{records} headers{payloads}, {rate:.0}/s, height {}", progress.height);
-        match &self.to {
-            To::Log => tracing::info!("{text}"),
-            To::Machine => object(&json!({
+        let rate = self.phase.rate(records);
+        if matches!(self.to, To::Machine) {
+            return object(&json!({
                 "event": "progress",
-                "headers": records,
-                "payloads": progress.summary.payloads,
-                "headersPerSecond": rate.round(),
-                "height": progress.height.get(),
-                "bytes": progress.position,
-                "bytesTotal": progress.size,
-                "seconds": self.start.elapsed().as_secs_f64(),
-            })),
-            To::Terminal(bar) => {
-                match progress.size {
-                    Some(size) if bar.length() != Some(size) => {
-                        bar.set_length(size);
-                        bar.set_style(style("{bar:30} {bytes}/{total_bytes} {msg} ETA {eta}"));
-                    }
-                    None if bar.length().is_some() || bar.position() == 0 => {
-                        bar.unset_length();
-                        bar.set_style(style("{spinner} {bytes} {msg}"));
-                    }
-                    Some(_) | None => {}
-                }
-                bar.set_position(progress.position);
-                bar.set_message(text);
-            }
+                "headers": summary.records(),
+                "waiting": summary.waiting,
+                "payloads": summary.payloads,
+                "headersPerSecond": rate.unwrap_or_default().round(),
+                "height": height.get(),
+                "bytes": position,
+                "bytesTotal": size,
+                "seconds": self.seconds(),
+            }));
         }
+        let mut details = vec![format!("{} headers", grouped(summary.records()))];
+        if summary.waiting > 0 {
+            // In the order of a node's database nearly all of them do at first.
+            details.push(format!("{} held back for parents", grouped(summary.waiting)));
+        }
+        details.extend(rate.map(per_second));
+        if summary.payloads > 0 {
+            details.push(format!("{} payloads", grouped(summary.payloads)));
+        }
+        details.push(format!("height {}", grouped(height.get())));
+        match size {
+            Some(size) => details.push(format!("{} of {}", bytes(position), bytes(size))),
+            None => details.push(bytes(position)),
+        }
+        self.put(position, size, &details);
+    }
+
+    /// Shows how many of so many blocks that were held back are verified.
+    pub(super) fn held(&mut self, blocks: u64, of: u64, progress: Progress) {
+        if let Some(observer) = &mut self.observer {
+            observer(progress);
+        }
+        let height = progress.height;
+        self.step("held-back blocks", blocks, Some(of), "headers", Some(height));
     }
 
     /// Shows how many blocks are sorted into the hash index.
     pub(super) fn indexed(&mut self, blocks: u64) {
-        if !self.is_due() {
+        self.step("sorting hash index", blocks, None, "headers", None);
+    }
+
+    /// Shows that so many things are done in a phase, of so many, and up to which height.
+    pub(super) fn step(
+        &mut self,
+        phase: &'static str,
+        done: u64,
+        of: Option<u64>,
+        unit: &str,
+        height: Option<BlockHeight>,
+    ) {
+        if !self.is_due(phase, done) {
             return;
         }
-        match &self.to {
-            To::Machine => object(&json!({ "event": "indexing", "headers": blocks })),
-            To::Terminal(_) | To::Log => self.spin(&format!("hash index: {blocks} headers sorted")),
+        let (rate, of) = (self.phase.rate(done), of.map(|of| of.max(done)));
+        if matches!(self.to, To::Machine) {
+            return object(&json!({
+                "event": phase.replace(' ', "-"),
+                unit: done,
+                "of": of,
+                "seconds": self.seconds(),
+            }));
         }
-    }
-
-    /// Shows how many blocks were read again, and up to which height.
-    pub(super) fn heights(&mut self, blocks: u64, height: BlockHeight) {
-        if self.is_due() {
-            let rate = self.rate(blocks);
-            self.spin(&format!("{blocks} headers, {rate:.0}/s, height {height}"));
-        }
-    }
-
-    /// Shows how many payloads were verified.
-    pub(super) fn payloads(&mut self, payloads: u64) {
-        if self.is_due() {
-            self.spin(&format!("{payloads} payloads"));
-        }
-    }
-
-    /// Shows how many files were read.
-    pub(super) fn files(&mut self, files: u64) {
-        if self.is_due() {
-            self.spin(&format!("{files} files"));
-        }
-    }
-
-    /// Shows how many of so many blocks are done.
-    pub(super) fn share(&mut self, blocks: u64, of: u64) {
-        if !self.is_due() {
-            return;
-        }
-        let text = format!("{blocks} of {of} headers, {:.0}/s", self.rate(blocks));
-        let To::Terminal(bar) = &self.to else { return self.spin(&text) };
-        if bar.length() != Some(of) {
-            bar.set_length(of);
-            bar.set_style(style("{bar:30} {msg} ETA {eta}"));
-        }
-        bar.set_position(blocks);
-        bar.set_message(text);
-    }
-
-    /// Shows how many of so many bytes are done.
-    pub(super) fn bytes(&mut self, bytes: u64, of: u64) {
-        if !self.is_due() {
-            return;
-        }
-        let To::Terminal(bar) = &self.to else {
-            return self.spin(&format!("{bytes} of {of} bytes"));
+        let count = match of {
+            Some(of) => format!("{} of {} {unit}", grouped(done), grouped(of)),
+            // Of what is sorted there is no count at first.
+            None if done == 0 => String::new(),
+            None => format!("{} {unit}", grouped(done)),
         };
-        bar.set_length(of);
-        bar.set_style(style("{bar:30} {bytes}/{total_bytes} ETA {eta}"));
-        bar.set_position(bytes);
+        let mut details = vec![count];
+        details.extend(rate.map(per_second));
+        details.extend(height.map(|height| format!("height {}", grouped(height.get()))));
+        self.put(done, of, &details);
+    }
+
+    /// Shows how many of so many bytes are done in a phase.
+    pub(super) fn bytes(&mut self, phase: &'static str, done: u64, of: u64) {
+        if self.is_due(phase, done) {
+            self.put(done, Some(of), &[format!("{} of {}", bytes(done), bytes(of))]);
+        }
+    }
+
+    fn put(&mut self, done: u64, of: Option<u64>, details: &[String]) {
+        let phase = self.phase.name;
+        match &mut self.to {
+            To::Terminal(bar) => bar.show(phase, done, of, details),
+            To::Log | To::Machine => {
+                let percent = of.and_then(|of| done.saturating_mul(100).checked_div(of));
+                let percent = percent.map(|percent| format!("{percent} %, ")).unwrap_or_default();
+                tracing::info!("{phase}: {percent}{}", details.join(", "));
+            }
+        }
     }
 
     /// Prints a line without tearing the bar.
     pub(super) fn line(&self, kind: &str, text: &str) {
         match &self.to {
-            To::Terminal(bar) => bar.suspend(|| tell!("{kind}: {text}")),
-            To::Log => tell!("{kind}: {text}"),
+            To::Terminal(_) | To::Log => tell!("{kind}: {text}"),
             To::Machine => object(&json!({ "event": kind, "text": text })),
         }
     }
@@ -178,7 +184,7 @@ impl Display {
     /// Ends the progress.
     pub(super) fn finish(&self) {
         if let To::Terminal(bar) = &self.to {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
 
@@ -192,9 +198,8 @@ impl Display {
     }
 
     /// Headers a second so far.
-    #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
     pub(super) fn rate(&self, headers: u64) -> f64 {
-        headers as f64 / self.seconds().max(1e-9)
+        rate(headers, self.start)
     }
 
     /// Seconds so far.
@@ -202,30 +207,57 @@ impl Display {
         self.start.elapsed().as_secs_f64()
     }
 
-    /// Whether enough time has gone by to show something new; if so, it begins again.
-    fn is_due(&mut self) -> bool {
+    /// Whether enough time has gone by to show something new in this phase, of which so much is done; if
+    /// so, it begins again. On a terminal a new phase is shown at once.
+    fn is_due(&mut self, phase: &'static str, done: u64) -> bool {
         let every = match &self.to {
             To::Terminal(_) => DRAW_EVERY,
             To::Log => LOG_EVERY,
             To::Machine => OBJECT_EVERY,
         };
-        let due = self.shown.unwrap_or(self.start).elapsed() >= every;
+        let is_new = self.phase.name != phase;
+        if is_new && self.phase.name.is_empty() {
+            self.phase.name = phase;
+        } else if is_new {
+            self.phase = Phase { name: phase, start: Instant::now(), done };
+        }
+        let is_terminal = matches!(self.to, To::Terminal(_));
+        let due = is_new && is_terminal || self.shown.unwrap_or(self.start).elapsed() >= every;
         if due {
             self.shown = Some(Instant::now());
         }
         due
     }
+}
 
-    fn spin(&self, text: &str) {
-        match &self.to {
-            To::Terminal(bar) => {
-                bar.set_style(style("{spinner} {msg}"));
-                bar.set_message(text.to_owned());
-                bar.tick();
-            }
-            To::Log | To::Machine => tracing::info!("{text}"),
-        }
+/// What is being done.
+struct Phase {
+    name: &'static str,
+    start: Instant,
+    /// How much of it was done when it was first seen.
+    done: u64,
+}
+
+impl Phase {
+    /// How much of it is done in a second, once that can be said.
+    fn rate(&self, done: u64) -> Option<f64> {
+        let is_known = self.start.elapsed() >= RATE_AFTER;
+        is_known.then(|| rate(done.saturating_sub(self.done), self.start))
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+fn rate(count: u64, since: Instant) -> f64 {
+    count as f64 / since.elapsed().as_secs_f64().max(1e-9)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is positive, and a huge one is of no interest"
+)]
+fn per_second(rate: f64) -> String {
+    format!("{}/s", grouped(rate.round() as u64))
 }
 
 /// Prints an object for machines; who does not read on has seen enough.
@@ -252,8 +284,4 @@ impl Shown {
 pub(super) fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Micros::new(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

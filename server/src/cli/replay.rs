@@ -300,7 +300,7 @@ fn run(
         Event::Rejected(rejection) | Event::Waiting(rejection) => {
             shown.line(display, "rejected", &format!("{}: {rejection}", input.display()));
         }
-        Event::Indexed(_) => {}
+        Event::Held { .. } | Event::Indexed(_) => {}
     })?;
     Ok(())
 }
@@ -310,6 +310,7 @@ fn finish(replay: &mut Replay<'_>, display: &mut Display) -> Result<(), ReplayEr
     let (mut rejected, mut waiting) = (Shown::default(), Shown::default());
     replay.finish(&mut |event| match event {
         Event::Progress(progress) => display.show(progress),
+        Event::Held { done, of, progress } => display.held(done, of, progress),
         Event::Rejected(rejection) => rejected.line(display, "rejected", &rejection.to_string()),
         Event::Waiting(rejection) => waiting.line(display, "waiting", &rejection.to_string()),
         Event::Indexed(blocks) => display.indexed(blocks),

@@ -59,7 +59,7 @@ impl Args {
         let restore = Restore { id, to: self.to, copy: self.copy };
         let result = restore.run(&backups, stop, now(), &mut |event| match event {
             RestoreEvent::Verifying(event) => found.tell(&event),
-            RestoreEvent::Copied(bytes, of) => found.bytes(bytes, of),
+            RestoreEvent::Copied(bytes, of) => found.copied(bytes, of),
         });
         found.finish();
         match result {

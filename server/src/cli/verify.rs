@@ -104,12 +104,18 @@ fn check_archive(dir: &Path, level: Level) -> ExitCode {
     let stop = interrupt::flag();
     let (start, mut display) = (Instant::now(), Display::new());
     let (mut damaged, mut broken) = (Shown::default(), Shown::default());
+    let (mut files, mut records) = (0, 0);
     let verifier = |manifest: &archive::Manifest| Verifier::new(manifest.version, level, now());
     let result = archive::check(dir, verifier, stop, &mut |event| match event {
+        archive::Event::Begin { files: all, records: of } => (files, records) = (all, of),
         archive::Event::Progress(report) if report.blocks() == 0 => {
-            display.files(report.sound.saturating_add(report.damaged));
+            let done = report.sound.saturating_add(report.damaged);
+            display.step("checking files", done, Some(files), "files", None);
         }
-        archive::Event::Progress(report) => display.heights(report.blocks(), report.height),
+        archive::Event::Progress(report) => {
+            let (done, height) = (report.blocks(), Some(report.height));
+            display.step("verifying", done, Some(records), "headers", height);
+        }
         archive::Event::Damaged(name, damage) => {
             damaged.line(&display, "damaged", &format!("{name}: {damage}"));
         }

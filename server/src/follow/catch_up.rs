@@ -108,7 +108,7 @@ fn take(writer: &mut Writer, source: Merged, stop: &AtomicBool, state: &State) -
     let mut result = replay.run(Box::new(source), &mut |event| match event {
         Event::Progress(progress) => state.progress(&progress),
         Event::Rejected(rejection) => rejected = Some(Rejected::of(rejection)),
-        Event::Waiting(_) | Event::Indexed(_) => {}
+        Event::Held { .. } | Event::Waiting(_) | Event::Indexed(_) => {}
     });
     // Whatever ended it, what came before is to be found fast.
     if !matches!(result, Err(ReplayError::Write(_))) {

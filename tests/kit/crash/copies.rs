@@ -162,7 +162,9 @@ pub(super) fn archive(
         let text = match event {
             archive::Event::Damaged(name, damage) => format!("{name}: {damage}"),
             archive::Event::Broken(place, _, failures) => format!("{place}: {failures}"),
-            archive::Event::Progress(_) | archive::Event::Unlisted(_) => return,
+            archive::Event::Begin { .. }
+            | archive::Event::Progress(_)
+            | archive::Event::Unlisted(_) => return,
         };
         wrong.get_or_insert(text);
     });

@@ -116,7 +116,7 @@ pub(super) fn audit(reader: &Reader, world: &World) -> Result<u64, String> {
         let text = match event {
             Event::Broken(header, failures) => format!("block {}: {failures}", header.hash()),
             Event::Flaw(flaw) => format!("{}: {flaw}", flaw.kind()),
-            Event::Progress(_) => return,
+            Event::Begin { .. } | Event::Progress(_) => return,
         };
         wrong.get_or_insert(text);
     });
