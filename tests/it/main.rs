@@ -15,6 +15,7 @@ mod branches;
 mod causes;
 mod cli;
 mod clocks;
+mod command_line;
 mod compressed;
 mod config;
 mod crash;

@@ -8,8 +8,8 @@ use plait_engine::archive::FileHeights;
 use plait_parquet::{Export, HEIGHTS, ParquetError, Summary};
 use serde::Serialize;
 
-use super::advice::{Advice, Subject};
-use super::export::{OUTSIDE, displayed, print_json};
+use super::advice::{Advice, Subject, grouped};
+use super::export::{OUTSIDE, displayed, files_sentence, print_json};
 use super::{Unprinted, fail, interrupt};
 
 /// [`Summary`] as JSON.
@@ -48,10 +48,11 @@ pub(super) fn export(
 fn conclude(summary: Summary, json: bool, start: Instant) -> ExitCode {
     let Summary { rows, orphans, files, bytes, written, written_bytes, removed, .. } = summary;
     tell!(
-        "exported {rows} headers, {orphans} of them orphans, in {files} files of {bytes} bytes in \
-         {:.1} s: wrote {written} files of {written_bytes} bytes, {} were known to be the same",
+        "exported {} headers, {} of them orphans, in {:.1} s: {}",
+        grouped(rows),
+        grouped(orphans),
         start.elapsed().as_secs_f64(),
-        files.saturating_sub(written),
+        files_sentence([files, bytes], [written, written_bytes])
     );
     if removed > 0 {
         tell!("removed {removed} files of earlier exports");

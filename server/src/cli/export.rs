@@ -10,7 +10,7 @@ use plait_engine::archive::{ArchiveError, Export, FileHeights, Summary};
 use plait_engine::{Engine, Reader};
 use serde::Serialize;
 
-use super::advice::{Advice, Subject};
+use super::advice::{Advice, Subject, grouped};
 use super::progress::Display;
 use super::{Unprinted, dataset, fail, interrupt, open_advice};
 
@@ -20,9 +20,9 @@ Examples:
   plait export --db ./db --out ./archive --prune --json
   plait export --db ./db --out ./dataset --format parquet
 
-Exit status: 0 all is written, 2 wrong usage or input or output that failed, 129, 130 or 143 stopped by a
-signal. If it ends early, an archive that existed before is still complete, a dataset has no file
-_SUCCESS, and the same command, run again,
+Exit status: 0 all is written, 2 wrong usage or input or output that failed, 129, 130 or 143 stopped by a \
+signal. If it ends early, an archive that existed before is still complete, a dataset has no file \
+_SUCCESS, and the same command, run again, \
 continues.";
 
 /// Write a database as an archive, or as a dataset of Parquet files.
@@ -119,9 +119,10 @@ impl Args {
             records, files, bytes, written, written_bytes, unread, stale, removed, ..
         } = summary;
         tell!(
-            "exported {records} headers in {files} files of {bytes} bytes in {:.1} s: wrote \
-             {written} files of {written_bytes} bytes, {unread} were known to be the same",
+            "exported {} headers in {:.1} s: {}",
+            grouped(records),
             start.elapsed().as_secs_f64(),
+            files_sentence([files, bytes], [written, written_bytes])
         );
         if removed > 0 {
             tell!("removed {removed} files of earlier exports");
@@ -165,6 +166,24 @@ pub(super) fn print_json(printed: &impl Serialize) -> io::Result<()> {
 /// Whoever reads has seen enough.
 fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+/// What an export did with so many files and bytes, of which it wrote some.
+pub(super) fn files_sentence(
+    [files, bytes]: [u64; 2],
+    [written, written_bytes]: [u64; 2],
+) -> String {
+    let all = format!("{} files of {} bytes", grouped(files), grouped(bytes));
+    match files.saturating_sub(written) {
+        0 => format!("{all} written"),
+        same if written == 0 => format!("{} files unchanged", grouped(same)),
+        same => format!(
+            "{all}, of which {} files of {} bytes were written and {} are unchanged",
+            grouped(written),
+            grouped(written_bytes),
+            grouped(same)
+        ),
+    }
 }
 
 /// What to do about an archive that cannot be made or read.

@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use plait_engine::audit::{Event, Report};
 use plait_engine::walk::FutureBlocks;
 
+use serde_json::{Value, json};
+
 use super::progress::{Display, Shown};
 
 /// Reports the findings and the progress of the verification of a database.
@@ -17,8 +19,17 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn new() -> Self {
+        Self::on(Display::new())
+    }
+
+    /// Findings, progress and the result as JSON objects on standard output.
+    pub(super) fn objects() -> Self {
+        Self::on(Display::objects())
+    }
+
+    fn on(display: Display) -> Self {
         let (totals, broken, flaws, future) = Default::default();
-        Self { display: Display::new(), totals, broken, flaws, future }
+        Self { display, totals, broken, flaws, future }
     }
 
     /// Takes an event of an audit.
@@ -66,6 +77,20 @@ impl Found {
 
     /// Reports the result.
     pub(super) fn conclude(&self, report: &Report) {
+        let is_printed = self.display.summary(|| {
+            let (passed, broken) = (report.passed, report.broken);
+            let mut object = blocks_object(passed, broken, report.future, &self.display);
+            let rest = json!({
+                "payloads": report.payloads,
+                "flaws": report.flaws,
+                "stopped": report.stopped,
+            });
+            merge(&mut object, rest);
+            object
+        });
+        if is_printed {
+            return;
+        }
         tell_blocks(report.passed, report.broken, self.display.seconds());
         if report.payloads > 0 {
             tell!("verified {} payloads", report.payloads);
@@ -112,4 +137,31 @@ pub(super) fn tell_blocks([none, hash, full]: [u64; 3], broken: u64, seconds: f6
          none, {broken} broken",
         [none, hash, full, broken].into_iter().fold(0, u64::saturating_add),
     );
+}
+
+/// The result for machines, as far as it is about blocks.
+pub(super) fn blocks_object(
+    [none, hash, full]: [u64; 3],
+    broken: u64,
+    future: FutureBlocks,
+    display: &Display,
+) -> Value {
+    let blocks = [none, hash, full, broken].into_iter().fold(0, u64::saturating_add);
+    json!({
+        "event": "summary",
+        "blocks": blocks,
+        "full": full,
+        "hash": hash,
+        "none": none,
+        "broken": broken,
+        "datedAfterNow": future.blocks,
+        "seconds": display.seconds(),
+    })
+}
+
+/// Adds the members of one object to another.
+pub(super) fn merge(object: &mut Value, members: Value) {
+    if let (Some(object), Value::Object(members)) = (object.as_object_mut(), members) {
+        object.extend(members);
+    }
 }

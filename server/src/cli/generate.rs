@@ -11,11 +11,12 @@ use plait_engine::header::text;
 use plait_engine::output::{self, InsideDatabase};
 use plait_engine::payload::{VerifiedPayload, text as payload_text};
 use plait_engine::{BlockHeight, ChainId, ChainwebVersion, Header};
+use serde_json::json;
 use thiserror::Error;
 
 use super::advice::{Advice, Subject, grouped};
 use super::bar::Bar;
-use super::export::OUTSIDE;
+use super::export::{OUTSIDE, print_json};
 use super::numbers::{expected_whole, share, whole};
 use super::{fail, fail_output, parse_network};
 
@@ -28,10 +29,10 @@ Examples:
     plait replay --db ./db --network testnet04 -
   plait generate --network development --heights 1000 --payloads --format jsonl --out blocks.jsonl
 
-Equal arguments make equal bytes, on every machine. A history has no genesis blocks: every database
-begins with them. Blocks of all networks but development are mined for real, which limits mainnet01
-to 852054 heights and testnet04 to 332604: above, new chains begin with the target of the real
-network. recap-development takes some 12 million hashes in the beginning, and 200 million when its
+Equal arguments make equal bytes, on every machine. A history has no genesis blocks: every database \
+begins with them. Blocks of all networks but development are mined for real, which limits mainnet01 \
+to 852054 heights and testnet04 to 332604: above, new chains begin with the target of the real \
+network. recap-development takes some 12 million hashes in the beginning, and 200 million when its \
 new chains begin at height 61.
 
 Exit status: 0 all written or the reader has seen enough, 2 wrong usage or output that failed.";
@@ -88,8 +89,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     votes: f64,
 
-    /// Make what blocks carry, too: some random transactions each. Lines are blocks then; the format
-    /// must be jsonl. Other headers come of it, as they name it.
+    /// Make payloads, too: each block has up to three random transactions with their outputs, which
+    /// indexers decode. Lines are blocks then, and the format must be jsonl. Headers differ from those
+    /// without, because they commit to the payload hash.
     #[arg(long)]
     payloads: bool,
 
@@ -105,6 +107,10 @@ pub(super) struct Args {
     /// data is in FILE.part.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+
+    /// Print what was done as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,6 +136,8 @@ enum Error {
     Plan(#[from] PlanError),
     #[error("--payloads needs --format jsonl: a binary dump has headers only")]
     Binary,
+    #[error("--json needs --out FILE: standard output has the headers")]
+    Json,
     #[error(transparent)]
     Inside(#[from] InsideDatabase),
     #[error("{out}")]
@@ -140,7 +148,7 @@ impl Classified for Error {
     fn fault(&self) -> Fault {
         match self {
             Self::Write { out, source } => Fault::io(Path::new(out), source),
-            Self::Plan(_) | Self::Binary | Self::Inside(_) => Fault::OTHER,
+            Self::Plan(_) | Self::Binary | Self::Json | Self::Inside(_) => Fault::OTHER,
         }
     }
 }
@@ -149,16 +157,12 @@ impl Args {
     pub(super) fn run(self) -> ExitCode {
         let start = Instant::now();
         match self.generate() {
-            Ok(headers) => {
-                let seconds = start.elapsed().as_secs_f64();
-                tell!("wrote {headers} headers in {seconds:.1} s");
-                ExitCode::SUCCESS
-            }
+            Ok(headers) => self.conclude(headers, start.elapsed().as_secs_f64()),
             // Whoever reads has seen enough.
             Err(Error::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
                 ExitCode::SUCCESS
             }
-            Err(error @ (Error::Plan(_) | Error::Binary)) => {
+            Err(error @ (Error::Plan(_) | Error::Binary | Error::Json)) => {
                 fail(&error, "See plait generate --help.")
             }
             Err(error @ Error::Inside(_)) => fail(&error, OUTSIDE),
@@ -170,7 +174,25 @@ impl Args {
         }
     }
 
+    fn conclude(&self, headers: u64, seconds: f64) -> ExitCode {
+        if !self.json {
+            tell!("wrote {} headers in {seconds:.1} s", grouped(headers));
+            return ExitCode::SUCCESS;
+        }
+        let bytes = self.file().and_then(|file| file.metadata().ok()).map(|data| data.len());
+        let network = self.network.name();
+        let done =
+            json!({ "network": network, "headers": headers, "bytes": bytes, "seconds": seconds });
+        match print_json(&done) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail_output(error),
+        }
+    }
+
     fn generate(&self) -> Result<u64, Error> {
+        if self.json && self.file().is_none() {
+            return Err(Error::Json);
+        }
         if self.payloads && self.format == Format::Binary {
             return Err(Error::Binary);
         }

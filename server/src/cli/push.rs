@@ -37,7 +37,7 @@ Examples:
 
 Exit status: 0 all stored, 1 some not, 2 wrong usage, an empty file, or input or output that failed.";
 
-/// Push headers into a server that runs.
+/// Push headers into a running server.
 ///
 /// The server is one that was started with --ingest. It verifies each block, and what it does not
 /// store is told.
@@ -83,6 +83,10 @@ impl Failed {
             Self::File(..) | Self::Format(_) => {
                 let otherwise = "Name files of 318-byte headers or of JSON.";
                 return Advice::of(self, Subject::Input, otherwise);
+            }
+            Self::Refused(StatusCode::NOT_FOUND, _) => {
+                "Nothing was pushed: this may be the address of the API. Name the one that the server \
+                 prints after \"taking blocks on\", that of its --ingest."
             }
             Self::Connect(..) => "Start the server with --ingest, and name what it says there.",
             Self::Http(_) | Self::Refused(..) | Self::Stopped(_) | Self::Cut => {

@@ -20,7 +20,7 @@ Examples:
   plait repair --db ./db
   plait repair --db ./db --level full
 
-Exit status: 0 the database opens and is sound, 1 it opens but something was lost or is wrong, 2 it
+Exit status: 0 the database opens and is sound, 1 it opens but something was lost or is wrong, 2 it \
 cannot be repaired and nothing has changed, 130 or 143 stopped by a signal.";
 
 /// Repair a database that has lost its file CURRENT.

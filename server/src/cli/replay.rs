@@ -32,7 +32,7 @@ Examples:
   curl -fsS --retry 5 'http://node:1848/chainweb/0.0/mainnet01/chain/0/header?limit=3' |
     plait replay --db ./db --allow-partial -
 
-Exit status: 0 all stored, 1 some rejected or waiting for a parent, 2 wrong usage or failed input or
+Exit status: 0 all stored, 1 some rejected or waiting for a parent, 2 wrong usage or failed input or \
 output, 129, 130 or 143 stopped by a signal. To continue, run the same command again.";
 
 /// Verify the headers and payloads of a dump, and store them.
@@ -160,6 +160,15 @@ impl Args {
         let view = reader.view();
         let before = reader.version().chain_ids().map(|chain| view.block_count(chain)).sum();
         let mut display = if self.json { Display::objects() } else { Display::new() };
+        if reader.meta().history == History::Full && self.how.admission() != Admission::Genesis {
+            let flag = if self.how.allow_partial { "--allow-partial" } else { "--root" };
+            let text = format!(
+                "{} has a full history. {flag} has no effect unless a block without its parent is \
+                 stored; the history is partial from then on",
+                self.db.display()
+            );
+            display.line("note", &text);
+        }
         let work = Work {
             how: &self.how,
             inputs: &self.inputs,

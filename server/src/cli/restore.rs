@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use plait_engine::backup::{BackupError, Restore, RestoreEvent};
+use thiserror::Error;
 
 use super::backup::{Place, advice, find, refuse, tell_other};
 use super::found::Found;
@@ -17,7 +18,7 @@ Examples:
   plait restore latest --db ./db --to ./copy
   plait restore latest --backups /mnt/backups --to ./db --copy
 
-Exit status: 0 the database is there, 1 the backup is not right, 2 wrong usage or files that cannot be
+Exit status: 0 the database is there, 1 the backup is not right, 2 wrong usage or files that cannot be \
 read or written, 129, 130 or 143 stopped by a signal.";
 
 /// Make a database of a backup, in a new place.
@@ -43,6 +44,11 @@ pub(super) struct Args {
     copy: bool,
 }
 
+/// A file is in the way.
+#[derive(Debug, Error)]
+#[error("{0} is not a folder")]
+struct NotFolder(String);
+
 impl Args {
     /// Runs the command.
     pub(super) fn run(self) -> ExitCode {
@@ -54,6 +60,10 @@ impl Args {
             Ok(id) => id,
             Err(code) => return code,
         };
+        if self.to.is_file() {
+            let error = NotFolder(self.to.display().to_string());
+            return fail(&error, "Name a folder that is empty or does not exist yet: --to DIR");
+        }
         let (stop, start, mut found) = (interrupt::flag(), Instant::now(), Found::new());
         warn_root(&self.to);
         let restore = Restore { id, to: self.to, copy: self.copy };

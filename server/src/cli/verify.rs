@@ -1,15 +1,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
 use plait_engine::archive::{self, ArchiveError};
 use plait_engine::audit::Audit;
 use plait_engine::verify::{Level, Verifier};
 use plait_engine::{Engine, OpenError, QueryError};
+use serde_json::json;
 
 use super::advice::Subject;
-use super::found::{Found, tell_blocks, tell_future};
+use super::found::{Found, blocks_object, merge, tell_blocks, tell_future};
 use super::level::VerifyLevel;
 use super::progress::{Display, Shown, now};
 use super::{EXIT_USAGE, export, fail, interrupt, open_advice_of, query_advice};
@@ -17,10 +17,10 @@ use super::{EXIT_USAGE, export, fail, interrupt, open_advice_of, query_advice};
 const EXAMPLES: &str = "\
 Examples:
   plait verify --db ./db
-  plait verify --db ./db --level hash
+  plait verify --db ./db --level hash --json
   plait verify ./archive
 
-Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that
+Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that \
 cannot be opened or read, 129, 130 or 143 stopped by a signal.";
 
 /// Verify again everything that a database or an archive holds.
@@ -37,9 +37,10 @@ cannot be opened or read, 129, 130 or 143 stopped by a signal.";
 /// those that are damaged or missing are named; then the blocks of all others.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("what").args(["db", "archive"]).required(true).multiple(true)))]
 pub(super) struct Args {
     /// Folder of the database.
-    #[arg(long, value_name = "DIR", env = "PLAIT_DB", required_unless_present = "archive")]
+    #[arg(long, value_name = "DIR", env = "PLAIT_DB")]
     db: Option<PathBuf>,
 
     /// Folder of an archive.
@@ -49,6 +50,10 @@ pub(super) struct Args {
     /// What is checked besides the link to the parent.
     #[arg(long, value_name = "LEVEL", default_value = "full")]
     level: VerifyLevel,
+
+    /// Print findings, progress and the result on standard output, one JSON object a line.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Args {
@@ -59,25 +64,28 @@ impl Args {
         let by_environment = std::env::var_os("PLAIT_DB");
         match (&self.archive, &self.db) {
             (Some(_), Some(db)) if by_environment.as_deref() != Some(db.as_os_str()) => {
-                tell!("error: --db cannot be used with ARCHIVE\nSee plait verify --help.");
+                tell!(
+                    "error: --db and ARCHIVE cannot be verified at once\n\
+                     Run plait verify --db DIR or plait verify ARCHIVE."
+                );
                 ExitCode::from(EXIT_USAGE)
             }
-            (Some(archive), _) => check_archive(archive, level),
-            (None, Some(db)) => audit(db, level),
+            (Some(archive), _) => check_archive(archive, level, self.json),
+            (None, Some(db)) => audit(db, level, self.json),
             // The command line is not parsed without either.
             (None, None) => ExitCode::from(EXIT_USAGE),
         }
     }
 }
 
-fn audit(db: &Path, level: Level) -> ExitCode {
+fn audit(db: &Path, level: Level, json: bool) -> ExitCode {
     let stop = interrupt::flag();
     let (reader, flaws) = match Engine::open_to_verify(db) {
         Ok(opened) => opened,
         Err(error) => return fail(&error, open_advice_of(&error, Subject::Verified)),
     };
     let verifier = Verifier::new(reader.version(), level, now());
-    let mut found = Found::new();
+    let mut found = if json { Found::objects() } else { Found::new() };
     let audit = Audit::new(&reader, &verifier).knowing(flaws);
     let result = audit.run(stop, &mut |event| found.tell(&event));
     found.finish();
@@ -100,9 +108,9 @@ fn unreadable(error: QueryError) -> ExitCode {
     fail(&error, open_advice_of(&error, Subject::Verified))
 }
 
-fn check_archive(dir: &Path, level: Level) -> ExitCode {
+fn check_archive(dir: &Path, level: Level, json: bool) -> ExitCode {
     let stop = interrupt::flag();
-    let (start, mut display) = (Instant::now(), Display::new());
+    let mut display = if json { Display::objects() } else { Display::new() };
     let (mut damaged, mut broken) = (Shown::default(), Shown::default());
     let (mut files, mut records) = (0, 0);
     let verifier = |manifest: &archive::Manifest| Verifier::new(manifest.version, level, now());
@@ -130,7 +138,7 @@ fn check_archive(dir: &Path, level: Level) -> ExitCode {
     });
     display.finish();
     match result {
-        Ok(report) => conclude_archive(report, start),
+        Ok(report) => conclude_archive(report, &display),
         // A manifest that is not what was written is a file of the archive that is not.
         Err(error @ ArchiveError::Manifest { .. }) => {
             let _ = fail(&error, export::advice(&error));
@@ -140,14 +148,20 @@ fn check_archive(dir: &Path, level: Level) -> ExitCode {
     }
 }
 
-fn conclude_archive(report: archive::Report, start: Instant) -> ExitCode {
-    tell!(
-        "checked {} files: {} damaged",
-        report.sound.saturating_add(report.damaged),
-        report.damaged
-    );
-    tell_blocks(report.passed, report.broken, start.elapsed().as_secs_f64());
-    tell_future(report.future);
+fn conclude_archive(report: archive::Report, display: &Display) -> ExitCode {
+    let (damaged, checked) = (report.damaged, report.sound.saturating_add(report.damaged));
+    let is_printed = display.summary(|| {
+        let mut object = blocks_object(report.passed, report.broken, report.future, display);
+        let files = json!({ "filesChecked": checked, "filesDamaged": damaged });
+        merge(&mut object, files);
+        merge(&mut object, json!({ "stopped": report.stopped }));
+        object
+    });
+    if !is_printed {
+        tell!("checked {checked} files: {damaged} damaged");
+        tell_blocks(report.passed, report.broken, display.seconds());
+        tell_future(report.future);
+    }
     if report.stopped {
         tell!("stopped by a signal at height {}", report.height);
         return interrupt::exit_code();

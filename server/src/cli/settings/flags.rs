@@ -87,7 +87,13 @@ fn apply(given: &Given, settings: &mut Settings) {
 }
 
 fn augment(command: Command, of: Of) -> Command {
-    rows(of).fold(command, |command, (flag, row)| command.arg(arg(flag, row)))
+    let command = rows(of).fold(command, |command, (flag, row)| command.arg(arg(flag, row)));
+    match of {
+        // A server can do without.
+        Of::Follow => command
+            .mut_arg("db", |arg| arg.help("Folder of the database; created if there is none")),
+        Of::Server | Of::Log => command,
+    }
 }
 
 fn arg(flag: &'static str, row: &'static Row) -> Arg {
