@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const SMUGGLED: &str = "0\r\n\r\nDELETE /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Heads that say twice, or wrongly, where a body ends.
-const SHAPES: [&str; 24] = [
+pub(crate) const SHAPES: [&str; 24] = [
     "Content-Length: 5\r\nContent-Length: 6\r\n",
     "Content-Length: 5, 6\r\n",
     "Content-Length: +5\r\n",

@@ -95,6 +95,7 @@ mod payloads_stored;
 mod payloads_vectors;
 mod pipes;
 mod power;
+mod proxies;
 mod push;
 mod push_http;
 mod push_trouble;
