@@ -165,7 +165,7 @@ fn objects(outcome: &Outcome) -> Vec<Value> {
 #[test]
 fn verify_and_generate_print_objects_for_machines() {
     let folder = world();
-    let verified = in_folder(folder.path(), &["verify", "--db", "db", "--json"]);
+    let verified = in_folder(folder.path(), &["verify", "--db", "db", "--json", "--level", "hash"]);
     assert_eq!((verified.status, verified.err.as_str()), (Some(0), ""));
     let summary = objects(&verified).pop().unwrap();
     assert_eq!(summary["event"], "summary");
@@ -184,7 +184,7 @@ fn verify_and_generate_print_objects_for_machines() {
     let mut bytes = fs::read(&damaged).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&damaged, bytes).unwrap();
-    let archive = in_folder(folder.path(), &["verify", "archive", "--json"]);
+    let archive = in_folder(folder.path(), &["verify", "archive", "--json", "--level", "hash"]);
     assert_eq!(archive.status, Some(1));
     let found = objects(&archive);
     let is_named = |object: &Value| object["event"] == "damaged" && object["text"].is_string();
