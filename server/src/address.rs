@@ -87,7 +87,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Scheme, host and port, without the path, which may hold a key of the operator.
+    /// Scheme, host and port, without the path, which may contain a key.
     #[must_use]
     pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme, self.authority)
@@ -103,12 +103,12 @@ impl Upstream {
     }
 }
 
-/// The API of a node of the network, for clients that look for other nodes.
+/// The address of a node's API, for clients that discover peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The fingerprint of the node's certificate, as base64url; not known of every node.
+    /// The fingerprint of the node's certificate, as base64url, if it is known.
     pub(crate) id: Option<String>,
-    /// A name or an address; one of IPv6 is in brackets.
+    /// A host name or an IP address; IPv6 is in brackets.
     pub(crate) hostname: String,
     /// The port of the API.
     pub(crate) port: u16,
@@ -126,10 +126,10 @@ impl fmt::Display for Peer {
 impl FromStr for Peer {
     type Err = &'static str;
 
-    /// As chainweb-node takes it with `--known-peer-info`.
+    /// Parses the format of chainweb-node's `--known-peer-info`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected a host and a port, as in node.example.org:1848, and the \
-                                node's id with @ before them if it is known";
+        const EXPECTED: &str = "expected a host and a port, as in node.example.org:1848, with \
+                                the node's id and @ in front if it is known";
         let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let is_id = |id: &str| id.len() == 43 && id.chars().all(is_base64);
         let (id, address) = match text.split_once('@') {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Looks at pages of the explorer that first-time users see, in a headless chromium.
+"""Checks the explorer's pages for first-time users in a headless chromium.
 
     try_pages.py --plait PATH [CHECK...]
 
@@ -16,12 +16,12 @@ from served import Server, generate, records, replay, run
 from try_browser import SETTLED, SKIPPED, VECTORS, Tries, Watched, expect
 
 FIGURES = "document.querySelectorAll('#page figure').length === 6 || document.querySelector('#page .failure')"
-# What each plot says below its title, and of how many points its line is.
+# The text below the title of each plot, and the number of points of its line.
 PLOTS = """[...document.querySelectorAll('figure')].map((figure) => [
     figure.querySelector('b').textContent,
     figure.querySelector('figcaption span').textContent,
     (figure.querySelector('path.line')?.getAttribute('d').match(/[ML]/g) ?? []).length])"""
-# Texts of plots that stand out of them, or on each other.
+# Labels that overflow their plot or overlap each other.
 CLIPPED = """[...document.querySelectorAll('figure svg')].flatMap((svg) => {
     const { width } = svg.viewBox.baseVal;
     const boxes = [...svg.querySelectorAll('.axes text')].map((text) => [text.textContent, text.getBBox()]);
@@ -30,7 +30,7 @@ CLIPPED = """[...document.querySelectorAll('figure svg')].flatMap((svg) => {
         && a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height));
     return [...out, ...on].map(([text]) => text);
 })"""
-# Notes every text that is drawn, and how much of it is cut off at the left.
+# Records every text that is drawn, and how much of it is cut off on the left.
 DRAWN = """window.drawn = new Map();
 const fill = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
@@ -45,7 +45,7 @@ def plain(text):
 
 
 class Visit:
-    """A server of a database, and a page that looks at it."""
+    """A server with a database, and a page that shows it."""
 
     def __init__(self, args, folder, db, *more):
         self.server = Server(args.plait, db, folder / "log", *more)
@@ -62,7 +62,7 @@ class Visit:
 
 
 def mainnet(args, folder, heights):
-    """A database of mainnet01 with so many heights. Ten of its chains begin far above."""
+    """A database of mainnet01 with this many heights. Ten of its chains begin far above."""
     if heights == 0:
         return folder / "mainnet", "--network", "mainnet01"
     file = folder / "mainnet.bin"
@@ -85,7 +85,7 @@ def statistics(args, folder, heights):
             expect(page.run("document.querySelectorAll('circle.point').length") == 2, "one point is not seen")
         else:
             expect(all(lines[title] > 40 for title in ["Difficulty", "Block time", "Growth"]), plots)
-            # Of few blocks there is none.
+            # There is no hash rate for few blocks.
             expect(heights < 1000 or lines["Estimated hash rate"] > 40, plots)
         for size in [PHONE, (1280, 800)]:
             page.look(size)
@@ -95,7 +95,7 @@ def statistics(args, folder, heights):
 
 
 def reason(args, folder):
-    """A server that adds up hardly anything says so, and the page says it as well."""
+    """If the limit on steps is too low, the server reports an error, and the page shows it."""
     with Visit(args, folder, *mainnet(args, folder, 300), "--max-stats-steps", "10") as watched:
         watched.go("#/stats", "document.querySelector('#page .failure')")
         said = watched.page.text("#page .failure")
@@ -104,14 +104,14 @@ def reason(args, folder):
 
 
 def fewer(args, folder):
-    """A server that adds up less than the page would like still gets its page."""
+    """With a lower limit on steps than the default, the page still works."""
     with Visit(args, folder, *mainnet(args, folder, 300), "--max-stats-steps", "200") as watched:
         watched.go("#/stats", FIGURES)
         expect(not watched.page.text("#page .failure"), watched.page.text("#page .failure"))
 
 
 def part(args, folder, low, top):
-    """A database of the upper heights of a history alone."""
+    """A database with only the upper heights of a history."""
     generate(args.plait, folder / "all.bin", top)
     upper = [record.data for record in records(folder / "all.bin") if record.height >= low]
     (folder / "upper.bin").write_bytes(b"".join(upper))
@@ -121,7 +121,7 @@ def part(args, folder, low, top):
 
 
 def partial(args, folder):
-    """Statistics of a partial history begin where it does."""
+    """Statistics of a partial history begin at its lowest height."""
     low, top = 2950, 3000
     with Visit(args, folder, part(args, folder, low, top)) as watched:
         page = watched.page
@@ -140,7 +140,7 @@ def partial(args, folder):
 
 
 def beginning(args, folder):
-    """The braid of a partial history begins where it does, and says so where somebody asks for more."""
+    """The braid of a partial history begins at its lowest height, and shows a message for lower heights."""
     low, top = 2950, 3000
     about = "document.getElementById('about').textContent.replaceAll('\\u202f', '')"
     with Visit(args, folder, part(args, folder, low, top)) as watched:
@@ -153,7 +153,7 @@ def beginning(args, folder):
         said = plain(page.text("#found"))
         expect(f"heights{low}to{top}." in said, said)
         expect(page.run("document.querySelectorAll('#links a').length") > 0, "no block is in view any more")
-        # A block is pointed at, and then something else is asked for.
+        # Point at a block, then request something else.
         watched.go(f"#/height/{top - 5}")
         link = f"#links a[data-height='{top - 5}'][data-chain='7']"
         box = page.run(f"(({{ x, y, width, height }}) => [x + width / 2, y + height / 2])(document.querySelector(\"{link}\").getBoundingClientRect())")
@@ -163,7 +163,7 @@ def beginning(args, folder):
         page.wait(f"{about}.includes('holds blocks from height {low} on')")
         page.wait(f"document.querySelector('#links a[data-height=\"{low}\"]')")
         page.run("location.hash = '#/chain/3/height/5'")
-        page.wait(f"{about}.includes('Of chain 3 this server holds blocks from height {low} on')")
+        page.wait(f"{about}.includes('This server holds blocks of chain 3 from height {low} on')")
         page.run("location.hash = '#/height/99999999'")
         page.wait(f"{about}.includes('The cut ends at height {top}')")
         watched.go(f"#/chain/3/height/{top - 2}", f"document.activeElement.dataset?.height === '{top - 2}'")
@@ -177,7 +177,7 @@ def beginning(args, folder):
 
 
 def labels(args, folder):
-    """The heights beside the rows are whole, on a phone as well, though they have seven digits."""
+    """The heights of the rows are fully visible, on a phone too, although they have seven digits."""
     db = folder / "partial"
     replay(args.plait, db, VECTORS, "--network", "mainnet01", "--allow-partial")
     for size in [(320, 640), PHONE, (1280, 800)]:

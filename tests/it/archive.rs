@@ -437,7 +437,7 @@ fn either_a_database_or_an_archive_is_verified() {
     let database = Database::with_genesis().close();
     let archive = exported(database.path(), &[]);
     let (db, archive) = (database.path().to_str().unwrap(), archive.path().to_str().unwrap());
-    run(["verify", "--db", db, archive]).assert_fails(2, &["cannot be verified at once"]);
+    run(["verify", "--db", db, archive]).assert_fails(2, &["cannot be verified together"]);
     run(["verify"]).assert_fails(2, &["--db"]);
     // A database that the environment names gives way.
     let mut command = testkit::process::plait(["verify", archive]);

@@ -1,4 +1,4 @@
-//! What the command line says when it is used wrongly, and how little it says twice.
+//! Error messages for wrong usage of the command line: they give advice and repeat nothing.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn in_folder(folder: &Path, args: &[&str]) -> Outcome {
     testkit::process::finish(command.spawn().unwrap())
 }
 
-/// Asserts that no part of a message, between colons, is there twice.
+/// Asserts that a message has no two equal parts, where colons separate parts.
 fn assert_said_once(err: &str, args: &[&str]) {
     for line in err.lines() {
         let mut parts: Vec<&str> = line.split(": ").map(str::trim).collect();
@@ -157,7 +157,7 @@ fn a_flag_that_a_full_history_does_not_need_is_named() {
     assert!(!in_folder(folder.path(), &args).err.contains("note: "));
 }
 
-/// The objects that a command prints, one a line.
+/// The objects that a command prints, one per line.
 fn objects(outcome: &Outcome) -> Vec<Value> {
     outcome.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -231,7 +231,7 @@ fn completions_and_manual_pages_are_of_every_command() {
 fn help_is_of_the_command_and_its_paragraphs_are_whole() {
     let follow = run(["follow", "--help"]).out;
     assert!(follow.contains("Folder of the database; created if there is none"), "{follow}");
-    assert!(!follow.contains("only the archive is offered"), "{follow}");
+    assert!(!follow.contains("only the archive is served"), "{follow}");
     assert!(run(["serve", "--help"]).out.contains("only the archive"));
     for command in [
         "serve",
@@ -253,7 +253,7 @@ fn help_is_of_the_command_and_its_paragraphs_are_whole() {
         let help = run([command, "--help"]).out;
         let lines: Vec<&str> = help.lines().collect();
         for [line, next] in lines.array_windows() {
-            // Whatever could have stood on the line before does not begin a new one.
+            // A word that fits on the line before must not begin a new line.
             let first = next.split_whitespace().next().unwrap_or_default();
             let is_text = |line: &str| line.starts_with(|first: char| first.is_alphanumeric());
             let fits = line.chars().count() + 1 + first.chars().count() <= 80;

@@ -204,12 +204,13 @@ fn permission(fault: &Fault, subject: Subject) -> String {
     let (culprit, _) = culprit(path);
     let user = user();
     if subject != Subject::Input {
-        // A command of another user, such as a replay of root, leaves more than one such file.
+        // A command that another user ran, such as a replay as root, leaves more than one such
+        // file.
         let database = database_of(path).filter(|database| culprit.starts_with(database));
         if let Some(database) = database.filter(|database| is_own(database)) {
             return format!(
-                "Another user, such as root, ran plait in this database. Give all its files to \
-                 {user}: chown -R {user} {}",
+                "Another user, such as root, has run plait on this database. Make {user} the owner of \
+                 all its files: chown -R {user} {}",
                 database.display()
             );
         }

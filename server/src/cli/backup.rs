@@ -27,9 +27,9 @@ Examples:
   plait backup list --db ./db
   plait backup check 1648665437000000 --db ./db --verify
 
-Exit status of make: 0 the backup is done, 1 another one is being made, whose name is printed, or \
-the backup is done but may lack the last writes because the log of the database is damaged, 2 it \
-failed. For check: 0 backup-done and every file exists with its length, 1 anything else.";
+Exit status of make: 0 done, 1 another backup is in progress (its name is printed), or the backup \
+is done but may lack the last writes because the log of the database is damaged, 2 failed. For \
+check: 0 backup-done and every file exists with its length, 1 anything else.";
 
 /// Make backups of a database, which may be in use, and look after them.
 ///

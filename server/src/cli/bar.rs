@@ -1,8 +1,8 @@
-//! Progress on a terminal: one line that fits, whatever the width, and lines that are printed above it.
+//! Progress on a terminal: one line that fits any width, and other output printed above it.
 //!
-//! Enters: a phase, how much of it is done, of how much, and details. Leaves: a line on standard error.
-//! Where the total is known it has a bar, a percentage and an estimate of the time that is left; details
-//! follow in the order in which they are given, as many as fit beside a bar of [`BAR_MIN`] cells:
+//! Inputs: a phase, the amount done, the total, and details. Output: a line on standard error. If
+//! the total is known, the line has a bar, a percentage and an estimate of the time left. Details
+//! follow in the given order, as many as fit next to a bar of [`BAR_MIN`] cells:
 //!
 //! ```text
 //! 80 columns  replaying ██████████████░░░░░░░░░░░░  52% ETA 12s    1,835,008 headers  865,722/s
@@ -16,16 +16,16 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
-/// Columns of a bar, at least.
+/// Minimum width of the bar, in columns.
 const BAR_MIN: usize = 8;
 
 /// Columns of `100% ETA 59s  `, and of the space before it.
 const NUMBERS: usize = 15;
 
-/// Columns of a terminal that does not say how many it has.
+/// Assumed width of a terminal that does not report its width.
 const COLUMNS: usize = 80;
 
-/// Time between two steps of the spinner, and of the estimate, while nothing else changes.
+/// How often the spinner and the estimate are redrawn while nothing else changes.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The bar on the terminal, if there is one. Whatever else is printed must go above it.
@@ -40,12 +40,12 @@ pub(super) struct Bar {
 
 impl Bar {
     pub(super) fn new() -> Self {
-        // Nothing is drawn before there is something to show.
+        // Draw nothing until there is something to show.
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         Self { line, phase: "", template: "" }
     }
 
-    /// Shows that so much of `of` is done in `phase`, and details, the most important one first.
+    /// Shows that `done` of `of` is done in `phase`, and details, the most important first.
     pub(super) fn show(
         &mut self,
         phase: &'static str,
@@ -78,7 +78,7 @@ impl Bar {
         }
     }
 
-    /// Takes the line off the terminal.
+    /// Removes the line from the terminal.
     pub(super) fn clear(&self) {
         self.line.finish_and_clear();
         *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -91,7 +91,7 @@ impl Drop for Bar {
     }
 }
 
-/// The template for so many columns, and the text of it: details as far as they fit.
+/// The template for a terminal of `columns`, and its message: the details that fit.
 fn layout(
     phase: &str,
     has_total: bool,
@@ -99,7 +99,7 @@ fn layout(
     columns: usize,
 ) -> (&'static str, String) {
     if !has_total {
-        // What does not fit is cut off.
+        // The terminal line is truncated to fit.
         return ("{spinner} {prefix} {wide_msg}", details.join("  "));
     }
     let fixed = phase.len().saturating_add(NUMBERS);
@@ -127,7 +127,7 @@ fn columns() -> usize {
     size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
-/// Runs `print`, which prints whole lines, with the bar out of its way.
+/// Hides the bar, runs `print`, which prints whole lines, and shows the bar again.
 pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match shown {

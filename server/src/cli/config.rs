@@ -65,7 +65,7 @@ impl Args {
 pub(super) fn refuse(error: &FileError) -> ExitCode {
     match error {
         FileError::Read { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
-            fail(error, "That is a folder: name the file in it.")
+            fail(error, "This is a folder: name the file in it.")
         }
         FileError::Read { .. } => fail(error, Advice::of(error, Subject::Settings, FILE_ADVICE)),
         FileError::Content { .. } => fail(error, FILE_ADVICE),

@@ -20,10 +20,9 @@ Examples:
   plait export --db ./db --out ./archive --prune --json
   plait export --db ./db --out ./dataset --format parquet
 
-Exit status: 0 all is written, 2 wrong usage or input or output that failed, 129, 130 or 143 stopped by a \
-signal. If it ends early, an archive that existed before is still complete, a dataset has no file \
-_SUCCESS, and the same command, run again, \
-continues.";
+Exit status: 0 done, 2 wrong usage or an error of input or output, 129, 130 or 143 stopped by a \
+signal. If it ends early, an earlier archive is still complete, a dataset has no file _SUCCESS, \
+and running the same command again continues.";
 
 /// Write a database as an archive, or as a dataset of Parquet files.
 ///
@@ -168,7 +167,7 @@ fn ignore_broken_pipe(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
-/// What an export did with so many files and bytes, of which it wrote some.
+/// The result of an export: all files and their bytes, and those that it wrote.
 pub(super) fn files_sentence(
     [files, bytes]: [u64; 2],
     [written, written_bytes]: [u64; 2],

@@ -20,9 +20,9 @@ Examples:
   plait follow http://127.0.0.1:1848 --db ./db --once
   plait serve --db ./db --follow https://node.example.org
 
-Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends it at \
-once; 2 wrong usage, or a node that does not \
-answer as it should. Running the same command again goes on.";
+Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends \
+it at once; 2 wrong usage, or a node that does not answer as it should. Running the same command \
+again continues.";
 
 /// Keep a database in step with a chainweb-node or another Plait.
 ///

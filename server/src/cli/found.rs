@@ -10,7 +10,7 @@ use super::progress::{Display, Shown};
 /// Reports the findings and the progress of the verification of a database.
 pub(super) struct Found {
     display: Display,
-    /// Blocks and payloads that there are.
+    /// Total numbers of blocks and payloads.
     totals: [u64; 2],
     broken: Shown,
     flaws: BTreeMap<&'static str, Shown>,
@@ -60,7 +60,7 @@ impl Found {
         }
     }
 
-    /// Shows how many of so many bytes are copied.
+    /// Shows that `bytes` of `of` bytes are copied.
     pub(super) fn copied(&mut self, bytes: u64, of: u64) {
         self.display.bytes("copying", bytes, of);
     }
@@ -139,7 +139,7 @@ pub(super) fn tell_blocks([none, hash, full]: [u64; 3], broken: u64, seconds: f6
     );
 }
 
-/// The result for machines, as far as it is about blocks.
+/// The part of the JSON result that is about blocks.
 pub(super) fn blocks_object(
     [none, hash, full]: [u64; 3],
     broken: u64,

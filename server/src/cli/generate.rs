@@ -29,11 +29,11 @@ Examples:
     plait replay --db ./db --network testnet04 -
   plait generate --network development --heights 1000 --payloads --format jsonl --out blocks.jsonl
 
-Equal arguments make equal bytes, on every machine. A history has no genesis blocks: every database \
-begins with them. Blocks of all networks but development are mined for real, which limits mainnet01 \
-to 852054 heights and testnet04 to 332604: above, new chains begin with the target of the real \
-network. recap-development takes some 12 million hashes in the beginning, and 200 million when its \
-new chains begin at height 61.
+Equal arguments give equal bytes, on every machine. A history has no genesis blocks: every database \
+begins with them. Blocks of all networks except development are really mined. This limits mainnet01 \
+to 852054 heights and testnet04 to 332604: above, new chains start at the target of the real \
+network. recap-development takes some 12 million hashes at the start, and 200 million when its new \
+chains start at height 61.
 
 Exit status: 0 all written or the reader has seen enough, 2 wrong usage or output that failed.";
 
@@ -89,9 +89,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     votes: f64,
 
-    /// Make payloads, too: each block has up to three random transactions with their outputs, which
-    /// indexers decode. Lines are blocks then, and the format must be jsonl. Headers differ from those
-    /// without, because they commit to the payload hash.
+    /// Generate payloads too: each block has up to three random transactions with outputs that
+    /// indexers can decode. Each line is then a block, and the format must be jsonl. The headers
+    /// differ from those without payloads, because they commit to the payload hash.
     #[arg(long)]
     payloads: bool,
 
@@ -108,7 +108,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Print what was done as one JSON object.
+    /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -136,7 +136,7 @@ enum Error {
     Plan(#[from] PlanError),
     #[error("--payloads needs --format jsonl: a binary dump has headers only")]
     Binary,
-    #[error("--json needs --out FILE: standard output has the headers")]
+    #[error("--json needs --out FILE, because the headers go to standard output")]
     Json,
     #[error(transparent)]
     Inside(#[from] InsideDatabase),

@@ -1,4 +1,4 @@
-//! Who owns the files of a database.
+//! The owner of the files of a database.
 //!
 //! A server usually runs as a user of its own. Files that root adds to its database belong to root, and the
 //! server can neither read nor write them the next time it opens the database.
@@ -14,13 +14,13 @@ pub(super) fn is_own(folder: &Path) -> bool {
     owner(folder) == Some(geteuid().as_raw())
 }
 
-/// Warns root, who is about to write to the database in a folder that belongs to another user.
+/// Warns root before it writes to the database in a folder that belongs to another user.
 pub(super) fn warn_root(folder: &Path) {
     if !geteuid().is_root() {
         return;
     }
     let Ok(folder) = absolute(folder) else { return };
-    // It may be about to be made.
+    // The folder itself may not exist yet.
     let Some(owner) = folder.ancestors().find_map(owner).filter(|owner| *owner != 0) else {
         return;
     };
@@ -35,7 +35,7 @@ fn owner(folder: &Path) -> Option<u32> {
     fs::metadata(folder).ok().map(|data| data.uid())
 }
 
-/// The name of a user, or the number where there is none.
+/// The name of a user, or the number if there is no name.
 pub(super) fn user_name(number: u32) -> String {
     let names = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let found = names.lines().find_map(|line| {

@@ -13,10 +13,10 @@ use super::bar::Bar;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Before, a rate would be that of the first batch.
+/// Any earlier, the rate would be that of the first batch.
 const RATE_AFTER: Duration = Duration::from_millis(100);
 
-/// Time between two objects for machines.
+/// Time between two JSON objects.
 const OBJECT_EVERY: Duration = Duration::from_secs(1);
 
 /// Time between two changes of the bar: a terminal is slow.
@@ -34,7 +34,7 @@ pub(super) struct Display {
     observer: Option<Observer>,
 }
 
-/// Is called at every step, shown or not.
+/// Called at every step, whether it is displayed or not.
 type Observer = Box<dyn FnMut(Progress) + Send>;
 
 enum To {
@@ -65,7 +65,7 @@ impl Display {
         Self { to, start, phase, shown: None, observer: None }
     }
 
-    /// Shows how far an input is read.
+    /// Shows the progress of reading an input.
     pub(super) fn show(&mut self, progress: Progress) {
         if let Some(observer) = &mut self.observer {
             observer(progress);
@@ -92,7 +92,7 @@ impl Display {
         }
         let mut details = vec![format!("{} headers", grouped(summary.records()))];
         if summary.waiting > 0 {
-            // In the order of a node's database nearly all of them do at first.
+            // In the order of a node's database, nearly all blocks are held back at first.
             details.push(format!("{} held back for parents", grouped(summary.waiting)));
         }
         details.extend(rate.map(per_second));
@@ -107,7 +107,7 @@ impl Display {
         self.put(position, size, &details);
     }
 
-    /// Shows how many of so many blocks that were held back are verified.
+    /// Shows how many of the held-back blocks are verified.
     pub(super) fn held(&mut self, blocks: u64, of: u64, progress: Progress) {
         if let Some(observer) = &mut self.observer {
             observer(progress);
@@ -116,12 +116,12 @@ impl Display {
         self.step("held-back blocks", blocks, Some(of), "headers", Some(height));
     }
 
-    /// Shows how many blocks are sorted into the hash index.
+    /// Shows how many blocks have been sorted into the hash index.
     pub(super) fn indexed(&mut self, blocks: u64) {
         self.step("sorting hash index", blocks, None, "headers", None);
     }
 
-    /// Shows that so many things are done in a phase, of so many, and up to which height.
+    /// Shows that `done` of `of` units are done in a phase, and up to which height.
     pub(super) fn step(
         &mut self,
         phase: &'static str,
@@ -144,7 +144,7 @@ impl Display {
         }
         let count = match of {
             Some(of) => format!("{} of {} {unit}", grouped(done), grouped(of)),
-            // Of what is sorted there is no count at first.
+            // Sorting has no count at first.
             None if done == 0 => String::new(),
             None => format!("{} {unit}", grouped(done)),
         };
@@ -154,7 +154,7 @@ impl Display {
         self.put(done, of, &details);
     }
 
-    /// Shows how many of so many bytes are done in a phase.
+    /// Shows that `done` of `of` bytes are done in a phase.
     pub(super) fn bytes(&mut self, phase: &'static str, done: u64, of: u64) {
         if self.is_due(phase, done) {
             self.put(done, Some(of), &[format!("{} of {}", bytes(done), bytes(of))]);
@@ -207,8 +207,8 @@ impl Display {
         self.start.elapsed().as_secs_f64()
     }
 
-    /// Whether enough time has gone by to show something new in this phase, of which so much is done; if
-    /// so, it begins again. On a terminal a new phase is shown at once.
+    /// Whether the interval since the last output is over; if so, a new one begins. `done` is the
+    /// amount done in the phase. On a terminal a new phase is shown at once.
     fn is_due(&mut self, phase: &'static str, done: u64) -> bool {
         let every = match &self.to {
             To::Terminal(_) => DRAW_EVERY,
@@ -230,16 +230,16 @@ impl Display {
     }
 }
 
-/// What is being done.
+/// The current phase.
 struct Phase {
     name: &'static str,
     start: Instant,
-    /// How much of it was done when it was first seen.
+    /// The amount that was already done when the phase started.
     done: u64,
 }
 
 impl Phase {
-    /// How much of it is done in a second, once that can be said.
+    /// The amount done per second; `None` until [`RATE_AFTER`] has passed.
     fn rate(&self, done: u64) -> Option<f64> {
         let is_known = self.start.elapsed() >= RATE_AFTER;
         is_known.then(|| rate(done.saturating_sub(self.done), self.start))

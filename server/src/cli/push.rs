@@ -85,8 +85,8 @@ impl Failed {
                 return Advice::of(self, Subject::Input, otherwise);
             }
             Self::Refused(StatusCode::NOT_FOUND, _) => {
-                "Nothing was pushed: this may be the address of the API. Name the one that the server \
-                 prints after \"taking blocks on\", that of its --ingest."
+                "Nothing was pushed: this may be the address of the API. Use the address of --ingest, \
+                 which the server prints after \"taking blocks on\"."
             }
             Self::Connect(..) => "Start the server with --ingest, and name what it says there.",
             Self::Http(_) | Self::Refused(..) | Self::Stopped(_) | Self::Cut => {

@@ -164,7 +164,7 @@ impl Args {
             let flag = if self.how.allow_partial { "--allow-partial" } else { "--root" };
             let text = format!(
                 "{} has a full history. {flag} has no effect unless a block without its parent is \
-                 stored; the history is partial from then on",
+                 stored; from then on the history is partial",
                 self.db.display()
             );
             display.line("note", &text);

@@ -18,8 +18,8 @@ Examples:
   plait restore latest --db ./db --to ./copy
   plait restore latest --backups /mnt/backups --to ./db --copy
 
-Exit status: 0 the database is there, 1 the backup is not right, 2 wrong usage or files that cannot be \
-read or written, 129, 130 or 143 stopped by a signal.";
+Exit status: 0 restored, 1 the backup is invalid, 2 wrong usage or files that cannot be read or \
+written, 129, 130 or 143 stopped by a signal.";
 
 /// Make a database of a backup, in a new place.
 ///
@@ -44,7 +44,7 @@ pub(super) struct Args {
     copy: bool,
 }
 
-/// A file is in the way.
+/// The target is a file.
 #[derive(Debug, Error)]
 #[error("{0} is not a folder")]
 struct NotFolder(String);

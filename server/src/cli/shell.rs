@@ -1,4 +1,4 @@
-//! What a shell and `man` know about the command line: made of the same definitions as the help texts.
+//! Shell completions and manual pages, generated from the same definitions as the help texts.
 
 use std::fs;
 use std::io::{self, Write};
@@ -26,7 +26,7 @@ Examples:
   plait man backup list | man -l -
   plait man --out /usr/local/share/man/man1";
 
-/// A page cannot be written.
+/// A manual page cannot be written.
 #[derive(Debug, Error)]
 #[error("{}", path.display())]
 struct Unwritten {
@@ -52,7 +52,7 @@ pub(super) struct Completions {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = PAGES)]
 pub(super) struct Manual {
-    /// The command whose page is printed [default: plait itself].
+    /// The command whose page to print [default: plait itself].
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
     command: Vec<String>,
 
@@ -71,7 +71,7 @@ impl Completions {
 
 impl Manual {
     pub(super) fn run(&self, mut cli: Command) -> ExitCode {
-        // Gives every command its whole name.
+        // Sets the full name of every command.
         cli.build();
         match &self.out {
             Some(dir) => write_all(&cli, dir),

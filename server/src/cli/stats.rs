@@ -19,11 +19,11 @@ Examples:
   plait stats --db ./db --by-chain
   plait stats --db ./db --step 100000 --json | jq '.rows[].hashRate'";
 
-/// Print statistics of a range of heights: blocks, orphans, difficulty, block times, hash rate.
+/// Print statistics for a range of heights: blocks, orphans, difficulty, block times, hash rate.
 ///
-/// Counts and sums are exact; a hash rate is an estimate, and is left out below 20 block times. It is as
-/// cheap for the whole history as for a part. Opens the database to read only, so it may be
-/// in use by plait serve or plait replay.
+/// Counts and sums are exact. The hash rate is an estimate, and is omitted below 20 block times.
+/// The whole history takes no longer than a part of it. Opens the database read-only, so plait
+/// serve or plait replay may have it open.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -114,7 +114,7 @@ impl Args {
         Ok(out.flush()?)
     }
 
-    /// Tells where there are blocks, as there are none in the range.
+    /// Prints the stored heights, because there are no blocks in the range.
     fn tell_heights(&self, view: &View) {
         let chains = view.version().chain_ids();
         let chains = chains.filter(|chain| self.chain.is_none_or(|number| number == chain.get()));
@@ -174,12 +174,12 @@ fn write_table(rows: &[StatsRow], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A hash rate of three digits, with a prefix of the SI.
+/// A hash rate with three digits and an SI prefix.
 fn hashes_per_second(rate: f64) -> String {
     const PREFIXES: [&str; 8] = ["", "k", "M", "G", "T", "P", "E", "Z"];
     let (mut rate, mut prefixes) = (rate, PREFIXES.iter());
     let mut prefix = prefixes.next();
-    // What would be rounded to 1000 has the next prefix.
+    // A value that would round to 1000 gets the next prefix.
     while rate >= 999.5
         && let Some(next) = prefixes.next()
     {

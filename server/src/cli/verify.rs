@@ -20,7 +20,7 @@ Examples:
   plait verify --db ./db --level hash --json
   plait verify ./archive
 
-Exit status: 0 everything is right, 1 something is not, 2 wrong usage or a database or archive that \
+Exit status: 0 everything is valid, 1 something is not, 2 wrong usage or a database or archive that \
 cannot be opened or read, 129, 130 or 143 stopped by a signal.";
 
 /// Verify again everything that a database or an archive holds.
@@ -51,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "LEVEL", default_value = "full")]
     level: VerifyLevel,
 
-    /// Print findings, progress and the result on standard output, one JSON object a line.
+    /// Print findings, progress and the result on standard output, one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +65,7 @@ impl Args {
         match (&self.archive, &self.db) {
             (Some(_), Some(db)) if by_environment.as_deref() != Some(db.as_os_str()) => {
                 tell!(
-                    "error: --db and ARCHIVE cannot be verified at once\n\
+                    "error: --db and ARCHIVE cannot be verified together\n\
                      Run plait verify --db DIR or plait verify ARCHIVE."
                 );
                 ExitCode::from(EXIT_USAGE)

@@ -12,20 +12,20 @@ export class Trouble extends Error {
 
 const WORDS = {
     404: "The server does not have this",
-    429: "The server has too much to do, try again in a moment",
-    503: "The server has too much to do or is about to stop, try again in a moment",
+    429: "Too many requests, try again in a moment",
+    503: "The server is overloaded or shutting down, try again in a moment",
 };
 const UNREACHABLE = "The server cannot be reached.";
-// An answer that has not begun after this long is given up.
+// A request without a response after this time is aborted.
 const ANSWER_MILLIS = 60_000;
-// After this long somebody wants to know what is the matter.
+// After this time the page explains the delay.
 export const SLOW_MILLIS = 5000;
 const REASON_MAX = 400;
 
-// Requests whose answers have not begun, the oldest first.
+// Requests whose responses have not begun, the oldest first.
 const waiting = new Set();
 
-// How long the server has not answered a request, in milliseconds; 0 if there is none.
+// How long the oldest of them has been waiting, in milliseconds; 0 if there is none.
 export const silence = () => {
     const [oldest] = waiting;
     return oldest ? Date.now() - oldest.since : 0;
@@ -42,7 +42,7 @@ export const setNetwork = (name) => {
 // Where the events of blocks are.
 export const updatesUrl = () => new URL(`${base}header/updates`, root);
 
-// Waits for the beginning of an answer, but not for ever.
+// Waits for the beginning of a response, up to a timeout.
 const begun = async (url, { signal, ...options }) => {
     const giveUp = new AbortController();
     const abort = () => giveUp.abort();
@@ -62,7 +62,7 @@ const begun = async (url, { signal, ...options }) => {
     }
 };
 
-// What the server says in an answer that is an error. Something in front of it may answer in HTML.
+// The reason in an error response. A proxy may respond with HTML.
 const reasonOf = async (response) => {
     const type = response.headers.get("Content-Type") ?? "";
     const text = (await response.text().catch(() => "")).trim();
@@ -83,7 +83,7 @@ const request = async (path, { accept = "application/json", body, signal } = {})
     if (response.ok) return response;
     const { status } = response;
     const reason = await reasonOf(response);
-    const words = WORDS[status] ?? `The server refuses this with status ${status}`;
+    const words = WORDS[status] ?? `The server rejects this with status ${status}`;
     const error = new Trouble(status, `${words}${reason ? `: ${reason.replace(/\.$/, "")}` : ""}.`);
     error.reason = reason;
     throw error;

@@ -15,7 +15,7 @@ export class Blocks extends EventTarget {
         this.pages = new Pages(stored, (page, error) => this.come(page, error));
         this.siblingsTimer = 0;
         live.addEventListener("cut", ({ detail }) => this.moved(detail));
-        // There may be gaps now, or other ones.
+        // The gaps may have changed.
         stored.addEventListener("change", () => {
             for (const page of this.pages.pages.values()) this.markAgain(page);
         });

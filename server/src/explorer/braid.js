@@ -38,7 +38,7 @@ export class Braid {
         this.highest = -1;
         this.cursor = null;
         this.pointed = null;
-        // What is said of a height that was asked for and is not there.
+        // The message for a requested height that is not stored.
         this.elsewhere = null;
         this.isAwaited = false;
         this.isShown = false;
@@ -140,7 +140,7 @@ export class Braid {
         this.top = this.base - this.scroller.scrollTop / ROW;
     }
 
-    // Goes away from what was asked for.
+    // Moves away from the requested height.
     leaveFor(top) {
         this.elsewhere = null;
         this.goTo(top);
@@ -258,7 +258,7 @@ export class Braid {
         const rows = this.slots(this.heights());
         const block = this.cursorBlock();
         this.links.show(rows, this.base, block?.hash, this.cutHashes());
-        // What has left the view without the pointer is not pointed at any more.
+        // A block that has left the view is no longer pointed at.
         if (this.pointed && !this.links.blocks.has(this.pointed.hash)) this.point(null);
         if (!this.isAwaited) return;
         const isMissing = this.missing() !== null;
@@ -305,7 +305,7 @@ export class Braid {
         else this.about.help();
     }
 
-    // What is said where a height was asked for that is below or above all blocks.
+    // The message for a requested height below or above all blocks.
     outside(height) {
         const { lowest } = this.stored;
         if (this.live.top < 0) return null;
@@ -321,7 +321,7 @@ export class Braid {
         if (height < genesis) return `Chain ${chain} begins at height ${grouped(genesis)}.`;
         const lowest = this.stored.lowestOf(chain);
         if (height < lowest)
-            return `Of chain ${chain} this server holds blocks from height ${grouped(lowest)} on.`;
+            return `This server holds blocks of chain ${chain} from height ${grouped(lowest)} on.`;
         const isEmpty = this.blocks.pages.at(chain, height)?.length === 0;
         return isEmpty
             ? `No block of chain ${chain} at height ${grouped(height)} is stored.`

@@ -48,7 +48,7 @@ export class Canvas {
         this.context.setTransform(scale, 0, 0, scale, 0, 0);
     }
 
-    // How wide heights up to this one are: digits need not be of one width.
+    // The width of labels up to this height: digits may differ in width.
     labelWidth(highest) {
         this.context.font = this.font;
         const widths = ["0", "8"].map(

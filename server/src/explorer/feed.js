@@ -1,24 +1,24 @@
-// The events of the server as one tab hears them: all tabs of a browser share one stream, because over HTTP/1.1
-// a browser opens six connections to a host, and a stream takes one for itself.
+// The events of the server for one tab. All tabs of a browser share one stream, because over HTTP/1.1 a browser
+// opens at most six connections to a host, and a stream occupies one of them.
 //
-// A SharedWorker has the stream; where there is none, one of the tabs (`relay.js`). A tab takes no part in the
-// cache of pages that one can go back to, nor once it has been hidden for some minutes: browsers then slow its
-// timers down or freeze it, and what is sent to a frozen tab piles up.
+// A SharedWorker holds the stream; where there is none, one of the tabs does (`relay.js`). A tab leaves when it
+// enters the back/forward cache, and when it has been hidden for some minutes: browsers then throttle its timers
+// or freeze it, and messages to a frozen tab pile up.
 
 import { Relay } from "./relay.js";
 import { Stream } from "./stream.js";
 
-// To be changed with the messages: pages of two releases may be open at once.
+// Change this with the messages: pages of two releases may be open at once.
 const PROTOCOL = "plait-events-1";
-// Browsers begin after five minutes.
+// Browsers throttle and freeze after five minutes.
 const HIDDEN_MILLIS = 240_000;
 const HERE_MILLIS = 3000;
-// A worker that does not answer as often as this does not work.
+// After this many unanswered messages the worker counts as failed.
 const UNANSWERED_MAX = 3;
 
 let hasWorkers = typeof SharedWorker === "function";
 
-// The part of this tab in a worker's stream.
+// This tab's share of a worker's stream.
 class Member {
     constructor(name, tell, failed) {
         this.unanswered = 0;
@@ -76,7 +76,7 @@ export class Feed {
         if (this.part) return;
         const name = `${PROTOCOL} ${this.url}`;
         const open = (tell) => new Stream(this.url, tell);
-        // What comes late from a part that was left is of no interest.
+        // Ignore late messages from a part that this tab has left.
         const from = (message) => this.part === part && this.tell(message);
         let part = null;
         try {
@@ -101,7 +101,7 @@ export class Feed {
         this.tell({ kind: "lost" });
     }
 
-    // The worker cannot be loaded, or has ended: the tabs do without.
+    // The worker cannot be loaded, or has ended: continue without workers.
     failed(part) {
         hasWorkers = false;
         if (part !== this.part) return;

@@ -48,7 +48,7 @@ const around = async (block, network) => {
 const neighbours = async (block, network, stored) => {
     const { siblings, children, adjacent } = await around(block, network);
     const below = block.height - 1;
-    // A partial history ends somewhere.
+    // In a partial history the parent may be missing.
     const parent = ({ hash, chain }) => {
         const words = below < stored.lowestOf(chain) ? ", not stored here:" : "";
         return { hash, chain, height: below, words };

@@ -2,12 +2,12 @@
 // stands on the line of its chain, orphans beside it, two above each other.
 
 export const ROW = 30;
-// What is free beside the height of a row.
+// The margins of a row's label.
 const LABEL_LEFT = 4;
 const LABEL_RIGHT = 10;
 
 export class Layout {
-    // `label` is the width of the longest height.
+    // `label` is the width of the widest label.
     constructor(width, chains, label) {
         this.chains = chains;
         this.gutter = Math.max(width < 600 ? 54 : 72, Math.ceil(label) + LABEL_RIGHT + LABEL_LEFT);

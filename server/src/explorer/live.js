@@ -1,10 +1,10 @@
-// The cut, kept up to date by the events of the server; while these do not come, by asking for it.
+// The cut, kept up to date by the events of the server, or by polling while there are no events.
 
 import { ask, updatesUrl } from "./api.js";
 import { Feed } from "./feed.js";
 import { fromObject, parseObject, readBlock } from "./record.js";
 
-// Without events the cut is asked for this often.
+// Without events, the page polls the cut this often.
 const POLL_MILLIS = 5000;
 // The cut is asked for again when events have come, but not more often than this.
 const CUT_MILLIS = 1000;
@@ -17,7 +17,7 @@ export class Live extends EventTarget {
         super();
         this.members = new Map();
         this.top = -1;
-        // "live" with events, "connecting" without, after a while "polled" or, if that fails too, "off".
+        // "live" with events, "connecting" without; after a while "polled", or "off" if polling fails too.
         this.state = "connecting";
         this.trouble = "";
         this.isOpen = false;
@@ -39,7 +39,7 @@ export class Live extends EventTarget {
             return this.pollSoon();
         }
         this.set("live");
-        // What has happened before is not told.
+        // The stream does not report earlier blocks.
         return this.askCut().catch(() => {});
     }
 
@@ -50,7 +50,7 @@ export class Live extends EventTarget {
         this.dispatchEvent(new CustomEvent("live"));
     }
 
-    // Asks for the cut from time to time for as long as no events come and the page takes part.
+    // Polls the cut while there are no events and the page has not left the feed.
     pollSoon() {
         this.polling ??= setTimeout(() => this.poll(), POLL_MILLIS);
     }
@@ -69,7 +69,7 @@ export class Live extends EventTarget {
         if (!this.isOpen) this.pollSoon();
     }
 
-    // Takes the events that have come; null if they were too many to be passed on.
+    // Takes events; `data` is null if there were too many to pass on.
     take(data) {
         const blocks = [];
         if (data) {

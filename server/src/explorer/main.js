@@ -39,13 +39,13 @@ const turnTo = (page) => {
 };
 
 const STATES = {
-    live: ["live", "New blocks show up as they join the cut."],
-    connecting: ["connecting", "The server does not send events at the moment. It is tried again."],
+    live: ["live", "New blocks appear as they join the cut."],
+    connecting: ["connecting", "The server is not sending events at the moment. The page tries again."],
     polled: [
         "every 5 s",
-        "No event stream can be had, so the page asks for new blocks every five seconds. Other pages of this address may hold all connections that the browser opens to one host.",
+        "No event stream is available, so the page requests new blocks every five seconds. Other pages of this address may be using all connections that the browser opens to one host.",
     ],
-    off: ["no connection", "The page asks again every five seconds."],
+    off: ["no connection", "The page tries again every five seconds."],
 };
 
 const PAGES = {
@@ -117,7 +117,7 @@ const showLive = () => {
     element.title = `${title} ${live.trouble}`.trim();
 };
 
-// Says what may be the matter once the server has been silent for a while.
+// Shows the likely cause once the server has been silent for a while.
 const showSilence = () => {
     byId("slow").hidden = silence() < SLOW_MILLIS;
     setTimeout(showSilence, 500);

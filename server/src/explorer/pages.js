@@ -7,7 +7,7 @@ import { readBlocks } from "./record.js";
 // Heights of a page, blocks of which one answer of the server has room for.
 export const PAGE_HEIGHTS = 64;
 const PAGES_MAX = 640;
-// The browser opens six connections; one of them is for the events, and one for everything else.
+// The browser opens six connections; one of them is for events, and one for everything else.
 const ASKED_AT_ONCE = 4;
 const RETRY_MILLIS = 2000;
 

@@ -10,7 +10,7 @@ const RIGHT = 14;
 const TOP = 26;
 const FOOT = 36;
 const TICKS = 5;
-// The width of a character on a phone, where they are the largest, and what is free between two words.
+// The width of a character on a phone, where it is largest, and the gap between two labels.
 const DIGIT = 9.5;
 const GAP = 8;
 
@@ -62,7 +62,7 @@ const UNITS = [
     [0, (date) => date.slice(11, 23)],
 ];
 
-// Moments that are evenly spread, in words that are no finer than they have to be; each has its own.
+// Evenly spaced times with labels that are no finer than necessary; repeated labels are omitted.
 export const timeTicks = (low, high) => {
     if (low === high)
         return [[low, new Date(low / 1000).toISOString().slice(0, 16).replace("T", " ")]];
@@ -221,7 +221,7 @@ export const linePlot = ({
         );
     }
     svg.append(draw("path", { class: "line", d: path.join("") }));
-    // One point makes no line.
+    // A line needs two points, so draw a single one as a dot.
     if (shown.length === 1)
         svg.append(draw("circle", { class: "point", cx: x(low), cy: y(shown[0].y), r: 4 }));
     const readout = make("output", {});
@@ -236,7 +236,7 @@ export const linePlot = ({
     return figure(title, note, svg, readout, ["time (UTC)", unit], rows);
 };
 
-// Bars beside each other. `bars` are {name, y}; as many are named on the axis as there is room for.
+// Bars side by side. `bars` are {name, y}; the axis names as many as fit.
 export const barPlot = ({ title, note, unit, bars, say, what }) => {
     if (bars.length === 0) return figure(title, "no blocks yet", "", "", [], []);
     const { place: y, ticks } = vertical(

@@ -1,25 +1,25 @@
-// Shares one event stream among tabs where there is no SharedWorker, as in Chrome on Android. All tabs hear one
-// BroadcastChannel. One of them leads: it has the stream, and passes on what comes. There are no locks in it,
-// as pages of http://HOST have none.
+// Shares one event stream among tabs in browsers without SharedWorker, such as Chrome on Android. All tabs listen
+// to one BroadcastChannel. One of them leads: it holds the stream, and passes on the events. This does not use the
+// Web Locks API, which pages from http://HOST do not have.
 //
-// An example. Tab A asks "who", hears nothing for a moment, leads, and says "here" every two seconds. Tab B asks
-// "who", A answers "here", B follows. A is closed and says "bye": B leads at once. If A crashes, B hears
-// nothing for six seconds and leads. If A was only frozen, it goes on later and both lead: they hear each other
-// say "here", and the one whose name is greater closes its stream and follows.
+// Example: tab A sends "who", gets no answer for a moment, leads, and sends "here" every two seconds. Tab B sends
+// "who", A answers "here", B follows. A is closed and sends "bye": B leads at once. If A crashes, B gets nothing
+// for six seconds, and leads. If A was only frozen, it continues later and both lead: each gets the other's
+// "here", and the one with the greater name closes its stream and follows.
 
 const TIMES = {
-    // How long an answer to "who" may take.
+    // Timeout for an answer to "who".
     ask: 400,
-    // Tabs that notice the same at the same moment do not act at the same moment.
+    // Random delay, so that tabs do not all act at the same moment.
     spread: 300,
-    // Between two "here".
+    // Interval between two "here".
     beat: 2000,
-    // Nothing from the leader for so long, and it has gone.
+    // After this long without a message, the leader counts as gone.
     silence: 6000,
 };
 
 export class Relay {
-    // `open` makes the stream, which calls what it is given; `tell` is called with the same messages in every
+    // `open` makes the stream, which calls the function that it is given; `tell` gets the same messages in every
     // tab.
     constructor(name, open, tell, times = TIMES) {
         this.open = open;
@@ -70,7 +70,7 @@ export class Relay {
             this.set(false);
             return this.leadIn(0);
         }
-        // Of two that lead for a moment, the one that will go on; any other one if that is silent.
+        // If two tabs lead for a moment, follow the one that will remain leader; any other if it is silent.
         const isLate = Date.now() - this.heard > 1.5 * this.times.beat;
         if (this.leader !== null && from > this.leader && !isLate) return undefined;
         this.follow(from, isOpen);
@@ -92,7 +92,7 @@ export class Relay {
         this.leader = leader;
         this.heard = Date.now();
         this.leadIn(this.times.silence);
-        // Between two streams something may have been missed, as between two connections of one.
+        // Events may have been missed between two streams, as between two connections of one stream.
         if (isOther) this.set(false);
         this.set(isOpen);
     }

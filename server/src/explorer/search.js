@@ -34,7 +34,7 @@ export const understand = (text, network, stored, top) => {
         return { trouble: `${network.name} begins at height ${grouped(network.lowest)}.` };
     if (number < stored.lowest)
         return {
-            trouble: `This server does not hold height ${grouped(number)}: its blocks are of heights ${grouped(stored.lowest)} to ${grouped(top)}.`,
+            trouble: `This server does not hold height ${grouped(number)}: it holds heights ${grouped(stored.lowest)} to ${grouped(top)}.`,
         };
     if (chain === undefined) return { address: `#/height/${number}` };
     if (!network.chains.includes(Number(chain)))
@@ -45,7 +45,7 @@ export const understand = (text, network, stored, top) => {
     const lowest = stored.lowestOf(Number(chain));
     if (number < lowest)
         return {
-            trouble: `Of chain ${chain} this server holds blocks from height ${grouped(lowest)} on.`,
+            trouble: `This server holds blocks of chain ${chain} from height ${grouped(lowest)} on.`,
         };
     return { address: `#/chain/${chain}/height/${number}` };
 };

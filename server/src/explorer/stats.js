@@ -1,4 +1,4 @@
-// Statistics of all that is stored up to the cut as plots.
+// Plots of the statistics of all stored blocks up to the cut.
 
 import { ask, Trouble } from "./api.js";
 import { make } from "./dom.js";
@@ -9,14 +9,14 @@ const STEPS = 150;
 // Steps of this many heights are added up already.
 const CHEAP = 256;
 
-// Heights of a step, so that there are at most so many.
+// The number of heights per step, for at most `steps` steps.
 export const stepOf = (heights, steps) => {
     const step = Math.max(Math.ceil(heights / steps), 1);
     return step < CHEAP ? step : Math.ceil(step / CHEAP) * CHEAP;
 };
 
-// What the plots are made of, up to the cut: above it there may be blocks far away, such as the genesis blocks
-// of chains that begin later on. `ask` is asked for paths.
+// The data of the plots, up to the cut: far above it there may be blocks such as the genesis blocks of chains that
+// begin later. `ask` requests a path.
 export const askStats = async (ask, top) => {
     const upTo = `maxheight=${Math.max(top, 0)}`;
     const [whole, byChain] = await Promise.all([
@@ -32,7 +32,7 @@ export const askStats = async (ask, top) => {
             const { rows } = await ask(`stats?step=${step}&${upTo}`);
             return { whole, all, rows, chains: byChain.rows, step };
         } catch (error) {
-            // A server may be configured to add up fewer steps.
+            // The server may have a lower limit on the number of steps.
             if (error.status !== 400 || parts < 2) throw error;
         }
     }

@@ -1,5 +1,5 @@
-// Which heights the server holds: of a full history all from the first block of each chain on, of a partial one
-// those from the lowest that is stored.
+// The heights that the server holds: in a full history, from the first block of each chain on; in a partial one,
+// from the lowest stored block on.
 
 import { ask } from "./api.js";
 
@@ -16,7 +16,7 @@ export class Stored extends EventTarget {
         this.askedAt = -Infinity;
     }
 
-    // Asks again when the cut moves, where the answer may be another one.
+    // Asks again when the cut moves, if the answer may have changed.
     watch(live) {
         live.addEventListener("cut", () => {
             const isDue = performance.now() - this.askedAt > AGAIN_MILLIS;
@@ -49,7 +49,7 @@ export class Stored extends EventTarget {
         this.dispatchEvent(new CustomEvent("change"));
     }
 
-    // The height at which a chain begins here.
+    // The lowest stored height of a chain.
     lowestOf(chain) {
         const genesis = this.network.genesisHeight(chain);
         return this.isPartial ? (this.lows.get(chain) ?? genesis) : genesis;

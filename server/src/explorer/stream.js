@@ -1,17 +1,17 @@
-// One event stream of the server. It is opened again after every end, also after those that close an
-// EventSource for good, such as status 503.
+// One event stream of the server. It reconnects whenever it ends, even after a status that closes an EventSource
+// for good, such as 503.
 
 const RETRY_MILLIS = 2000;
 const RETRY_MILLIS_MAX = 30_000;
-// Events that come together are passed on together.
+// Events that arrive together are passed on together.
 const GATHER_MILLIS = 20;
-// More events at once than this are not worth a look at each: `null` is passed on in their place, and the
-// cut tells what has changed. This also bounds what is kept for a tab that does not listen.
+// If more events than this arrive at once, `null` is passed on instead of them, and the page requests the cut.
+// This also bounds the memory for a tab that does not listen.
 const EVENTS_MAX = 400;
 
 export class Stream {
-    // `tell` is called with { kind: "open" }, { kind: "lost" }, and { kind: "events", data }, where `data` is
-    // a list of texts or null.
+    // `tell` is called with { kind: "open" }, { kind: "lost" }, and { kind: "events", data }, where `data` is a
+    // list of strings or null.
     constructor(url, tell) {
         this.url = url;
         this.tell = tell;
@@ -30,7 +30,7 @@ export class Stream {
         source.onerror = () => {
             this.tell({ kind: "lost" });
             if (source.readyState !== EventSource.CLOSED) return;
-            // Not all at the same moment: a server that was full would be full again.
+            // Spread the retries: if all clients reconnected at once, the server would be full again.
             this.retry = setTimeout(() => this.connect(), this.wait * (1 + Math.random()));
             this.wait = Math.min(2 * this.wait, RETRY_MILLIS_MAX);
         };

@@ -1,16 +1,16 @@
-// The SharedWorker that has the event stream of all tabs of one browser. It works for as long as one of them
-// is there; the browser ends it with the last one.
+// The SharedWorker that holds the event stream of all tabs of one browser. It runs while one of them is open; the
+// browser ends it with the last one.
 //
-// A tab says "here" every few seconds and "leave" when it goes. It may also go without a word, when it
-// crashes: nobody tells the worker, so it forgets tabs that have been silent for long.
+// A tab sends "here" every few seconds, and "leave" when it closes. A tab that crashes sends nothing, so the
+// worker forgets tabs that have been silent for long.
 
 import { Stream } from "./stream.js";
 
 const SILENCE_MILLIS = 60_000;
 
-// The address of the stream is the last word of the worker's name.
+// The URL of the stream is the last word of the worker's name.
 const url = self.name.split(" ").at(-1);
-// When each tab said something last.
+// The time of the last message of each tab.
 const ports = new Map();
 let stream = null;
 let isOpen = false;

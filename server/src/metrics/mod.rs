@@ -322,12 +322,12 @@ impl Counters {
         self.readiness.refuse();
     }
 
-    /// An event stream ended because the blocks that it was to begin behind did not come in time.
+    /// An event stream ended because a block of its `Last-Event-ID` did not arrive in time.
     pub(crate) fn give_up_subscriber(&self) {
         self.subscribers_given_up.fetch_add(1, Relaxed);
     }
 
-    /// An event stream found no place; it is answered 503, or ends at once.
+    /// An event stream was over the limit; it gets 503, or ends at once.
     pub(crate) fn refuse_subscriber(&self) {
         self.subscribers_refused.fetch_add(1, Relaxed);
     }

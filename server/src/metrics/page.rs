@@ -95,11 +95,11 @@ fn load(text: &mut Text, counters: &Counters) {
     let waiting = now(&counters.subscribers_waiting);
     let help = "Event streams that wait for a block that Last-Event-ID names.";
     text.gauge("plait_subscribers_waiting", help, waiting);
-    let help = "Event streams over the limit: answered 503, or ended at once if they resume.";
+    let help = "Event streams over the limit: 503, or ended at once with ?resume.";
     text.counter("plait_subscribers_refused_total", help, now(&counters.subscribers_refused));
     let help = "Event streams that fell behind what is kept, and ended.";
     text.counter("plait_subscribers_lost_total", help, now(&counters.subscribers_lost));
-    let help = "Event streams ended because a block of Last-Event-ID did not come in time.";
+    let help = "Event streams ended because a block of Last-Event-ID did not arrive in time.";
     text.counter("plait_subscribers_given_up_total", help, now(&counters.subscribers_given_up));
     let help = "Blocks that joined the cut while somebody listened.";
     text.counter("plait_events_total", help, now(&counters.events));

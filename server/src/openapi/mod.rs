@@ -27,7 +27,7 @@ const PATHS: &str = include_str!("paths.json");
 const COMPONENTS: [&str; 3] =
     [include_str!("parameters.json"), include_str!("responses.json"), include_str!("schemas.json")];
 
-/// What every answer has.
+/// The headers of every response.
 const HEADERS: [&str; 6] = [
     "X-Peer-Addr",
     "X-Server-Timestamp",
@@ -37,7 +37,7 @@ const HEADERS: [&str; 6] = [
     "Cache-Control",
 ];
 
-/// What may become of any request, unless its operation says more of it.
+/// The errors of every operation, unless the operation has its own description of the status.
 const FAILURES: [(&str, &str); 7] = [
     ("400", "NotHttp"),
     ("408", "BodySlow"),

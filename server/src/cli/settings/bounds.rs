@@ -26,5 +26,5 @@ pub(super) const BYTES_MAX: usize = 1 << 30;
 /// The most that is kept in memory for all of them: 1 TiB.
 pub(super) const CACHE_BYTES_MAX: usize = 1 << 40;
 
-/// The least for all bodies of requests together: a few branch queries.
+/// The minimum for all request bodies together: enough for a few branch queries.
 pub(super) const BODIES_BYTES_MIN: usize = 1 << 16;

@@ -2,12 +2,13 @@ use super::bounds::{BYTES_MAX, COUNT_MAX, SOME_TIME, TIME_MAX};
 use super::field::Field;
 use super::row::Row;
 
-/// The settings of what is served and written: the first rows of the table.
+/// The settings of the database, the API, the archive, backups and push: the first rows of the
+/// table.
 pub(super) static DATA_ROWS: &[Row] = &[
     Row {
         key: Some("databaseDirectory"),
         flag: Some("db"),
-        about: "Folder of the database. Without one, only the archive is offered.",
+        about: "Folder of the database. Without it, only the archive is served.",
         field: |s| Field::Folder(&mut s.db),
     },
     Row {
@@ -43,7 +44,7 @@ pub(super) static DATA_ROWS: &[Row] = &[
     Row {
         key: Some("archive.directory"),
         flag: Some("archive"),
-        about: "Folder of an archive to offer under /archive; plait export may write it meanwhile.",
+        about: "Folder of an archive to serve under /archive; plait export may write to it at the same time.",
         field: |s| Field::Folder(&mut s.config.archive),
     },
     Row {
@@ -61,13 +62,13 @@ pub(super) static DATA_ROWS: &[Row] = &[
     Row {
         key: Some("backup.api.enabled"),
         flag: Some("backup-api"),
-        about: "Whether backups can be asked for over HTTP, by anybody who reaches the server.",
+        about: "Whether anybody who reaches the server can request backups over HTTP.",
         field: |s| Field::Switch(&mut s.config.backup.api),
     },
     Row {
         key: Some("backup.directory"),
         flag: Some("backups"),
-        about: "Folder of all backups, best on the file system of the database.",
+        about: "Folder of all backups, preferably on the file system of the database.",
         field: |s| Field::Folder(&mut s.config.backup.directory),
     },
     Row {
@@ -79,38 +80,38 @@ pub(super) static DATA_ROWS: &[Row] = &[
     Row {
         key: Some("ingest.listen"),
         flag: Some("ingest"),
-        about: "Where blocks may be pushed by POST /push: an address and port, or the absolute path \
-                of a Unix socket; switched off unless said.",
+        about: "Where to accept blocks by POST /push: an address and port, or the absolute path of a \
+                Unix socket. Not set: off.",
         field: |s| Field::MaybeListen(&mut s.ingest.listen),
     },
     Row {
         key: Some("ingest.remote"),
         flag: Some("ingest-remote"),
-        about: "Whether that may be an address that other machines reach: whoever does can write.",
+        about: "Whether ingest.listen may be an address that other machines can reach; they can then write.",
         field: |s| Field::Switch(&mut s.ingest.remote),
     },
     Row {
         key: Some("ingest.sync"),
         flag: Some("ingest-sync"),
-        about: "Whether what is told to be stored outlives a power cut.",
+        about: "Sync to disk before acknowledging a pushed block.",
         field: |s| Field::Switch(&mut s.ingest.sync),
     },
     Row {
         key: Some("ingest.batch"),
         flag: Some("ingest-batch"),
-        about: "Blocks that are stored at once, where so many are there.",
+        about: "Maximum number of pushed blocks per commit.",
         field: |s| Field::Number(&mut s.ingest.batch, 1..=1 << 16),
     },
     Row {
         key: Some("ingest.connections"),
         flag: Some("ingest-connections"),
-        about: "Clients that push at once; further ones wait.",
+        about: "Maximum number of concurrent push clients; further ones wait.",
         field: |s| Field::Number(&mut s.ingest.connections_max, 1..=4096),
     },
     Row {
         key: Some("ingest.idleTime"),
         flag: Some("ingest-idle-time"),
-        about: "How long such a client may send nothing of its blocks, and read nothing of the answer.",
+        about: "How long a push client may neither send blocks nor read the response.",
         field: |s| Field::Seconds(&mut s.ingest.idle_time, SOME_TIME..=TIME_MAX),
     },
     Row {

@@ -36,7 +36,7 @@ pub(super) enum Field<'a> {
     MaybeListen(&'a mut Option<Listen>),
     /// Nodes, with commas between them.
     Upstreams(&'a mut Vec<Upstream>),
-    /// Nodes to tell clients of, with commas between them.
+    /// Nodes for `GET cut/peer`, with commas between them.
     Peers(&'a mut Vec<Peer>),
     /// A release of chainweb-node.
     NodeVersion(&'a mut HeaderValue),
@@ -141,9 +141,9 @@ impl Field<'_> {
         })
     }
 
-    /// The value as `GET config` tells it to everybody; `None` for what is not for everybody: folders
-    /// and files of this machine, the addresses that it listens on, what it logs, and the paths of
-    /// upstreams, which may hold a key.
+    /// The value that `GET config` shows to everybody. `None` for private settings: folders and
+    /// files, listen addresses, and log levels. Upstreams are shown without their paths, which may
+    /// contain a key.
     pub(super) fn public(self) -> Option<Value> {
         Some(match self {
             Self::Folder(_)
@@ -232,7 +232,7 @@ fn seconds(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, Str
     })
 }
 
-/// A release as chainweb-node names its own in a header.
+/// A release of chainweb-node, in the form that its header has.
 fn release(text: &str) -> Result<HeaderValue, String> {
     let is_right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
     let begins = text.starts_with(|c: char| c.is_ascii_digit());

@@ -89,7 +89,7 @@ fn apply(given: &Given, settings: &mut Settings) {
 fn augment(command: Command, of: Of) -> Command {
     let command = rows(of).fold(command, |command, (flag, row)| command.arg(arg(flag, row)));
     match of {
-        // A server can do without.
+        // For a server, unlike here, the database is optional.
         Of::Follow => command
             .mut_arg("db", |arg| arg.help("Folder of the database; created if there is none")),
         Of::Server | Of::Log => command,

@@ -15,7 +15,7 @@ pub(super) fn all_rows() -> impl Iterator<Item = &'static Row> {
     DATA_ROWS.iter().chain(ROWS)
 }
 
-/// All but those of [`DATA_ROWS`].
+/// All rows except [`DATA_ROWS`].
 static ROWS: &[Row] = &[
     Row {
         key: Some("follow.upstreams"),
@@ -113,8 +113,8 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("metrics.listen"),
         flag: Some("metrics"),
-        about: "Address and port of /metrics, /ready and /health-check for those who watch; \
-                switched off unless said.",
+        about: "Address and port of /metrics, /ready and /health-check for monitoring. \
+                Not set: off.",
         field: |s| Field::MaybeAddress(&mut s.metrics),
     },
     Row {
@@ -150,25 +150,25 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("limits.bodyBytes"),
         flag: Some("max-body-bytes"),
-        about: "Bytes of the body of a request to an endpoint that has no limit of its own.",
+        about: "Maximum length of a request body, in bytes, for endpoints without a limit of their own.",
         field: |s| Field::Number(&mut s.config.body_bytes_max, 0..=BYTES_MAX),
     },
     Row {
         key: Some("limits.branchBodyBytes"),
         flag: Some("max-branch-body-bytes"),
-        about: "Bytes of the body of a branch query. Not set: bodyBytes.",
+        about: "Maximum length of the body of a branch query, in bytes. Not set: bodyBytes.",
         field: |s| Field::MaybeNumber(&mut s.config.branch_body_bytes_max, 0..=BYTES_MAX),
     },
     Row {
         key: Some("limits.batchBodyBytes"),
         flag: Some("max-batch-body-bytes"),
-        about: "Bytes of the body of a batch of payloads.",
+        about: "Maximum length of the body of a payload batch, in bytes.",
         field: |s| Field::Number(&mut s.config.batch_body_bytes_max, 0..=BYTES_MAX),
     },
     Row {
         key: Some("limits.bodiesBytes"),
         flag: Some("max-bodies-bytes"),
-        about: "Bytes of all request bodies that are being received; further ones get 503.",
+        about: "Maximum total length of the request bodies being received, in bytes; further ones get 503.",
         field: |s| {
             Field::Number(&mut s.config.bodies_bytes_max, BODIES_BYTES_MIN..=CACHE_BYTES_MAX)
         },
@@ -279,7 +279,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("updates.keepAlive"),
         flag: Some("updates-keep-alive"),
-        about: "How long an event stream is silent before it gets an empty line; 0 for ever.",
+        about: "How long an event stream is silent before the server sends an empty line; 0: never send one.",
         field: |s| Field::Seconds(&mut s.config.updates_keep_alive, Duration::ZERO..=TIME_MAX),
     },
     Row {
@@ -305,15 +305,15 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("chainwebNodeVersion"),
         flag: Some("chainweb-node-version"),
-        about: "Release of chainweb-node that clients see in X-Chainweb-Node-Version and in \
-                nodePackageVersion of /info.",
+        about: "Release of chainweb-node in X-Chainweb-Node-Version and in nodePackageVersion of \
+                /info.",
         field: |s| Field::NodeVersion(&mut s.config.node_version),
     },
     Row {
         key: Some("peers"),
         flag: Some("peer"),
-        about: "Nodes that GET cut/peer lists, as in node.example.org:1848, with commas between \
-                them; ID@ before one is the fingerprint of its certificate.",
+        about: "Nodes that GET cut/peer lists, separated by commas, for example \
+                node.example.org:1848; ID@ in front is the fingerprint of the certificate.",
         field: |s| Field::Peers(&mut s.config.peers),
     },
     Row {

@@ -3,8 +3,8 @@ use serde_json::{Map, Value};
 use super::Settings;
 use super::rows::all_rows;
 
-/// What `GET config` tells everybody of `settings`: sections and keys as in a file, without what
-/// `Field::public` keeps back.
+/// The settings that `GET config` shows to everybody: sections and keys as in a file, without those
+/// that `Field::public` withholds.
 pub(in super::super) fn shown(settings: &Settings) -> Map<String, Value> {
     let mut settings = settings.clone();
     let mut all = Map::new();
