@@ -1,4 +1,5 @@
-//! Commits at the tip and the cut behind each: beside a branch that parts on all chains, and without one.
+//! Commits at the tip and the cut after each: with a branch that forks on all chains, and without
+//! one.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,13 +16,13 @@ use testkit::braid::braid;
 /// Chains of the network.
 const CHAINS: usize = 20;
 
-/// The height above which the branches part.
+/// The height above which the branch forks off.
 const FORK: usize = 10;
 
-/// Blocks that are committed together before anything is timed.
+/// Blocks per commit while the database is filled, before anything is timed.
 const BATCH: usize = 2_000;
 
-/// Calls of one time: a call alone is too short.
+/// Calls per measurement: a single call is too short.
 const CALLS: u32 = 100;
 
 pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
@@ -42,10 +43,10 @@ pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
         rows.push(Row::pairs(name, "us", pairs).note(note.clone()));
     }
     let read = median(cut.iter().map(|(beside, _)| *beside).collect());
-    rows.push(Row::new("pairs/cut/read", read, "us").note("right behind a commit of one block"));
+    rows.push(Row::new("pairs/cut/read", read, "us").note("right after a commit of one block"));
 }
 
-/// A branch on all chains that parts from this history and ends at height `top`.
+/// A branch on all chains that forks off this history and ends at height `top`.
 fn branch(straight: &[Header], top: usize) -> Vec<Header> {
     let mut blocks = straight[FORK * CHAINS..(FORK + 1) * CHAINS].to_vec();
     for _ in FORK..top {
@@ -59,7 +60,7 @@ fn branch(straight: &[Header], top: usize) -> Vec<Header> {
     blocks.split_off(CHAINS)
 }
 
-/// A database that blocks are pushed to.
+/// A database that receives blocks by push.
 struct Growing {
     pusher: Pusher,
     reader: Reader,
@@ -85,14 +86,14 @@ impl Growing {
         assert!(outcomes.iter().all(plait_engine::push::Outcome::is_held), "every block is right");
     }
 
-    /// Microseconds that a commit of one block takes.
+    /// Duration of a commit of one block, in microseconds.
     fn push(&mut self, block: &Header) -> f64 {
         let start = Instant::now();
         self.add(&[of(block.view())]);
         start.elapsed().as_secs_f64() * 1e6
     }
 
-    /// Microseconds that the cut takes.
+    /// Duration of a read of the cut, in microseconds.
     fn cut(&self) -> f64 {
         let start = Instant::now();
         for _ in 0..CALLS {

@@ -212,7 +212,8 @@ impl Engine {
     }
 }
 
-/// The tree of chains that were loaded, and its heaviest cut, which is still to be found.
+/// The tree of the loaded chains, and a [`Standing`] that has not searched for the heaviest cut
+/// yet.
 fn split(loaded: Vec<Loaded>) -> (Tree, Standing) {
     let (forests, ceilings) =
         loaded.into_iter().map(|loaded| (loaded.forest, loaded.ceiling)).unzip();

@@ -102,7 +102,7 @@ impl Bridge {
         self.read_blocking(job).await
     }
 
-    /// Runs a short `job` right here, if all it reads is in memory; `None` if not.
+    /// Runs a short `job` on this thread if everything it reads is in memory; otherwise `None`.
     ///
     /// The error is what `job` returns, or [`Error::Bug`] if it panics.
     pub(crate) fn read_in_place<T>(

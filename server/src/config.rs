@@ -31,11 +31,11 @@ pub struct Config {
     pub backup: Backup,
     /// Which requests are logged.
     pub requests: Requests,
-    /// The release of chainweb-node that clients see in `X-Chainweb-Node-Version` and `/info`.
+    /// The release of chainweb-node in `X-Chainweb-Node-Version` and `/info`.
     pub node_version: HeaderValue,
     /// The nodes that `GET cut/peer` lists.
     pub peers: Vec<Peer>,
-    /// The members of `GET config` besides the network: settings of the program, none of them secret.
+    /// The members of `GET config` other than the network: the settings that are not secret.
     pub shown: Map<String, Value>,
     /// Connections served at once. Further ones are answered 503 and closed.
     pub connections_max: usize,
@@ -48,13 +48,13 @@ pub struct Config {
     pub uri_bytes_max: usize,
     /// From the end of the head to the end of the body.
     pub body_time: Duration,
-    /// Bytes of a request's body, where its endpoint has no limit of its own.
+    /// Maximum bytes of a request body, for endpoints without a limit of their own.
     pub body_bytes_max: usize,
-    /// The same for branch queries; `None` for the limit of others.
+    /// The same for branch queries; `None` for `body_bytes_max`.
     pub branch_body_bytes_max: Option<usize>,
-    /// The same for batches of payloads: chainweb-node takes 2 MiB.
+    /// The same for payload batches: chainweb-node accepts 2 MiB.
     pub batch_body_bytes_max: usize,
-    /// Bytes of the bodies of all requests that are being read.
+    /// Maximum bytes of all request bodies that are being read.
     pub bodies_bytes_max: usize,
     /// How long a connection is kept without a request.
     pub idle_time: Duration,
@@ -81,13 +81,13 @@ pub struct Config {
     pub stats_steps_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
-    /// Event streams at once. Further ones are answered 503, or end at once if they resume.
+    /// Maximum number of event streams. Further ones get 503, or end at once if they resume.
     pub subscribers_max: usize,
     /// Time between two looks for blocks that have joined the cut, at least.
     pub updates_interval: Duration,
-    /// How long an event stream may be silent before it gets an empty line; zero for ever.
+    /// How long an event stream may be silent before the server sends an empty line; zero: never.
     pub updates_keep_alive: Duration,
-    /// How long an event stream waits for the blocks that it is to begin behind, before it ends.
+    /// How long an event stream waits for the blocks of its `Last-Event-ID` before it ends.
     pub updates_resume_wait: Duration,
     /// Bytes of events that are kept for subscribers that are slow.
     pub updates_log_bytes: usize,
@@ -103,7 +103,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Bytes of the body of a branch query at most.
+    /// Maximum bytes of the body of a branch query.
     pub(crate) fn branch_body_bytes(&self) -> usize {
         self.branch_body_bytes_max.unwrap_or(self.body_bytes_max)
     }

@@ -300,7 +300,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
     let is_of_updates = matches!(route, Route::Updates(_));
     let is_of_backups = matches!(route, Route::MakeBackup | Route::CheckBackup(_));
     let has_body = is_branch(route) || is_batch;
-    // Of the configuration there is nothing to read.
+    // These responses come from the configuration and read nothing.
     let is_fixed = matches!(route, Route::Config | Route::CutPeers);
     let reads = !is_fixed && !matches!(route, Route::Health | Route::Ready | Route::OpenApi);
     let reads_database = reads && !is_of_archive && !is_of_backups;
@@ -347,7 +347,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::Backup => is_of_backups,
         Error::Displaced => *route == Route::MakeBackup,
         Error::Position(_) | Error::Subscribers => is_of_updates,
-        // What an event stream reads it reads when its answer has begun.
+        // An event stream reads only after its response has begun.
         Error::Store(_) => reads_database && !is_of_updates,
         Error::Busy => reads && !is_of_updates,
         Error::Bug => (reads && !is_of_updates) || is_fixed,

@@ -23,12 +23,12 @@ pub(crate) enum Error {
         /// The value, decoded; long ones are cut.
         got: String,
     },
-    /// The query has a parameter that the endpoint does not know, and it refuses such.
+    /// The query has a parameter that the endpoint does not know, and the endpoint rejects these.
     #[error("{}", unknown_parameter(got, known))]
     UnknownParameter {
-        /// Its name, decoded; long ones are cut.
+        /// Its name, decoded; long ones are truncated.
         got: String,
-        /// Those that it knows.
+        /// The parameters that the endpoint knows.
         known: &'static [&'static str],
     },
     /// Statistics are asked for in more steps than are added up.
@@ -108,7 +108,7 @@ pub(crate) enum Error {
     /// The connection ended before the body did, or the body breaks the protocol.
     #[error("request body: it ended early, or it breaks the rules of HTTP")]
     BodyCut,
-    /// All requests together hold as many bytes of bodies as they may.
+    /// The budget for request bodies is used up.
     #[error("the server is receiving too many request bodies, try again later")]
     BodiesFull,
     /// The `Host` header is missing, repeated, malformed, or contradicts the target of the request.
@@ -120,7 +120,7 @@ pub(crate) enum Error {
     /// The body has a transfer coding that the server does not decode.
     #[error("request head: transfer coding {got:?} is not implemented, only chunked")]
     Coding {
-        /// The coding; long ones are cut.
+        /// The coding; long ones are truncated.
         got: String,
     },
     /// The body is chunked within chunks.
@@ -135,13 +135,13 @@ pub(crate) enum Error {
     /// The block is not stored on the chain.
     #[error("key not found")]
     Unknown(BlockHash),
-    /// There is no cut, or not so far down.
+    /// There is no cut, or the stored history starts above it.
     #[error("{0}")]
     NoCut(NoCut),
     /// The payload is not stored, or not with what is asked of it.
     #[error("key not found")]
     UnknownPayload(PayloadHash),
-    /// A page of blocks has a block whose payload is not stored, or not with its outputs.
+    /// A page of blocks has a block whose payload, or its outputs, is not stored.
     #[error(
         "the payload of block {block} is not stored{}",
         if *headers_only { "; this server has headers only" } else { "" }
@@ -311,7 +311,7 @@ impl From<QueryError> for Error {
     }
 }
 
-/// The sentence about a query parameter that an endpoint does not know.
+/// The message for a query parameter that an endpoint does not know.
 fn unknown_parameter(got: &str, known: &[&str]) -> String {
     let instead = nearest(got, known.iter().copied());
     let instead = instead.map_or_else(String::new, |instead| format!("use {instead:?}; "));
@@ -322,7 +322,7 @@ fn unknown_parameter(got: &str, known: &[&str]) -> String {
     format!("query parameter {got:?} is unknown: {instead}{known}")
 }
 
-/// What hyper refuses a head for, as far as it says.
+/// Why hyper rejected a head, as far as it reports it.
 const fn malformed(status: StatusCode) -> &'static str {
     match status {
         StatusCode::URI_TOO_LONG => "path and query are too long",

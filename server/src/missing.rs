@@ -1,4 +1,4 @@
-//! Why nothing answers at a path, in words that name what is wrong with it.
+//! Why there is no endpoint at a path, with messages that name the mistake.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use plait_engine::{ChainId, ChainwebVersion};
 
 use crate::config::Config;
 
-/// Segments that are looked at; no path of the server has more.
+/// Maximum number of segments to examine; no path of the server has more.
 const SEGMENTS_MAX: usize = 8;
 
-/// What a server must have to answer at a path.
+/// What a server needs for the endpoint at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing that depends on the configuration.
     Nothing,
     /// A database.
     Database,
-    /// A database, and leave to back it up over HTTP.
+    /// A database, and the setting that allows backups over HTTP.
     Backups,
     /// An archive.
     Archive,
 }
 
 impl Needs {
-    /// Whether a server of this configuration has it.
+    /// Whether a server with this configuration has it.
     pub(crate) const fn are_met(self, config: &Config) -> bool {
         match self {
             Self::Nothing => true,
@@ -38,26 +38,26 @@ impl Needs {
 /// Why nothing answers at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// The path names another network than the one that is served.
+    /// The path names a network that is not served.
     Network {
-        /// The network, decoded; long ones are cut.
+        /// The network, decoded; long ones are truncated.
         got: String,
-        /// The one that is served.
+        /// The network that is served.
         served: &'static str,
     },
     /// The path names a chain that the network does not have.
     Chain {
-        /// What is in the place of the chain, decoded; long ones are cut.
+        /// The segment for the chain, decoded; long ones are truncated.
         got: String,
         /// The last chain of the network.
         last: u32,
     },
     /// The path names another version of the API.
     ApiVersion {
-        /// The version, decoded; long ones are cut.
+        /// The version, decoded; long ones are truncated.
         got: String,
     },
-    /// The endpoint is not at the root, but below the path of the network; or the other way round.
+    /// The endpoint is below the path of the network, not at the root; or the other way round.
     Elsewhere {
         /// The path; long ones are cut.
         got: String,
@@ -66,15 +66,15 @@ pub(crate) enum Missing {
         /// Whether the endpoint is below the path of the network.
         is_below: bool,
     },
-    /// Metrics have an address of their own.
+    /// Metrics have their own address.
     Metrics,
-    /// Blocks are pushed to an address of its own.
+    /// Push has its own address.
     Push,
     /// The endpoint is for backups, which cannot be requested over HTTP here.
     Backups,
-    /// The endpoint is for files of an archive, and none is offered.
+    /// The endpoint is for files of an archive, and none is served.
     Archive,
-    /// The endpoint needs a database, and there is an archive only.
+    /// The endpoint needs a database, and there is only an archive.
     Database,
     /// There is no such endpoint on any server.
     Endpoint {
@@ -84,8 +84,8 @@ pub(crate) enum Missing {
 }
 
 impl Missing {
-    /// What is wrong with `path`, at which a server of this network and configuration answers nothing;
-    /// `find` is what the endpoint at a path needs, if there is one.
+    /// The reason why a server with this network and configuration has no endpoint at `path`.
+    /// `find` returns what the endpoint at a path needs, if there is one.
     pub(crate) fn of(
         version: ChainwebVersion,
         config: &Config,
@@ -97,7 +97,7 @@ impl Missing {
                 Needs::Archive => Self::Archive,
                 Needs::Database | Needs::Backups if config.archive_only => Self::Database,
                 Needs::Backups => Self::Backups,
-                // A file of the explorer that it does not have.
+                // A file that the explorer does not have.
                 Needs::Nothing | Needs::Database => Self::endpoint(path),
             };
         }
@@ -157,7 +157,7 @@ fn is_chain(version: ChainwebVersion, text: &str) -> bool {
     version.chain_ids().any(|chain| chain.to_string() == text)
 }
 
-/// A word as it is, and anything else in quotes.
+/// A word unchanged; anything else in quotes.
 fn shown(got: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     if !got.is_empty() && got.chars().all(is_word) { got.to_owned() } else { format!("{got:?}") }

@@ -1,7 +1,7 @@
-//! Which word a misspelt one was most likely meant to be.
+//! The most likely correction of a misspelt word.
 
-/// The one of `known` that `got` is most likely a misspelling of, if it is close to any: at most a
-/// third of its characters differ, in letters of either case, without `-` and `_`.
+/// The word of `known` that is closest to `got`, if at most a third of the characters of `got`
+/// differ. Case, `-` and `_` are ignored.
 #[must_use]
 pub fn nearest<'k>(got: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let got = folded(got);
@@ -10,13 +10,13 @@ pub fn nearest<'k>(got: &str, known: impl IntoIterator<Item = &'k str>) -> Optio
     (edits.saturating_mul(3) <= got.len()).then_some(known)
 }
 
-/// At most the first 64 letters, so that comparing costs little whatever a client sends.
+/// At most the first 64 letters, so that a comparison is cheap whatever a client sends.
 fn folded(text: &str) -> Vec<char> {
     let letters = text.chars().filter(|letter| !matches!(letter, '-' | '_'));
     letters.map(|letter| letter.to_ascii_lowercase()).take(64).collect()
 }
 
-/// Characters to insert, delete or replace until `a` is `b`.
+/// The number of characters to insert, delete or replace to turn `a` into `b`.
 fn edits(a: &[char], b: &[char]) -> usize {
     // One row of the table of distances between the beginnings of both: row `i` holds those from the first
     // `i` characters of `a` to each beginning of `b`.

@@ -135,7 +135,7 @@ impl Route {
         }
     }
 
-    /// What a server must have for it to be there.
+    /// What a server needs for this endpoint.
     pub(crate) const fn needs(&self) -> Needs {
         match self {
             Self::Health | Self::Ready | Self::OpenApi | Self::Server => Needs::Nothing,
@@ -163,8 +163,8 @@ impl Route {
         }
     }
 
-    /// What it does with query parameters that it does not know: the endpoints of chainweb-node ignore
-    /// them, Plait's own refuse them.
+    /// How the endpoint treats unknown query parameters: the endpoints of chainweb-node ignore
+    /// them, Plait's own reject them.
     pub(crate) const fn query_rule(&self) -> QueryRule {
         match self {
             Self::Health
@@ -187,7 +187,7 @@ impl Route {
             | Self::MakeBackup
             | Self::CheckBackup(_)
             | Self::Server
-            // Pages for people: whoever links to them may add `utm_source` and the like.
+            // Pages for people: links to them may have `utm_source` and the like.
             | Self::Explorer(_) => QueryRule::Ignore,
             Self::Stats(None) => QueryRule::Only(&["by", "maxheight", "minheight", "step"]),
             Self::Stats(Some(_)) => QueryRule::Only(&["maxheight", "minheight", "step"]),
@@ -496,7 +496,8 @@ mod tests {
         }
     }
 
-    /// The reason that a server gives for a path that leads nowhere; `~` is the path of the network.
+    /// The reason that a server gives for a path without an endpoint; `~` is the path of the
+    /// network.
     fn missing(config: &Config, path: &str) -> String {
         let path = path.replace('~', "/chainweb/0.0/development");
         Missing::of(ChainwebVersion::Development, config, &path, |path| {
@@ -564,8 +565,8 @@ mod tests {
         assert!(missing(&Config::default(), &network).len() < 1000);
     }
 
-    /// Whether only Plait has an endpoint. Those refuse parameters that they do not know; chainweb-node's
-    /// ignore them, and so does the explorer, to which links may add anything.
+    /// Whether only Plait has an endpoint. Such endpoints reject unknown parameters. Those of
+    /// chainweb-node ignore them, and so does the explorer, because links to it may add any.
     fn is_own(route: &Route) -> bool {
         matches!(
             route,

@@ -108,7 +108,7 @@ class Socket:
 
 
 class Browser:
-    """A browser of its own, with one page, and more if asked for."""
+    """A separate browser process with one page; `tab` opens more."""
 
     def __init__(self, path, size=(1280, 800), dark=False, flags=()):
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -125,7 +125,7 @@ class Browser:
             raise
 
     def listening(self):
-        """Where the browser takes commands."""
+        """The address on which the browser accepts commands."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             with open(self.log, errors="replace") as log:
@@ -143,7 +143,7 @@ class Browser:
         return Page(target["webSocketDebuggerUrl"], target["id"])
 
     def close(self, page):
-        """Closes a page, as somebody does who clicks on its cross."""
+        """Closes a page, like a click on the close button of its tab."""
         with urllib.request.urlopen(f"http://{self.place}/json/close/{page.id}", timeout=PATIENCE) as answer:
             answer.read()
         page.socket.socket.close()
@@ -228,7 +228,7 @@ class Page:
         self.call("Page.navigate", url=url)
 
     def before(self, script):
-        """Runs a script before those of every page that is visited from now on."""
+        """Runs a script before the scripts of every page that is loaded from now on."""
         self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
 
     def run(self, script):

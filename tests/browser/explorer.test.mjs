@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
 
-// As modules, whatever a node takes files named .js for.
+// Load the files as modules, whatever the default of this version of node for .js is.
 const folder = mkdtempSync(join(tmpdir(), "explorer-"));
 cpSync(new URL("../../server/src/explorer", import.meta.url), folder, { recursive: true });
 writeFileSync(join(folder, "package.json"), '{"type": "module"}');
@@ -69,7 +69,7 @@ class Tabs {
         return this.tabs.find(({ relay }) => relay.stream);
     }
 
-    // Waits until all hear one stream, by an event that is sent on it.
+    // Sends an event, and waits until all tabs have received it from one stream.
     async settled() {
         const are = () => this.streams.size === 1 && this.tabs.every(({ isOpen }) => isOpen);
         await until(are, `${this.streams.size} streams for ${this.tabs.length} tabs`);
@@ -109,7 +109,7 @@ test("another tab leads when the leader is closed", async () => {
         leader.relay.close();
         const before = tabs.tabs.map(({ opened }) => opened);
         await tabs.settled();
-        // The others may have missed something, and learn so.
+        // The other tabs may have missed events, and are notified of it.
         tabs.tabs.forEach(({ opened }, at) => assert.ok(opened > before[at]));
     }
     tabs.end();

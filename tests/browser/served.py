@@ -81,7 +81,7 @@ class Server:
         self.page = self.origin or f"{self.url}/"
 
     def metric(self, name):
-        """A number that the server measures."""
+        """The value of a metric of the server."""
         with urllib.request.urlopen(self.metrics) as answer:
             text = answer.read().decode()
         return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])

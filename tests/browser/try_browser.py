@@ -119,7 +119,7 @@ class Watched:
         self.page.wait("document.querySelector('#page h1, #page .failure')")
         urls = {url for url in self.page.requests if not url.startswith("data:")}
         files = {url for url in urls if "/explorer/" in url} | {self.server.page}
-        # The worker asks for itself.
+        # The worker makes its own requests.
         files.add(f"{self.server.page}explorer/worker.js")
         total = 0
         for url in files:

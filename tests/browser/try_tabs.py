@@ -19,21 +19,21 @@ from try_browser import SETTLED, SKIPPED, Tries, expect
 
 TABS = 8
 HEIGHTS = 60
-# Heights that are held back, to come while somebody watches.
+# Heights that are stored later, while pages are open.
 HELD = 12
 LIVE = "document.getElementById('live').dataset.live === 'true'"
 STATE = "document.getElementById('live').dataset.state"
-# What Chrome on Android does not have.
+# Removes what Chrome on Android does not have.
 NO_WORKERS = "delete self.SharedWorker;"
-# What pages of http://HOST do not have either.
+# Removes what pages from http://HOST do not have either.
 HOST = "plait.test"
-# Minutes pass at once.
+# Timers of minutes fire at once.
 HURRY = """const set = setTimeout;
 window.setTimeout = (what, millis, ...more) => set(what, millis > 60000 ? 100 : millis, ...more);"""
 
 
 class Opened:
-    """Tabs of one browser, on the explorer of one server."""
+    """Tabs of one browser that show the explorer of one server."""
 
     def __init__(self, browser, server, script=None, host=None):
         self.browser, self.server, self.script = browser, server, script
@@ -49,7 +49,7 @@ class Opened:
             self.tabs.append(tab)
 
     def complete(self):
-        """Waits until every tab has all its blocks and hears of new ones."""
+        """Waits until every tab has all its blocks and receives new ones."""
         for number, tab in enumerate(self.tabs, 1):
             try:
                 tab.wait(f"(async () => await {SETTLED} && {LIVE})()")
@@ -58,7 +58,7 @@ class Opened:
                 expect(False, f"tab {number} of {len(self.tabs)} has {links} links and does not go on")
 
     def streams(self, wanted=1):
-        """Waits until the server has so many event streams."""
+        """Waits until the server has this many event streams."""
         end = time.monotonic() + PATIENCE
         while (now := self.server.metric("plait_subscribers_open")) != wanted:
             expect(time.monotonic() < end, f"{now:.0f} event streams for {len(self.tabs)} tabs")
@@ -85,7 +85,7 @@ class Opened:
 
 
 def shared(opened, held):
-    """Eight tabs share one stream; all but one are closed, the first one first, and the others go on."""
+    """Eight tabs share one stream. All but one are closed, the first one first, and the others continue."""
     opened.open(TABS)
     opened.complete()
     opened.streams()
@@ -102,14 +102,14 @@ def shared(opened, held):
 
 
 def crashed(opened, held):
-    """The tab that has the stream of all crashes: it says nothing, and another takes over."""
+    """The tab that holds the stream crashes without a message, and another tab takes over."""
     opened.open()
     opened.complete()
     opened.open(2)
     opened.complete()
     opened.streams()
     leader = opened.tabs.pop(0)
-    # Without an answer: there is nobody left to give one.
+    # The crashed page sends no answer.
     leader.socket.send('{"id": 0, "method": "Page.crash"}')
     opened.streams(0)
     opened.streams()
@@ -118,14 +118,14 @@ def crashed(opened, held):
 
 
 def visits(opened, held):
-    """Goes away and comes back, more often than there are connections."""
+    """Leaves the page and comes back, more often than there are connections."""
     opened.open()
     tab = opened.tabs[0]
     kept = 0
     for visit in range(TABS):
         opened.complete()
         opened.streams()
-        # The page after next is reached by a step back, which browsers answer from memory.
+        # Going back restores the page from the back/forward cache.
         tab.run("window.isKept = true")
         tab.go(f"{opened.url}info")
         tab.wait("location.pathname === '/info'")
@@ -143,7 +143,7 @@ def visits(opened, held):
 
 
 def hidden(opened, held):
-    """A tab that was hidden for long hears nothing meanwhile and catches up."""
+    """A tab that was hidden for long receives nothing in that time, then catches up."""
     opened.open()
     opened.complete()
     tab = opened.tabs[0]
@@ -158,7 +158,7 @@ def hidden(opened, held):
 
 
 def polled(opened, held):
-    """The server sends no events, as to a client that is one too many: the cut is asked for."""
+    """The server refuses event streams: the page polls the cut."""
     opened.open(2)
     for tab in opened.tabs:
         tab.wait(f"{STATE} === 'polled' && {SETTLED}")
@@ -167,7 +167,7 @@ def polled(opened, held):
 
 
 def starved(opened, held):
-    """Something else holds all connections to the host: the page says so, and goes on afterwards."""
+    """Another page holds all connections to the host: the page shows this, and continues afterwards."""
     opened.open()
     opened.complete()
     tab = opened.tabs[0]
@@ -198,7 +198,7 @@ CHECKS = {
 
 
 def try_one(args, db, held, log, path, check, flags=(), **more):
-    # A name that every address leads to, of which only the loopback counts as secure.
+    # The browser resolves HOST to the loopback, but does not treat it as a secure context.
     rules = [f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
     with Server(args.plait, db, log, *flags) as server:
         browser = Browser(path, flags=rules)

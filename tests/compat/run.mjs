@@ -3,7 +3,7 @@
 //
 //     node run.mjs http://127.0.0.1:1848 mainnet01 CHAIN
 //
-// For header.stream there is updates.mjs.
+// updates.mjs tests header.stream.
 
 import assert from "node:assert/strict";
 import chainweb from "chainweb";

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs programs that read OpenAPI documents on the document of a server of a generated history.
+"""Runs OpenAPI tools on the document of a server with a generated history.
 
     try_openapi.py --plait PATH --venv FOLDER
 
@@ -26,7 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent / "openapi"
 
 
 def quiet(command, cwd):
-    """Whether a command is there and succeeds, and what it says."""
+    """Whether a command exists and succeeds, and its output."""
     try:
         made = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     except OSError as error:
@@ -35,7 +35,7 @@ def quiet(command, cwd):
 
 
 def installed(folder):
-    """Makes `folder` hold the packages of PyPI and npm, those of these releases."""
+    """Installs the pinned packages of PyPI and npm into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = "\n".join(RELEASES) + (HERE / "package.json").read_text()
     mark = folder / "installed"
@@ -58,7 +58,7 @@ def installed(folder):
 
 
 class Trial:
-    """The checks, each with a name, and those that failed."""
+    """Named checks, and the names of those that failed."""
 
     def __init__(self):
         self.failed = []
@@ -72,7 +72,7 @@ class Trial:
 
 
 def python_client(url):
-    """Sends requests by the generated client, which is in the working folder."""
+    """Sends requests with the generated client, which is in the working folder."""
     sys.path.insert(0, ".")
     from plait_client import Client
     from plait_client.models import Error, Info, PageOfHashes
@@ -96,7 +96,7 @@ def python_client(url):
 
 
 def network_of(url):
-    """The network, as kadena-sdk finds it."""
+    """The network, read as kadena-sdk does."""
     from kadena_sdk.kadena_sdk import KadenaSdk
 
     network = KadenaSdk(url).network_id

@@ -1,12 +1,12 @@
-// Listens to an event stream with the published chainweb library, unchanged, with the event source
-// that comes with it (1.x), or with one that follows the standard (3.x): that gives up for good at any
-// status but 200. Says what it hears, a line each.
+// Reads an event stream with the published chainweb library, unchanged, and either the event source
+// that it depends on (1.x) or one that follows the standard (3.x), which gives up for good at any
+// status other than 200. Prints one line per event.
 //
 //     node updates.mjs stream http://127.0.0.1:1848 mainnet01 DEPTH CHAIN...
 //     node updates.mjs source http://127.0.0.1:1848/chainweb/0.0/mainnet01/header/updates?resume
 //     node updates.mjs source3 http://127.0.0.1:1848/chainweb/0.0/mainnet01/header/updates?resume
 //
-// With one more argument it says as well that it has an id without a block.
+// With one more argument it also prints ids without a block.
 
 import chainweb from "chainweb";
 import EventSource1 from "eventsource";

@@ -90,7 +90,7 @@ impl Web {
         self.mine_heavy(cut, chain, more, random)
     }
 
-    /// The same with this difference to the weight of its parent.
+    /// The same, where the block is `more` heavier than its parent.
     pub(crate) fn mine_heavy(
         &mut self,
         cut: usize,
@@ -297,7 +297,7 @@ fn cut_is_the_heaviest_where_the_graph_changes() {
         web.braid(&mut random, blocks, jumps);
         let (_dir, reader) = database(version, History::Full, &web.blocks);
         let cut = reader.view().cut(None).unwrap();
-        // Of equally heavy ones that of the newer graph.
+        // Among equally heavy cuts, the one of the newer graph.
         let twenty = web.oracle(60, u64::MAX, |_| false);
         let ten = web.oracle(54, 60, |_| false);
         assert_eq!(Some(weight(&cut)), twenty.max(ten), "seed {seed}");

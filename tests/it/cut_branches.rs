@@ -1,4 +1,4 @@
-//! The cut of databases with branches that split on all chains, while blocks come a few at a time.
+//! The cut of databases with branches that fork on all chains, while blocks arrive a few at a time.
 
 use std::io::Cursor;
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use testkit::say;
 
 use crate::cut::{Random, Web, concurrent, members, weight};
 
-/// A database that blocks are added to.
+/// A database to which a test adds blocks.
 struct Growing {
     writer: Writer,
     reader: Reader,
@@ -40,7 +40,7 @@ impl Growing {
         Self { writer, reader, folder, version, sealing }
     }
 
-    /// Stores blocks in one commit, and shows them.
+    /// Stores blocks in one commit, and publishes them.
     fn add(&mut self, blocks: &[Header]) {
         let bytes: Vec<u8> = blocks.iter().flat_map(|block| *block.view().as_bytes()).collect();
         let verifier = Verifier::new(self.version, Level::None, Micros::new(i64::MAX));
@@ -79,7 +79,7 @@ fn candidate(version: ChainwebVersion, block: &Header) -> Candidate {
     }
 }
 
-/// The heaviest cut among these blocks, by the search of all of them at once.
+/// The heaviest cut among these blocks, from a search of all of them at once.
 fn reference<'a>(
     version: ChainwebVersion,
     blocks: &(impl Iterator<Item = &'a Header> + Clone),
@@ -122,12 +122,13 @@ fn grow(web: &mut Web, mut cut: usize, height: u64, more: u64, random: &mut Rand
 #[test]
 fn a_shorter_heavier_branch_that_overtakes_750_blocks_deep_has_the_cut_as_soon_as_it_is_heavier() {
     let version = ChainwebVersion::Development;
-    // More with PLAIT_SPLIT_HEIGHTS; it says how long the commits take that seal the other branch.
+    // PLAIT_SPLIT_HEIGHTS sets a greater depth. The test prints the longest commit that seals the
+    // other branch.
     let depth = std::env::var("PLAIT_SPLIT_HEIGHTS").ok().and_then(|heights| heights.parse().ok());
     let depth: u64 = depth.unwrap_or(750);
     let (mut web, mut random) = (Web::new(version), Random(21));
     let common = grow(&mut web, 0, 3, 10, &mut random);
-    // So many heights of 10 each weigh what `depth` of 12 do.
+    // This many heights of weight 10 weigh as much as `depth` heights of weight 12.
     let long = depth * 12 / 10 + 3;
     let _ = grow(&mut web, common, long, 10, &mut random);
     let long_weight: u64 = 20 * long * 10;
@@ -171,7 +172,7 @@ fn a_shorter_heavier_branch_that_overtakes_750_blocks_deep_has_the_cut_as_soon_a
     assert_derived(&growing);
 }
 
-/// What is derived from the cut is of the cut: the canonical blocks of each chain, and their sums.
+/// The canonical blocks of each chain, and their sums, match the cut.
 fn assert_derived(growing: &Growing) {
     let view = growing.reader.view();
     let past: Past = view.past().unwrap();
@@ -213,7 +214,7 @@ fn the_cut_is_that_of_all_blocks_after_batches_in_any_order_with_databases_opene
         let mut growing = Growing::new(version, 2 + u32::try_from(random.below(3)).unwrap(), 3);
         let (mut replica, shown) =
             Engine::open_replica(growing.folder.path(), CacheSizes::default()).unwrap();
-        // Blocks in an order of their own, each behind its parents.
+        // Blocks in random order, each after its parents.
         let mut rest: Vec<Header> = web.blocks[20..].to_vec();
         rest.sort_by_key(|block| (block.view().height(), block.view().hash()));
         let mut held = web.blocks[..20].to_vec();

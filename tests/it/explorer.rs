@@ -1,5 +1,5 @@
-//! The explorer as a person sees it: its modules under node, and its pages in a headless chromium. Where one of
-//! them is missing the test says so and is skipped.
+//! The explorer: its modules under node, and its pages in a headless chromium. Tests whose program
+//! is missing print this and are skipped.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ use testkit::server::utf8;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
 
-/// The exit status of scripts that find no browser.
+/// The exit status of a script that finds no browser.
 const SKIPPED: i32 = 77;
 
 fn is_there(tool: &str) -> bool {

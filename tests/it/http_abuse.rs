@@ -276,7 +276,7 @@ fn without_files_to_open_new_clients_wait_and_those_that_are_in_are_served() {
     say("files: 36 connections with 8 to open, all answered in the end");
 }
 
-/// Every frame that comes until the server sends nothing for a second: kind, flags, stream, payload.
+/// Every frame until the server sends nothing for a second: kind, flags, stream, payload.
 fn frames(client: &mut Client) -> Vec<(u8, u8, u32, Vec<u8>)> {
     client.set_patience(Duration::from_secs(1));
     let (mut frames, mut bytes) = (Vec::new(), Vec::new());
@@ -300,19 +300,19 @@ fn frames(client: &mut Client) -> Vec<(u8, u8, u32, Vec<u8>)> {
 
 #[test]
 fn hundred_streams_that_are_opened_before_the_settings_are_read_are_all_served() {
-    // As node and h2load do. The limit comes in the first frame of the server.
+    // As node and h2load do. The first frame of the server has the limit.
     let server = served();
     for count in [100, 128] {
         let mut client = server.connect();
         let requests = (0..count).flat_map(|number| frame(1, 5, 2 * number + 1, HEAD));
         let requests: Vec<u8> = requests.collect();
-        // Room for all of them: this client reads, but does not say so.
+        // A window for all responses: this client reads, but sends no window updates.
         let window = frame(8, 0, 0, &[0, 0x7f, 0xff, 0xff]);
         client.send([PREFACE, &frame(4, 0, 0, &[]), &window, &requests].concat()).unwrap();
         let frames = frames(&mut client);
         let of_kind = |wanted: u8| frames.iter().filter(move |(kind, ..)| *kind == wanted).count();
         assert_eq!((of_kind(3), of_kind(7)), (0, 0), "streams that are refused, or a farewell");
-        // 200, by its number in the table of HPACK.
+        // Status 200, as its index in the static table of HPACK.
         let answered = frames.iter().filter(|(kind, _, _, head)| *kind == 1 && head[0] == 0x88);
         assert_eq!(answered.count(), usize::try_from(count).unwrap());
     }
@@ -323,7 +323,7 @@ fn more_streams_of_one_connection_hold_no_more_than_32_did() {
     let server = served_with(&["--metrics", "127.0.0.1:0", "--stall-time", "60"]);
     let path = on(1, "header");
     let length = u8::try_from(path.len()).unwrap();
-    // Octets without a limit: a stream that lasts as long as the client takes none of it.
+    // A binary response without a limit: it stays open while the client does not read.
     let accept = [&b"\x0f\x04\x18"[..], b"application/octet-stream"].concat();
     let head = [&b"\x82\x86\x01\x01x\x04"[..], &[length], path.as_bytes(), &accept].concat();
     let mut client = server.connect();
@@ -339,7 +339,7 @@ fn more_streams_of_one_connection_hold_no_more_than_32_did() {
     }
     let answered = frames(&mut client).iter().filter(|(kind, ..)| *kind == 1).count();
     assert_eq!((answered, open()), (32, Some(32.0)), "the others wait");
-    // One that is given up makes room for the next.
+    // A cancelled stream frees a slot for the next.
     client.send(frame(3, 0, 1, &[0, 0, 0, 8])).unwrap();
     assert_eq!(frames(&mut client).iter().filter(|(kind, ..)| *kind == 1).count(), 1);
     assert_eq!(server.get("/info").status, 200);

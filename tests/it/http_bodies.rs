@@ -1,4 +1,4 @@
-//! Bodies of requests: how long they may be, where, and what all of them hold together.
+//! Request bodies: their maximum length per endpoint, and the budget of all of them together.
 
 use std::fmt::Write;
 use std::thread;
@@ -11,10 +11,10 @@ use testkit::server::{Replayed, Server};
 use crate::http_data::{NOBODY, bounds, on, reason, served, served_with, world};
 use crate::push_http::{OCTETS, assert_sum, client, folder, request, taking};
 
-/// What chainweb-node takes.
+/// The maximum of chainweb-node.
 const BATCH_BYTES: usize = 2 << 20;
 
-/// A batch of so many bytes.
+/// A batch of this many bytes.
 fn batch(length: usize) -> String {
     let mut body = String::from("[");
     while body.len() + NOBODY.len() + 4 < length {
@@ -25,7 +25,7 @@ fn batch(length: usize) -> String {
     padded(&body, length)
 }
 
-/// `text` with as many spaces behind it as make it `length` bytes.
+/// `text`, padded with spaces to `length` bytes.
 fn padded(text: &str, length: usize) -> String {
     text.to_owned() + &" ".repeat(length - text.len())
 }
@@ -73,7 +73,7 @@ fn each_kind_of_body_has_its_limit_and_the_old_one_is_for_the_others() {
     assert_eq!(each.ask(&Request::get("/info").body(vec![b' '; 101])).status, 413);
 }
 
-/// Sends a batch but for its last byte, in chunks that each bring little.
+/// Sends a batch except its last byte, in small chunks.
 fn almost_all(server: &Server, path: &str, body: &str) -> Client {
     let mut client = server.connect();
     let head = Request::new("POST", path).header("Transfer-Encoding", "chunked").to_bytes();
@@ -82,7 +82,7 @@ fn almost_all(server: &Server, path: &str, body: &str) -> Client {
         write!(all, "{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap()).unwrap();
         all
     });
-    // It fails where the server has refused it.
+    // It fails if the server has rejected it.
     let _ = client.send(chunks);
     client
 }
@@ -118,7 +118,7 @@ fn slow_batches_of_many_clients_hold_a_bounded_share_of_memory() {
         say(&format!("bodies: {more} MiB more with {} long ones under way", 60 - refused.len()));
         assert!(more < 80, "{more} MiB for a budget of 16, and 120 MiB of bodies");
     }
-    // Others are served: short bodies have a share of their own.
+    // The server still handles short bodies, which have their own share.
     let one = bounds(&[world().forked.hash(1)], &[]);
     for _ in 0..20 {
         assert_eq!(server.post(&on(0, "hash/branch"), &one).status, 200);
@@ -144,11 +144,11 @@ fn client_that_pushes_and_expects_to_continue_is_told_to_at_once() {
     for sum in [[100, 0, 0, 0], [0, 100, 0, 0]] {
         let mut client = client(&server);
         client.send(expecting(OCTETS).to_bytes()).unwrap();
-        // Before it has sent any of the body.
+        // Before the client has sent any of the body.
         assert_eq!(client.read("POST").unwrap().status, 100);
         client.send(&bytes).unwrap();
         assert_sum(&client.read("POST").unwrap(), sum);
-        // The connection goes on.
+        // The connection stays open.
         assert_sum(&client.ask(&request(OCTETS, bytes.clone())), [0, 100, 0, 0]);
     }
     for (request, status) in [

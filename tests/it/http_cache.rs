@@ -1,4 +1,4 @@
-//! What caches in front may keep: every response of every endpoint and status says so.
+//! Every response of every endpoint and status has the right `Cache-Control`.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,11 +15,11 @@ pub(crate) const REVALIDATED: &str = "no-cache, max-age=0";
 pub(crate) const NOT_STORED: &str = "no-store, max-age=0";
 const EVENTS: &str = "no-store, no-transform, max-age=0";
 
-/// A server of everything that there is to offer.
+/// A server with a database, an archive and backups.
 struct Everything {
     server: Server,
     folders: (Replayed, TempDir),
-    /// Of blocks that it has.
+    /// Hashes of blocks that it has.
     hash: String,
     file: String,
 }
@@ -42,7 +42,7 @@ impl Everything {
         Self { server, folders: (database, archive), hash, file }
     }
 
-    /// A path of the document, with `hash` in the place of hashes.
+    /// A path of the document, with `hash` in place of hashes.
     fn filled(&self, path: &str, hash: &str) -> String {
         let path = path.replace("{chain}", "0").replace("{hash}", hash).replace("{id}", "1");
         path.replace("{name}", &self.file)
@@ -55,7 +55,7 @@ fn head(client: &mut Client, request: &Request) -> Response {
     client.read_head().unwrap_or_else(|ended| panic!("{request}: {ended:?}"))
 }
 
-/// What a response of `path` with this status says.
+/// The `Cache-Control` of a response of `path` with this status.
 fn expected(path: &str, method: &str, status: u16) -> &'static str {
     let is_got = method != "OPTIONS" && matches!(status, 200 | 206 | 304);
     if !is_got {
@@ -80,8 +80,8 @@ fn every_endpoint_says_whether_and_how_long_its_responses_may_be_kept() {
     let all = Everything::new();
     let document = all.server.get("/openapi.json");
     let document: Value = serde_json::from_str(document.text()).unwrap();
-    // The document has every route: `documented` holds it to the table of routes. What is for
-    // people is added here.
+    // The document has every route: `documented` checks it against the table of routes. Pages for
+    // people are added here.
     let mut paths: Vec<&str> =
         document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     paths.extend(["/", "/explorer/main.js", "/explorer/nothing.js", "/nowhere"]);
@@ -167,7 +167,7 @@ fn server_that_turns_clients_away_lets_nobody_keep_that() {
     }
     let ready = inside.ask(&Request::get("/ready"));
     assert_eq!((ready.status, ready.header("Cache-Control")), (503, Some(NOT_STORED)));
-    // A body that does not come.
+    // A body that does not arrive.
     let slow = Request::new("POST", "/info").header("Content-Length", "5");
     let response = head(&mut inside, &slow.without("X"));
     assert_eq!(response.header("Cache-Control"), Some(NOT_STORED));

@@ -1,4 +1,4 @@
-//! `GET cut?maxheight` of histories that do not reach so far down.
+//! `GET cut?maxheight` below the lowest height of a history.
 
 use plait::Config;
 use plait_engine::{ChainId, Header};
@@ -77,7 +77,7 @@ fn a_database_without_blocks_has_no_cut() {
 
 #[test]
 fn a_partial_history_of_some_chains_has_a_cut_of_these() {
-    // 3 is next to 8, and nothing connects 11 with them.
+    // 3 is adjacent to 8, and nothing connects 11 with them.
     let live = held(20, |chain, height| match chain {
         3 | 8 => height >= 2,
         11 => (2..=9).contains(&height),

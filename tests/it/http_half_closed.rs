@@ -1,5 +1,5 @@
-//! Clients that close their side once they have sent a request, and wait for the response: `nc -N`,
-//! tools of HTTP/1.0. And those that close both.
+//! Clients that close their sending side after a request and wait for the response: `nc -N`,
+//! HTTP/1.0 tools. And clients that close both sides.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::push_http::{folder, request, taking};
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// A client that has sent `bytes` and closed its side.
+/// A client that has sent `bytes` and closed its sending side.
 fn sent(mut client: Client, bytes: &[u8]) -> Client {
     client.send(bytes).unwrap();
     client.finish();
@@ -39,7 +39,7 @@ fn client_that_closes_its_side_gets_every_response() {
         for version in ["HTTP/1.1", "HTTP/1.0"] {
             let request = request.clone().version(version);
             let expected = server.ask(&request);
-            // It was a race: half of the attempts failed.
+            // This was a race: half of the attempts failed.
             for _ in 0..10 {
                 let mut client = sent(server.connect(), &request.to_bytes());
                 let got = client.read(request.method());
@@ -68,7 +68,7 @@ fn long_response_reaches_a_slow_client_that_has_closed_its_side() {
     let request = Request::get(on(1, "header")).accept(OCTETS);
     let expected = server.ask(&request).body;
     let mut client = sent(server.connect(), &request.to_bytes());
-    // The buffers of the system are full by then, and the response is not at its end.
+    // By then the socket buffers are full, and the response is not complete.
     thread::sleep(Duration::from_millis(300));
     assert!(client.read("GET").unwrap().body == expected);
     assert!(client.drain());
@@ -78,7 +78,7 @@ fn long_response_reaches_a_slow_client_that_has_closed_its_side() {
 fn request_that_is_cut_off_is_refused_at_once() {
     let server = served_with(&["--body-time", "60"]);
     let request = Request::new("POST", on(0, "hash/branch")).header("Content-Length", "100");
-    // 408 would be the answer if the server waited for the rest.
+    // If the server waited for the rest, the status would be 408.
     for part in ["", "{\"upper\":"] {
         let bytes = [&request.to_bytes()[..], part.as_bytes()].concat();
         assert_eq!(sent(server.connect(), &bytes).read("POST").unwrap().status, 400);
@@ -90,7 +90,7 @@ fn request_that_is_cut_off_is_refused_at_once() {
     assert!(sent(server.connect(), half).drain());
 }
 
-/// Polls a number of the server's metrics.
+/// Polls a metric of the server.
 fn until(server: &testkit::server::Server, sample: &str, value: f64) {
     let begin = Instant::now();
     while server.metric(sample) != Some(value) {
@@ -104,7 +104,7 @@ fn client_that_closes_its_side_and_reads_nothing_is_dropped() {
     let flags = ["--stall-time", "0.5", "--metrics", "127.0.0.1:0", "--max-page-headers", "100000"];
     let server = served_with(&flags);
     let request = Request::get(on(1, "header"));
-    // Far more than the buffers of the system take.
+    // Far more than the socket buffers hold.
     let clients: Vec<Client> =
         (0..4).map(|_| sent(server.connect(), &request.to_bytes().repeat(20))).collect();
     until(&server, "plait_connections_open", 0.0);
@@ -120,7 +120,7 @@ fn event_stream_of_a_client_that_closes_its_side_goes_on_until_it_is_gone() {
         let mut client = sent(server.connect(), &request.to_bytes());
         assert_eq!(client.read_head().unwrap().status, 200);
         until(&server, "plait_connections_open", 1.0);
-        // It gets empty lines and nothing else, for as long as it is there.
+        // It gets only empty lines, for as long as it is connected.
         client.set_patience(Duration::from_secs(2));
         for _ in 0..3 {
             let line = if version == "HTTP/1.1" {

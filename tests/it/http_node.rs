@@ -117,7 +117,7 @@ fn info_tells_what_is_fixed_about_the_network() {
     assert_eq!(value["nodeBlockDelay"], 30_000_000);
     assert_eq!(value["nodePackageVersion"], "3.2");
     assert_eq!(info.header("X-Chainweb-Node-Version"), Some("3.2"));
-    // There, and null: hack-a-chain's indexer requires it.
+    // Present and null: hack-a-chain's indexer requires it.
     assert_eq!(value.get("nodeServiceDate"), Some(&Value::Null));
     assert_eq!(value["nodeLatestBehaviorHeight"], 6_510_743);
     let number = value["nodeNumberOfChains"].as_u64().unwrap();
@@ -266,7 +266,7 @@ fn configuration_is_shown_without_secrets() {
     let response = server.get("/config");
     assert_eq!(response.header("Content-Type"), Some("application/json;charset=utf-8"));
     let config: Value = serde_json::from_str(response.text()).unwrap();
-    // What kadena-sdk, chainweb.py and KadenaDartSdk read.
+    // The members that kadena-sdk, chainweb.py and KadenaDartSdk read.
     assert_eq!(config["chainwebVersion"], "development");
     assert_eq!(config["limits"]["bounds"], 7);
     assert_eq!(config["limits"]["headTime"], 2.5);

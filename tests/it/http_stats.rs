@@ -135,7 +135,7 @@ fn the_command_tells_where_there_are_blocks_if_a_range_has_none() {
 #[test]
 fn a_hash_rate_of_single_heights_is_near_that_of_all_or_there_is_none() {
     let world = World::new(&[]);
-    // Within this epoch of 120 blocks the difficulty of a chain does not change.
+    // Within this epoch of 120 blocks the difficulty of a chain is constant.
     let range = ["--min-height", "241", "--max-height", "359"];
     let rows = |flags: &[&str]| -> Vec<Value> {
         let said = world.command(&[&["--json"], &range[..], flags].concat());
@@ -190,7 +190,7 @@ fn heights_without_blocks_make_no_rows_and_too_many_steps_are_refused() {
     assert_eq!(world.get("chain/20/stats").status, 404);
     assert_eq!(world.server.ask(&Request::get(format!("{BASE}/stats")).accept(OCTETS)).status, 406);
     assert_eq!(world.server.post(&format!("{BASE}/stats"), "{}").status, 405);
-    // Pages have these, statistics do not.
+    // Pages have these parameters, statistics do not.
     let answer = world.get("stats?limit=x&next=y");
     assert!(answer.status == 400 && answer.text().contains("limit"), "{}", answer.text());
 }

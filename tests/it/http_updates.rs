@@ -294,7 +294,7 @@ fn streams_over_the_limit_are_answered_503_or_end_if_they_resume() {
     let refused = Client::connect(live.address()).ask(&Request::get(BLOCKS));
     assert!(reason(&refused, 503).contains("event streams"));
     assert_eq!(refused.header("Retry-After"), Some("1"));
-    // An event source would give up, and these want nothing but to go on.
+    // An `EventSource` would give up, but these clients only want to continue.
     for method in ["GET", "POST"] {
         let request = Request::new(method, format!("{BLOCKS}?resume"));
         let mut ends = Events::open(live.address(), &request);

@@ -66,7 +66,7 @@ impl Listener {
         assert_eq!(self.next(), "position");
     }
 
-    /// Checks that it hears of these blocks where it may connect again in between, some times.
+    /// Checks that it receives these blocks, with up to some reconnects in between.
     pub(crate) fn assert_hears_through(&self, blocks: &[Header]) {
         for hash in hashes(blocks) {
             let mut all_said = std::iter::repeat_with(|| self.next()).take(10);
@@ -178,7 +178,7 @@ fn httpx_sse_hears_every_block() {
     let listener = Listener::start(script, whole);
     listener.await_open();
     for some in blocks[2..].chunks(5) {
-        // Empty lines in between are nothing to it.
+        // It ignores empty lines in between.
         thread::sleep(keep_alive * 4);
         live.add(some);
         listener.assert_hears(some);

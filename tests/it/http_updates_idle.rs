@@ -1,4 +1,4 @@
-//! Event streams that have little to say, as the parsers of published clients read them.
+//! Event streams with few events, read by the parsers of published clients.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,22 @@ use testkit::say;
 
 use crate::live::{BLOCKS, HEADERS, Live, carrying, fork, hashes, line};
 
-/// An event begins with so many bytes that are not JSON.
+/// The bytes before the JSON of an event.
 const EVENT_START: &str = "event:BlockHeader\ndata:";
 
-/// The grammar of chainweb-data's parser: an event is a line `event:`, a line `id:` and any number of
-/// lines `data:`, in this order, each of which may be missing, and an empty line. At anything else the
-/// parser fails, which ends its stream. A comment is such a thing.
+/// The grammar of chainweb-data's parser: an event is a line `event:`, a line `id:` and any number
+/// of lines `data:`, in this order and all optional, and an empty line. At anything else, such as a
+/// comment, the parser fails, which ends its stream.
 #[derive(Default)]
 struct ByGrammar {
     rest: String,
-    /// Lines of an event that may not come any more.
+    /// The kinds of lines that may no longer follow in the current event.
     passed: usize,
     data: String,
 }
 
 impl ByGrammar {
-    /// The data of the events that are whole.
+    /// The data of the complete events.
     fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         self.rest.push_str(str::from_utf8(bytes).expect("events are text"));
         let mut events = Vec::new();
@@ -32,7 +32,7 @@ impl ByGrammar {
             let fields = ["event:", "id:", "data:"];
             let mut allowed = fields.iter().skip(self.passed);
             if let Some(at) = allowed.position(|field| line.starts_with(field)) {
-                // There may be more lines of data.
+                // More lines of data may follow.
                 self.passed = (self.passed + at + 1).min(2);
                 if let Some(data) = line.strip_prefix("data:") {
                     self.data.push_str(data);
@@ -109,7 +109,7 @@ impl Stream {
     }
 }
 
-/// Blocks that all have payloads, above those of `first`.
+/// Blocks with payloads, above those of `first`.
 fn add_carrying(live: &mut Live, blocks: &mut Vec<Header>, count: usize) {
     let mut new = Vec::new();
     for transactions in 0..count {
@@ -138,7 +138,7 @@ fn read_idle(config: Config, lines: usize) {
             stream.assert_heard(&blocks[2..]);
         }
     }
-    // What is replaced does not disturb them either.
+    // A reorganization does not disturb them either.
     let side = fork(&blocks[9], 5, 1);
     live.add(&side);
     let [headers, ..] = &mut streams[..] else { panic!("four streams") };
@@ -156,7 +156,7 @@ fn parsers_of_published_clients_read_idle_streams() {
     );
 }
 
-/// `PLAIT_IDLE_MINUTE=1` has it run with the interval that is the default.
+/// `PLAIT_IDLE_MINUTE=1` runs it with the default interval.
 #[test]
 fn parsers_of_published_clients_read_streams_that_are_idle_for_a_minute() {
     if std::env::var_os("PLAIT_IDLE_MINUTE").is_none() {

@@ -1,5 +1,5 @@
-//! Event streams that go on at another replica, which may be behind, or never get the block of the id:
-//! nothing is left out, nothing comes twice, and nobody is turned away.
+//! Event streams that resume at another replica, which may be behind, or never get the block of the
+//! id: no event is missing or duplicated, and no client is rejected.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -30,18 +30,18 @@ fn quick() -> Config {
     Config { updates_interval: Duration::from_millis(1), ..Config::default() }
 }
 
-/// A configuration that gives up a missing block after this time.
+/// A configuration that stops waiting for a missing block after this time.
 fn waiting_for(wait: Duration) -> Config {
     Config { updates_resume_wait: wait, ..quick() }
 }
 
-/// The id of an event behind which these blocks are the highest of their chains.
+/// The id of an event after which these blocks are the highest of their chains.
 fn id_of<'a>(tops: impl IntoIterator<Item = &'a Header>) -> String {
     let tops = tops.into_iter().map(|block| (block.view().chain(), block.view().rank()));
     Past::new(tops).position().to_string()
 }
 
-/// An id of a block that nobody has.
+/// An id of a block that no server has.
 fn strange_id(chain: u32, height: u64) -> String {
     let rank = Rank { height: BlockHeight::new(height), hash: BlockHash::new([0x5a; 32]) };
     Past::new([(ChainId::new(chain), rank)]).position().to_string()
@@ -59,13 +59,13 @@ fn replica_that_is_behind_goes_on_when_it_gets_there() {
         live.await_metric(WAITING, |waiting| (2.5..3.5).contains(&waiting));
         live.add(a[10..13].iter().chain(&b[10..12]));
         assert_eq!(third.places(5), ["10/0", "10/3", "11/0", "11/3", "12/0"]);
-        // Some of the blocks that they wait for are still missing.
+        // Some of the blocks that the streams wait for are still missing.
         live.await_metric(WAITING, |waiting| (2.5..3.5).contains(&waiting));
         live.add(&b[12..14]);
         live.await_metric(WAITING, |waiting| (1.5..2.5).contains(&waiting));
         second.assert_silent(Duration::from_millis(50));
         live.add(&a[13..16]);
-        // Neither what the id stands for, nor a gap behind it.
+        // Neither the blocks of the id again, nor a gap after them.
         assert_eq!(first.places(5), ["10/3", "11/3", "12/3", "13/3", "15/0"]);
         assert_eq!(second.places(3), ["13/0", "14/0", "15/0"]);
         assert_eq!(third.places(5), ["12/3", "13/3", "13/0", "14/0", "15/0"]);
@@ -94,14 +94,14 @@ fn stream_ends_as_it_should_if_a_block_of_its_id_does_not_come_in_time() {
         strange_id(0, 5),
         strange_id(0, u64::MAX),
         strange_id(63, 0),
-        // A release that comes later names blocks in another way.
+        // An id in the format of a later release.
         "AgAA".to_owned(),
     ];
     for id in &ids {
         let mut streams = [HEADERS, BLOCKS].map(|target| live.resume(target, id));
         for events in &mut streams {
             assert_eq!(events.next_sent(), None, "{id}: the stream ends, and is not cut");
-            // Over the same connection a balancer would lead the client here again.
+            // Over the same connection a load balancer would send the client to this server again.
             assert_eq!(events.head().header("Connection"), Some("close"));
             assert!(events.client().drain(), "the connection is closed");
         }
@@ -110,11 +110,11 @@ fn stream_ends_as_it_should_if_a_block_of_its_id_does_not_come_in_time() {
     }
     live.await_metric("plait_subscribers_open", |open| open < 0.5);
     assert_eq!(live.metric(GIVEN_UP), Some(14.0));
-    // An orphan that comes is as good as any other block.
+    // An orphan that arrives counts like any other block.
     live.add([orphan]);
     let mut events = live.resume(HEADERS, &ids[0]);
     assert_eq!(events.hashes(2), hashes(&blocks[8..10]));
-    // At once, if that is the setting, but not before it has looked.
+    // With zero the stream ends at once, but only after a look at the database.
     let live = Live::of(live.end(), waiting_for(Duration::ZERO));
     assert_eq!(live.resume(HEADERS, &ids[2]).next_sent(), None);
     assert_eq!(live.resume(HEADERS, &ids[0]).hashes(2), hashes(&blocks[8..10]));
@@ -140,7 +140,7 @@ fn stream_that_waits_is_kept_open_and_ends_when_the_server_stops() {
     assert!(begin.elapsed() < Config::default().drain_time, "nobody waits for them");
 }
 
-/// The same of the binary, by a history of all chains that is pushed.
+/// The same with the binary, and a pushed history of all chains.
 #[test]
 fn server_holds_streams_open_until_it_has_the_blocks_of_their_id() {
     let mut headers = generated(4, 1, 0.0);
@@ -155,7 +155,7 @@ fn server_holds_streams_open_until_it_has_the_blocks_of_their_id() {
     push(heights[0]);
     let target = format!("{BASE}/header/updates?resume");
     let [get, post] = [Request::get(&*target), Request::post(&*target, "")];
-    // Behind height 3 on all chains, and on all but those that are ahead.
+    // After height 3 on all chains, and on all but those that are ahead.
     let all = id_of(heights[2]);
     let most = id_of(heights[1][..15].iter().chain(&heights[2][15..]));
     let mut streams = [(get, &all), (post, &most)]
@@ -171,17 +171,17 @@ fn server_holds_streams_open_until_it_has_the_blocks_of_their_id() {
     assert_eq!(second.hashes(35), hashes(heights[2][..15].iter().chain(heights[3])));
 }
 
-/// The blocks of an id may be stored when the log has not been told of them yet.
+/// The blocks of an id may be stored before they are in the log.
 #[test]
 fn blocks_that_are_stored_and_not_announced_yet_do_not_come_twice() {
     let blocks = line(0, 40);
     let slow = Config { updates_interval: Duration::from_millis(700), ..Config::default() };
     let mut live = Live::new(&blocks[..2], slow);
-    // Somebody listens, so that each look renders.
+    // A client listens, so that each scan renders.
     let mut listener = live.listen(HEADERS);
     live.add(&blocks[2..4]);
     assert_eq!(listener.hashes(2), hashes(&blocks[2..4]));
-    // The next look is some time away.
+    // The next scan is some time away.
     live.add(&blocks[4..30]);
     let mut events = live.resume(HEADERS, &id_of([&blocks[29]]));
     let mut other = live.resume(HEADERS, &id_of([&blocks[20]]));
@@ -207,7 +207,7 @@ fn crowd_that_waits_asks_nothing_and_goes_on_at_once() {
         places.iter().map(|name| live.metric(name).expect("reads are counted")).sum::<f64>()
     };
     let before = reads(&live);
-    // Blocks that nobody waits for.
+    // Blocks that no stream waits for.
     for block in &b[1..] {
         live.add([block]);
     }
@@ -239,7 +239,7 @@ impl Balancer {
         let address = listener.local_addr().unwrap();
         let open = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::clone(&open);
-        // It ends with the process.
+        // The thread ends with the process.
         thread::spawn(move || {
             for (at, client) in listener.incoming().enumerate() {
                 let Ok(client) = client else { continue };
@@ -254,7 +254,7 @@ impl Balancer {
                                 break;
                             }
                         }
-                        // The other end may have gone.
+                        // The other end may be closed.
                         let _ = to.shutdown(Shutdown::Write);
                     });
                 }
@@ -264,10 +264,10 @@ impl Balancer {
         Self { address, open }
     }
 
-    /// Cuts every connection.
+    /// Closes every connection.
     fn cut(&self) {
         for stream in self.open.lock().unwrap().drain(..) {
-            // It may have ended.
+            // The connection may have ended.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -282,7 +282,8 @@ fn event_sources_of_node_go_on_across_replicas_of_different_height() {
     let blocks = line(0, 60);
     let mut a = Live::new(&blocks[..10], quick());
     let mut b = Live::new(&blocks[..4], quick());
-    // The one that comes with chainweb, and one that follows the standard: it takes 503 for final.
+    // The event source that chainweb depends on, and one that follows the standard, for which 503
+    // is final.
     let clients = ["source", "source3"].map(|mode| {
         let balancer = Balancer::new([a.address(), b.address()]);
         let url = format!("http://{}{HEADERS}?resume", balancer.address);
@@ -305,13 +306,13 @@ fn event_sources_of_node_go_on_across_replicas_of_different_height() {
     for (_, listener) in &clients {
         listener.await_position();
     }
-    // Before the first event, at a replica that is behind and then overtakes.
+    // Before the first event: a replica that is behind and then overtakes.
     cut();
     b.await_metric(WAITING, both);
     b.add(&blocks[4..10]);
     b.add(&blocks[10..20]);
     assert_hear(&blocks[10..20]);
-    // Back at the other, which is behind now.
+    // Back to the other replica, which is behind now.
     cut();
     a.await_metric(WAITING, both);
     a.add(&blocks[10..25]);
@@ -320,7 +321,8 @@ fn event_sources_of_node_go_on_across_replicas_of_different_height() {
     b.await_metric(WAITING, both);
     b.add(&blocks[20..30]);
     assert_hear(&blocks[25..30]);
-    // Behind an orphan that the other does not get: it lets them go on where that is.
+    // After an orphan that the other replica never gets: the clients continue at the replica that
+    // has it.
     let orphan = fork(&blocks[29], 1, 9);
     b.add(&orphan);
     assert_hear(&orphan);
@@ -333,11 +335,12 @@ fn event_sources_of_node_go_on_across_replicas_of_different_height() {
     assert_hear(&blocks[30..40]);
 }
 
-/// Blocks that several servers store, each batch of them at its own pace.
+/// Batches of blocks that several servers store, each at its own pace.
 struct History(Mutex<(Growing, Vec<Vec<Header>>)>);
 
 impl History {
-    /// A batch of blocks; the server that gets to a new one first has it made, unless no more are to be.
+    /// A batch of blocks. The first server that needs a new batch generates it, until `stop` is
+    /// set.
     fn batch(&self, at: usize, stop: &AtomicBool) -> Option<Vec<Header>> {
         let mut history = self.0.lock().unwrap();
         let (growing, batches) = &mut *history;
@@ -350,7 +353,7 @@ impl History {
         Some(batches[at].clone())
     }
 
-    /// Has a server store all of it, with pauses.
+    /// Makes a server store all batches, with pauses.
     fn store(&self, live: &mut Live, seed: u64, stop: &AtomicBool) {
         let mut chance = Chance::new(seed);
         for at in 0.. {
@@ -362,8 +365,8 @@ impl History {
     }
 }
 
-/// Listens now at the one server, now at the other; returns what it heard, the last id, and how many
-/// streams there were.
+/// Listens to the two servers in turn. Returns the received blocks, the last id, and the number of
+/// streams.
 fn listen(
     addresses: [SocketAddr; 2],
     first: &[Header],
@@ -386,11 +389,12 @@ fn listen(
     (heard, id, streams)
 }
 
-/// Two servers store the same blocks at their own pace; now the one is ahead, now the other.
+/// Two servers store the same blocks at their own pace; sometimes one is ahead, sometimes the
+/// other.
 #[test]
 fn nothing_is_missing_or_comes_twice_across_replicas() {
     let first = [line(0, 1), line(7, 1), line(12, 1)].concat();
-    // Little room, so that the logs forget often; and one looks rarely.
+    // Small logs, so that they drop events often; and one server scans rarely.
     let config = Config { updates_log_bytes: 60_000, ..quick() };
     let rarely = Config { updates_interval: Duration::from_millis(30), ..config.clone() };
     let mut replicas = [config, rarely].map(|config| Live::new(&first, config));
@@ -409,7 +413,7 @@ fn nothing_is_missing_or_comes_twice_across_replicas() {
         let clients: Vec<_> = (0..4).map(client).collect();
         thread::sleep(Duration::from_secs(4));
         heard_enough.store(true, Ordering::Relaxed);
-        // Each of them waits for events still.
+        // Each of the streams still waits for events.
         let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
         written_enough.store(true, Ordering::Relaxed);
         clients

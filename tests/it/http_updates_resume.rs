@@ -253,15 +253,15 @@ impl Heard {
         self.tops.insert(chain.to_owned(), hash.to_owned());
     }
 
-    /// Whether it knows of all these tops, by chain. The cut may have gone back on a chain, of which
-    /// nothing is said.
+    /// Whether it has received all these tops, by chain. The cut may have gone back on a chain, for
+    /// which there is no event.
     pub(crate) fn has(&self, tops: &[(String, String)]) -> bool {
         tops.iter()
             .all(|(chain, hash)| self.tops.get(chain).is_some_and(|top| self.is_below(hash, top)))
     }
 }
 
-/// Chains that grow at random, with reorganisations.
+/// Chains that grow at random, with reorganizations.
 pub(crate) struct Growing {
     chance: Chance,
     chains: Vec<Vec<Header>>,
@@ -304,7 +304,7 @@ pub(crate) fn cut(live: &Live) -> Vec<(String, String)> {
     past.tops().map(|(chain, rank)| (chain.to_string(), rank.hash.to_string())).collect()
 }
 
-/// Has chains grow until told to stop; returns the members of the cut.
+/// Extends chains until it is told to stop. Returns the members of the cut.
 fn grow(live: &mut Live, tips: &[Header], stop: &AtomicBool) -> Vec<(String, String)> {
     let (mut growing, mut chance) = (Growing::new(tips), Chance::new(6));
     while !stop.load(Ordering::Relaxed) {

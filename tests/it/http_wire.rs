@@ -150,7 +150,7 @@ fn every_endpoint_that_takes_a_body_says_at_once_whether_it_reads_it() {
         assert_eq!(client.read("POST").unwrap().status, 100, "{path}");
         client.send(body).unwrap();
         assert_eq!(client.read_head().unwrap().status, 200, "{path}");
-        // Refused by its head: the final status comes alone, and says that nothing more is read.
+        // The server rejects the head: it sends only the final status, and closes the connection.
         for (request, status) in [
             (expecting(&path, 3_000_000), 413),
             (expecting(&path, 2).header("Host", "second"), 400),
@@ -363,7 +363,7 @@ fn codings_that_the_server_does_not_decode_are_refused() {
             assert!(answer.closes() && client.drain(), "{fields}");
         }
     }
-    // HTTP/1.0 has no such codings.
+    // HTTP/1.0 has no transfer codings.
     let mut client = server.connect();
     let head = format!("POST {path} HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
     client.send(head).unwrap();

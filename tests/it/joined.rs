@@ -261,10 +261,11 @@ fn block_that_is_not_held_may_be_held_only_by_views_that_have_one_like_it() {
     database.add([&blocks[25]]);
     assert!(database.reader().view().shown() > before);
     assert!(may_hold(&database, &blocks[25]) && !may_hold(&database, &blocks[30]));
-    // One that was sealed at once is not missed.
+    // Blocks that are sealed as soon as they arrive are found.
     database.add(&blocks[26..]);
     assert!(ahead.iter().all(|block| may_hold(&database, block)));
-    // An orphan whose height is sealed is waited for without the disk, and is found if it comes.
+    // For an orphan at a sealed height the search does not read the disk, and finds it when it
+    // arrives.
     assert!(!may_hold(&database, &orphans[0]), "it was sealed when that was asked first");
     database.add(&orphans);
     assert!(orphans.iter().all(|block| may_hold(&database, block)));

@@ -341,12 +341,12 @@ fn openapi_document_is_true_of_every_answer() {
         }
     }
     left.retain(|name| !seen.contains(name));
-    // There is an archive, and the history is whole: `http_cut` has others.
+    // There is an archive, and the history is full: `http_cut` tests others.
     let expected = ["GET /archive/manifest.json 404", "GET /chainweb/0.0/development/cut 404"];
     assert_eq!(left, expected.map(str::to_owned).into());
 }
 
-/// A path with its parameters filled in: a chain, and names of what is not there.
+/// A path with its parameters filled in: a chain, and names that do not exist.
 fn filled(path: &str) -> String {
     let hash = if path.contains("{hash}") { NOBODY } else { "" };
     let path = path.replace("{chain}", "0").replace("{hash}", hash);
@@ -386,7 +386,7 @@ fn unknown_parameters_are_refused_by_every_own_endpoint_and_ignored_by_every_oth
             }
         }
     }
-    // Twice where an endpoint answers at the root and in the network.
+    // Twice if an endpoint is at the root and below the network.
     assert_eq!(refusing.len(), 9, "{refusing:?}");
     let stats = world.server.get(&format!("{BASE}/stats?minHeight=100"));
     let expected = concat!(
@@ -398,11 +398,11 @@ fn unknown_parameters_are_refused_by_every_own_endpoint_and_ignored_by_every_oth
         let request = Request::get(format!("{BASE}/{stream}?minHeight=7&t=json"));
         assert_eq!(Events::open(world.server.address(), &request).head().status, 200, "{stream}");
     }
-    // Links to pages for people may have any.
+    // Links to pages for people may have any parameters.
     assert_eq!(world.server.get("/?utm_source=x").status, 200);
 }
 
-/// The examples of a form of a response.
+/// The examples of one media type of a response.
 fn examples(media: &Value) -> Vec<&Value> {
     let named = media["examples"].as_object().into_iter().flat_map(|all| all.values());
     media.get("example").into_iter().chain(named.map(|example| &example["value"])).collect()

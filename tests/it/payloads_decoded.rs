@@ -1,9 +1,11 @@
-//! What `plait generate --payloads` writes, decoded by the rules of two indexers' decoders.
+//! The output of `plait generate --payloads`, decoded by the rules of two indexers' decoders.
 //!
-//! - chainweb-api, which chainweb-data uses: the `FromJSON` instances of `BlockPayloadWithOutputs` and of
-//!   what it holds. `.:` needs the member, and takes null only for a `Maybe`; `.:?` does not need it.
-//! - indexer-kadena of hack-a-chain: `processPayload`, `processTransaction`, `processCoinbaseTransaction`,
-//!   `mapToEventModel`, `getCoinTransfers`. JavaScript fails where a member of `undefined` is read.
+//! - chainweb-api, which chainweb-data uses: the `FromJSON` instances of `BlockPayloadWithOutputs`
+//!   and of what it holds. `.:` requires the member, and accepts null only for a `Maybe`; for `.:?`
+//!   it is optional.
+//! - indexer-kadena of hack-a-chain: `processPayload`, `processTransaction`,
+//!   `processCoinbaseTransaction`, `mapToEventModel`, `getCoinTransfers`. JavaScript fails when it
+//!   reads a member of `undefined`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -179,12 +181,12 @@ fn generated_payloads_are_what_chainweb_api_decodes() {
             }
         }
     }
-    // Transfers, failures, and both steps of a transfer between chains.
+    // Transfers, failures, and both steps of a cross-chain transfer.
     let expected = [((false, false), 1), ((false, true), 2), ((false, true), 4), ((true, true), 4)];
     assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), expected, "{kinds:?}");
 }
 
-/// A member of an object, as JavaScript reads it: of null and undefined it fails.
+/// A member of an object, as JavaScript reads it: it fails for null and undefined.
 fn read<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
     path.iter().fold(value, |value, name| {
         assert!(!value.is_null(), "{name} of null, on the way of {path:?}");

@@ -1,5 +1,6 @@
-//! nginx, Varnish and `HAProxy` in front of the server, with their defaults and as `docs/operations.md`
-//! configures them. The configuration is read from there, and so is the table of what they do.
+//! nginx, Varnish and `HAProxy` in front of the server, with their defaults and as
+//! `docs/operations.md` configures them. The configuration comes from there, and so does the table
+//! of their behaviour.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +29,7 @@ use crate::push_http::{assert_sum, client, folder, request, taking};
 
 const MANUAL: &str = include_str!("../../docs/operations.md");
 
-/// Far more than anything here takes.
+/// Far longer than any step takes.
 const LONG: Duration = Duration::from_secs(30);
 
 /// The columns of the table.
@@ -69,7 +70,8 @@ impl Kind {
     }
 }
 
-/// A block of code of this language from the manual, with everything that is of one machine replaced.
+/// The code block of this language in the manual, with the parts that depend on the machine
+/// replaced.
 fn documented(language: &str, replacements: &[(&str, String)]) -> String {
     let fence = format!("```{language}\n");
     let (_, rest) = MANUAL.split_once(&fence).expect("the manual has a configuration");
@@ -80,7 +82,7 @@ fn documented(language: &str, replacements: &[(&str, String)]) -> String {
     })
 }
 
-/// A proxy in front of a server, on a port of its own, with a folder of its own.
+/// A proxy in front of a server, with its own port and folder.
 struct Proxy {
     child: Child,
     address: SocketAddr,
@@ -90,7 +92,7 @@ struct Proxy {
 impl Proxy {
     fn start(kind: Kind, is_documented: bool, server: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Free a moment ago.
+        // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let dir = utf8(folder.path()).to_owned();
         let file = folder.path().join("config");
@@ -117,7 +119,7 @@ impl Proxy {
         proxy
     }
 
-    /// The same, once it has found out that the server is well.
+    /// The same, after its health check of the server has passed.
     fn ready(kind: Kind, is_documented: bool, server: SocketAddr) -> Self {
         let proxy = Self::start(kind, is_documented, server);
         let begin = Instant::now();
@@ -149,13 +151,13 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // A child of this test. Varnish has one of its own, which it ends.
+        // A child of this test. Varnish has a child of its own, and ends it.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
 
-/// What every nginx here has around its server.
+/// The configuration of nginx around a server.
 fn nginx(dir: &str, address: SocketAddr, inside: &str) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {dir}/{name};\n"))
@@ -201,7 +203,7 @@ fn configuration(
     }
 }
 
-/// The server of the manual, which listens as `listen` says.
+/// The server of the manual, with `listen` as its listen directive.
 fn documented_nginx(server: SocketAddr, dir: &str, address: SocketAddr, listen: &str) -> String {
     let mut replacements = vec![
         ("/var/cache/nginx/plait", format!("{dir}/cache")),
@@ -219,7 +221,7 @@ fn documented_nginx(server: SocketAddr, dir: &str, address: SocketAddr, listen: 
     nginx(dir, address, &documented("nginx", &replacements))
 }
 
-/// A server that takes blocks, and some that it has.
+/// A server that accepts blocks, and some blocks that it has.
 struct Live {
     server: Server,
     headers: Vec<Header>,
@@ -227,7 +229,7 @@ struct Live {
 }
 
 impl Live {
-    /// All but the last blocks are there.
+    /// All but the last blocks are stored.
     const LATE: usize = 20;
 
     fn new() -> Self {
@@ -242,7 +244,7 @@ impl Live {
         Self { server, headers, _db: db }
     }
 
-    /// The path of a header that is there.
+    /// The path of a stored header.
     fn header(&self) -> String {
         let header = self.headers[100].view();
         on(header.chain().get(), &format!("header/{}", header.hash()))
@@ -259,7 +261,7 @@ fn sum(server: &Server, metric: &str, part: &str) -> u64 {
     sum
 }
 
-/// How many requests have reached the server. Those of the proxy itself are not counted.
+/// How many requests have reached the server, without those of the proxy itself.
 fn reached(server: &Server) -> usize {
     let of_proxy =
         ["path=\"/ready\"", "path=/ready", "path=\"/health-check\"", "path=/health-check"];
@@ -273,7 +275,7 @@ fn reached(server: &Server) -> usize {
 fn reaching(live: &Live, count: usize, ask: impl FnMut(usize)) -> usize {
     let before = reached(&live.server);
     (0..count).for_each(ask);
-    // The line of a request may come behind its response.
+    // The server may log a request after its response.
     let begin = Instant::now();
     while reached(&live.server) < before + count && begin.elapsed() < Duration::from_secs(2) {
         thread::sleep(Duration::from_millis(10));
@@ -281,7 +283,7 @@ fn reaching(live: &Live, count: usize, ask: impl FnMut(usize)) -> usize {
     reached(&live.server) - before
 }
 
-/// Whether every form is what the server itself gives, whatever was asked for before.
+/// Whether the proxy returns each media type as the server does, whatever the earlier requests.
 fn representations(live: &Live, proxy: &Proxy) -> &'static str {
     let ask = |accept: Option<&str>| {
         let request = Request::get(live.header());
@@ -296,7 +298,7 @@ fn representations(live: &Live, proxy: &Proxy) -> &'static str {
     if is_right { "right" } else { "mixed up" }
 }
 
-/// Whether a header by its hash is fetched again.
+/// Whether the proxy fetches a header by its hash again.
 fn immutable(live: &Live, proxy: &Proxy) -> &'static str {
     let request = Request::get(live.header()).accept("application/json");
     reaching(live, 1, |_| drop(proxy.ask(&request)));
@@ -304,7 +306,7 @@ fn immutable(live: &Live, proxy: &Proxy) -> &'static str {
     if fetched == 0 { "kept" } else { "fetched each time" }
 }
 
-/// Whether what can change is fetched each time.
+/// Whether the proxy fetches responses that can change each time.
 fn changing(live: &Live, proxy: &Proxy) -> &'static str {
     let unknown = on(0, &format!("header/{NOBODY}"));
     let paths = [format!("{BASE}/cut"), on(0, "header?limit=3"), on(0, "hash"), unknown];
@@ -366,20 +368,20 @@ fn request_of(headers: &[Header]) -> Request {
     request(OCTETS, dump(headers))
 }
 
-/// A server that breaks off in the middle of its response.
+/// A server that aborts in the middle of its response.
 #[derive(Clone, Copy)]
 enum Break {
-    /// As Plait does where it cuts a stream: so that every client sees it.
+    /// As Plait does when it cuts a stream: every client sees it.
     Cut,
-    /// As the system does for a process that was killed.
+    /// As the kernel does for a process that was killed.
     Killed,
 }
 
-/// What a server leaves of `length` bytes that breaks off behind some of them.
+/// The part of a response of `length` bytes from a server that aborts.
 fn broken(how: Break) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Ends with the process.
+    // The thread ends with the process.
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut head = Vec::new();
@@ -406,7 +408,7 @@ fn broken(how: Break) -> SocketAddr {
                 [head.as_bytes(), coding, &chunk, b"\r\n"].concat()
             };
             let _ = stream.write_all(&bytes);
-            // The proxy has read it by then, or most of it.
+            // By then the proxy has read all or most of it.
             thread::sleep(Duration::from_millis(100));
             if matches!(how, Break::Cut) && is_old {
                 let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
@@ -460,8 +462,8 @@ impl Archived {
         sum(&self.server, "plait_response_bytes_total", "archive")
     }
 
-    /// How many more it has sent than `before`, once those are `least`: they are counted when a
-    /// response ends, which its client may know earlier.
+    /// How many more bytes it has sent than `before`; waits until these are at least `least`. The
+    /// server counts them at the end of a response, which the client may see earlier.
     fn sent_more(&self, before: u64, least: u64) -> u64 {
         let begin = Instant::now();
         while self.sent() < before + least && begin.elapsed() < LONG {
@@ -480,7 +482,7 @@ impl Archived {
     }
 }
 
-/// What one range of a kilobyte brings to the proxy.
+/// What the proxy fetches for one range of a kilobyte.
 fn ranges(archived: &Archived, proxy: &Proxy) -> &'static str {
     let before = archived.sent();
     archived.part(proxy, 100, 1099);
@@ -502,7 +504,7 @@ fn table() -> BTreeMap<String, Vec<String>> {
     cells.collect()
 }
 
-/// What one proxy does.
+/// The behaviour of one proxy.
 fn column(
     kind: Kind,
     is_documented: bool,
@@ -510,7 +512,7 @@ fn column(
 ) -> Vec<(&'static str, &'static str)> {
     let live = Live::new();
     let proxy = Proxy::ready(kind, is_documented, live.server.address());
-    // One after the other, for what is counted is the sum of all.
+    // One proxy at a time, because the counter is a sum over all.
     let fetched = {
         let archived = archived.lock().unwrap();
         let files = Proxy::ready(kind, is_documented, archived.server.address());
@@ -588,7 +590,7 @@ fn ranges_through_nginx_fetch_and_keep_slices_and_not_files() {
     say(&format!("nginx: nine ranges of 1 kB of {end} bytes: {sent} fetched, {kept} kept"));
     assert!(sent <= 2 << 20, "{sent} bytes for two slices");
     assert!((1..(2 << 20) + 10_000).contains(&kept), "{kept} bytes of two slices are kept");
-    // Again, by others, with another `Accept`: nothing is fetched.
+    // Again, from other clients, with another `Accept`: the proxy fetches nothing.
     for accept in ["*/*", "text/html", OCTETS] {
         for first in nine {
             let range = format!("bytes={first}-{}", first + 999);
@@ -600,7 +602,7 @@ fn ranges_through_nginx_fetch_and_keep_slices_and_not_files() {
         }
     }
     assert_eq!(archived.sent() - before, sent);
-    // The rest, and the ends.
+    // The rest of the file, and its ends.
     archived.part(&proxy, end - 10, end - 1);
     archived.part(&proxy, 1_048_575, 3 << 20);
     let whole = proxy.ask(&archived.request());
@@ -617,7 +619,7 @@ fn ranges_through_nginx_fetch_and_keep_slices_and_not_files() {
     let beyond = archived.request().header("Range", &format!("bytes={end}-"));
     assert_eq!(proxy.ask(&beyond).status, 416);
     assert!(archived.sent() - before <= end as u64 + 1000, "each byte is fetched once");
-    // The manifest is asked for anew.
+    // The proxy fetches the manifest again.
     let (manifest, before) = (Request::get("/archive/manifest.json"), archived.sent());
     let length = proxy.ask(&manifest).body.len() as u64;
     assert_eq!(proxy.ask(&manifest).status, 200);
@@ -631,7 +633,7 @@ fn nginx_limits_the_rate_of_a_client() {
     }
     let live = Live::new();
     let proxy = Proxy::ready(Kind::Nginx, true, live.server.address());
-    // 200 at once, and a hundred a second; this takes far less than five seconds of them.
+    // A burst of 200, and a hundred per second; this takes far less than five seconds.
     let mut client = proxy.connect();
     let statuses: Vec<u16> = (0..900).map(|_| client.ask(&Request::get("/info")).status).collect();
     let [good, bad] = [200, 429].map(|wanted| statuses.iter().filter(|s| **s == wanted).count());
@@ -730,7 +732,7 @@ fn assert_nothing_is_smuggled(kind: Kind, is_documented: bool, extra: &[&str]) {
     thread::sleep(Duration::from_millis(200));
     let log = live.server.log();
     for (number, (shape, count)) in answers.iter().enumerate() {
-        // Where the proxy takes it for a request of its own, it answers two.
+        // If the proxy takes it for a separate request, there are two responses.
         let is_seen = log.contains(&format!("/smuggled-{number}-"));
         assert!(!is_seen || *count == 2, "{kind:?} {is_documented} {shape}: {count} answers");
     }

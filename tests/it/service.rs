@@ -1,5 +1,5 @@
-//! The service of `deploy/` and the procedure of `docs/operations.md`: the database is loaded before the unit
-//! starts, by the user whom the unit runs as.
+//! The service of `deploy/` and the procedure of `docs/operations.md`: the user of the unit loads
+//! the database before the unit starts.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -15,7 +15,7 @@ use testkit::say;
 use testkit::server::{Server, utf8};
 use testkit::vectors::workspace;
 
-/// The user that stands for the one of the service, by name and number.
+/// The user that represents the service's, by name and number.
 const USER: &str = "nobody";
 const NOBODY: u32 = 65_534;
 
@@ -28,7 +28,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// None if this user may not become another.
+    /// `None` if this user may not switch to another.
     fn new() -> Option<Self> {
         let machine = Self { folder: TempDir::new().unwrap() };
         let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
@@ -52,7 +52,7 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    /// `plait` with the rights for new files that `umask` leaves, behind the command `by`.
+    /// `plait` with this `umask`, run through the command `by`.
     fn plait(&self, umask: &str, by: &[&str], args: &[&str]) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
@@ -61,7 +61,7 @@ impl Machine {
         command
     }
 
-    /// The same as the unit runs it.
+    /// The same, as the unit runs it.
     fn of_unit(&self, args: &[&str]) -> Command {
         let mut command = self.plait("027", &[], args);
         command.uid(NOBODY).gid(NOBODY);
@@ -79,7 +79,7 @@ fn database_that_the_user_of_the_service_loads_is_served_and_one_that_root_write
     let (db, all) = (machine.path("state/db"), machine.path("all"));
     let (db, all) = (utf8(&db), utf8(&all));
     let serve = ["serve", "--db", db, "--listen", "127.0.0.1:0"];
-    // The unit may be started too early: then it says what is missing, and is started again.
+    // If the unit starts too early, it reports what is missing, and systemd restarts it.
     let early = finish(machine.of_unit(&serve).spawn().unwrap());
     assert_eq!(early.status, Some(2));
     assert!(early.err.contains("no database in"), "{}", early.err);
@@ -110,7 +110,7 @@ fn database_that_the_user_of_the_service_loads_is_served_and_one_that_root_write
     served();
 }
 
-/// Where `what` is in `text`.
+/// The position of `what` in `text`.
 fn place(text: &str, what: &str) -> usize {
     text.find(what).unwrap_or_else(|| panic!("{what:?} is not there"))
 }
@@ -120,7 +120,7 @@ fn manual_loads_the_database_as_the_user_of_the_service_before_it_starts() {
     let manual = fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
     let unit = fs::read_to_string(workspace().join("deploy/plait.service")).unwrap();
     let docker = fs::read_to_string(workspace().join("deploy/Dockerfile")).unwrap();
-    // A user that is there before the unit starts, so that commands can run as that user.
+    // A user that exists before the unit starts, so that commands can run as that user.
     assert!(unit.contains("\nUser=plait\n") && !unit.contains("\nDynamicUser=yes\n"), "{unit}");
     let steps = ["useradd ", "runuser -u plait -- plait replay ", "systemctl enable --now plait"];
     assert!(steps.map(|step| place(&manual, step)).is_sorted(), "the order of {steps:?}");
@@ -129,7 +129,7 @@ fn manual_loads_the_database_as_the_user_of_the_service_before_it_starts() {
             (place(text, "plait replay --db /data/db"), "127.0.0.1:1848:1848 plait");
         assert!(load < place(text, serve), "a container serves before it has a database");
     }
-    // Between stopping and starting the unit nothing is written by root.
+    // Root writes nothing between stopping and starting the unit.
     let restore = &manual[place(&manual, "systemctl stop plait")..];
     let restore = &restore[..place(restore, "systemctl start plait")];
     assert!(restore.contains("runuser -u plait -- plait restore "), "{restore}");

@@ -1,4 +1,5 @@
-//! Progress on a terminal: a pseudo-terminal of a few columns, and a screen that shows what a user sees.
+//! Progress on a terminal: a pseudo-terminal with a few columns, and a screen with what a user
+//! sees.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,7 +20,7 @@ struct Shown {
     status: Option<i32>,
     /// The screen at the end, without empty lines.
     screen: Vec<String>,
-    /// Every line as it was at the moment when it was left or written anew.
+    /// Every line as it was when the cursor left it or it was overwritten.
     lines: Vec<String>,
 }
 
@@ -103,7 +104,7 @@ impl Screen {
     }
 }
 
-/// Runs the command with a terminal of so many columns for its standard error.
+/// Runs the command with its standard error on a terminal of `columns`.
 fn shown(args: &[&str], columns: u16) -> Shown {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
@@ -115,11 +116,11 @@ fn shown(args: &[&str], columns: u16) -> Shown {
     let mut command = plait(args);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(end);
     let mut child = command.spawn().unwrap();
-    // It has the other end of the terminal, too.
+    // The command also holds the other end of the terminal.
     drop(command);
     let reader = thread::spawn(move || {
         let (mut file, mut bytes, mut piece) = (File::from(terminal), Vec::new(), [0; 4096]);
-        // An error when nobody has the other end any more.
+        // An error once the other end is closed.
         while let Ok(count @ 1..) = file.read(&mut piece) {
             bytes.extend_from_slice(&piece[..count]);
         }
@@ -148,7 +149,7 @@ fn is_progress(line: &str) -> bool {
         && !line.contains("INFO")
 }
 
-/// Checks that nothing of the progress is left on the screen, and that every line of it fitted; the
+/// Checks that no progress is left on the screen, and that every line of it fitted. Returns the
 /// lines of the progress.
 fn progress(shown: &Shown, columns: usize) -> Vec<String> {
     assert_eq!(shown.status, Some(0), "{:?}", shown.screen);

@@ -94,7 +94,7 @@ impl Oracle {
         Ok(Page { items, next })
     }
 
-    /// Whether the block behind this one, of all blocks by height and hash, is the first of the result.
+    /// Whether the next block by height and hash is the first of the result.
     fn leads_into(&self, hash: BlockHash, result: &[BlockHash]) -> bool {
         let mut all: Vec<(u64, BlockHash)> =
             self.blocks.iter().map(|(hash, (height, _))| (*height, *hash)).collect();

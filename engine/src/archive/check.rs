@@ -55,11 +55,11 @@ impl Report {
 /// What an observer of a check is told.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// First of all: what there is to check.
+    /// Sent first: the amount of work.
     Begin {
-        /// Files.
+        /// Files to check.
         files: u64,
-        /// Headers in them.
+        /// Headers in these files.
         records: u64,
     },
     /// Some files or blocks are done.

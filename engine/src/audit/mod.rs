@@ -86,11 +86,11 @@ pub struct Audit<'a> {
 /// What an observer of an audit is told.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// First of all: what there is to verify.
+    /// Sent first: the amount of work.
     Begin {
-        /// Blocks.
+        /// Blocks to verify.
         blocks: u64,
-        /// Payloads, about.
+        /// Payloads to verify, an estimate.
         payloads: u64,
     },
     /// A window of heights is done, or some payloads more.
@@ -148,7 +148,8 @@ impl<'a> Audit<'a> {
         let mut flaws = std::mem::take(&mut self.known);
         let snapshot = view.snapshot();
         let blocks = view.version().chain_ids().map(|chain| view.block_count(chain));
-        // An estimate that cannot be read shows no progress; why it cannot is found below.
+        // Without the estimate there is only no percentage; the audit itself reports why it cannot
+        // be read.
         let payloads = view.payload_count_estimate().unwrap_or_default();
         observer(Event::Begin { blocks: blocks.sum(), payloads });
         let [blocks_end, payloads_end] = rest::read(snapshot, &mut flaws);

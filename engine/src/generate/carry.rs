@@ -1,16 +1,16 @@
-//! The payload of a block: transactions and outputs with the members that Pact's have, names and numbers
-//! drawn at random.
+//! The payload of a block: transactions and outputs with the same JSON members as Pact's, and
+//! random names and numbers.
 //!
-//! Enters: the block's place in the history, and a stream of random numbers. Leaves: miner data, up to
-//! three transactions with their outputs, and the output of the coinbase, as JSON, so that indexers decode
-//! them like those of the network. Most transactions are transfers; some fail, and some begin or continue
-//! a transfer between chains.
+//! Inputs: the block's position in the history, and a stream of random numbers. Outputs: miner
+//! data, up to three transactions with their outputs, and the output of the coinbase, as JSON that
+//! indexers can decode. Most transactions are transfers; some fail, and some begin or continue a
+//! cross-chain transfer.
 //!
 //! - `I-1` The hash of a transaction, which is its request key, is the `BLAKE2b` hash of its `cmd`.
-//! - `I-2` Transaction ids of a chain ascend.
+//! - `I-2` Transaction ids ascend within a chain.
 //!
-//! Nothing is executed: signatures, proofs and logs are random, balances never run out, and a continuation
-//! names a pact that no block has begun.
+//! No transaction is executed: signatures, proofs and logs are random, balances never run out, and
+//! a continuation names a pact that does not exist.
 
 use std::fmt::Write as _;
 
@@ -42,14 +42,14 @@ const GAS_LIMIT: u64 = 2500;
 /// The hash of the module `coin` on mainnet01 since its fifth version.
 const COIN_HASH: &str = "rE7DU8jlQL9x_MPYuniZJf5ICBTAEHAIFQCB4blofP4";
 
-/// The block that carries a payload.
+/// The block that contains a payload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carrier {
     pub(super) version: ChainwebVersion,
     pub(super) chain: ChainId,
     pub(super) height: BlockHeight,
     pub(super) parent: BlockHash,
-    /// When it is made.
+    /// The creation time of the block.
     pub(super) time: Micros,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Carrier {
 enum Kind {
     /// `coin.transfer`.
     Transfer,
-    /// The same, more than the sender has.
+    /// `coin.transfer` of more than the sender has.
     Failure,
     /// The first step of `coin.transfer-crosschain`.
     Send,
@@ -66,7 +66,7 @@ enum Kind {
     Receive,
 }
 
-/// A transaction before it is written.
+/// The parameters of a transaction.
 struct Draft {
     kind: Kind,
     /// Public keys.
@@ -79,7 +79,7 @@ struct Draft {
     pact: String,
 }
 
-/// What a transaction brings about, as JSON.
+/// The effects of a transaction, as JSON.
 struct Effect {
     result: String,
     events: Vec<String>,
@@ -108,13 +108,14 @@ pub(super) fn payload(
 }
 
 impl Carrier {
-    /// The id of a transaction of this block, or 0 of the coinbase.
+    /// The id of transaction `number` of this block; 0 is the coinbase.
     fn transaction_id(&self, number: u64) -> u64 {
         self.height.get().saturating_mul(TRANSACTIONS_END).saturating_add(number)
     }
 }
 
-/// The output of the transaction that pays the miner. Its request key is the hash of the block below.
+/// The output of the coinbase, which pays the miner. Its request key is the hash of the parent
+/// block.
 fn coinbase(block: &Carrier, miner: &str, random: &mut Random) -> String {
     let reward = format!("1.{:06}", random.below(1_000_000));
     let effect = Effect {
@@ -161,7 +162,7 @@ impl Draft {
         let [from, to] = [(); 2].map(|()| account(random.below(ACCOUNTS)));
         let (whole, parts) = (random.below(100), random.below(999_999).saturating_add(1));
         let amount = format!("{whole}.{parts:06}");
-        // Of all networks the number of chains is even.
+        // Every network has an even number of chains.
         let other = block.chain.get() ^ 1;
         Self { kind, from, to, amount, other, pact: text(random) }
     }
@@ -213,7 +214,7 @@ impl Draft {
             }
         };
         let (payer, nonce, age) = (self.payer(), random.next(), random.below(100));
-        // Of a block below, at the latest.
+        // At least 30 s before the block.
         let made = (block.time.get() / 1_000_000).saturating_sub_unsigned(age.saturating_add(30));
         format!(
             r#"{{"networkId":"{}","payload":{payload},"signers":[{{"pubKey":"{payer}","clist":[{{"name":"coin.GAS","args":[]}}{capability}]}}],"meta":{{"creationTime":{made},"ttl":28800,"gasLimit":{GAS_LIMIT},"chainId":"{}","gasPrice":{},"sender":"k:{payer}"}},"nonce":"{nonce}"}}"#,
@@ -223,7 +224,7 @@ impl Draft {
         )
     }
 
-    /// What it brings about besides the payment of its gas.
+    /// The effects other than the payment for gas.
     fn effect(&self, block: &Carrier, key: &str) -> Effect {
         let Self { from, to, amount, other, pact, .. } = self;
         let (guard, chain) = (self.guard(), block.chain);
@@ -318,12 +319,12 @@ fn event(module: &str, name: &str, params: &str) -> String {
     )
 }
 
-/// So many units of 10^-8.
+/// `number` units of 10^-8, as a decimal number.
 fn units(number: u64) -> String {
     format!("{}.{:08}", number / 100_000_000, number % 100_000_000)
 }
 
-/// The hash of a command, by which requests for it name it.
+/// The hash of a command. API requests name the transaction by it.
 fn request_key(command: &str) -> String {
     let hash = Params::new().hash_length(HASH_LEN).hash(command.as_bytes());
     hash.as_bytes().first_chunk().map(base64url).unwrap_or_default()
@@ -359,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_request_key_is_the_blake2b_hash_of_the_command() {
-        // The request key of all coinbases of genesis blocks.
+        // The request key of the coinbases of all genesis blocks.
         assert_eq!(request_key(""), "DldRwCblQ7Loqy6wYJnaodHl30d3j3eH-qtFzfEv46g");
     }
 

@@ -178,7 +178,7 @@ fn header(raw: &RawHeader) -> Header {
     Header::new(*raw).expect("adjacent parents are in ascending order")
 }
 
-/// What the miner of a block chooses, and what the block carries, if anything.
+/// The header fields that the miner of a block chooses, and the payload, if there is one.
 #[expect(clippy::expect_used, reason = "payloads here are some kilobytes")]
 fn choose(
     carrier: &Carrier,

@@ -72,18 +72,19 @@ impl Cut {
     }
 }
 
-/// There is no cut where one is asked for.
+/// The requested cut does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoCut {
     /// The database has no block.
     #[error("no block is stored, so there is no cut")]
     Empty,
-    /// The network has this chain at this height, but its history is stored from another height on.
+    /// The network has this chain at this height, but the stored history of the chain starts above
+    /// it.
     #[error("no cut at block height {height}: chain {chain} is stored from height {from} on")]
     Below {
-        /// The lowest such chain.
+        /// The first such chain.
         chain: ChainId,
-        /// The block height that the cut height makes.
+        /// The block height for the requested cut height.
         height: BlockHeight,
         /// The lowest ancestor of the chain's block in the cut.
         from: BlockHeight,
@@ -96,21 +97,22 @@ impl View {
     ///
     /// # Shape
     ///
-    /// One block of each chain, concurrent in pairs on adjacent chains: [`tree::cut`] says what that
-    /// means. Of a full history it has the chains of the network at the lowest height in the cut; of a
-    /// partial one those of them that have blocks. Of all cuts it is the heaviest; of equally heavy ones the
-    /// first whose blocks are lower, or have smaller hashes, by ascending chain. Where there is no cut,
-    /// which takes a partial history whose parts lie apart or were never braided, it is the
-    /// heaviest block of each chain that is held.
+    /// One block of each chain, concurrent in pairs on adjacent chains: [`tree::cut`] says what
+    /// that means. In a full history it has the chains of the network at the lowest height in the
+    /// cut; in a partial one those of them that have blocks. Among all cuts it is the heaviest;
+    /// among equally heavy ones the first by height, then hash, of its blocks in chain order. If
+    /// there is no cut, which requires a partial history whose parts are disconnected or were never
+    /// braided, it is the heaviest stored block of each chain.
     ///
-    /// With `max_cut_height` members are cut back to the block height that this makes: divided by
-    /// the number of chains that the network has at that cut height, rounded down. A chain without a
-    /// block there has none.
+    /// With `max_cut_height`, each member above the corresponding block height is replaced by its
+    /// ancestor there. The block height is `max_cut_height` divided by the number of chains that
+    /// the network has at that cut height, rounded down. A chain without a block there has no
+    /// member.
     ///
     /// # Cost
     ///
-    /// None: it was found when the view was published. With `max_cut_height` one lookup for each
-    /// chain.
+    /// None: the cut was found before the view was published. With `max_cut_height`, one lookup for
+    /// each chain.
     ///
     /// # Errors
     ///
@@ -125,19 +127,19 @@ impl View {
         Ok(Cut::new(self.limited(max_cut_height)?.0))
     }
 
-    /// The same, if it is whole.
+    /// The same as [`View::cut`], but only a complete cut.
     ///
     /// # Errors
     ///
-    /// As for [`View::cut`]. The inner one if there is no block, or if a chain that the network has at that
-    /// height is not stored so far down.
+    /// As for [`View::cut`]. The inner error if there is no block, or if the stored history of a
+    /// chain of the network starts above that height.
     pub fn cut_below(&self, max_cut_height: Option<u64>) -> Result<Result<Cut, NoCut>, QueryError> {
         let (members, lack) = self.limited(max_cut_height)?;
         let lack = lack.or(members.is_empty().then_some(NoCut::Empty));
         Ok(lack.map_or_else(|| Ok(Cut::new(members)), Err))
     }
 
-    /// The members that are held, and the first chain that lacks one.
+    /// The members that are stored, and an error for the first chain that lacks one.
     fn limited(
         &self,
         max_cut_height: Option<u64>,
@@ -164,7 +166,7 @@ impl View {
         Ok((below, lacking.into_iter().next()))
     }
 
-    /// The height of the lowest ancestor of a block that is held.
+    /// The height of the lowest stored ancestor of a block.
     fn lowest_below(&self, chain: ChainId, block: Rank) -> Result<Option<BlockHeight>, QueryError> {
         let Some(blocks) = self.blocks(chain) else { return Ok(None) };
         let place = blocks.place(&block.hash)?;

@@ -38,11 +38,12 @@ struct Line {
     found: (u64, Place),
 }
 
-/// A block of a [`Position`] that is not held.
+/// A block of a [`Position`] that is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnknownTop {
     top: Top,
-    /// Whether another block of its height is sealed. If not, sealing a run may bring it.
+    /// Whether another block of the chain is already sealed at its height. If not, this one may
+    /// still arrive in a sealed run.
     is_passed: bool,
 }
 
@@ -74,9 +75,9 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`QueryError::Store`] and [`QueryError::Cold`]. The inner one if a block is not held, for the
-    /// lowest chain with such a block; where several begin alike, which none is meant to, it counts as
-    /// not held.
+    /// [`QueryError::Store`] and [`QueryError::Cold`]. The inner error if a block is not stored,
+    /// for the lowest chain with such a block. If several hashes have the same prefix, which is not
+    /// expected, the block counts as not stored.
     pub fn past_at(&self, position: &Position) -> Result<Result<Past, UnknownTop>, QueryError> {
         let mut past = Past::default();
         for top in position.tops() {
@@ -93,9 +94,10 @@ impl View {
         Ok(Ok(past))
     }
 
-    /// Whether [`View::past_at`] may find a block that it did not find in an earlier view. It does not
-    /// read the database, so it can be asked of many blocks whenever a view is new. True may be wrong;
-    /// false is only if in between a run of its height was given back and another one sealed.
+    /// Whether [`View::past_at`] may find a block that it did not find in an earlier view. It does
+    /// not read the database, so the server can call it for many blocks on every new view. `true`
+    /// may be wrong. `false` is wrong only if, in between, the run at that height was un-sealed and
+    /// another one sealed.
     #[must_use]
     pub fn may_hold(&self, unknown: &UnknownTop) -> bool {
         let Top { chain, height, prefix } = unknown.top;

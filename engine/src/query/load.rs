@@ -6,7 +6,7 @@ use crate::types::ChainId;
 /// A chain as it is on disk.
 pub(crate) struct Loaded {
     pub(crate) forest: Forest,
-    /// How heavy what is not sealed is.
+    /// The weights of the blocks that are not sealed.
     pub(crate) ceiling: Ceiling,
 }
 

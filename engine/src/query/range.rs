@@ -12,8 +12,8 @@ impl View {
     ///
     /// Strictly ascending [`Rank`]: heights as asked, orphans too; at most `query.limit` headers.
     /// The next cursor is `Inclusive` if there are more, `Exclusive` at the end, and `None` behind
-    /// an empty page. A cursor outside the heights makes an empty page, except an exclusive one whose
-    /// next block is at the lowest height or above it.
+    /// an empty page. A cursor outside the heights gives an empty page, except an exclusive one
+    /// below the lowest height if the next block is at that height or above.
     ///
     /// # Cost
     ///
@@ -66,8 +66,9 @@ impl View {
 impl Blocks<'_> {
     /// Where the result begins; `None` if its cursor is outside of it.
     ///
-    /// Behind a cursor below the lowest height the result goes on only if the very next block is high
-    /// enough, as in the reference, which compares heights after it has stepped past the cursor:
+    /// After an exclusive cursor below the lowest height, the result continues only if the very
+    /// next block is high enough. The reference does this too: it compares heights after it has
+    /// stepped past the cursor.
     ///
     /// ```text
     /// blocks 3a 4a 4b 5a 6a, minheight 5    exclusive 4b: 5a 6a

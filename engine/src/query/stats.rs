@@ -29,33 +29,36 @@ pub struct StatsRow {
     pub heights: (BlockHeight, BlockHeight),
     /// Counts and sums; the last block is that of the chain whose last block was made last.
     pub stats: Stats,
-    /// [`Stats::hash_rate`] over the heights of the chain that has the most blocks there.
+    /// [`Stats::hash_rate`], where the number of heights is the block count of the chain with the
+    /// most blocks.
     pub hash_rate: Option<f64>,
 }
 
-/// Block times from which on a hash rate is estimated: see [`Stats::hash_rate`].
+/// The minimum number of block times for an estimate of the hash rate: see [`Stats::hash_rate`].
 const HASH_RATE_TIMES_MIN: u64 = 20;
 
 impl Stats {
-    /// Hashes per second, an estimate: the difficulty of all blocks of a height, divided by the mean time
-    /// that a height takes.
+    /// Estimated hashes per second: the difficulty of all blocks of a height, divided by the mean
+    /// time per height.
     ///
-    /// Chains are mined in parallel, and no chain can run ahead of the others by more than the diameter of
-    /// their graph. So each height of the network takes one mean block time (`time` / number of block
-    /// times) and yields one block of each chain (`difficulty` / `heights` in hashes). Two chains with a
-    /// difficulty of 600 and one block every 30 s make (2 × 600) / 30 = 40 hashes per second. Adding up
-    /// difficulty / time of each chain gives the same over many heights; over few, one chain whose miner
-    /// dated two blocks a millisecond apart outweighs all others.
+    /// Chains are mined in parallel, and no chain can run ahead of the others by more than the
+    /// diameter of their graph. So each height of the network takes one mean block time (`time` /
+    /// number of block times) and yields one block of each chain (`difficulty` / `heights` in
+    /// hashes). Two chains with a difficulty of 600 and one block every 30 s give (2 × 600) / 30 =
+    /// 40 hashes per second. The sum of difficulty / time over the chains gives the same over many
+    /// heights; over few heights, one chain whose miner dated two blocks a millisecond apart
+    /// outweighs all others.
     ///
     /// # Precision
     ///
-    /// None with fewer than 20 block times. Mining has no memory, so the time that
-    /// *n* blocks take is a sum of *n* exponential times: its standard deviation is 1/√*n* of it, and so
-    /// is, nearly, that of the rate. With 20 block times, one height of twenty chains, this is 22 %: a
-    /// reader can rely on the order of magnitude and, in all but a few rows, on the first digit. With 5
-    /// it would be 45 %, with 1 the rate has no finite mean. 400 block times give 5 %. Real rows are
-    /// better, because chains wait for each other: of mainnet01 from height 1,800,001 on, single
-    /// heights of all chains scatter by 14 %, and 20 heights of single chains by 4 %.
+    /// None with fewer than 20 block times. Mining is memoryless, so the time that *n* blocks take
+    /// is a sum of *n* exponential times. Its relative standard deviation is 1/√*n*, and that of
+    /// the rate is nearly the same. With 20 block times (one height of twenty chains) it is 22 %: a
+    /// reader can rely on the order of magnitude and, in all but a few rows, on the first digit.
+    /// With 5 it would be 45 %; with 1 the rate has no finite mean. 400 block times give 5 %. Real
+    /// rows are better, because chains wait for each other: on mainnet01 from height 1,800,001 on,
+    /// the relative standard deviation is 14 % for single heights of all chains, and 4 % for 20
+    /// heights of single chains.
     #[must_use]
     pub fn hash_rate(&self, heights: u64) -> Option<f64> {
         let times = self.sums.times.count();
@@ -181,7 +184,7 @@ impl View {
         for (number, heights) in steps.iter().enumerate() {
             let mut together =
                 StatsRow { chain: None, heights, stats: Stats::default(), hash_rate: None };
-            // Blocks of one chain: of each height it has one.
+            // The number of heights: the chain with the most blocks has one at each height.
             let mut blocks_max = 0;
             for (chain, stats) in chains.iter().zip(&of_chains) {
                 let Some(stats) = stats.get(number) else { continue };

@@ -32,18 +32,18 @@ struct Shared {
     is_replica: AtomicBool,
 }
 
-/// What is shown: a tree, the snapshot of the moment that it is of, and the heaviest cut.
+/// The published state: a tree, the snapshot that it was built from, and the heaviest cut.
 struct State {
     tree: Tree,
     snapshot: Snapshot,
-    /// `None` if the disk could not be read when it was looked for.
+    /// `None` if the search for it could not read the disk.
     cut: Option<Members>,
-    /// How many were shown before it.
+    /// The number of states that were published before it.
     number: u64,
 }
 
 impl Reader {
-    /// `cut` is that of the tree.
+    /// `cut` is the heaviest cut of the tree.
     pub(crate) fn new(
         store: &Arc<Store>,
         tree: Tree,
@@ -57,16 +57,14 @@ impl Reader {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The store of what is shown now. A writer's stays the same, a [replica](crate::replica)'s is
-    /// another one each time.
+    /// The current store. A writer's stays the same; a [replica](crate::replica) replaces it.
     pub(crate) fn store(&self) -> Arc<Store> {
         Arc::clone(self.shared.state.load().snapshot.owner())
     }
 
-    /// Shows a new tree to views that are made from now on. It must be of what `snapshot` has, and `cut`
-    /// its heaviest cut.
+    /// Publishes a tree, its snapshot and its heaviest cut to views that are created from now on.
     pub(crate) fn publish(&self, tree: Tree, snapshot: Snapshot, cut: Option<Members>) {
-        // Only the owner of the database publishes, so nothing comes in between.
+        // Only the owner of the database publishes, so there is no race.
         let number = self.shared.state.load().number.saturating_add(1);
         self.shared.state.store(Arc::new(State { tree, snapshot, cut, number }));
         self.shared.news.tell();
@@ -97,15 +95,13 @@ impl Reader {
         receiver.recv_timeout(limit).is_ok()
     }
 
-    /// How often views were given something new to see. What is seen by now is in every view that is
-    /// made from now on.
+    /// How many states were published. Views that are created from now on show them.
     #[must_use]
     pub fn shown(&self) -> u64 {
         self.shared.news.number()
     }
 
-    /// Calls `listener` once: when something new is to be seen after [`Reader::shown`] was `seen`, be
-    /// it at once.
+    /// Calls `listener` once, as soon as something is shown after [`Reader::shown`] was `seen`.
     ///
     /// # Cost
     ///
@@ -142,8 +138,8 @@ impl Reader {
         self.store().require_place()
     }
 
-    /// RocksDB's checkpoint of the database, in a new folder: nothing is compared, and not all of it
-    /// is durable, as of a [backup](crate::backup).
+    /// A RocksDB checkpoint in a new folder: unlike a [backup](crate::backup), not compared or
+    /// synced.
     ///
     /// # Errors
     ///
@@ -236,16 +232,14 @@ pub struct View {
 }
 
 impl View {
-    /// The same view, which does not wait for the disk: a query that would is
-    /// [`QueryError::Cold`], and can be asked again of one that does.
+    /// The same view without disk reads: a query that needs one returns [`QueryError::Cold`].
     #[must_use]
     pub fn cached(self) -> Self {
         let cached = Some(self.state.snapshot.cached());
         Self { cached, ..self }
     }
 
-    /// How often views had been given something new to see when it was made: the greater of two
-    /// numbers is that of the later view, which has every block of the other.
+    /// The number of states published before it. A view with a greater number has all its blocks.
     #[must_use]
     pub fn shown(&self) -> u64 {
         self.state.number
@@ -279,7 +273,7 @@ impl View {
         if self.cached.is_some() {
             return Err(QueryError::Cold);
         }
-        // The disk could not be read when it was looked for: whoever asks has to hear of it.
+        // The search at publication could not read the disk: search again to return the error.
         let snapshot = &self.state.snapshot;
         let (mut ceilings, mut forests) = (Vec::new(), Vec::new());
         for (chain, _) in self.tree().iter() {

@@ -79,13 +79,14 @@ impl Summary {
 pub enum Event<'a> {
     /// Records were read.
     Progress(Progress),
-    /// At the end, blocks that were held back for their parents were verified.
+    /// At the end: some of the blocks that were held back for their parents have been verified.
     Held {
-        /// How many.
+        /// Blocks verified so far.
         done: u64,
-        /// Of how many that this replay has held back; those of earlier replays come on top.
+        /// Blocks that this replay has held back. `done` may exceed it: it also counts those of
+        /// earlier replays.
         of: u64,
-        /// What came of the records so far.
+        /// Progress over all records.
         progress: Progress,
     },
     /// A record was not stored.

@@ -259,7 +259,7 @@ impl Forest {
         self.waiting.iter().flat_map(|(parent, nodes)| nodes.iter().map(|node| (*parent, *node)))
     }
 
-    /// Whether blocks are held that name this one as their parent, and it is not held itself.
+    /// Whether this block is not stored, but children of it are.
     #[must_use]
     pub fn is_awaited(&self, hash: &BlockHash) -> bool {
         let is_below = |trunk: Trunk| trunk.below.is_none() && trunk.parent == *hash;

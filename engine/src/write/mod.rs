@@ -41,7 +41,7 @@ pub struct Writer {
     store: Arc<Store>,
     /// What is on disk; ahead of what `reader` shows until [`Writer::publish`].
     tree: Tree,
-    /// The heaviest cut of `tree`: how it is advanced, and its members.
+    /// The heaviest cut of `tree`: the state that advances it, and its members.
     standing: Standing,
     cut: Option<Members>,
     /// Of what is on disk, for lookups.
@@ -239,7 +239,7 @@ impl Writer {
         sealed.map(|()| staged.len())
     }
 
-    /// Tells the cut of a block that is to be added to the tree.
+    /// Adds a block to the search for the cut, before it is added to the tree.
     fn note(&mut self, header: HeaderRef<'_>) {
         self.standing.add(header);
         let forest = self.tree.forest(header.chain());

@@ -18,7 +18,8 @@ const SMALL_PAYLOADS: usize = 16;
 /// The same in bytes, but for the last payload.
 const SMALL_BYTES: usize = 256 << 10;
 
-/// Bytes of a body that is parsed where the request arrived, in less than half a millisecond.
+/// Maximum bytes of a body that is parsed on the thread that received it, in under half a
+/// millisecond.
 const SMALL_BODY_BYTES: usize = 64 << 10;
 
 /// Bytes that a stream writes at once, but for the last payload of them.

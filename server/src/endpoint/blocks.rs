@@ -78,7 +78,7 @@ struct Read {
     is_cut: bool,
 }
 
-/// A block whose payload is needed and not stored.
+/// A block whose payload is required but not stored.
 struct NoPayload {
     block: BlockHash,
     payload: PayloadHash,
@@ -93,8 +93,8 @@ impl From<NoPayload> for Error {
     }
 }
 
-/// The page of blocks that `query` asks for, of at most `bytes_max` bytes if that is more than one
-/// block; or a block of it whose payload is not stored.
+/// The page of blocks for `query`, of at most `bytes_max` bytes if it has more than one block; or
+/// the first block whose payload is not stored.
 fn read(
     query: &Query,
     view: &View,

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::request::{Media, negotiate};
 use crate::response::{self, Body};
 
-/// `GET config`: the network, then the settings of the server without what is secret. Clients take the
+/// `GET config`: the network, then the settings of the server, without secrets. Clients read the
 /// network from it.
 pub(crate) fn config(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     let media = negotiate(&head.headers, Media::JSON)?;
@@ -20,7 +20,8 @@ pub(crate) fn config(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     Ok(response::json(media.content_type(), Bytes::from(body)))
 }
 
-/// The response: a member has the name that chainweb-node gives it, or that it has in the file of Plait.
+/// The response. The network has the member name of chainweb-node, the settings have their keys in
+/// Plait's configuration file.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown<'a> {
@@ -30,7 +31,7 @@ pub(crate) struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// That of a server of this network.
+    /// The response of a server for this network.
     pub(crate) const fn new(version: ChainwebVersion, config: &'a Config) -> Self {
         Self { chainweb_version: version.name(), settings: &config.shown }
     }

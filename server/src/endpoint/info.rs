@@ -30,8 +30,8 @@ type Rows = Vec<(u32, Vec<u32>)>;
 ///
 /// # Source
 ///
-/// `Chainweb.RestAPI.NodeInfo`, and a response of 2.30 in the documentation of Kadena. 3.2 has no
-/// `nodeServiceDate`, but hack-a-chain's indexer refuses a response without it; null is "never".
+/// `Chainweb.RestAPI.NodeInfo`, and a response of 2.30 in Kadena's documentation. 3.2 has no
+/// `nodeServiceDate`, but hack-a-chain's indexer rejects a response without it; null means "never".
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the names are those of the protocol")]
@@ -76,7 +76,7 @@ impl Info {
             node_historical_chains: history,
             node_latest_behavior_height: latest_behavior(version),
             node_number_of_chains: graph.order(),
-            // Clients compare it with releases of chainweb-node.
+            // Clients compare this with releases of chainweb-node.
             node_package_version: config.node_version.to_str().unwrap_or_default().to_owned(),
             node_service_date: None,
             node_version: version.name(),
@@ -104,7 +104,7 @@ fn rows(graph: ChainGraph) -> Rows {
 /// # Source
 ///
 /// `latestBehaviorAt` of `Chainweb.Version.*` at 3.2: `Chainweb31`, on testnet04 `Chainweb231Pact`.
-/// Forks that begin at a fork number in place of a height do not count.
+/// Forks that activate at a fork number instead of a height do not count.
 const fn latest_behavior(version: ChainwebVersion) -> u64 {
     match version {
         ChainwebVersion::Mainnet01 => 6_510_743,

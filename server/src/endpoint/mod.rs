@@ -68,7 +68,7 @@ pub(crate) struct App {
     pub(crate) backups: Option<Arc<Jobs>>,
     /// Event streams.
     pub(crate) updates: Updates,
-    /// What bodies of requests may take together.
+    /// The memory budget of all request bodies.
     pub(crate) bodies: Arc<BodyBudget>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) metrics: Metrics,

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::request::{Media, PeerRange, negotiate};
 use crate::response::{self, Body};
 
-/// `GET cut/peer`: a page of the nodes that the configuration names. Plait is no part of the network, so
-/// it knows no others.
+/// `GET cut/peer`: a page of the nodes in the setting `peers`. Plait does not join the peer-to-peer
+/// network, so it knows no others.
 pub(crate) fn cut_peers(app: &App, head: &Parts) -> Result<Response<Body>, Error> {
     let media = negotiate(&head.headers, Media::JSON)?;
     let range = PeerRange::parse(head.uri.query())?;
@@ -18,7 +18,7 @@ pub(crate) fn cut_peers(app: &App, head: &Parts) -> Result<Response<Body>, Error
     Ok(response::json(media.content_type(), Bytes::from(body)))
 }
 
-/// A page, in the form of the reference.
+/// A page, in the format of the reference.
 #[derive(Debug, Serialize)]
 struct Page<'a> {
     limit: usize,
@@ -39,7 +39,7 @@ struct Address<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// The page of `peers` that `range` asks for.
+    /// The page of `peers` for `range`.
     fn of(peers: &'a [Peer], range: PeerRange) -> Self {
         let rest = peers.get(range.first..).unwrap_or_default();
         let items: Vec<Item<'a>> = rest.iter().take(range.limit).map(Item::of).collect();

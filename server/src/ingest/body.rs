@@ -32,20 +32,20 @@ impl From<Unread> for Stop {
     }
 }
 
-/// The body of a request, of which the first part may have been read.
+/// The body of a request. Its first frame may already have been read.
 pub(super) struct Body {
     first: Option<Result<Frame<Bytes>, hyper::Error>>,
     rest: Incoming,
 }
 
 impl Body {
-    /// A body whose client may wait for `100 Continue`: then its first part is read here.
+    /// A body whose client may wait for `100 Continue`; if so, this reads its first frame.
     ///
-    /// hyper sends 100 when the body is read, but no more once the response has begun; a client that
-    /// gets neither waits for a second or so, as curl does.
+    /// hyper sends 100 when the body is first read, but not once the response has begun. A client
+    /// that gets neither waits for about a second, as curl does.
     pub(super) async fn expected(headers: &HeaderMap, mut rest: Incoming, time: Duration) -> Self {
         let waits = headers.contains_key(EXPECT);
-        // A client that sends nothing for so long is told so by what reads the rest.
+        // If the client sends nothing for this time, the reader of the rest reports it.
         let first = if waits { timeout(time, rest.frame()).await.ok().flatten() } else { None };
         Self { first, rest }
     }
@@ -58,7 +58,7 @@ impl Body {
     }
 }
 
-/// Stores the blocks of `body` and tells of them in `lines`.
+/// Stores the blocks of `body` and reports them in `lines`.
 pub(super) async fn take(way: Way, form: Form, body: Body, mut lines: Lines) {
     let config = &way.config;
     let cutter = Cutter::new(form, config.line_bytes_max);

@@ -102,7 +102,8 @@ async fn serve(way: Way, stream: Patient) {
     let service = service_fn(|request| answer(way.clone(), request));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).title_case_headers(true);
-    // A client that has sent its last block may close its side, and still wants the answer.
+    // A client that has sent its last block may close its sending side, and still waits for the
+    // response.
     builder.half_close(true);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("connection of a client that pushes ended: {error}");
@@ -141,7 +142,7 @@ async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallib
         let wanted = "Send application/octet-stream, or JSON as application/x-ndjson.\n";
         return Ok(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, wanted));
     };
-    // Before any of the body is read: a client that waits for 100 gets the final status at once.
+    // Before the body is read, so that a client that waits for 100 gets the final status at once.
     if let Err(error) = way.inlet.push(Vec::new()).await {
         return Ok(refused(&error));
     }
@@ -152,7 +153,7 @@ async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallib
     Ok(typed(StatusCode::OK, LINES, answer))
 }
 
-/// Whether the query has the flag `each`, with any value that does not say no.
+/// Whether the query has the flag `each`, with any value except `false` and `0`.
 fn is_flagged(query: &str) -> bool {
     query.split('&').any(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -171,7 +172,7 @@ fn form(headers: &HeaderMap) -> Option<Form> {
     }
 }
 
-/// The answer to a head that a proxy could read differently.
+/// The response to a head that a proxy could read differently.
 fn misframed(error: &Error) -> Answer {
     let body = BoxBody::new(Full::new(Bytes::from(format!("{error}\n"))));
     let mut response = typed(error.status(), TEXT, body);

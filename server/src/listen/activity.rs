@@ -241,7 +241,7 @@ pub(super) struct Turn {
     awaited: bool,
     /// Its place in `listening`, if it is for events.
     given_since: Option<Arc<AtomicU64>>,
-    /// Its place among the requests of its connection.
+    /// Its slot among the requests of its connection.
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -262,7 +262,7 @@ impl Turn {
         }
     }
 
-    /// Keeps a place among the requests of its connection until it has ended.
+    /// Keeps the slot of the request until it has ended.
     pub(super) fn keep(&mut self, slot: OwnedSemaphorePermit) {
         self.slot = Some(slot);
     }

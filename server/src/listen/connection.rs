@@ -33,16 +33,16 @@ use crate::route;
 /// read holds little; a slice of a page or a stream may stand above it.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Streams that a client of HTTP/2 may open at once. Clients open 100 before they have read this
-/// number: node, h2load, Go.
+/// Maximum concurrent streams of an HTTP/2 connection. Some clients (node, h2load, Go) open 100
+/// before they have read this number.
 const STREAMS_MAX: u32 = 128;
 
-/// Requests of them that are served at once; the others wait for their turn. What a connection
-/// can hold, 64 KiB and two chunks a response, is bounded by this number. A stream of events does not
-/// count once it has begun: all of them together have a limit, and it may never end.
+/// Maximum concurrent requests of an HTTP/2 connection; the others wait. This bounds the memory of
+/// a connection, which is 64 KiB and two chunks per response. An event stream does not count once
+/// it has begun: it may never end, and event streams have a limit of their own.
 const SLOTS: usize = 32;
 
-/// Requests that may wait so, on all connections. Each holds a head.
+/// Maximum number of waiting requests on all connections. Each holds a head.
 const WAITING_MAX: usize = 4096;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -121,7 +121,7 @@ impl Server {
                     return;
                 }
                 () = half_closed.noticed() => pause = PAUSE_MIN,
-                // The connection is polled again, and with it the socket.
+                // This polls the connection again, and with it the socket.
                 () = sleep(pause), if half_closed.is_withheld() => {
                     half_closed.probe();
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
@@ -140,16 +140,16 @@ impl Drop for Farewell<'_> {
     }
 }
 
-/// How a request comes in.
+/// How a request arrived.
 enum Entry {
-    /// Over HTTP/1: nothing else is served on the connection.
+    /// Over HTTP/1: the only request in flight on its connection.
     Only(Turn, Arc<HalfClosed>),
-    /// Over HTTP/2: it waits for a slot of its connection, if it may.
+    /// Over HTTP/2: waits for a slot of its connection, unless too many requests wait.
     Stream { activity: Arc<Activity>, slots: Arc<Semaphore>, waiting: Arc<Semaphore> },
 }
 
 impl Entry {
-    /// Waits until the request may be served. Gives an error if too many wait.
+    /// Waits until the request may be served. Returns an error if too many requests wait.
     async fn enter(self) -> (Turn, Option<OwnedSemaphorePermit>, Result<(), Error>) {
         let (activity, slots, waiting) = match self {
             Self::Only(turn, _) => return (turn, None, Ok(())),
@@ -160,9 +160,9 @@ impl Entry {
             return (begin(), Some(slot), Ok(()));
         }
         let Ok(_waits) = waiting.try_acquire() else { return (begin(), None, Err(Error::Busy)) };
-        // It is never closed.
+        // The semaphore is never closed.
         let slot = slots.acquire_owned().await.ok();
-        // While it waits, the client and not the server is who has to do something: its turn
+        // While a request waits for a slot, the server does not owe the client anything: its turn
         // begins now.
         (begin(), slot, Ok(()))
     }
@@ -195,11 +195,11 @@ async fn answer(
         }
         Err(error) => refused(&request, &error),
     };
-    // One of events is the last of its connection for another reason.
+    // An event stream has `Connection: close` for another reason.
     let is_of_events = matches!(response.body(), Body::Events(_));
     let mut leaves_unread = response.headers().contains_key(CONNECTION) && !is_of_events;
     if let Some(half_closed) = &half_closed {
-        // It was not told to continue, so the body may come or not.
+        // The client was not told to continue, so the body may or may not arrive.
         if expects && half_closed.is_body_open() {
             response.headers_mut().insert(CONNECTION, CLOSE);
             leaves_unread = true;
@@ -216,7 +216,7 @@ async fn answer(
     Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
 }
 
-/// The response to a request that is not served.
+/// The response to a rejected request.
 fn refused<B>(request: &Request<B>, error: &Error) -> Response<Body> {
     let mut response = response::error(error);
     if matches!(error, Error::Full) {

@@ -1,21 +1,23 @@
-//! Clients that have sent their last byte and wait for the response, as `printf … | nc -N` does, and
-//! tools of HTTP/1.0.
+//! Clients that close their sending side and wait for the response, such as `printf … | nc -N` and
+//! HTTP/1.0 tools.
 //!
-//! hyper drops a connection as soon as the client closes its side, even in the middle of a response.
-//! TCP does not tell a client that closed its side only from one that is gone: both send the same
-//! FIN. So the [`Socket`](super::socket::Socket) withholds the end of the input from hyper until the
-//! response has left, and hands it over then; hyper closes the connection as behind any last request.
+//! hyper drops a connection as soon as the client closes its sending side, even in the middle of a
+//! response. A client that is gone sends the same FIN as one that closed only its sending side. So
+//! the [`Socket`](super::socket::Socket) withholds the end of the input from hyper until the
+//! response has been sent. Then it hands over the end, and hyper closes the connection as after any
+//! last request.
 //!
-//! - While hyper still waits for a part of the request, the end is handed over at once: the request
-//!   is cut off, and gets 400. [`RequestBody`] notices that: it finds nothing more to read although
-//!   the input has ended. The body alone tells, for hyper may have the last of it in its buffer.
-//! - A client that is gone answers the first byte that it gets with a reset. A response sends one soon
-//!   enough; an event stream that has no event sends an empty line now and then, which no client
-//!   takes for one. Then the socket is asked for its error.
-//! - A client that does not read has the same time to do so as others: the timers of
-//!   [`Activity`](super::activity::Activity) know nothing of this.
-//! - Over HTTP/2 the end is handed over at once: whoever closes such a connection is gone, for it has
-//!   to answer what it gets.
+//! - While hyper still waits for part of the request, the socket hands over the end at once: the
+//!   request is truncated, and gets 400. [`RequestBody`] detects this: it has nothing more to read
+//!   although the input has ended. Only the body can tell, because hyper may have the last bytes in
+//!   its buffer.
+//! - A client that is gone answers the first byte that it gets with a reset. A response sends a
+//!   byte soon enough; an event stream without events sends an empty line now and then, which
+//!   clients ignore. Then the socket checks for an error.
+//! - A client that does not read has the same timeouts as any other: this does not affect the
+//!   timers of [`Activity`](super::activity::Activity).
+//! - Over HTTP/2 the socket hands over the end at once: a client that closes such a connection is
+//!   gone, because it would have to acknowledge frames.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,25 +32,26 @@ use tokio::sync::Notify;
 
 use crate::response::{Body, Cut, EventSource};
 
-/// The time between two such lines, and two such questions: at first, and at most, for it doubles.
+/// The time between two empty lines and checks of the socket. It starts at the minimum and doubles
+/// up to the maximum.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// What ends no event and begins none.
+/// A line that neither ends nor begins an event.
 const EMPTY_LINE: &[u8] = b"\n";
 
-/// What is known of the input of a connection of HTTP/1.
+/// The state of the input of an HTTP/1 connection.
 #[derive(Debug, Default)]
 pub(super) struct HalfClosed {
     /// The client has closed its side.
     ended: AtomicBool,
     /// hyper does not know that yet.
     withheld: AtomicBool,
-    /// The body of the request under way is not read to its end.
+    /// The body of the current request has not been read to its end.
     body_open: AtomicBool,
-    /// That body needs more than the client has sent.
+    /// This body is longer than what the client has sent.
     starved: AtomicBool,
-    /// An event stream has to find out whether somebody is there.
+    /// An event stream must find out whether the client is still there.
     probe: AtomicBool,
     told: Notify,
 }
@@ -65,17 +68,17 @@ impl HalfClosed {
         self.ended.store(true, Relaxed);
     }
 
-    /// Whether it has.
+    /// Whether the client has closed its side.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
     }
 
-    /// Whether the end of the input is not to be withheld, as it cuts off a request.
+    /// Whether the end of the input truncates a request, and so must not be withheld.
     pub(super) fn is_starved(&self) -> bool {
         self.body_open.load(Relaxed) && self.starved.load(Relaxed)
     }
 
-    /// Whether the body of the request under way, if it has one, is not read to its end.
+    /// Whether the current request has a body that has not been read to its end.
     pub(super) fn is_body_open(&self) -> bool {
         self.body_open.load(Relaxed)
     }
@@ -88,7 +91,7 @@ impl HalfClosed {
         }
     }
 
-    /// It is time to find out whether the client is there.
+    /// Makes an event stream find out whether the client is still there.
     pub(super) fn probe(&self) {
         self.probe.store(true, Relaxed);
     }
@@ -98,7 +101,7 @@ impl HalfClosed {
         self.withheld.load(Relaxed)
     }
 
-    /// The end of the input is withheld no longer. Returns whether it was.
+    /// Stops withholding the end of the input. Returns whether it was withheld.
     pub(super) fn hand_over(&self) -> bool {
         self.withheld.load(Relaxed) && self.withheld.swap(false, Relaxed)
     }
@@ -109,7 +112,7 @@ impl HalfClosed {
     }
 }
 
-/// The body of a request of HTTP/1, which notices that it lacks bytes that will not come.
+/// The body of an HTTP/1 request. It detects that the missing bytes will not arrive.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     body: Incoming,
@@ -136,7 +139,7 @@ impl HttpBody for RequestBody {
         let Some(half_closed) = &this.half_closed else { return polled };
         if polled.is_pending() {
             if half_closed.is_withheld() && !half_closed.starved.swap(true, Relaxed) {
-                // hyper asks the socket once more.
+                // hyper reads the socket once more.
                 cx.waker().wake_by_ref();
             }
         } else if this.body.is_end_stream() || !matches!(polled, Poll::Ready(Some(Ok(_)))) {
@@ -154,8 +157,8 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// The body of a response of HTTP/1, which finds out whether its client is there, if it would wait
-/// for ever.
+/// The body of an HTTP/1 response. If it may wait indefinitely, it finds out whether its client is
+/// still there.
 pub(super) fn probing(body: Body, half_closed: &Arc<HalfClosed>) -> Body {
     match body {
         Body::Events(source) => {

@@ -22,7 +22,7 @@ pub(super) struct Socket {
     half_closed: Arc<HalfClosed>,
     stamp: Stamp,
     metrics: Metrics,
-    /// The last write has to wait for the client.
+    /// The last write waits for the client.
     is_blocked: bool,
     /// What is still to be written in place of an answer of hyper's own, and how many bytes that
     /// answer had.
@@ -53,9 +53,9 @@ impl Socket {
         }
     }
 
-    /// Hands the end of the input to hyper, unless a response is under way.
+    /// Hands the end of the input over to hyper, unless a response is in progress.
     fn poll_end(&self) -> Poll<io::Result<()>> {
-        // What a client leaves that is gone, once it was sent something.
+        // The reset of a client that is gone, after the first byte was sent to it.
         if let Some(error) = self.stream.take_error()? {
             return Poll::Ready(Err(error));
         }
@@ -156,7 +156,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes once it has written all that it has.
+        // hyper flushes after it has written everything.
         if !self.activity.is_answering() && self.half_closed.hand_over() {
             cx.waker().wake_by_ref();
         }

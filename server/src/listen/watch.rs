@@ -50,7 +50,7 @@ async fn serve(metrics: Metrics, stream: TcpStream) {
     let service = service_fn(|request| answer(metrics.clone(), request));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).title_case_headers(true);
-    // A client that closes its side after its request still wants the answer.
+    // A client that closes its sending side after its request still waits for the response.
     builder.half_close(true);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("connection of a watcher ended: {error}");

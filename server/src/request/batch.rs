@@ -39,8 +39,8 @@ impl TryFrom<Number> for Whole {
 /// Reads what a batch asks for from a JSON body, a list of hashes or an object with `hashes` and
 /// `heights`: the first `max` of them.
 ///
-/// All of the body must be right, but no more than that is kept: a body of two megabytes has 45,000
-/// hashes, or 700,000 empty texts.
+/// The whole body must be valid, but no more than `max` hashes are kept: a body of two megabytes
+/// has 45,000 hashes, or 700,000 empty strings.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub(crate) fn parse_batch(body: &[u8], max: usize) -> Result<Vec<Asked>, Error> 
     Ok(asked.map(|(hash, height)| Asked { hash, height }).collect())
 }
 
-/// The hashes of a batch: those that count, and the first text that is none.
+/// The hashes of a batch: the first `max`, and the first string that is not a hash.
 struct Hashes {
     max: usize,
     kept: Vec<PayloadHash>,
@@ -91,7 +91,7 @@ impl<'de> Visitor<'de> for &mut Hashes {
     }
 }
 
-/// One text among them.
+/// One string of the list.
 struct Text<'a>(&'a mut Hashes);
 
 impl<'de> DeserializeSeed<'de> for Text<'_> {
@@ -111,7 +111,7 @@ impl Visitor<'_> for Text<'_> {
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         let Self(hashes) = self;
-        // What is wrong with the JSON comes first, so all of it is read.
+        // Errors in the JSON take precedence, so this reads on to the end.
         if hashes.wrong.is_none() {
             match text.parse() {
                 Ok(hash) if hashes.kept.len() < hashes.max => hashes.kept.push(hash),
@@ -123,8 +123,8 @@ impl Visitor<'_> for Text<'_> {
     }
 }
 
-/// The body of a batch as later releases of the reference take it, with `hashes` and `heights`;
-/// gives the heights that count.
+/// The body of a batch for later releases of the reference, with `hashes` and `heights`. Returns
+/// the first `max` heights.
 struct Object<'a>(&'a mut Hashes);
 
 impl<'de> Visitor<'de> for Object<'_> {

@@ -46,19 +46,19 @@ impl Deref for ReadBody {
 /// Limits of one body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
-    /// Bytes at most.
+    /// Maximum length in bytes.
     pub(crate) bytes_max: usize,
-    /// From the end of the head to the end of the body.
+    /// Time from the end of the head to the end of the body.
     pub(crate) time: Duration,
 }
 
-/// Reads the body of a request to its end, within `limits` and within what `budget` has left.
+/// Reads the body of a request to its end, within `limits` and the rest of `budget`.
 ///
 /// # Errors
 ///
 /// - [`Error::ContentType`] if it is declared as something else than JSON.
 /// - [`Error::BodyLong`] if it is longer than allowed; a declared length is believed at once.
-/// - [`Error::BodiesFull`] if the bodies of all requests together are longer than allowed.
+/// - [`Error::BodiesFull`] if the bodies of all requests together exceed the budget.
 /// - [`Error::BodySlow`] if it takes longer than allowed, [`Error::BodyCut`] if it does not end.
 pub(crate) async fn read_json<B>(
     head: &Parts,
@@ -73,8 +73,8 @@ where
     check_type(head)?;
     let (mut bytes, mut share) = (Vec::new(), budget.share());
     read(head, body, limits, |frame| {
-        // Copied, for a frame keeps the whole buffer that it was read into: a client that sends a
-        // body in chunks of one byte would hold a multiple of it.
+        // Copy the bytes, because a frame keeps the whole buffer that it was read into: a client
+        // that sends a body in chunks of one byte would hold a multiple of its length.
         let len = bytes.len().saturating_add(frame.len());
         if len > bytes.capacity() {
             let capacity = len.max(len.saturating_mul(2).min(limits.bytes_max));
@@ -88,14 +88,14 @@ where
     Ok(ReadBody { bytes, _share: share })
 }
 
-/// Reads a body that means nothing to its end, and keeps none of it.
+/// Reads a body that the endpoint ignores to its end, and discards it.
 ///
 /// What is left of it hyper would read behind the answer: if it then ends, or breaks the protocol, before
 /// all of the answer has left, hyper cuts that off, or puts the answer to what follows in the middle.
 ///
 /// # Errors
 ///
-/// As for [`read_json`], whatever its type, but for the budget.
+/// As for [`read_json`], except for the content type and the budget.
 pub(crate) async fn pass_over<B>(head: &Parts, body: B, limits: BodyLimits) -> Result<(), Error>
 where
     B: Body<Data = Bytes>,
@@ -107,7 +107,7 @@ where
     read(head, body, limits, |_| Ok(())).await
 }
 
-/// Gives every frame of a body to `take`.
+/// Passes every data frame of a body to `take`.
 async fn read<B>(
     head: &Parts,
     body: B,
@@ -128,7 +128,7 @@ where
         let mut body = pin!(body);
         let mut left = max;
         while let Some(frame) = body.frame().await {
-            // Trailers mean nothing here.
+            // Ignore trailers.
             let Ok(data) = frame.map_err(|_| Error::BodyCut)?.into_data() else { continue };
             left = left.checked_sub(data.len()).ok_or(Error::BodyLong { max })?;
             take(data)?;

@@ -3,14 +3,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::error::Error;
 
-/// A body up to this length takes from the part of the budget that is kept for small ones.
+/// Bodies up to this length may use the part of the budget that is reserved for small ones.
 const SMALL_BYTES: usize = 16 << 10;
 
-/// Bytes of request bodies that are in memory, of all requests together.
+/// A limit on the bytes of all request bodies in memory.
 ///
-/// A request takes what its body needs as that arrives, and gives it back once the body is parsed: a
-/// client that declares two megabytes and sends nothing holds nothing. The last quarter is for
-/// bodies of up to 16 KiB, so clients that send long batches slowly do not shut out branch queries.
+/// A request takes bytes as its body arrives, and returns them once the body is parsed: a client
+/// that declares two megabytes and sends nothing takes nothing. The last quarter is reserved for
+/// bodies of up to 16 KiB, so clients that send long batches slowly do not block branch queries.
 #[derive(Debug)]
 pub(crate) struct BodyBudget {
     max: usize,
@@ -29,7 +29,7 @@ impl BodyBudget {
     }
 }
 
-/// What one body has taken; it is given back when this is dropped.
+/// The bytes that one body has taken. Dropping this returns them.
 #[derive(Debug)]
 pub(super) struct BodyShare {
     budget: Arc<BodyBudget>,
@@ -37,11 +37,11 @@ pub(super) struct BodyShare {
 }
 
 impl BodyShare {
-    /// Makes it `bytes` in total; it never shrinks.
+    /// Grows the share to `bytes` in total; it never shrinks.
     ///
     /// # Errors
     ///
-    /// [`Error::BodiesFull`] if the budget does not have them; nothing changes then.
+    /// [`Error::BodiesFull`] if the budget does not have them; then nothing changes.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         let more = bytes.saturating_sub(self.bytes);
         let max = self.budget.max;

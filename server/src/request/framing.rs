@@ -1,14 +1,14 @@
 //! Heads whose host or body another program could read differently.
 //!
-//! A proxy in front forwards what it understood. If it and this server disagree where a request ends
-//! or for whom it is, a client can hide one request in another (request smuggling). hyper refuses
-//! most of such heads; these are the ones that it leaves:
+//! A proxy forwards requests as it understands them. If it and this server disagree on where a
+//! request ends, or on its host, a client can hide one request in another (request smuggling).
+//! hyper rejects most of these heads. This module rejects the others:
 //!
 //! | head | status |
 //! | --- | --- |
-//! | HTTP/1.1 without `Host`; any version with two, or with one that is no host | 400 |
+//! | HTTP/1.1 without `Host`; any version with two, or with a malformed one | 400 |
 //! | HTTP/2 whose `Host` names another host than `:authority` | 400 |
-//! | `Transfer-Encoding: gzip, chunked`: the chunks are there, what is in them is not decoded | 501 |
+//! | `Transfer-Encoding: gzip, chunked`: hyper decodes only the chunks | 501 |
 //! | `Transfer-Encoding: chunked, chunked` | 400 |
 //! | HTTP/2 with several `Content-Length` | 400 |
 
@@ -18,7 +18,7 @@ use http::{HeaderValue, Request, Version};
 
 use crate::error::{Error, excerpt};
 
-/// Refuses a head that is ambiguous.
+/// Rejects a head that is ambiguous.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ fn check_host<B>(head: &Request<B>) -> Result<(), Error> {
         return Err(Error::Host("Host is given more than once"));
     }
     let host = parse_host(host)?;
-    // An absolute target of HTTP/1.1 counts, whatever `Host` is: RFC 9112, section 3.2.2.
+    // In HTTP/1.1 an absolute target overrides `Host`: RFC 9112, section 3.2.2.
     if head.version() < Version::HTTP_2 {
         return Ok(());
     }
@@ -61,7 +61,7 @@ fn parse_host(value: &HeaderValue) -> Result<Option<Authority>, Error> {
         return Ok(None);
     }
     let authority: Authority = text.parse().map_err(|_| wrong())?;
-    // An authority may have a user, a host may not. A port is a number, or nothing.
+    // An authority may have user information, a host may not. A port is a number, or empty.
     let host = authority.host();
     let port = text.strip_prefix(host).ok_or_else(wrong)?;
     let is_port = match port.strip_prefix(':') {
@@ -71,7 +71,7 @@ fn parse_host(value: &HeaderValue) -> Result<Option<Authority>, Error> {
     if is_port && !host.is_empty() { Ok(Some(authority)) } else { Err(wrong()) }
 }
 
-/// Whether these name the same server; without a port it is that of HTTP.
+/// Whether these name the same host and port; the default port is 80.
 fn is_same(a: &Authority, b: &Authority) -> bool {
     let port = |authority: &Authority| authority.port_u16().unwrap_or(80);
     a.host().eq_ignore_ascii_case(b.host()) && port(a) == port(b)
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(both("http://a.example/x", "b.example"), Err(400));
         assert_eq!(both("http://a.example/x", "a.example:81"), Err(400));
         assert_eq!(check(Version::HTTP_2, "http://a.example/x", &[]), Ok(()));
-        // A proxy asks so, and the target counts.
+        // Requests to a proxy have this form, and the target counts.
         assert_eq!(check(Version::HTTP_11, "http://a.example/x", &[("host", "b")]), Ok(()));
     }
 

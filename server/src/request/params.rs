@@ -5,8 +5,8 @@ use plait_engine::{BlockHeight, Cursor, Heights};
 
 use crate::error::{Error, excerpt};
 
-/// The query parameters of every endpoint; of a repeated one the first counts. Whether others are
-/// ignored is up to [`QueryRule`](super::QueryRule).
+/// The query parameters of every endpoint; if one is repeated, the first counts.
+/// [`QueryRule`](super::QueryRule) decides whether to ignore others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Params {
     /// `limit`: items wanted at most.
@@ -92,17 +92,17 @@ impl Params {
     }
 }
 
-/// The query parameters of a page of peers, which is counted in items.
+/// The query parameters of a page of peers. Its cursor is an item number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerRange {
     /// The first item.
     pub(crate) first: usize,
-    /// Items at most.
+    /// Maximum number of items.
     pub(crate) limit: usize,
 }
 
 impl PeerRange {
-    /// Items of a page without `limit`, and of any page, as in `P2P.Node.RestAPI.Server`.
+    /// The default and the maximum of `limit`, as in `P2P.Node.RestAPI.Server`.
     const LIMITS: (usize, usize) = (64, 512);
 
     /// Reads `limit` and `next` from the query of a URI.
@@ -157,7 +157,7 @@ fn number(text: &str) -> Option<u64> {
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// A number of items; too large ones are the largest.
+/// A number of items; too large numbers become the maximum.
 fn index(text: &str) -> Option<usize> {
     number(text).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }

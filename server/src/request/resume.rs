@@ -12,7 +12,7 @@ use crate::error::Error;
 /// The header of an event source that connects again.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Ids with a greater form are not those of a later release, but other texts.
+/// An id with a greater form number is not from a later release, but malformed.
 const FORM_MAX: u8 = 15;
 
 /// Whether a client of an event stream wants to go on where it was.
@@ -22,7 +22,8 @@ pub(crate) enum Resume {
     No,
     /// It wants to be told how it can later.
     Now,
-    /// It does; `None` if only another release knows where that is, as while servers are upgraded.
+    /// It does; `None` if the id has the format of another release, as can happen during an
+    /// upgrade.
     Behind(Option<Position>),
 }
 

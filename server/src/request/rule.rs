@@ -5,19 +5,19 @@ use crate::error::{Error, excerpt};
 /// `Route::query_rule`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueryRule {
-    /// It ignores them, as chainweb-node does: clients in the field add `?t=json` or `?chain=0`.
+    /// It ignores them, as chainweb-node does: existing clients add `?t=json` or `?chain=0`.
     Ignore,
-    /// It refuses all but these. A misspelt `minHeight` would otherwise get the whole history in place
-    /// of a part.
+    /// It rejects all others. Otherwise a misspelt `minHeight` would return the whole history
+    /// instead of a part.
     Only(&'static [&'static str]),
 }
 
 impl QueryRule {
-    /// Checks the query of a URI, the part behind `?`.
+    /// Checks the query of a URI, the part after `?`.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownParameter`] if it has a parameter that the endpoint refuses.
+    /// [`Error::UnknownParameter`] if it has a parameter that the endpoint rejects.
     pub(crate) fn check(self, query: Option<&str>) -> Result<(), Error> {
         let Self::Only(known) = self else { return Ok(()) };
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());

@@ -36,18 +36,18 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 /// Headers of nearly any answer: its own, those of [`Stamp`], and those that hyper adds.
 const HEADERS_MAX: usize = 14;
 
-/// Of a response that never changes.
+/// For a response that never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// Of a response that a cache may store, but must check with the server before each use.
+/// For a response that a cache may store but must revalidate before each use.
 ///
-/// `max-age=0` repeats that for caches that take a lifetime from `max-age` alone: a Varnish whose
-/// configuration skips its built-in rules stores everything else for two minutes.
+/// `max-age=0` repeats this for caches that look only at `max-age`: a Varnish whose configuration
+/// skips the built-in rules stores everything else for two minutes.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache, max-age=0");
 
-/// Of every other response: it may differ the next time. A cut, a page and `/ready` change with the
-/// chain and the server; a block that is not found now may arrive in a second, so a 404, which caches
-/// would otherwise keep as they like, must not be kept either.
+/// For every other response, because it may differ next time. The cut, pages and `/ready` change. A
+/// missing block may arrive in a second, so caches must not store a 404 either, which they may do
+/// without this header.
 const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store, max-age=0");
 
 const OCTETS: &str = "application/octet-stream";
@@ -65,7 +65,7 @@ const TEXT: &str = "text/plain;charset=utf-8";
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
     peer: HeaderValue,
-    /// The release of chainweb-node whose API this is.
+    /// The value of `X-Chainweb-Node-Version`.
     node_version: HeaderValue,
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn events(source: Option<Box<dyn EventSource>>) -> Response<Body> {
     response
 }
 
-/// Marks an answer as the last one of its connection.
+/// Marks a response as the last of its connection.
 pub(crate) fn last(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
@@ -195,7 +195,7 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         }
         Error::BodiesFull => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            // The body is not read.
+            // The server has not read the body.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Error::Range { len } => {

@@ -83,7 +83,7 @@ impl Announcer {
         }
     }
 
-    /// Gives empty lines to those who have been given nothing for so long, for ever.
+    /// Sends an empty line to every stream that was silent for `quiet`, in an endless loop.
     async fn keep_open(&self, quiet: Duration) {
         if quiet.is_zero() {
             return std::future::pending().await;
@@ -94,12 +94,13 @@ impl Announcer {
         }
     }
 
-    /// Renders what has joined since the last look, then looks for blocks that are waited for.
+    /// Renders the blocks that have joined since the last scan, then tests the blocks that streams
+    /// wait for.
     ///
     /// What is rendered before it fails stays, and the next look goes on behind it.
     fn look(&self) -> Result<(), QueryError> {
         self.announce()?;
-        // Each block once, however many wait for it; in memory, however many there are.
+        // Test each block once, in memory, however many streams wait for it.
         let mut blocks = self.log.awaited();
         if !blocks.is_empty() {
             let view = self.reader.view();
@@ -122,8 +123,8 @@ impl Announcer {
             self.log.jump(to, seen);
             return Ok(());
         }
-        // Of a chain on which nothing has joined yet, an id names the block that was announced last, not
-        // the one at which the lines part: another server may still be on the line that is left.
+        // Until a block joins on a chain, an id names the block that was announced last on that
+        // chain, not the fork point: another server may still be on the old branch.
         let mut past = from;
         while let Some(records) = joined.next(&self.reader.view(), HEADERS)? {
             if self.log.is_closed() {

@@ -1,4 +1,4 @@
-//! What is in the log, and what it is for a subscriber.
+//! The items of the log, and the bytes that a subscriber gets for them.
 
 use bytes::Bytes;
 
@@ -9,20 +9,20 @@ use super::render::{self, Entry, KEEP_ALIVE};
 #[derive(Debug)]
 pub(super) enum Item {
     Block(Entry),
-    /// An empty line for those of these kinds, at this position.
+    /// An empty line for subscribers of these kinds, at this position.
     Silence([bool; 2], Bytes),
 }
 
-/// What an item is for a subscriber.
+/// The bytes of an item for one subscriber.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) bytes: Bytes,
-    /// The position behind it.
+    /// The position after the item.
     pub(super) position: Bytes,
 }
 
 impl Item {
-    /// Bytes of all of it.
+    /// The bytes that the item occupies.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Block(entry) => entry.len(),
@@ -30,7 +30,8 @@ impl Item {
         }
     }
 
-    /// What it is for a subscriber whose last event had the position `last`, if positions it wants.
+    /// The bytes for a subscriber whose last event had the position `last`; `None` if the
+    /// subscriber gets no positions.
     pub(super) fn give(&self, kind: Kind, last: Option<&Bytes>) -> Option<Given> {
         match self {
             Self::Block(entry) => {

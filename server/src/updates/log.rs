@@ -40,12 +40,12 @@ struct State {
     first: u64,
     /// The past behind the last item; none before the first look.
     past: Option<Past>,
-    /// The number of the view of the last look that has ended.
+    /// The number of the view of the last completed scan.
     seen: u64,
     /// Who waits for more, by place; places that are free are none.
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
-    /// Who does not follow yet, by place, and what each waits for.
+    /// The subscribers that do not follow the log yet, by place, and what each waits for.
     seekers: Seekers,
     /// How many listen to each kind, and when they were last given something.
     listeners: [Listeners; 2],
@@ -149,7 +149,8 @@ impl Log {
         self.state().closed
     }
 
-    /// Goes on at `past` without items where nobody listens; else false, and nothing has changed.
+    /// If nobody listens, continues at `past` without items. Otherwise changes nothing and returns
+    /// false.
     ///
     /// `seen` is the number of the view with this past, here and below.
     pub(super) fn jump_unheard(&self, past: &Past, seen: u64) -> bool {
@@ -179,12 +180,13 @@ impl Log {
         (state.past, state.seen) = (Some(past), seen);
     }
 
-    /// The blocks that somebody waits for, each once.
+    /// The blocks that streams wait for, each once.
     pub(super) fn awaited(&self) -> BTreeSet<UnknownTop> {
         self.state().seekers.blocks()
     }
 
-    /// Wakes those who wait for one of these blocks, and those for whom the log is new enough.
+    /// Wakes the streams that wait for one of these blocks, and those for which the log is recent
+    /// enough.
     pub(super) fn wake_seekers(&self, blocks: &BTreeSet<UnknownTop>) {
         let mut state = self.state();
         let seen = state.seen;
@@ -217,7 +219,7 @@ impl Log {
         true
     }
 
-    /// Gives an empty line to those who were given nothing for so long.
+    /// Sends an empty line to subscribers that got nothing for `quiet`.
     pub(super) fn keep_open(&self, quiet: Duration) {
         let mut state = self.state();
         let now = Instant::now();
@@ -347,14 +349,14 @@ impl Place {
         Taken::UpTo(upto)
     }
 
-    /// Waits for what a stream needs that does not follow yet. Where that is a block, the task may be
-    /// woken though it has not come.
+    /// Waits for what a stream needs before it can follow the log. If that is a block, the task may
+    /// be woken before the block has arrived.
     pub(super) fn wait_for(&self, awaited: &Awaited, cx: &Context<'_>) -> Taken {
         let mut state = self.log.state();
         let has_come = match awaited {
             Awaited::End => false,
             Awaited::Log(number) => state.past.is_some() && state.seen >= *number,
-            // There was a look since, which knew of nobody who waits for this block.
+            // A scan has completed since, and did not test this block.
             Awaited::Block(_, number) => state.seen > *number,
         };
         if state.closed {

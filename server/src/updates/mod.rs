@@ -14,8 +14,8 @@
 //! - `I-3` A subscriber holds its place and a few events, which it shares with all others.
 //! - `I-4` A subscriber gets what joins after the past that it begins with: from the database up to a
 //!   past of the log, then from the log behind that past; so no block is left out or comes twice.
-//! - `I-5` A subscriber that waits for blocks to begin behind is woken when they may be there. Nobody
-//!   asks again and again, and a look tests each block once, whoever waits for it.
+//! - `I-5` A subscriber that waits for the blocks of its id is woken when they may be stored.
+//!   Subscribers do not poll, and a scan tests each block once, however many wait for it.
 
 mod announcer;
 mod catch_up;
@@ -52,7 +52,7 @@ pub(crate) enum Kind {
 impl Kind {
     const ALL: [Self; 2] = [Self::Headers, Self::Blocks];
 
-    /// The one of two that is for this kind.
+    /// The element for this kind.
     fn of<T>(self, [headers, blocks]: [T; 2]) -> T {
         match self {
             Self::Headers => headers,
@@ -68,8 +68,8 @@ pub(crate) enum Begin {
     Now,
     /// The same, and events say where to begin after them.
     NowWithIds,
-    /// Behind the blocks that this names, as soon as they are all stored; events have ids, too. `None`
-    /// names blocks in a way that only another release knows.
+    /// After the blocks that this names, as soon as they are all stored; events have ids, too.
+    /// `None` stands for an id in the format of another release.
     Behind(Option<Position>),
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Updates {
     log: Arc<Log>,
     bridge: Bridge,
     metrics: Metrics,
-    /// How long a stream waits for blocks to begin behind, and how long it may be silent.
+    /// How long a stream waits for the blocks of its id, and how long it may be silent.
     times: (Duration, Duration),
 }
 
@@ -94,8 +94,8 @@ impl Updates {
     ///
     /// # Errors
     ///
-    /// [`Error::Subscribers`] if there are as many as there may be. A client that resumes gets a
-    /// stream that ends at once instead: an event source would take the error for final.
+    /// [`Error::Subscribers`] if there are too many. A client that resumes gets a stream that ends
+    /// at once instead: an `EventSource` would not reconnect after an error.
     pub(crate) fn subscribe(
         &self,
         kind: Kind,

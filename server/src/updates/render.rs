@@ -14,12 +14,11 @@ const FRAME_LEN: usize = 272;
 /// Bytes of the line with a position beside the position.
 const ID_LEN: usize = 4;
 
-/// Bytes of an event that has a position alone, beside the line with it.
+/// Bytes of an event that has only a position, without the line of the id.
 const MARK_LEN: usize = 24;
 
-/// What keeps a stream open that has nothing to say: an empty line, which ends an event that has not
-/// begun. Not a comment, which the standard would have: chainweb-data stops at a line that begins with
-/// a colon.
+/// Keeps a silent stream open: an empty line, which clients ignore between events. It is not a
+/// comment, as in the standard, because chainweb-data stops at a line that begins with a colon.
 pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b"\n");
 
 /// The events of one block.
@@ -91,8 +90,8 @@ impl Entry {
     }
 }
 
-/// A position to begin behind, without a block: an event of a name that nobody has to listen for. By
-/// the standard the id alone would do, but npm's `eventsource` 3 and later forgets an id without data.
+/// A position without a block: an event with a name that clients can ignore. By the standard the id
+/// alone would be enough, but npm's `eventsource` 3 and later forgets an id without data.
 pub(super) fn mark(position: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(position.len().saturating_add(ID_LEN + MARK_LEN));
     out.extend_from_slice(b"event:Position\n");
@@ -101,7 +100,7 @@ pub(super) fn mark(position: &[u8]) -> Bytes {
     out.into()
 }
 
-/// No event, but how many milliseconds an event source is to wait before it connects again.
+/// Not an event, but the time in milliseconds that an `EventSource` waits before it reconnects.
 pub(super) const RETRY_LATER: Bytes = Bytes::from_static(b"retry:10000\n\n");
 
 /// An event that is being written.

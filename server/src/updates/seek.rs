@@ -1,4 +1,5 @@
-//! Where a stream goes on: the blocks that its id names, which this server may not have yet.
+//! Where a stream continues: after the blocks that its id names, which this server may not have
+//! yet.
 //!
 //! ```text
 //!          ┌───────── the block may be there ─────────┐
@@ -7,21 +8,20 @@
 //!          └─────→ all blocks are stored ─→ Found ─────→ the log is as new as they are: CatchUp
 //! ```
 //!
-//! Behind a load balancer the id may come from a replica that is ahead of this one. So a block that is
-//! not stored is waited for. Example: replica A has sent the blocks of chain 3 up to height 105 and
-//! stops. Its clients connect to replica B, which has 103, and name 105. B answers 200 and sends
-//! nothing while it stores 104 and 105, for the clients have these; then 106 is their next event.
-//! Had B begun where it is, they would get 104 and 105 twice; had it begun with what joins next once
-//! 107 is there, 106 would be missing.
+//! Behind a load balancer the id may come from a replica that is ahead of this one, so the stream
+//! waits for a block that is not stored. Example: replica A has sent the blocks of chain 3 up to
+//! height 105 and stops. Its clients connect to replica B, which has 103, and name 105. B answers
+//! 200 and sends nothing while it stores 104 and 105, because the clients have these; their next
+//! event is 106. If B began at its own cut, they would get 104 and 105 twice. If B began with the
+//! next block to join when it already has 106, they would never get 106.
 //!
-//! `Found` waits as well, for the blocks of an id may be stored a moment before the log is told of
-//! them. A log that is older than these blocks would announce them later: a second time, for this
-//! client.
+//! `Found` waits as well, because the blocks of an id may be stored a moment before they are in the
+//! log. An older log would announce them later: for this client, a second time.
 //!
-//! Some blocks never come: orphans that only the other replica has seen, or blocks of another network.
-//! Nobody can tell them from those that are late, so the wait is bounded. Then the stream ends as it
-//! should, and an `EventSource` connects again, perhaps to a replica that has the block. With any
-//! status but 200 it would give up.
+//! Some blocks never arrive: orphans that only the other replica has seen, or blocks of another
+//! network. The server cannot tell them from blocks that are late, so the wait is bounded. Then the
+//! stream ends normally, and an `EventSource` reconnects, perhaps to a replica that has the block.
+//! With any status other than 200 it would give up.
 
 use std::mem;
 use std::pin::Pin;
@@ -42,20 +42,20 @@ use crate::error::Error;
 use crate::metrics::{Held, Metrics};
 use crate::request_id::RequestId;
 
-/// The search for the past that an id stands for.
+/// The search for the past of an id.
 pub(super) struct Seek {
     bridge: Bridge,
     metrics: Metrics,
-    /// `None` if only another release knows what it stands for.
+    /// `None` if the id has the format of another release.
     position: Option<Arc<Position>>,
     step: Step,
-    /// When it gives up a block that is not stored.
+    /// When to give up waiting for a missing block.
     deadline: Instant,
-    /// How long the stream may be silent, zero for ever; and since when it is.
+    /// How long the stream may be silent (zero: indefinitely), and since when it is.
     keep_alive: Duration,
     silent_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Counts it while it waits for a block.
+    /// Counts the stream while it waits for a block.
     waiting: Option<Held>,
 }
 
@@ -66,16 +66,16 @@ enum Step {
     Found(Past, Awaited),
 }
 
-/// What a view has of a position, and the number of the view.
+/// The past of a position in a view, and the number of the view.
 type Look = (Result<Past, UnknownTop>, u64);
 
-/// What comes of a search.
+/// The result of a search.
 pub(super) enum Sought {
-    /// The stream goes on behind this past, which the log is not behind.
+    /// The stream continues after this past. The log is at least as recent.
     Found(Past),
-    /// The client was sent nothing for so long that an empty line is due.
+    /// An empty line is due, because the stream was silent for too long.
     Silence,
-    /// The stream ends: the block did not come in time, or the server stops.
+    /// The stream ends: the block did not arrive in time, or the server stops.
     Over,
     /// The database cannot be read.
     Failed,
@@ -139,7 +139,8 @@ impl Seek {
         }
     }
 
-    /// Looks in memory, else where it may block, as soon as it is its turn.
+    /// Looks up the position in memory; if it is not there, on a blocking thread as soon as a read
+    /// permit is free.
     fn begin(&self) -> Step {
         let Some(position) = &self.position else { return Step::Missing(Awaited::End) };
         let look = |position: &Position, view: &View| -> Result<Look, QueryError> {
@@ -155,7 +156,7 @@ impl Seek {
         Step::Reading(tokio::spawn(RequestId::current().scope(read)))
     }
 
-    /// Waits until the next empty line is due; where a block is missing, for the deadline too.
+    /// Waits until the next empty line is due, or, if a block is missing, until the deadline.
     fn poll_time(&mut self, is_block_missing: bool, cx: &mut Context<'_>) -> Poll<Sought> {
         let is_kept_alive = !self.keep_alive.is_zero();
         let empty_line = is_kept_alive.then(|| after(self.silent_since, self.keep_alive));

@@ -1,27 +1,27 @@
-//! Who does not follow the log yet, and what each waits for.
+//! Streams that do not follow the log yet, and what each waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
 use plait_engine::query::UnknownTop;
 
-/// What a stream waits for that does not follow the log yet.
+/// What a stream waits for before it follows the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// Only for the end of all streams.
+    /// The end of all streams.
     End,
-    /// For the log to be as new as the view with this number.
+    /// The log to be as recent as the view with this number.
     Log(u64),
-    /// For a view that may hold this block, which that with this number does not.
+    /// A view that may hold this block; the view with this number does not.
     Block(UnknownTop, u64),
 }
 
-/// Those who wait, by place.
+/// The waiting streams, by place.
 #[derive(Debug, Default)]
 pub(super) struct Seekers(BTreeMap<usize, (Awaited, Waker)>);
 
 impl Seekers {
-    /// The task at a place waits for this now.
+    /// Registers the task at a place.
     pub(super) fn add(&mut self, at: usize, awaited: Awaited, waker: Waker) {
         self.0.insert(at, (awaited, waker));
     }
@@ -30,7 +30,7 @@ impl Seekers {
         self.0.remove(&at).map(|(_, waker)| waker)
     }
 
-    /// The blocks that they wait for, each once.
+    /// The blocks that streams wait for, each once.
     pub(super) fn blocks(&self) -> BTreeSet<UnknownTop> {
         let blocks = self.0.values().filter_map(|(awaited, _)| match awaited {
             Awaited::Block(block, _) => Some(*block),
@@ -39,7 +39,8 @@ impl Seekers {
         blocks.collect()
     }
 
-    /// Takes those who wait for one of these blocks, or for the log to have `seen` so much.
+    /// Removes the tasks that wait for one of these blocks, or for a log as recent as `seen`, and
+    /// returns their wakers.
     pub(super) fn take(&mut self, seen: u64, blocks: &BTreeSet<UnknownTop>) -> Vec<Waker> {
         let has_come = |awaited: &Awaited| match awaited {
             Awaited::End => false,

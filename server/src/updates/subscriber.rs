@@ -37,7 +37,7 @@ pub(super) struct Subscriber {
 enum State {
     /// The log has not begun.
     Waiting,
-    /// It is not known yet behind what it begins.
+    /// The blocks of its id are not all stored yet.
     Seeking(Box<Seek>),
     /// This item of the log comes next.
     Following(u64),
@@ -196,11 +196,12 @@ impl EventSource for Subscriber {
     }
 }
 
-/// The body of an event stream that found no place: it ends at once, and says when to ask again.
+/// The body of an event stream over the limit: it tells the client when to reconnect, and ends at
+/// once.
 pub(super) struct Refused(Option<Bytes>);
 
 impl Refused {
-    /// For a client that connects again.
+    /// The body for a client that reconnects.
     pub(super) const fn for_now() -> Self {
         Self(Some(RETRY_LATER))
     }

@@ -1,4 +1,5 @@
-// A client by the types that openapi-typescript makes of a document, for the network `development`.
+// A client with the types that openapi-typescript generates from a document, for the network
+// `development`.
 //
 //     node client.js http://127.0.0.1:1848
 

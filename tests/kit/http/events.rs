@@ -19,9 +19,9 @@ pub struct Events {
 pub enum Sent {
     /// An event.
     Event(Event),
-    /// An event that has nothing but an id: where to begin behind.
+    /// An event with only an id, after which a stream can resume.
     Mark(String),
-    /// An empty line, which says nothing and keeps the stream open.
+    /// An empty line, which keeps the stream open.
     Empty,
 }
 
@@ -115,7 +115,7 @@ impl Events {
     ///
     /// # Panics
     ///
-    /// As for [`Events::next_sent`], and if nothing but empty lines and ids comes for a long time.
+    /// As for [`Events::next_sent`], and if only empty lines and ids arrive for a long time.
     pub fn event(&mut self) -> Option<Event> {
         let begin = Instant::now();
         loop {
