@@ -169,6 +169,10 @@ fn of_server(
         "components": {},
     });
     set("document", document);
+    let lowest = version.chain_ids().filter_map(|chain| {
+        let height = version.genesis_height(chain)?;
+        Some((chain.get().to_string(), Value::from(height.get())))
+    });
     let state = json!({
         "network": version.name(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -177,6 +181,7 @@ fn of_server(
         "blocks": version.chain_ids().count(),
         "fullyVerified": true,
         "cut": { "height": 0, "id": hash },
+        "lowest": lowest.collect::<Map<String, Value>>(),
         "replay": null,
         "follow": null,
         "backup": { "running": false, "lastSuccess": null, "failed": 0 },
