@@ -259,16 +259,22 @@ fn seen(world: &World) -> BTreeSet<String> {
             seen.insert(world.ask(&request, &target).0);
         }
     }
-    for path in
-        ["hash/branch", "header/branch", "block/branch", "payload/batch", "payload/outputs/batch"]
-    {
+    for (path, most) in [
+        ("hash/branch", 64 << 10),
+        ("header/branch", 64 << 10),
+        ("block/branch", 64 << 10),
+        ("payload/batch", 2 << 20),
+        ("payload/outputs/batch", 2 << 20),
+    ] {
         let target = format!("{BASE}/chain/0/{path}");
         let typed = Request::post(&target, "{}").without("Content-Type");
         seen.insert(world.ask(&typed.header("Content-Type", "text/plain"), &target).0);
-        seen.insert(world.ask(&Request::post(&target, " ".repeat(100_000)), &target).0);
+        seen.insert(world.ask(&Request::post(&target, " ".repeat(most + 1)), &target).0);
+        seen.insert(coded(world, "POST", &target));
     }
     for target in gets(world) {
         seen.insert(too_long(world, "GET", &target));
+        seen.insert(coded(world, "GET", &target));
     }
     let long = format!("{BASE}/cut?{}", "x".repeat(9000));
     seen.insert(world.ask(&Request::get(&long), &long).0);
@@ -280,6 +286,12 @@ fn seen(world: &World) -> BTreeSet<String> {
 /// A body longer than any that is read, which nobody asked for.
 fn too_long(world: &World, method: &str, target: &str) -> String {
     world.ask(&Request::new(method, target).body(" ".repeat(100_000)), target).0
+}
+
+/// A body in a transfer coding that the server does not have.
+fn coded(world: &World, method: &str, target: &str) -> String {
+    let request = Request::new(method, target).header("Transfer-Encoding", "gzip, chunked");
+    world.ask(&request, target).0
 }
 
 /// The same for the archive, and for backups.
@@ -299,10 +311,13 @@ fn seen_of_folders(world: &World) -> BTreeSet<String> {
     }
     for target in ["/archive/manifest.json", &target] {
         seen.insert(too_long(world, "GET", target));
+        seen.insert(coded(world, "GET", target));
     }
     for (base, query) in [("", ""), (BASE, "?backupPact=false")] {
         seen.insert(too_long(world, "POST", &format!("{base}/make-backup{query}")));
         seen.insert(too_long(world, "GET", &format!("{base}/check-backup/none")));
+        seen.insert(coded(world, "POST", &format!("{base}/make-backup{query}")));
+        seen.insert(coded(world, "GET", &format!("{base}/check-backup/none")));
         let target = format!("{base}/make-backup{query}");
         let (name, made) = world.ask(&Request::post(&target, ""), &target);
         seen.insert(name);
