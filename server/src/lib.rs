@@ -61,6 +61,8 @@ mod health;
 
 mod inlet;
 
+mod meter;
+
 mod ingest;
 
 mod follow;
@@ -80,6 +82,7 @@ pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
 pub use follow::Follower;
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
+pub use meter::{Meter, Metered};
 pub use metrics::{Metrics, ReplayProgress};
 pub use nearest::nearest;
 pub use place::watch as watch_place;

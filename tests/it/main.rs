@@ -32,6 +32,7 @@ mod flipped_bits;
 mod flips;
 mod follow;
 mod follow_cuts;
+mod follow_floods;
 mod follow_kills;
 mod follow_lies;
 mod follow_payloads;

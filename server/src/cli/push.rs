@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use plait::{Blocks, Listen};
+use plait::{Blocks, Listen, Meter, Metered};
 use plait_engine::cause::{Classified, Fault};
 use plait_engine::replay::ReplayError;
 use plait_engine::replay::source::{Format, detect_stream};
@@ -28,6 +28,9 @@ use super::progress::{Display, Shown};
 /// Bytes of a file that are read at once, and how many such pieces ahead.
 const PIECE_BYTES: usize = 64 << 10;
 const AHEAD: usize = 4;
+
+/// Bytes of a line of the answer at most, and of the reason for a refusal.
+const LINE_BYTES_MAX: usize = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -162,7 +165,7 @@ async fn send(
     pieces: mpsc::Receiver<io::Result<Bytes>>,
 ) -> Result<Counts, Failed> {
     let connect = |error| Failed::Connect(to.clone(), error);
-    let response = match to {
+    let (response, meter) = match to {
         Listen::Tcp(address) => {
             let stream = TcpStream::connect(address).await.map_err(connect)?;
             ask(stream, &address.to_string(), content_type, pieces).await?
@@ -174,10 +177,10 @@ async fn send(
     };
     let status = response.status();
     if status != StatusCode::OK {
-        let body = response.into_body().collect().await?.to_bytes();
-        return Err(Failed::Refused(status, String::from_utf8_lossy(&body).trim().to_owned()));
+        let reason = reason(response.into_body()).await?;
+        return Err(Failed::Refused(status, String::from_utf8_lossy(&reason).trim().to_owned()));
     }
-    read(response.into_body()).await
+    read(response.into_body(), &meter).await
 }
 
 enum Opening {
@@ -242,10 +245,12 @@ async fn ask<S>(
     host: &str,
     content_type: &'static str,
     pieces: mpsc::Receiver<io::Result<Bytes>>,
-) -> Result<Response<Incoming>, Failed>
+) -> Result<(Response<Incoming>, Meter), Failed>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let stream = Metered::new(stream);
+    let meter = stream.meter();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -255,18 +260,35 @@ where
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.extend(HeaderValue::try_from(host).ok().map(|host| (HOST, host)));
-    Ok(sender.send_request(request).await?)
+    let response = sender.send_request(request).await?;
+    meter.reset();
+    Ok((response, meter))
+}
+
+/// The beginning of the body of a refusal.
+async fn reason(mut body: Incoming) -> Result<Vec<u8>, Failed> {
+    let mut reason = Vec::new();
+    while let Some(frame) = body.frame().await {
+        reason.extend_from_slice(&frame?.into_data().unwrap_or_default());
+        if reason.len() > LINE_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(reason)
 }
 
 /// Reads the answer, and tells of every block that is not stored.
-async fn read(mut body: Incoming) -> Result<Counts, Failed> {
+async fn read(mut body: Incoming, meter: &Meter) -> Result<Counts, Failed> {
     let (mut rest, mut shown, display) = (Vec::new(), Shown::default(), Display::new());
-    let mut end = None;
+    let (mut end, mut searched) = (None, 0_usize);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
+        meter.reset();
         rest.extend_from_slice(&data);
-        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=at).collect();
+        let ends = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
+        while let Some(at) = ends(rest.get(searched..).unwrap_or_default()) {
+            let line: Vec<u8> = rest.drain(..=searched.saturating_add(at)).collect();
+            searched = 0;
             let Ok(line) = serde_json::from_slice::<Value>(&line) else { return Err(Failed::Cut) };
             match (line.get("outcome").and_then(Value::as_str), line.get("done")) {
                 (Some(outcome), _) => {
@@ -276,6 +298,10 @@ async fn read(mut body: Incoming) -> Result<Counts, Failed> {
                 (None, Some(_)) => end = Some(line),
                 (None, None) => {}
             }
+        }
+        searched = rest.len();
+        if searched > LINE_BYTES_MAX {
+            return Err(Failed::Cut);
         }
     }
     let end = end.ok_or(Failed::Cut)?;

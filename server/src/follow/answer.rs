@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::error::FollowError;
 use crate::clock::after;
+use crate::meter::Meter;
 
 /// Bytes that must come in the time in which something must come: what trickles is not enough.
 const PROGRESS_BYTES: usize = 16 << 10;
@@ -43,6 +44,8 @@ pub(super) struct Answer {
     left: Duration,
     /// Bytes since that began.
     came: usize,
+    /// That of its connection.
+    meter: Option<Meter>,
 }
 
 impl Answer {
@@ -62,8 +65,18 @@ impl Answer {
             _ => Media::Other,
         };
         let (path, status) = (path.to_owned(), response.status());
-        let body = response.into_body();
-        Self { path, status, media, body, whole_time, stall_time, left: stall_time, came: 0 }
+        let meter = response.extensions().get::<Meter>().cloned();
+        let (body, left, came) = (response.into_body(), stall_time, 0);
+        let answer = Self { path, status, media, body, whole_time, stall_time, left, came, meter };
+        answer.note();
+        answer
+    }
+
+    /// Notes that a part of it has come.
+    fn note(&self) {
+        if let Some(meter) = &self.meter {
+            meter.reset();
+        }
     }
 
     /// The status.
@@ -148,6 +161,7 @@ impl Answer {
                 }
             };
             let Ok(data) = frame.into_data() else { continue };
+            self.note();
             self.came = self.came.saturating_add(data.len());
             // Only the time that was waited here counts: who asks for the next may be slow himself.
             self.left = self.left.saturating_sub(begin.elapsed());

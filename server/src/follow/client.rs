@@ -1,35 +1,42 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use plait_engine::cause::chain;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tower_service::Service;
 
 use super::answer::Answer;
 use super::error::FollowError;
 use crate::address::Upstream;
 use crate::config::Follow;
+use crate::meter::Metered;
 
 /// How long a connection is kept that nothing is asked on.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
+type Connections = Pool<HttpsConnector<Connector>, Full<Bytes>>;
+
 /// Asks nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Connections,
     answer_time: Duration,
     stall_time: Duration,
 }
@@ -50,7 +57,7 @@ impl Client {
             .with_tls_config(tls(config.ca.as_deref())?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(Connector(http));
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
@@ -89,6 +96,28 @@ impl Client {
             Ok(Err(error)) => Err(FollowError::Connect(chain(&error))),
             Err(_) => Err(FollowError::Timeout { path: path.to_owned(), time: self.answer_time }),
         }
+    }
+}
+
+/// Opens connections that fail where too much comes which is no answer.
+#[derive(Clone, Debug)]
+struct Connector(HttpConnector);
+
+type Opening = dyn Future<Output = Result<TokioIo<Metered<TcpStream>>, BoxError>> + Send;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Metered<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<Opening>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let opening = self.0.call(uri);
+        Box::pin(async { Ok(TokioIo::new(Metered::new(opening.await?.into_inner()))) })
     }
 }
 

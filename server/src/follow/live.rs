@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use plait_engine::RawHeader;
+use plait_engine::push::Outcome;
 use plait_engine::replay::source::{Record, push_text};
 use tokio::select;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -16,6 +17,13 @@ use crate::metrics::FollowPhase;
 
 /// Bytes of an event: a block with its payload.
 const EVENT_BYTES: usize = 16 << 20;
+
+/// Bytes between two blocks that are part of neither: empty lines, comments, and other events.
+const VAIN_BYTES_MAX: usize = 1 << 20;
+
+/// Blocks of events, one after the other, that are stored already: more than a gap has that is closed
+/// while their events wait.
+const REPEATS_MAX: usize = 8192;
 
 /// How long it may be silent: Plait sends an empty line every 20 seconds, by default. A chainweb-node
 /// sends nothing but events, on mainnet01 every two seconds.
@@ -44,7 +52,7 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
     let mut look_around = (!around.is_zero()).then(Instant::now);
     let mut looked = Instant::now();
     let gap_time = GAP_TIME.min(session.poll_time());
-    let (mut gap, mut strays) = (false, 0_usize);
+    let (mut gap, mut strays, mut repeats) = (false, 0_usize, 0_usize);
     loop {
         select! {
             blocks = next(&mut events) => match blocks {
@@ -53,8 +61,14 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
                     return Err(FollowError::Connect("the stream of events has ended".to_owned()));
                 }
                 Ok(blocks) => {
-                    strays = push(session, blocks).await?.saturating_add(strays);
+                    let (new_strays, known) = push(session, blocks).await?;
+                    strays = strays.saturating_add(new_strays);
+                    repeats = known.map_or(0, |known| repeats.saturating_add(known));
                     gap |= strays > 0;
+                    if repeats > REPEATS_MAX {
+                        let text = format!("{repeats} events of blocks that are stored already");
+                        return Err(FollowError::content("/header/updates", text));
+                    }
                     if strays > STRAYS_MAX {
                         let text = format!("{strays} of its events, one after the other");
                         return Err(FollowError::Unconnected(text));
@@ -92,12 +106,19 @@ async fn next(events: &mut Option<Events>) -> Result<Vec<RawHeader>, FollowError
     }
 }
 
-/// Stores blocks of events; returns how many are not stored, for now.
-async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, FollowError> {
-    let mut strays = 0_usize;
+/// Stores blocks of events; returns how many are not stored, for now, and how many were before, unless
+/// one is new.
+async fn push(
+    session: &Session,
+    blocks: Vec<RawHeader>,
+) -> Result<(usize, Option<usize>), FollowError> {
+    let (mut strays, mut known) = (0_usize, Some(0_usize));
     for batch in blocks.chunks(BATCH) {
         let outcomes = session.push(batch).await?;
         for (raw, outcome) in batch.iter().zip(&outcomes) {
+            known = known.filter(|_| !matches!(outcome, Outcome::Stored(_)));
+            let again = usize::from(matches!(outcome, Outcome::Known));
+            known = known.map(|known| known.saturating_add(again));
             match held(raw, outcome) {
                 // It is in the cut, and comes with what is below it, or once its time has come.
                 Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => {
@@ -107,18 +128,20 @@ async fn push(session: &Session, blocks: Vec<RawHeader>) -> Result<usize, Follow
             }
         }
     }
-    Ok(strays)
+    Ok((strays, known))
 }
 
 /// A stream of events.
 struct Events {
     answer: Answer,
     parser: Parser,
+    /// Bytes that came since the last block.
+    came: usize,
 }
 
 impl Events {
     fn new(answer: Answer) -> Self {
-        Self { answer, parser: Parser::new(EVENT_BYTES) }
+        Self { answer, parser: Parser::new(EVENT_BYTES), came: 0 }
     }
 
     /// The blocks that come next, those that are there at once together; none at the end.
@@ -128,10 +151,18 @@ impl Events {
         loop {
             let blocks = self.whole()?;
             if !blocks.is_empty() {
+                self.came = 0;
                 return Ok(blocks);
             }
+            if self.came.saturating_sub(self.parser.held()) > VAIN_BYTES_MAX {
+                let text = format!("{} bytes of events without any block", self.came);
+                return Err(FollowError::content(self.answer.path(), text));
+            }
             match self.answer.event_bytes(SILENCE).await? {
-                Some(bytes) => self.parser.push(&bytes),
+                Some(bytes) => {
+                    self.came = self.came.saturating_add(bytes.len());
+                    self.parser.push(&bytes);
+                }
                 None => return Ok(Vec::new()),
             }
         }

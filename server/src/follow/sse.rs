@@ -123,6 +123,12 @@ impl Parser {
         Ok(Some(line.freeze()))
     }
 
+    /// Bytes of the event that is not whole yet.
+    pub(super) fn held(&self) -> usize {
+        let data = self.data.as_ref().map_or(0, String::len);
+        self.name.len().saturating_add(data).saturating_add(self.rest.len())
+    }
+
     fn check(&self, more: usize) -> Result<(), Malformed> {
         let data = self.data.as_ref().map_or(0, String::len);
         let held = self.name.len().saturating_add(data).saturating_add(more);

@@ -118,6 +118,12 @@ impl Node {
         format!("{scheme}://{}", self.address)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Adds blocks, parents first. The heaviest of each chain is in the cut.
     pub fn add(&self, blocks: &[Header]) {
         self.shared.state().add(blocks);
@@ -242,6 +248,14 @@ impl Shared {
             Reply::Endless(media, bytes) => {
                 let head = format!("HTTP/1.1 200 x\r\nContent-Type: {media}\r\n\r\n");
                 writer.write_all(head.as_bytes()).ok()?;
+                while !self.stopped.load(Ordering::Relaxed) {
+                    writer.write_all(&bytes).ok()?;
+                }
+                None
+            }
+            Reply::Flood(first, bytes) => {
+                writer.write_all(&first).ok()?;
+                let bytes = bytes.repeat((1 << 16) / bytes.len().max(1) + 1);
                 while !self.stopped.load(Ordering::Relaxed) {
                     writer.write_all(&bytes).ok()?;
                 }

@@ -15,6 +15,8 @@ pub enum Reply {
     Cut(&'static str, Vec<u8>),
     /// With these bytes, again and again, for ever.
     Endless(&'static str, Vec<u8>),
+    /// With the first bytes once, which need be no head, and the others for ever.
+    Flood(Vec<u8>, Vec<u8>),
     /// With one byte now and then.
     Trickle(&'static str),
     /// Not at all, while the connection stays.
