@@ -57,7 +57,7 @@ pub(super) async fn catch_up(session: &Session, from: u64, to: u64) -> Result<Ca
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (node, watched) = (session.node.clone(), watched.clone());
         readers.spawn(ranges::feed(node, chain, heights, watched, sender));
-        feeds.push((chain, feed(receiver)));
+        feeds.push((chain, BlockHeight::new(begin), feed(receiver)));
     }
     let progress = Box::new(move |height: BlockHeight| {
         let _ = reached.send_replace(height.get());

@@ -22,6 +22,9 @@ pub type Watcher = Box<dyn FnMut(BlockHeight) + Send>;
 
 /// Several chains as one input, by ascending height, so that parents come first on every chain.
 ///
+/// A chain that begins above the others is not read before these have come so far: whoever feeds it may
+/// wait for that.
+///
 /// What a feed gives is checked to be of its chain and in order; what the blocks are is for others
 /// to say. A feed that is read ahead of the others waits, with what it gave last.
 pub struct Merged {
@@ -29,11 +32,17 @@ pub struct Merged {
     chains: Vec<Lane>,
     watcher: Watcher,
     position: u64,
+    /// Chains that begin above it are not read yet.
+    reached: BlockHeight,
+    /// Why it ends behind what was read last.
+    failed: Option<io::Error>,
 }
 
 /// One chain.
 struct Lane {
     chain: ChainId,
+    /// The height that it begins at, or one below that.
+    begin: BlockHeight,
     /// `None` at its end.
     feed: Option<Feed>,
     /// What it gave and was not taken yet; its first record is the next one.
@@ -43,39 +52,74 @@ struct Lane {
 }
 
 impl Merged {
-    /// The blocks of these chains from height `from` on; `name` is what errors call them.
+    /// The blocks of these chains from height `from` on, each with the height that it begins at;
+    /// `name` is what errors call them.
     #[must_use]
     pub fn new(
         name: String,
         from: BlockHeight,
-        feeds: impl IntoIterator<Item = (ChainId, Feed)>,
+        feeds: impl IntoIterator<Item = (ChainId, BlockHeight, Feed)>,
         watcher: Watcher,
     ) -> Self {
         // Whatever is below is not in order.
         let last = from.parent().map(|height| Rank { height, hash: BlockHash::new([u8::MAX; 32]) });
-        let lane = |(chain, feed)| Lane { chain, feed: Some(feed), bytes: Bytes::new(), last };
-        Self { name, chains: feeds.into_iter().map(lane).collect(), watcher, position: 0 }
+        let lane = |(chain, begin, feed)| Lane {
+            chain,
+            begin,
+            feed: Some(feed),
+            bytes: Bytes::new(),
+            last,
+        };
+        let chains = feeds.into_iter().map(lane).collect();
+        Self { name, chains, watcher, position: 0, reached: from, failed: None }
     }
 
+    /// The next records; an error only where there are none before it.
     fn read(&mut self, records_max: usize) -> io::Result<Vec<u8>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut records =
             Vec::with_capacity(records_max.saturating_add(self.chains.len()).saturating_mul(LEN));
+        match self.read_into(&mut records, records_max) {
+            Err(error) if records.is_empty() => return Err(error),
+            result => self.failed = result.err(),
+        }
+        Ok(records)
+    }
+
+    fn read_into(&mut self, records: &mut Vec<u8>, records_max: usize) -> io::Result<()> {
         while records.len() < records_max.saturating_mul(LEN) {
-            let mut lowest = None;
-            for lane in &mut self.chains {
-                if let Some(height) = lane.height()? {
-                    lowest = Some(lowest.map_or(height, |lowest: BlockHeight| lowest.min(height)));
-                }
-            }
-            let Some(lowest) = lowest else { break };
+            let Some(lowest) = self.lowest()? else { break };
             (self.watcher)(lowest);
-            for lane in &mut self.chains {
+            for lane in self.chains.iter_mut().filter(|lane| lane.begin <= lowest) {
                 while lane.height()? == Some(lowest) {
-                    lane.take(&mut records)?;
+                    lane.take(records)?;
                 }
             }
         }
-        Ok(records)
+        Ok(())
+    }
+
+    /// The lowest height of the records that come next, if any do.
+    fn lowest(&mut self) -> io::Result<Option<BlockHeight>> {
+        loop {
+            let (mut lowest, mut later): (Option<BlockHeight>, Option<BlockHeight>) = (None, None);
+            for lane in &mut self.chains {
+                if lane.begin > self.reached {
+                    later = Some(later.map_or(lane.begin, |later| later.min(lane.begin)));
+                } else if let Some(height) = lane.height()? {
+                    lowest = Some(lowest.map_or(height, |lowest| lowest.min(height)));
+                }
+            }
+            match later.filter(|later| lowest.is_none_or(|lowest| lowest >= *later)) {
+                Some(later) => {
+                    self.reached = later;
+                    (self.watcher)(later);
+                }
+                None => return Ok(lowest),
+            }
+        }
     }
 }
 
@@ -164,19 +208,19 @@ mod tests {
     }
 
     /// Gives these records, `at_once` at a time.
-    fn feed(chain: u32, records: &[(u64, u8)], at_once: usize) -> (ChainId, Feed) {
+    fn feed(chain: u32, records: &[(u64, u8)], at_once: usize) -> (ChainId, BlockHeight, Feed) {
         let records: Vec<_> = records.iter().map(|(h, hash)| record(chain, *h, *hash)).collect();
         let chunks: Vec<Bytes> =
             records.chunks(at_once).map(|chunk| Bytes::from(chunk.concat())).collect();
         let mut chunks = chunks.into_iter();
-        (ChainId::new(chain), Box::new(move || Ok(chunks.next())))
+        (ChainId::new(chain), BlockHeight::new(0), Box::new(move || Ok(chunks.next())))
     }
 
     type Taken = Vec<(u32, u64, u8)>;
 
     fn merged(
         from: u64,
-        feeds: Vec<(ChainId, Feed)>,
+        feeds: Vec<(ChainId, BlockHeight, Feed)>,
         records_max: usize,
     ) -> Result<Taken, ReplayError> {
         let from = BlockHeight::new(from);
@@ -225,19 +269,33 @@ mod tests {
             let error = merged(3, vec![feed(0, records, 1)], 10).unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }
-        let (_, other) = feed(1, &[(3, 1)], 1);
-        let error = merged(3, vec![(ChainId::new(0), other)], 10).unwrap_err();
+        let (_, begin, other) = feed(1, &[(3, 1)], 1);
+        let error = merged(3, vec![(ChainId::new(0), begin, other)], 10).unwrap_err();
         assert!(error.to_string().contains("of chain 1 among those of 0"), "{error}");
     }
 
     #[test]
     fn a_feed_that_fails_or_cuts_a_record_ends_it() {
         let cut: Feed = Box::new(|| Ok(Some(Bytes::from_static(&[0; LEN - 1]))));
-        let error = merged(0, vec![(ChainId::new(0), cut)], 10).unwrap_err();
+        let zero = (ChainId::new(0), BlockHeight::new(0));
+        let error = merged(0, vec![(zero.0, zero.1, cut)], 10).unwrap_err();
         assert!(error.to_string().contains("them: records are cut"), "{error}");
         let fails: Feed = Box::new(|| Err(io::Error::other("gone")));
-        let error = merged(0, vec![(ChainId::new(0), fails)], 10).unwrap_err();
+        let error = merged(0, vec![(zero.0, zero.1, fails)], 10).unwrap_err();
         assert!(error.to_string().contains("gone"), "{error}");
+    }
+
+    #[test]
+    fn what_came_before_a_failure_is_given() {
+        let mut pieces = vec![Err(io::Error::other("gone")), Ok(Some(record(0, 2, 1).to_vec()))];
+        pieces.push(Ok(Some(record(0, 1, 1).to_vec())));
+        let fails: Feed =
+            Box::new(move || pieces.pop().unwrap_or(Ok(None)).map(|piece| piece.map(Bytes::from)));
+        let feeds = vec![(ChainId::new(0), BlockHeight::new(0), fails)];
+        let from = BlockHeight::new(0);
+        let mut merged = Merged::new("them".to_owned(), from, feeds, Box::new(|_| ()));
+        assert_eq!(merged.next(10).unwrap().unwrap().len(), 2);
+        assert!(merged.next(10).unwrap_err().to_string().contains("gone"));
     }
 
     #[test]
@@ -249,5 +307,32 @@ mod tests {
         while merged.next(1).unwrap().is_some() {}
         drop(merged);
         assert_eq!(heights.iter().collect::<Vec<_>>(), [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_chain_that_begins_above_is_read_once_the_others_are_there() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        for others in [&[(1, 1), (2, 1), (3, 1), (4, 1)][..], &[(1, 1)], &[]] {
+            let reached = std::sync::Arc::new(AtomicU64::new(0));
+            let (_, _, mut above) = feed(1, &[(4, 2), (5, 2)], 1);
+            let read = std::sync::Arc::clone(&reached);
+            let above: Feed = Box::new(move || {
+                assert!(read.load(Ordering::Relaxed) >= 4, "it is read too early");
+                above()
+            });
+            let feeds = vec![feed(0, others, 1), (ChainId::new(1), BlockHeight::new(4), above)];
+            let watcher = Box::new(move |height: BlockHeight| {
+                reached.store(height.get(), Ordering::Relaxed);
+            });
+            let mut merged = Merged::new("them".to_owned(), BlockHeight::new(0), feeds, watcher);
+            let mut heights = Vec::new();
+            while let Some(chunk) = merged.next(1).unwrap() {
+                heights.extend(chunk.records().iter().map(|raw| raw.height.get()));
+            }
+            let mut expected: Vec<u64> = others.iter().map(|(height, _)| *height).collect();
+            expected.extend([4, 5]);
+            assert_eq!(heights, expected);
+        }
     }
 }
