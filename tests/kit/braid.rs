@@ -1,8 +1,10 @@
 //! Whole histories: every chain of the network, each block naming the blocks below it on the
 //! neighbouring chains.
 
-use plait_engine::header::RawHeader;
-use plait_engine::{ChainId, Header, PayloadHash};
+use std::collections::HashMap;
+
+use plait_engine::header::{AdjacentRecord, RawHeader};
+use plait_engine::{BlockHash, ChainId, Header, PayloadHash};
 
 use crate::block::{NETWORK, braided, genesis, sealed, sibling};
 
@@ -47,4 +49,46 @@ pub fn braid_with_orphans(top: u64, every: u64) -> Vec<Header> {
         [Some(block), orphan.then(|| sibling(block.view(), 1))]
     };
     braid(top).into_iter().flat_map(with_orphan).flatten().collect()
+}
+
+/// The same history once more from height `above` on, on all chains: every block above stands on its
+/// like, and has another hash. It is as valid as `history`, and as heavy.
+#[must_use]
+pub fn split(history: &[Header], above: u64, nonce: u64) -> Vec<Header> {
+    let mut likes: HashMap<BlockHash, BlockHash> = HashMap::new();
+    let mut others = Vec::new();
+    for header in history.iter().filter(|header| header.view().height().get() > above) {
+        let raw = *header.view().raw();
+        let like = |hash: BlockHash| likes.get(&hash).copied().unwrap_or(hash);
+        let adjacents = raw.adjacents.all().map(|(chain, hash)| (chain, like(hash)));
+        let (parent, adjacents) = (like(raw.parent), AdjacentRecord::new(adjacents));
+        let other = sealed(RawHeader { parent, adjacents, nonce: nonce.into(), ..raw });
+        likes.insert(raw.hash, other.view().hash());
+        others.push(other);
+    }
+    others
+}
+
+/// Orphans beside `history`, some at every `every`th height: one of a chain, and right above it one on
+/// each neighbouring chain that names it.
+#[must_use]
+pub fn clusters(history: &[Header], (first, every): (u64, u64), nonce: u64) -> Vec<Vec<Header>> {
+    let at: HashMap<(u32, u64), Header> = history
+        .iter()
+        .map(|header| ((header.view().chain().get(), header.view().height().get()), *header))
+        .collect();
+    let heights = (first..).step_by(usize::try_from(every).expect("few"));
+    let places = NETWORK.chain_ids().cycle().zip(heights);
+    let cluster = |(chain, height): (ChainId, u64)| {
+        let orphan = sibling(at.get(&(chain.get(), height))?.view(), nonce);
+        let mut cluster = vec![orphan];
+        for (neighbour, _) in orphan.view().adjacents().all() {
+            let raw = *at.get(&(neighbour.get(), height + 1))?.view().raw();
+            let name = |(of, hash)| (of, if of == chain { orphan.view().hash() } else { hash });
+            let adjacents = AdjacentRecord::new(raw.adjacents.all().map(name));
+            cluster.push(sealed(RawHeader { adjacents, nonce: nonce.into(), ..raw }));
+        }
+        Some(cluster)
+    };
+    places.map_while(cluster).collect()
 }

@@ -8,6 +8,7 @@
 
 pub mod age;
 pub mod archive;
+pub mod balance;
 pub mod block;
 pub mod braid;
 pub mod carried;

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 pub use wire::{Asked, Reply};
 
-use self::pages::{ascending, event, from_cursor, hash, not_found, page, string};
+use self::pages::{ascending, descending, event, hash, not_found, page, string};
 use self::wire::{read, tls};
 
 /// Headers and hashes on a page.
@@ -122,6 +122,19 @@ impl Node {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Drops the blocks of these chains at heights that are low, as nodes drop history, but for the first
+    /// ones if these are `kept`.
+    pub fn forget_below(&self, height: u64, kept: bool, of: impl Fn(ChainId) -> bool) {
+        let (mut state, version) = (self.shared.state(), self.shared.version);
+        let stays = |block: &Header| {
+            let view = block.view();
+            let is_first = version.genesis_height(view.chain()) == Some(view.height());
+            view.height().get() >= height || !of(view.chain()) || kept && is_first
+        };
+        state.chains.values_mut().for_each(|blocks| blocks.retain(stays));
+        state.blocks.retain(|_, block| stays(block));
     }
 
     /// Adds blocks, parents first. The heaviest of each chain is in the cut.
@@ -370,7 +383,7 @@ impl Shared {
                     texts.filter_map(|text| text.parse().ok()).collect()
                 };
                 match state.branch(&side("upper"), &side("lower")) {
-                    Some(branch) => page(&from_cursor(&branch, query, HEADERS_MAX), string),
+                    Some(branch) => page(&descending(branch, query, HEADERS_MAX), string),
                     None => {
                         not_found(&side("upper").first().map_or(String::new(), ToString::to_string))
                     }

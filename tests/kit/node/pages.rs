@@ -22,7 +22,18 @@ pub(super) fn ascending(blocks: &[Header], query: &HashMap<&str, &str>, most: us
     (items, next.or(last))
 }
 
-pub(super) fn from_cursor(blocks: &[Header], query: &HashMap<&str, &str>, most: usize) -> Page {
+/// A page of a branch, down to the lowest height that is asked for.
+pub(super) fn descending(
+    mut branch: Vec<Header>,
+    query: &HashMap<&str, &str>,
+    most: usize,
+) -> Page {
+    let min = query.get("minheight").and_then(|text| text.parse().ok()).unwrap_or(0);
+    branch.retain(|block| block.view().height().get() >= min);
+    from_cursor(&branch, query, most)
+}
+
+fn from_cursor(blocks: &[Header], query: &HashMap<&str, &str>, most: usize) -> Page {
     let cursor = query.get("next").map(|next| next.replace("%3A", ":"));
     let mut rest = blocks;
     if let Some((kind, hash)) = cursor.as_ref().and_then(|cursor| cursor.split_once(':')) {
