@@ -335,7 +335,7 @@ fn the_command_follows_until_a_signal_and_tells_what_is_wrong() {
     until("some requests", || count().is_some_and(|requests| requests > 50));
     node.add(&headers[400..]);
     let before = node.requests();
-    until("more requests", || node.requests() > before + 60);
+    until("more requests", || node.requests() > before + 120);
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     let outcome = finish(child);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);

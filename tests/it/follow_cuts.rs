@@ -98,13 +98,16 @@ fn a_branch_that_ends_in_the_air_is_not_stored() {
     let headers = generated(100, 1, 0.0);
     let liar = Liar::new(100, move |asked| {
         let high = branch(&headers, asked)?.filter(|header| header.view().height().get() > 50);
-        let items: Vec<String> = high.map(string).collect();
+        let body: Value = serde_json::from_slice(&asked.body).unwrap();
+        let upper = body["upper"][0].as_str().unwrap().to_owned();
+        let from = |header: &&Header| header.view().hash().to_string() != upper;
+        let items: Vec<String> = high.skip_while(from).map(string).collect();
+        if items.is_empty() {
+            return Some(Reply::Json(404, json!({ "key": upper }).to_string()));
+        }
         Some(Reply::Json(200, json!({ "items": items, "next": null }).to_string()))
     });
-    liar.assert_fails(
-        "unconnected",
-        "it gave blocks whose parents neither it nor the database has",
-    );
+    liar.assert_fails("content", "is not known there");
     assert_eq!(height(&liar.follower), 0);
     liar.assert_recovers();
 }

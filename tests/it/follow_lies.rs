@@ -294,11 +294,24 @@ fn a_block_that_breaks_a_rule_is_named_and_what_came_before_it_stays() {
 
 #[test]
 fn blocks_that_stand_on_none_are_not_kept() {
-    // A hole in one chain.
-    let liar = Liar::new(1200, |asked| {
+    // A block of another history in the place of one of this, which nobody gives.
+    let others = |height: u64| {
+        let of = |header: &&Header| {
+            header.view().chain().get() == 3 && header.view().height().get() == height
+        };
+        *OTHERS.iter().find(of).unwrap()
+    };
+    let liar = Liar::new(1200, move |asked| {
+        if is(asked, "/chain/3/header/") {
+            return Some(Reply::Json(404, "{}".to_owned()));
+        }
         let (min, max, chain) = if is_range(asked) { range_of(asked) } else { return None };
         let mut headers = within(&HEADERS, (min, max, chain));
-        headers.retain(|header| chain != 3 || header.view().height().get() != 250);
+        for header in &mut headers {
+            if chain == 3 && header.view().height().get() == 250 {
+                *header = others(250);
+            }
+        }
         Some(page(&headers, None))
     });
     liar.assert_fails(
@@ -307,18 +320,31 @@ fn blocks_that_stand_on_none_are_not_kept() {
     );
     assert!(height(&liar.follower) < 260 * 20);
     liar.assert_recovers();
-    // Another history altogether, which stands on nothing here.
-    let liar = Liar::new(1200, |asked| {
+}
+
+#[test]
+fn what_a_node_leaves_out_is_named() {
+    // A hole in one chain.
+    let hole = |asked: &Asked| {
         let (min, max, chain) = if is_range(asked) { range_of(asked) } else { return None };
-        let other = &OTHERS;
-        let headers = within(other, (min.max(5), max, chain));
+        let mut headers = within(&HEADERS, (min, max, chain));
+        headers.retain(|header| chain != 3 || header.view().height().get() != 250);
         Some(page(&headers, None))
+    };
+    let liar = Liar::new(1200, hole);
+    liar.assert_fails("partial", "it holds only chain 3 from height 251 on; missing: height 250");
+    assert!(height(&liar.follower) < 260 * 20);
+    liar.assert_recovers();
+    // Another history altogether, without its beginning; a new database would not be made for it.
+    let db = folder();
+    let outcome = replay_file(db.path(), &[], "first.dump", &dump(&HEADERS[..20]));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    let liar = Liar::followed_into(db, 1200, |asked| {
+        let (min, max, chain) = if is_range(asked) { range_of(asked) } else { return None };
+        Some(page(&within(&OTHERS, (min.max(5), max, chain)), None))
     });
-    liar.assert_fails(
-        "unconnected",
-        "it gave blocks whose parents neither it nor the database has: chain",
-    );
-    assert_eq!(height(&liar.follower), 0);
+    liar.assert_fails("partial", "chains 0 to 19 from height 5 on; missing: heights 2 to 4");
+    assert_eq!(height(&liar.follower), 20);
     liar.assert_recovers();
 }
 

@@ -30,7 +30,6 @@ mod joined;
 #[cfg(feature = "store")]
 mod load;
 #[cfg(feature = "store")]
-mod locators;
 #[cfg(feature = "store")]
 mod news;
 #[cfg(feature = "store")]

@@ -37,6 +37,8 @@ type Connections = Pool<HttpsConnector<Connector>, Full<Bytes>>;
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pool: Connections,
+    /// Opens a connection for each request.
+    anew: Connections,
     answer_time: Duration,
     stall_time: Duration,
 }
@@ -58,12 +60,17 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(Connector(http));
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIME)
-            .build(connector);
+        let mut builder = Pool::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIME);
+        let pool = builder.build(connector.clone());
+        let anew = builder.pool_max_idle_per_host(0).build(connector);
         let Follow { answer_time, stall_time, .. } = *config;
-        Ok(Self { pool, answer_time, stall_time })
+        Ok(Self { pool, anew, answer_time, stall_time })
+    }
+
+    /// The same, which opens a connection for each request: a load balancer may give it to another node.
+    pub(super) fn opening(&self) -> Self {
+        Self { pool: self.anew.clone(), ..self.clone() }
     }
 
     /// Sends a request and waits for the head of the answer. `body` is JSON.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use plait_engine::BlockHash;
+use plait_engine::{BlockHash, ChainId};
 use thiserror::Error;
 
 use crate::inlet::PushError;
@@ -32,6 +32,17 @@ pub(super) enum FollowError {
     /// The node does not know a block that was asked for by its hash.
     #[error("block {0} is not known there")]
     Unknown(BlockHash),
+    /// A chain ends below the cut, or leaves out heights.
+    #[error("it gave no block of chain {chain} at height {height}, which is below its cut")]
+    Short {
+        /// The chain.
+        chain: ChainId,
+        /// The first height without a block.
+        height: u64,
+    },
+    /// The node lacks a part of the history that the database does not have either.
+    #[error("{0}")]
+    Partial(String),
     /// The node is of another network.
     #[error("its network is {got}, and that of the database is {expected}")]
     Network {
@@ -82,7 +93,8 @@ impl FollowError {
             Self::Connect(_) => FollowFailure::Connect,
             Self::Timeout { .. } => FollowFailure::Timeout,
             Self::Status { .. } => FollowFailure::Status,
-            Self::Unknown(_) | Self::Content { .. } => FollowFailure::Content,
+            Self::Unknown(_) | Self::Content { .. } | Self::Short { .. } => FollowFailure::Content,
+            Self::Partial(_) => FollowFailure::Partial,
             Self::Network { .. } | Self::Genesis(_) => FollowFailure::Network,
             Self::Rules(_) => FollowFailure::Rules,
             Self::Unconnected(_) => FollowFailure::Unconnected,

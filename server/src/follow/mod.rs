@@ -5,14 +5,17 @@
 //!
 //! - `I-1` Nothing is believed but what passes full verification, so a node can keep blocks to itself,
 //!   or waste time, and nothing else.
-//! - `I-2` What a node can make this one hold is bounded: pages, branches, events, answers that wait
-//!   to be stored. What it can make it wait is, too.
+//! - `I-2` What a node can make this one hold is bounded: pages, branches, events, blocks and answers that
+//!   wait to be stored. What it can make it wait or compute is, too.
 //! - `I-3` A failure is followed by a pause, longer each time, up to a limit; the next node is asked
 //!   then, if there is one.
 //! - `I-4` Where it stands is what is stored: nothing else is kept from one run to the next.
+//! - `I-5` Each request may reach another node: none depends on the answer to an earlier one, and what
+//!   one node does not know is no lie of another.
 
 mod answer;
 mod backoff;
+mod branch;
 mod catch_up;
 mod client;
 mod error;
@@ -23,10 +26,13 @@ mod live;
 mod node;
 mod payloads;
 mod ranges;
+mod resolve;
 mod session;
 mod siblings;
+mod sieve;
 mod sse;
 mod state;
+mod survey;
 
 use std::io;
 use std::sync::Arc;

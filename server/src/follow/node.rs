@@ -70,15 +70,20 @@ pub(super) struct PageText {
     pub(super) next: Option<String>,
 }
 
-/// What an unknown block is answered with.
-#[derive(Deserialize)]
-struct NotFound {
-    key: String,
-}
-
 impl Node {
     pub(super) const fn new(client: Client, upstream: Upstream, version: ChainwebVersion) -> Self {
         Self { client, upstream, version }
+    }
+
+    /// The same, asked over a new connection each time: behind a load balancer that may be another
+    /// node.
+    pub(super) fn opening(&self) -> Self {
+        Self { client: self.client.opening(), ..self.clone() }
+    }
+
+    /// The network that it is to be of.
+    pub(super) const fn version(&self) -> ChainwebVersion {
+        self.version
     }
 
     /// What messages call it.
@@ -128,35 +133,62 @@ impl Node {
         Ok(NodeCut { height, members })
     }
 
-    /// The blocks of `chain` at these heights, ascending.
+    /// The blocks of `chain` at these heights, ascending; of pages, the first one.
     pub(super) async fn range(
         &self,
         chain: ChainId,
         (min, max): (u64, u64),
-        next: Option<&str>,
     ) -> Result<Answer, FollowError> {
-        let cursor = next.map_or_else(String::new, |next| format!("&next={next}"));
-        let path = format!("/chain/{chain}/header?minheight={min}&maxheight={max}{cursor}");
+        let path = format!("/chain/{chain}/header?minheight={min}&maxheight={max}");
         self.get(&path, HEADERS).await?.successful()
     }
 
-    /// The ancestors of `upper` that are none of any of `lower`, descending.
+    /// The lowest height between these two at which `chain` has a block, if any.
+    pub(super) async fn lowest(
+        &self,
+        chain: ChainId,
+        (min, max): (u64, u64),
+    ) -> Result<Option<u64>, FollowError> {
+        let path = format!("/chain/{chain}/header?minheight={min}&maxheight={max}&limit=1");
+        let page: PageText = parsed(self.get(&path, JSON).await?.successful()?, PAGE_BYTES).await?;
+        // One that gives more gives them in whatever order.
+        let heights = page.items.iter().map(|item| raw(&path, item).map(|raw| raw.height.get()));
+        let height = heights.collect::<Result<Vec<u64>, _>>()?.into_iter().min();
+        if height.is_some_and(|height| height < min || height > max) {
+            return Err(FollowError::content(&path, "blocks of other heights"));
+        }
+        Ok(height)
+    }
+
+    /// The hashes of the blocks of `chain` at this height: of the first page, which has them all unless
+    /// somebody made more on purpose.
+    pub(super) async fn hashes_at(
+        &self,
+        chain: ChainId,
+        height: u64,
+    ) -> Result<Vec<BlockHash>, FollowError> {
+        let page = self.hashes(chain, (height, Some(height)), None).await?;
+        let parsed = page.items.iter().map(|text| {
+            let wrong = |_| FollowError::content("hash", format!("{text:?} is no block hash"));
+            text.parse().map_err(wrong)
+        });
+        parsed.collect()
+    }
+
+    /// `upper` and its ancestors down to height `min`, descending; of pages, the first one.
     ///
     /// # Errors
     ///
-    /// [`FollowError::Unknown`] names a bound that the node does not know.
+    /// [`FollowError::Unknown`] if the node does not know `upper`.
     pub(super) async fn branch(
         &self,
         chain: ChainId,
         upper: BlockHash,
-        lower: &[BlockHash],
-        next: Option<&str>,
+        min: u64,
     ) -> Result<Answer, FollowError> {
-        let cursor = next.map_or_else(String::new, |next| format!("?next={next}"));
-        let path = format!("/chain/{chain}/header/branch{cursor}");
-        let lower: Vec<String> = lower.iter().map(BlockHash::to_string).collect();
-        let bounds = serde_json::json!({ "upper": [upper.to_string()], "lower": lower });
-        known(self.post(&path, HEADERS, bounds.to_string()).await?).await
+        let path = format!("/chain/{chain}/header/branch?minheight={min}");
+        let bounds = serde_json::json!({ "upper": [upper.to_string()], "lower": [] });
+        known(self.post(&path, HEADERS, bounds.to_string()).await?, upper).await
     }
 
     /// A page of the hashes of `chain` at these heights, ascending.
@@ -179,7 +211,7 @@ impl Node {
         hash: BlockHash,
     ) -> Result<RawHeader, FollowError> {
         let path = format!("/chain/{chain}/header/{hash}");
-        let answer = known(self.get(&path, HEADERS).await?).await?;
+        let answer = known(self.get(&path, HEADERS).await?, hash).await?;
         let (path, media) = (answer.path().to_owned(), answer.media());
         let wrong = || FollowError::content(&path, "expected a header");
         let body = answer.whole(4 * LEN).await?;
@@ -242,15 +274,14 @@ impl Node {
     }
 }
 
-/// The answer, if it is with success; which block is not known, if that is why it is not.
-async fn known(answer: Answer) -> Result<Answer, FollowError> {
+/// The answer, if it is with success; that `hash` is not known, if it is not found.
+async fn known(answer: Answer, hash: BlockHash) -> Result<Answer, FollowError> {
     if answer.status() != StatusCode::NOT_FOUND {
         return answer.successful();
     }
-    let (path, status) = (answer.path().to_owned(), answer.status());
-    let body = answer.whole(SMALL_BYTES).await?;
-    let key = serde_json::from_slice::<NotFound>(&body).ok().and_then(|body| body.key.parse().ok());
-    Err(key.map_or(FollowError::Status { path, status }, FollowError::Unknown))
+    // So that the connection can be used again.
+    answer.whole(SMALL_BYTES).await?;
+    Err(FollowError::Unknown(hash))
 }
 
 async fn parsed<T: DeserializeOwned>(answer: Answer, bytes_max: usize) -> Result<T, FollowError> {

@@ -22,6 +22,10 @@ const TRIES: u32 = 4;
 /// The time to wait after the first of them; after the next, so many times more.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The same of ranges that end early: another connection may lead to a node that has more.
+const TRIES_SHORT: u32 = 10;
+const PAUSE_SHORT: Duration = Duration::from_millis(5);
+
 /// Records, or why no more come.
 pub(super) type Piece = io::Result<Bytes>;
 
@@ -30,6 +34,8 @@ pub(super) type Piece = io::Result<Bytes>;
 pub(super) struct Heights {
     /// The first height.
     pub(super) from: u64,
+    /// The lowest height that must come: those below are stored.
+    pub(super) needed: u64,
     /// The last.
     pub(super) to: u64,
     /// Heights that are asked for at once.
@@ -40,7 +46,8 @@ pub(super) struct Heights {
 ///
 /// It does not run ahead of `reached`, the height that all chains are at, by more than what is asked
 /// for at once: an answer that nobody takes is cut by its node. One that is cut is asked for anew from
-/// where it was, as long as that brings more.
+/// where it was, as long as that brings more. So is one that ends below the last height: behind a load
+/// balancer one node has what another one lacks.
 pub(super) async fn feed(
     node: Node,
     chain: ChainId,
@@ -48,8 +55,8 @@ pub(super) async fn feed(
     mut reached: watch::Receiver<u64>,
     pieces: mpsc::Sender<Piece>,
 ) {
-    let mut lane = Lane { node, chain, last: None, pieces };
-    let mut from = heights.from;
+    let (mut from, needed) = (heights.from, heights.needed);
+    let mut lane = Lane { node, chain, needed, last: None, pieces };
     while from <= heights.to {
         let near = |reached: &u64| reached.saturating_add(heights.at_once) >= from;
         if reached.wait_for(near).await.is_err() {
@@ -58,17 +65,15 @@ pub(super) async fn feed(
         }
         let to = from.saturating_add(heights.at_once.saturating_sub(1)).min(heights.to);
         match lane.window(from, to).await {
-            // Heights have no gaps: where one is missing the chain ends.
-            Ok(Flow::On) if lane.last.is_none_or(|last| last.height.get() < to) => return,
             Ok(Flow::On) => {}
             Ok(Flow::Stop) => return,
             Err(error) => {
+                // Nobody may read any more.
                 let _ = lane.pieces.send(Err(io::Error::other(error))).await;
                 return;
             }
         }
-        let Some(next) = to.checked_add(1) else { return };
-        from = next;
+        from = to.saturating_add(1);
     }
 }
 
@@ -82,6 +87,8 @@ enum Flow {
 struct Lane {
     node: Node,
     chain: ChainId,
+    /// The lowest height that must come.
+    needed: u64,
     /// The block that was given last.
     last: Option<Rank>,
     pieces: mpsc::Sender<Piece>,
@@ -90,32 +97,53 @@ struct Lane {
 impl Lane {
     /// Gives the blocks at these heights.
     async fn window(&mut self, from: u64, to: u64) -> Result<Flow, FollowError> {
-        let mut tries = 0_u32;
+        let (mut tries, opening) = (0_u32, self.node.opening());
+        let mut node = self.node.clone();
         loop {
             let before = self.last;
             let begin = before.map_or(from, |last| last.height.get().max(from));
-            let error = match self.answer(begin, to).await {
-                Err(error @ (FollowError::Connect(_) | FollowError::Timeout { .. })) => error,
-                other => return other,
+            let error = match self.answer(&node, begin, to).await {
+                Ok(Flow::Stop) => return Ok(Flow::Stop),
+                Ok(Flow::On) if self.expected(from) > to => return Ok(Flow::On),
+                Ok(Flow::On) => self.short(from),
+                Err(error) => error,
             };
-            // Where nothing came for too long, it is as well tried later.
-            let is_broken = matches!(error, FollowError::Connect(_));
             tries = if self.last > before { 0 } else { tries.saturating_add(1) };
-            if tries > 0 && !is_broken || tries >= TRIES {
+            let (is_over, pause) = match error {
+                FollowError::Connect(_) => (tries >= TRIES, PAUSE),
+                FollowError::Short { .. } => (tries >= TRIES_SHORT, PAUSE_SHORT),
+                // Where nothing came for too long, it is as well tried later.
+                FollowError::Timeout { .. } => (tries > 0, PAUSE),
+                _ => (true, PAUSE),
+            };
+            if is_over {
                 return Err(error);
             }
             tracing::debug!("chain {}: a range broke off: {error}", self.chain);
-            sleep(PAUSE.saturating_mul(tries)).await;
+            sleep(pause.saturating_mul(tries)).await;
+            // Another node may have more.
+            node.clone_from(&opening);
         }
     }
 
-    async fn answer(&mut self, from: u64, to: u64) -> Result<Flow, FollowError> {
-        let answer = self.node.range(self.chain, (from, to), None).await?;
+    /// The lowest height that was not given yet, of those from `from` on.
+    fn expected(&self, from: u64) -> u64 {
+        self.last.map_or(from, |last| last.height.get().saturating_add(1).max(from))
+    }
+
+    /// That the node has no more for now.
+    fn short(&self, from: u64) -> FollowError {
+        let (chain, height) = (self.chain, self.expected(from));
+        FollowError::Short { chain, height }
+    }
+
+    async fn answer(&mut self, node: &Node, from: u64, to: u64) -> Result<Flow, FollowError> {
+        let answer = node.range(self.chain, (from, to)).await?;
         let heights = to.saturating_sub(from).saturating_add(1);
         let mut range = Range { from, to, left: heights.saturating_mul(SIBLINGS_MAX) };
         match answer.media() {
             Media::Octets => self.octets(answer, &mut range).await,
-            Media::Json => self.pages(answer, &mut range).await,
+            Media::Json => self.pages(node, answer, &mut range).await,
             Media::Events | Media::Other => {
                 Err(FollowError::content(answer.path(), "expected headers"))
             }
@@ -147,7 +175,14 @@ impl Lane {
         Err(FollowError::content(answer.path(), "the answer ends within a header"))
     }
 
-    async fn pages(&mut self, answer: Answer, range: &mut Range) -> Result<Flow, FollowError> {
+    /// Page after page, each from the height that the one before ended at: a cursor means nothing to
+    /// another node.
+    async fn pages(
+        &mut self,
+        node: &Node,
+        answer: Answer,
+        range: &mut Range,
+    ) -> Result<Flow, FollowError> {
         let mut answer = answer;
         loop {
             let path = answer.path().to_owned();
@@ -161,13 +196,15 @@ impl Lane {
                 return Ok(Flow::Stop);
             }
             // A list ends with a cursor behind its last block: more may come.
-            let next = page.next.filter(|next| !empty && next.starts_with("inclusive:"));
-            let Some(next) = next else { return Ok(Flow::On) };
+            let more = page.next.is_some_and(|next| !empty && next.starts_with("inclusive:"));
+            if !more {
+                return Ok(Flow::On);
+            }
             if self.last == before {
                 return Err(FollowError::content(&path, "pages that bring nothing new"));
             }
-            let heights = (range.from, range.to);
-            answer = self.node.range(self.chain, heights, Some(&next)).await?;
+            range.from = self.last.map_or(range.from, |last| last.height.get());
+            answer = node.range(self.chain, (range.from, range.to)).await?;
         }
     }
 
@@ -186,6 +223,9 @@ impl Lane {
         if first.height.get() < range.from || last.height.get() > range.to {
             return Err(FollowError::content(path, "blocks of other heights"));
         }
+        if first.height.get() > last.height.get() {
+            return Err(FollowError::content(path, "blocks that are not in order"));
+        }
         let count = (records.len() / LEN) as u64;
         range.left = range
             .left
@@ -196,13 +236,34 @@ impl Lane {
         {
             records.advance(LEN);
         }
-        let last = record(&records, records.len().saturating_sub(LEN)).map(rank);
-        if records.is_empty() {
-            return Ok(Flow::On);
+        // Heights have no gaps: where one node has some, another one may have what is missing.
+        let gap = self.gap(&records, range.from);
+        let whole = gap.map_or(records.len(), |at| at.saturating_mul(LEN));
+        records.truncate(whole);
+        if let Some(last) = record(&records, whole.saturating_sub(LEN)).map(rank) {
+            self.last = Some(last);
+            if self.pieces.send(Ok(records)).await.is_err() {
+                return Ok(Flow::Stop);
+            }
         }
-        self.last = last;
-        let sent = self.pieces.send(Ok(records)).await;
-        Ok(if sent.is_ok() { Flow::On } else { Flow::Stop })
+        match gap {
+            Some(_) => Err(self.short(range.from)),
+            None => Ok(Flow::On),
+        }
+    }
+
+    /// The number of the first record that leaves out a height that is needed.
+    fn gap(&self, records: &Bytes, from: u64) -> Option<usize> {
+        let records = <[RawHeader]>::ref_from_bytes(records).unwrap_or_default();
+        // Below what is needed it may begin anywhere.
+        let first = self.expected(from);
+        let mut allowed = if self.last.is_some() { first } else { first.max(self.needed) };
+        records.iter().position(|record| {
+            let height = record.height.get();
+            let is_above = height > allowed;
+            allowed = height.saturating_add(1);
+            is_above
+        })
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -5,16 +6,18 @@ use std::time::Duration;
 
 use plait_engine::push::Outcome;
 use plait_engine::store::History;
-use plait_engine::{BlockHeight, QueryError, RawHeader, Reader, View};
+use plait_engine::{BlockHash, BlockHeight, ChainId, QueryError, RawHeader, Reader, View};
 use tokio::task::spawn_blocking;
 
-use super::catch_up::{Caught, catch_up};
+use super::catch_up::{End, Part, Pass, catch_up};
 use super::error::FollowError;
 use super::gap::{self, Gap, stored};
 use super::node::{Node, NodeCut};
 use super::payloads;
+use super::resolve::resolve;
 use super::siblings::lowest_tip;
 use super::state::State;
+use super::survey::{self, Begin};
 use crate::config::Follow;
 use crate::inlet::Inlet;
 use crate::metrics::FollowPhase;
@@ -26,6 +29,17 @@ pub(super) const BATCH: usize = 256;
 /// not stand on what is stored, so many times more.
 const BACK: u64 = 4;
 const BACK_FACTOR: u64 = 8;
+
+/// Blocks one after the other that may stand on none, before a pass ends; each time that hashes bring
+/// what is missing, so many times more.
+const ROW: usize = 640;
+const ROW_FACTOR: usize = 8;
+
+/// Passes that end early and bring nothing, after which no more are tried.
+const SHORTS_MAX: u32 = 1;
+
+/// Cuts, one after the other, whose blocks nobody knows.
+const CUTS_UNKNOWN_MAX: u32 = 3;
 
 /// The database and one node that it is to be kept in step with.
 pub(super) struct Session {
@@ -47,13 +61,7 @@ impl Session {
         T: Send + 'static,
         F: FnOnce(&View) -> Result<T, QueryError> + Send + 'static,
     {
-        let reader = self.reader.clone();
-        let read = spawn_blocking(move || job(&reader.view())).await;
-        match read {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) => Err(FollowError::Store(error.to_string())),
-            Err(error) => Err(FollowError::Store(error.to_string())),
-        }
+        read(&self.reader, job).await
     }
 
     /// Stores these blocks in one commit, with what they carry as far as the node has it in time; returns the
@@ -65,14 +73,31 @@ impl Session {
         Ok(outcomes)
     }
 
-    /// Stores all that the node has up to its cut of now, and returns that.
+    /// Stores all that the node has up to its cut of now, and returns that: behind a load balancer, the
+    /// highest one that was seen meanwhile.
     pub(super) async fn step(&self) -> Result<NodeCut, FollowError> {
+        let (mut highest, mut unknown): (Option<NodeCut>, u32) = (None, 0);
         loop {
             let cut = self.node.cut().await?;
             self.note(&cut).await?;
-            if gap::close(self, &cut).await? == Gap::Closed {
-                self.note(&cut).await?;
-                return Ok(cut);
+            let cut = highest.take().filter(|highest| highest.height > cut.height).unwrap_or(cut);
+            match gap::close(self, &cut).await {
+                Ok(Gap::Closed) => {
+                    self.note(&cut).await?;
+                    return Ok(cut);
+                }
+                Ok(Gap::Far) => {}
+                // The node that has this cut may not be there any more, or have left it.
+                Err(FollowError::Unknown(_)) if unknown < CUTS_UNKNOWN_MAX => {
+                    unknown = unknown.saturating_add(1);
+                    continue;
+                }
+                Err(error @ FollowError::Unknown(_)) => {
+                    // Or the block is of a part of the history that it has dropped.
+                    self.check_whole(&cut, &self.needed(0).await?).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
             self.state.enter(FollowPhase::CatchingUp);
             if self.catch_up(&cut).await? == 0 {
@@ -80,34 +105,129 @@ impl Session {
                 let wrong = "the node does not give what is below its own cut";
                 return Err(FollowError::content("/cut", wrong));
             }
+            highest = Some(cut);
         }
     }
 
     /// Takes the history up to `cut`; returns how many blocks were stored.
+    ///
+    /// Pass after pass, each from where the one before was left. What no pass can link is asked for by its
+    /// hash. Where even that brings nothing, the branch of the node leaves what is stored farther down.
     async fn catch_up(&self, cut: &NodeCut) -> Result<u64, FollowError> {
         let to = cut.members.values().map(|(height, _)| height.get()).min().unwrap_or(0);
-        let partial = self.reader.meta().history == History::Partial;
-        let (ours, floor) = self.read(move |view| Ok(heights(view, partial))).await?;
-        let mut back = BACK;
+        let start = self.start(cut).await?;
+        let ours = start.height.min(to);
+        let mut roots = start.roots;
+        let (mut total, mut shorts, mut row_max) = (0_u64, 0_u32, ROW);
+        let mut back = if roots.is_empty() { BACK } else { 0 };
+        let mut from = ours.saturating_sub(back).max(start.floor);
+        let mut lowest = from;
         loop {
-            let from = ours.min(to).saturating_sub(back).max(floor);
-            match catch_up(self, from, to).await? {
-                Caught::Up(stored) => {
+            lowest = lowest.min(from);
+            let needed = self.needed(from).await?;
+            let (needed_here, roots_here) = (needed.clone(), roots.clone());
+            let part = Part { from, to, needed: needed_here, roots: roots_here, row_max };
+            let Pass { stored, waiting, end } = catch_up(self, part).await?;
+            let resolved = resolve(self, waiting).await?;
+            let new = stored.saturating_add(resolved.stored);
+            total = total.saturating_add(new);
+            // Where hashes bring on what waits, more of it may wait.
+            let brings = resolved.stored > 0;
+            row_max = if brings { row_max.saturating_mul(ROW_FACTOR) } else { ROW };
+            if new > 0 {
+                roots.clear();
+            }
+            if let Some((_, block)) = resolved.left.first() {
+                let count = resolved.left.len();
+                tracing::debug!("following: {count} blocks left out, the first is {block}");
+            }
+            match end {
+                End::Whole if new > 0 || resolved.left.is_empty() => {
                     // With what stands beside it, so that this need not be looked for again.
-                    if from <= self.looked.load(Relaxed) {
+                    if lowest <= self.looked.load(Relaxed) {
                         self.looked.fetch_max(to, Relaxed);
                     }
-                    return Ok(stored);
+                    return Ok(total);
                 }
-                Caught::Apart(block) if from == floor => {
+                End::Full(height) | End::Short(height) if new > 0 => {
+                    from = height.saturating_sub(BACK).max(start.floor).min(to);
+                    continue;
+                }
+                End::Short(_) => {
+                    self.check_whole(cut, &needed).await?;
+                    shorts = shorts.saturating_add(1);
+                    // Behind a load balancer, a node that is behind may have been drawn each time.
+                    if shorts <= SHORTS_MAX {
+                        continue;
+                    }
+                }
+                End::Whole | End::Full(_) => {}
+            }
+            let block = resolved.left.into_iter().next().map(|(_, block)| block);
+            match block {
+                Some(block) if total == 0 && from <= start.floor => {
                     return Err(FollowError::Unconnected(block));
                 }
-                Caught::Apart(block) => {
+                Some(block) if total == 0 => {
                     tracing::debug!("following: from height {from} on it stands apart: {block}");
-                    back = back.saturating_mul(BACK_FACTOR);
+                    back = back.saturating_mul(BACK_FACTOR).max(BACK);
+                    from = ours.saturating_sub(back).max(start.floor);
                 }
+                _ => return Ok(total),
             }
         }
+    }
+
+    /// The height below which not all chains have blocks.
+    pub(super) async fn floor(&self) -> Result<u64, FollowError> {
+        let partial = self.reader.meta().history == History::Partial;
+        Ok(self.read(move |view| Ok(heights(view, partial))).await?.1)
+    }
+
+    /// Where the history is taken from.
+    async fn start(&self, cut: &NodeCut) -> Result<Start, FollowError> {
+        let partial = self.reader.meta().history == History::Partial;
+        let (height, floor, is_new) = self.read(move |view| Ok(heights(view, partial))).await?;
+        if !partial || !is_new {
+            return Ok(Start { height, floor, roots: HashSet::new() });
+        }
+        let Begin { height, roots } = survey::begin(&self.node, cut).await?;
+        tracing::info!("following: this partial history begins at height {height}");
+        Ok(Start { height, floor: height, roots })
+    }
+
+    /// Of each chain, the lowest height that is not stored, of those from `from` on.
+    async fn needed(&self, from: u64) -> Result<BTreeMap<ChainId, u64>, FollowError> {
+        let needed = move |view: &View| {
+            let chains = view.version().chain_ids();
+            let above = |chain| {
+                let first = view.version().genesis_height(chain).map_or(0, BlockHeight::get);
+                let tip = view.tip(chain).map(|tip| tip.height.get().saturating_add(1));
+                (chain, tip.unwrap_or_else(|| first.max(from)))
+            };
+            Ok(chains.map(above).collect())
+        };
+        self.read(needed).await
+    }
+
+    /// Makes sure that the node has what is needed.
+    async fn check_whole(
+        &self,
+        cut: &NodeCut,
+        needed: &BTreeMap<ChainId, u64>,
+    ) -> Result<(), FollowError> {
+        let lacks = survey::survey(&self.node, cut, needed).await?;
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        let version = self.reader.version();
+        let is_new = *needed == survey::above_genesis(version);
+        let advice = if is_new {
+            "to keep only what it holds, follow it into a new folder with --allow-partial"
+        } else {
+            "replay them from a dump or an archive first, or follow a node that has them"
+        };
+        Err(FollowError::Partial(format!("{}; {advice}", survey::describe(&lacks))))
     }
 
     /// Tells how far the node is, and how far this database.
@@ -123,13 +243,43 @@ impl Session {
     }
 }
 
-/// The height that all chains are at, and the one below which not all of them have blocks.
+/// Where a history is taken from.
+struct Start {
+    /// The height that all chains have reached.
+    height: u64,
+    /// The height below which not all chains have blocks.
+    floor: u64,
+    /// Blocks that need nothing below them.
+    roots: HashSet<BlockHash>,
+}
+
+/// Runs `job` on a view of the database, where it may block.
+pub(super) async fn read<T, F>(reader: &Reader, job: F) -> Result<T, FollowError>
+where
+    T: Send + 'static,
+    F: FnOnce(&View) -> Result<T, QueryError> + Send + 'static,
+{
+    let reader = reader.clone();
+    let read = spawn_blocking(move || job(&reader.view())).await;
+    match read {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err(FollowError::Store(error.to_string())),
+        Err(error) => Err(FollowError::Store(error.to_string())),
+    }
+}
+
+/// The height that all chains are at, the one below which not all of them have blocks, and whether there
+/// is nothing yet.
 ///
 /// A full history has the first block of every chain from the start, so that those which begin above
-/// are no lower than others.
-fn heights(view: &View, partial: bool) -> (u64, u64) {
-    let chains = view.version().chain_ids();
-    let lowest = chains.filter_map(|chain| view.lowest(chain)).map(BlockHeight::get);
+/// are no lower than others. A partial one has what it was given.
+fn heights(view: &View, partial: bool) -> (u64, u64, bool) {
+    let first = |chain| view.version().genesis_height(chain);
+    let lowest = view.version().chain_ids().filter_map(|chain| {
+        let lowest = view.lowest(chain)?;
+        (Some(lowest) != first(chain)).then_some(lowest.get())
+    });
     let floor = if partial { lowest.max() } else { None };
-    (lowest_tip(view), floor.unwrap_or(0))
+    let is_new = view.version().chain_ids().all(|chain| view.tip(chain).is_none());
+    (lowest_tip(view), floor.unwrap_or(0), is_new)
 }

@@ -1,13 +1,14 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
-use plait_engine::{BlockHash, ChainId, RawHeader, View};
+use http::StatusCode;
+use plait_engine::{BlockHash, BlockHeight, ChainId, Rank, RawHeader, View};
 use tokio::task::JoinSet;
 
 use super::error::FollowError;
-use super::gap::held;
 use super::node::Node;
-use super::session::{BATCH, Session};
+use super::session::Session;
+use super::{branch, gap};
 
 /// Heights among which siblings are looked for, below the tips of the last look: a block may be late.
 const HEIGHTS: u64 = 360;
@@ -24,15 +25,18 @@ const BLOCKS_MAX: usize = 1000;
 /// Stores what the node has beside the heaviest branches, near the tips: events and branches do not
 /// bring it.
 pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
-    let tips = session.read(|view| Ok(lowest_tip(view))).await?;
+    let (tips, top) = session.read(|view| Ok((lowest_tip(view), highest_tip(view)))).await?;
     let from = session.looked.load(Relaxed).min(tips).saturating_sub(HEIGHTS);
-    let unknown = unknown(session, from, None).await?;
-    for blocks in headers(session, &unknown).await?.chunks(BATCH) {
-        // Some may be new blocks of which no event has told yet.
-        let outcomes = session.push(blocks).await?;
-        for (raw, outcome) in blocks.iter().zip(&outcomes) {
-            tolerant(held(raw, outcome))?;
-        }
+    // Below its beginning a partial history takes no block.
+    let from = from.max(session.floor().await?);
+    // What is above is no sibling: another node may be far ahead of the one that was followed so far.
+    let unknown = unknown(session, from, Some(top)).await?;
+    // Some may be new blocks of which no event has told yet; one may stand on what nobody has, or be of a
+    // moment that is still to come.
+    let mut blocks = headers(session, &unknown).await?;
+    blocks.sort_by_key(|raw| raw.height.get());
+    for left in gap::push(session, &blocks).await? {
+        tracing::debug!("following: left out: {}", left.text);
     }
     if unknown.len() <= BLOCKS_MAX {
         session.looked.store(tips, Relaxed);
@@ -55,15 +59,6 @@ pub(super) async fn beside(
     let given: HashSet<BlockHash> = blocks.iter().map(|raw| raw.hash).collect();
     unknown.retain(|(_, hash)| !given.contains(hash));
     headers(session, &unknown).await
-}
-
-/// What comes of a sibling: it may stand on one that is farther down, or be of a moment that is still
-/// to come.
-pub(super) fn tolerant(held: Result<(), FollowError>) -> Result<(), FollowError> {
-    match held {
-        Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => Ok(()),
-        other => other,
-    }
 }
 
 /// The blocks of the node at these heights that the database does not have.
@@ -100,16 +95,28 @@ async fn headers(
 ) -> Result<Vec<RawHeader>, FollowError> {
     let mut headers = Vec::new();
     for (chain, hash) in hashes.iter().take(BLOCKS_MAX) {
-        headers.push(session.node.header(*chain, *hash).await?);
+        // Another node than the one that named it may answer.
+        headers.extend(branch::header(&session.node, *chain, *hash).await?);
     }
     Ok(headers)
 }
 
-/// The height that all chains have reached.
+/// The height that some chain has reached.
+fn highest_tip(view: &View) -> u64 {
+    let tips = view.version().chain_ids().filter_map(|chain| view.tip(chain));
+    tips.map(|tip| tip.height.get()).max().unwrap_or(0)
+}
+
+/// The height that all chains have reached, but for those that begin above it and have no block yet.
 pub(super) fn lowest_tip(view: &View) -> u64 {
-    let chains = view.version().chain_ids();
-    let tips = chains.map(|chain| view.tip(chain).map_or(0, |tip| tip.height.get()));
-    tips.min().unwrap_or(0)
+    let tips: Vec<_> = view.version().chain_ids().map(|chain| (chain, view.tip(chain))).collect();
+    let lowest = tips.iter().filter_map(|(_, tip)| Some(tip.as_ref()?.height.get())).min();
+    let lowest = lowest.unwrap_or(0);
+    let is_late = |(chain, tip): &(ChainId, Option<Rank>)| {
+        let first = view.version().genesis_height(*chain).map_or(0, BlockHeight::get);
+        tip.is_some() || first > lowest
+    };
+    if tips.iter().all(is_late) { lowest } else { 0 }
 }
 
 async fn hashes(
@@ -120,7 +127,13 @@ async fn hashes(
 ) -> Result<(ChainId, Vec<BlockHash>), FollowError> {
     let (mut hashes, mut next) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
-        let page = node.hashes(chain, (from, to), next.as_deref()).await?;
+        let page = match node.hashes(chain, (from, to), next.as_deref()).await {
+            // Another node than the one that gave the cursor: the rest is for the next time.
+            Err(FollowError::Status { status: StatusCode::NOT_FOUND, .. }) if next.is_some() => {
+                break;
+            }
+            page => page?,
+        };
         for text in &page.items {
             let wrong = |_| FollowError::content("hash", format!("{text:?} is no block hash"));
             hashes.push(text.parse().map_err(wrong)?);

@@ -50,10 +50,12 @@ pub(crate) enum FollowFailure {
     Clock,
     /// The database does not take it.
     Store,
+    /// The node lacks a part of the history that is needed.
+    Partial,
 }
 
 impl FollowFailure {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),
         (Self::Status, "status"),
@@ -63,6 +65,7 @@ impl FollowFailure {
         (Self::Unconnected, "unconnected"),
         (Self::Clock, "clock"),
         (Self::Store, "store"),
+        (Self::Partial, "partial"),
     ];
 }
 

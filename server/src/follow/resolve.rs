@@ -1,0 +1,272 @@
+//! Blocks that stand on others which did not come: those are asked for by their hashes.
+//!
+//! What waits names what it stands on. The highest of those on each chain is asked for first, with its
+//! branch down to what is stored, as the others are mostly below it. What came may name more, so there are
+//! some rounds. Then all that stands on something is stored, and the rest is left out: an orphan that
+//! nobody can complete is no lie.
+//!
+//! ```text
+//! two nodes that split at height 300, chains 0 to 9 read from one and 10 to 19 from the other
+//! waits:  chains 0 to 9, a's blocks of 302 … 1,199      wanted: a's of 301 … 1,198 on chains 10 to 19
+//!         chains 10 to 19, b's blocks of 302 … 1,199            b's of the same on chains 0 to 9
+//! asked:  twenty branches, each from the block at 1,198 down to 301
+//! ```
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use plait_engine::verify::{Failure, Level, Verifier};
+use plait_engine::{BlockHash, BlockHeight, ChainId, HeaderRef, RawHeader, Reader, View};
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::branch::{self, Descent};
+use super::catch_up::{self, is_of_the_future};
+use super::error::FollowError;
+use super::node::Node;
+use super::session::Session;
+use super::sieve::{WAITING_MAX, below, is_first, is_second};
+use crate::inlet::now;
+
+/// Rounds of asking.
+const ROUNDS_MAX: u32 = 16;
+
+/// Branches that are asked for in all rounds together: each may be of one orphan.
+const BRANCHES_MAX: usize = 4096;
+
+/// The same of one chain in one round.
+const OF_CHAIN_MAX: usize = BRANCHES_MAX / 20;
+
+/// Blocks of a branch: of one chain, twice what can wait on all of them.
+const BRANCH_MAX: usize = WAITING_MAX / 20 * 2;
+
+/// Blocks that nobody knows, after which no more are asked for: each took many requests.
+const UNKNOWN_MAX: usize = 64;
+
+/// Heights that are asked for first below a block.
+const SPAN: u64 = 4;
+
+/// What came of blocks that waited.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// Blocks that were stored.
+    pub(super) stored: u64,
+    /// Blocks that waited and are left out, with which ones these are and what is missing.
+    pub(super) left: Vec<(BlockHash, String)>,
+}
+
+/// Stores these blocks and what is missing below them, as far as any node has it.
+///
+/// # Errors
+///
+/// [`FollowError`] if the node cannot be asked, or if a block is wrong.
+pub(super) async fn resolve(
+    session: &Session,
+    waiting: Vec<RawHeader>,
+) -> Result<Resolved, FollowError> {
+    if waiting.is_empty() {
+        return Ok(Resolved::default());
+    }
+    let genesis = session.reader.version().genesis_headers();
+    let mut room = Room::of(waiting, genesis.map(|genesis| genesis.view().hash()).collect());
+    for _ in 0..ROUNDS_MAX {
+        let wanted = room.wanted(session).await?;
+        if wanted.is_empty() || room.is_spent() {
+            break;
+        }
+        room.fetch(session, wanted).await?;
+    }
+    room.store(session).await
+}
+
+/// Blocks that wait, and what is known of those that they stand on.
+struct Room {
+    blocks: HashMap<BlockHash, RawHeader>,
+    /// Those that waited from the start.
+    given: HashSet<BlockHash>,
+    stored: HashSet<BlockHash>,
+    /// Nobody knows them, or what is below them is too much.
+    lost: HashSet<BlockHash>,
+    unknown: usize,
+    asked: usize,
+    /// Whether some stand on a branch that is too deep to be held.
+    is_deep: bool,
+}
+
+/// The blocks of a chain that are missing, from the highest down.
+type Wanted = BTreeMap<ChainId, Vec<(BlockHeight, BlockHash)>>;
+
+impl Room {
+    fn of(waiting: Vec<RawHeader>, stored: HashSet<BlockHash>) -> Self {
+        let blocks: HashMap<_, _> = waiting.into_iter().map(|raw| (raw.hash, raw)).collect();
+        let given = blocks.keys().copied().collect();
+        Self { blocks, given, stored, lost: HashSet::new(), unknown: 0, asked: 0, is_deep: false }
+    }
+
+    /// Whether no more is to be asked for.
+    fn is_spent(&self) -> bool {
+        self.is_deep
+            || self.unknown >= UNKNOWN_MAX
+            || self.asked >= BRANCHES_MAX
+            || self.blocks.len() >= WAITING_MAX.saturating_mul(2)
+    }
+
+    /// What blocks stand on that is neither here nor stored.
+    async fn wanted(&mut self, session: &Session) -> Result<Wanted, FollowError> {
+        let mut names = HashMap::new();
+        for raw in self.blocks.values() {
+            let Ok(header) = HeaderRef::new(raw) else { continue };
+            let Some(height) = header.height().parent() else { continue };
+            for (chain, hash) in below(header) {
+                let is_known = self.blocks.contains_key(&hash)
+                    || self.stored.contains(&hash)
+                    || self.lost.contains(&hash);
+                if !is_known {
+                    names.insert(hash, (chain, height));
+                }
+            }
+        }
+        let look = move |view: &View| {
+            let mut found = Vec::with_capacity(names.len());
+            for (hash, (chain, height)) in names {
+                found.push((hash, chain, height, view.header(chain, &hash)?.is_some()));
+            }
+            Ok(found)
+        };
+        let mut wanted = Wanted::new();
+        for (hash, chain, height, is_stored) in session.read(look).await? {
+            if is_stored {
+                self.stored.insert(hash);
+            } else {
+                wanted.entry(chain).or_default().push((height, hash));
+            }
+        }
+        for blocks in wanted.values_mut() {
+            blocks.sort_unstable_by_key(|(height, hash)| (std::cmp::Reverse(*height), *hash));
+        }
+        Ok(wanted)
+    }
+
+    /// Asks for the branches of what is wanted, on all chains at once.
+    async fn fetch(&mut self, session: &Session, wanted: Wanted) -> Result<(), FollowError> {
+        let mut chains: Vec<_> = wanted.into_iter().collect();
+        // One chain first: where its branch is too deep, so are the others.
+        let rest = chains.split_off(1.min(chains.len()));
+        for chains in [chains, rest] {
+            if self.is_spent() {
+                return Ok(());
+            }
+            let mut fetching = JoinSet::new();
+            for (chain, blocks) in chains {
+                let (node, reader) = (session.node.clone(), session.reader.clone());
+                fetching.spawn(async move { Fetched::of((&node, &reader), chain, blocks).await });
+            }
+            while let Some(fetched) = fetching.join_next().await {
+                let fetched = fetched.map_err(|error| FollowError::Store(error.to_string()))??;
+                self.blocks.extend(fetched.found);
+                self.lost.extend(fetched.lost);
+                self.asked = self.asked.saturating_add(fetched.asked);
+                self.unknown = self.unknown.saturating_add(fetched.unknown);
+                self.is_deep |= fetched.is_deep;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what stands on something.
+    async fn store(self, session: &Session) -> Result<Resolved, FollowError> {
+        let Self { blocks, given, stored, .. } = self;
+        let version = session.reader.version();
+        let mut blocks: Vec<RawHeader> = blocks.into_values().collect();
+        blocks.sort_unstable_by_key(|raw| (raw.height.get(), raw.hash));
+        let (mut standing, mut left) = (stored, Vec::new());
+        let mut chains: BTreeMap<ChainId, Vec<RawHeader>> = BTreeMap::new();
+        for raw in blocks {
+            // What is no header is for the replay to judge.
+            let missing = HeaderRef::new(&raw).ok().filter(|header| !is_first(version, *header));
+            let missing = missing.and_then(|header| {
+                let missing = below(header).find(|(_, hash)| !standing.contains(hash))?;
+                let is_judged = missing.1 == raw.parent && is_second(version, header);
+                (!is_judged).then_some(missing)
+            });
+            let Some((chain, hash)) = missing else {
+                standing.insert(raw.hash);
+                chains.entry(ChainId::new(raw.chain.get())).or_default().push(raw);
+                continue;
+            };
+            left.push((raw, chain, hash));
+        }
+        let stored = catch_up::take_blocks(session, chains).await?;
+        let raws: Vec<RawHeader> = left.iter().map(|(raw, ..)| *raw).collect();
+        check(session, raws).await?;
+        let left = left.into_iter().filter(|(raw, ..)| given.contains(&raw.hash));
+        let left = left.map(|(raw, chain, hash)| {
+            let block = format!("chain {}, height {}, block {}", raw.chain, raw.height, raw.hash);
+            (raw.hash, format!("{block}: block {hash} of chain {chain} is missing"))
+        });
+        Ok(Resolved { stored, left: left.collect() })
+    }
+}
+
+/// What came of the branches of a chain.
+#[derive(Default)]
+struct Fetched {
+    found: HashMap<BlockHash, RawHeader>,
+    lost: Vec<BlockHash>,
+    asked: usize,
+    unknown: usize,
+    is_deep: bool,
+}
+
+impl Fetched {
+    /// Asks for the branches of these blocks of `chain`, from the highest down.
+    async fn of(
+        place: (&Node, &Reader),
+        chain: ChainId,
+        blocks: Vec<(BlockHeight, BlockHash)>,
+    ) -> Result<Self, FollowError> {
+        let mut fetched = Self::default();
+        for (height, hash) in blocks {
+            if fetched.found.contains_key(&hash) {
+                continue;
+            }
+            if fetched.is_deep || fetched.unknown >= UNKNOWN_MAX || fetched.asked >= OF_CHAIN_MAX {
+                break;
+            }
+            fetched.asked = fetched.asked.saturating_add(1);
+            match branch::descend(place, chain, (height, hash), SPAN, BRANCH_MAX).await? {
+                Descent::Joined(blocks) => {
+                    fetched.found.extend(blocks.into_iter().map(|raw| (raw.hash, raw)));
+                }
+                Descent::Deep => {
+                    fetched.is_deep = true;
+                    fetched.lost.push(hash);
+                }
+                Descent::Unknown(_) => {
+                    fetched.unknown = fetched.unknown.saturating_add(1);
+                    fetched.lost.push(hash);
+                }
+            }
+        }
+        Ok(fetched)
+    }
+}
+
+/// Makes sure that blocks which are left out are not wrong by themselves: that would be a lie.
+async fn check(session: &Session, left: Vec<RawHeader>) -> Result<(), FollowError> {
+    let version = session.reader.version();
+    let wrong = move || {
+        let verifier = Verifier::new(version, Level::Full, now());
+        left.iter().find_map(|raw| {
+            let failures = verifier.check(HeaderRef::new(raw).ok()?).failures().clone();
+            let is_wrong = |failure: &Failure| !is_of_the_future(failure);
+            failures.iter().any(is_wrong).then(|| {
+                let (chain, height, hash) = (raw.chain, raw.height, raw.hash);
+                format!("chain {chain}, height {height}, block {hash}: {failures}")
+            })
+        })
+    };
+    match spawn_blocking(wrong).await {
+        Ok(None) => Ok(()),
+        Ok(Some(text)) => Err(FollowError::Rules(text)),
+        Err(error) => Err(FollowError::Store(error.to_string())),
+    }
+}

@@ -1,0 +1,199 @@
+//! What stands on what came before, of a history that may come from several nodes.
+//!
+//! Behind a load balancer each chain may be read from another node. Those agree on what is old, but each
+//! has orphans that others lack, and their tips differ. A block of one whose adjacent parent only
+//! another one has is no lie; nor does it end the replay, which would leave its fast way for it. It is
+//! held back, and so is what stands on it:
+//!
+//! ```text
+//! height         7        8        9
+//! chain 3        a        b   b'   c   c'        b' and c' name x, which is not among the blocks of
+//! chain 5        d   (x)  e        f             chain 5 that came: both wait, all others pass
+//! ```
+//!
+//! Parents and adjacent parents are one height below, so a set of the hashes of one height tells almost
+//! all of it; the rest are stored, or are missing.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, mem};
+
+use plait_engine::replay::ReplayError;
+use plait_engine::replay::source::{Chunk, Merged, Source};
+use plait_engine::store::MarkedAt;
+use plait_engine::{BlockHash, BlockHeight, ChainwebVersion, HeaderRef, RawHeader, Reader};
+use zerocopy::IntoBytes;
+
+use super::error::FollowError;
+
+/// Blocks that are held back at most: 10 MB.
+pub(super) const WAITING_MAX: usize = 32 << 10;
+
+/// Records that are read at once while nothing passes.
+const FEW: usize = 256;
+
+/// What a source had that did not pass.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Blocks that stand on others that did not come.
+    pub(super) waiting: Vec<RawHeader>,
+    /// Whether it was left before its end.
+    pub(super) is_full: bool,
+    /// The height that it was left or ended at.
+    pub(super) height: u64,
+}
+
+/// A source without the blocks that stand on none.
+pub(super) struct Sieve {
+    merged: Merged,
+    reader: Reader,
+    /// Blocks that need nothing below them.
+    roots: HashSet<BlockHash>,
+    /// What passed at `height`, and right below it.
+    here: HashSet<BlockHash>,
+    below: HashSet<BlockHash>,
+    height: u64,
+    /// Blocks that may be held back one after the other, and how many were.
+    row_max: usize,
+    row: usize,
+    held: Arc<Mutex<Held>>,
+}
+
+impl Sieve {
+    /// The blocks of `merged` that stand on others of it or on what is stored, and `roots`. It ends where
+    /// `row_max` do not, one after the other. What is left is in `held`.
+    pub(super) fn new(
+        merged: Merged,
+        reader: Reader,
+        mut roots: HashSet<BlockHash>,
+        row_max: usize,
+        held: Arc<Mutex<Held>>,
+    ) -> Self {
+        roots.extend(reader.version().genesis_headers().map(|genesis| genesis.view().hash()));
+        let (here, below) = (HashSet::new(), HashSet::new());
+        Self { merged, reader, roots, here, below, height: 0, row_max, row: 0, held }
+    }
+
+    /// Whether `raw` may pass.
+    fn passes(&mut self, raw: &RawHeader) -> Result<bool, FollowError> {
+        let height = raw.height.get();
+        if height != self.height {
+            mem::swap(&mut self.here, &mut self.below);
+            self.here.clear();
+            if self.height.checked_add(1) != Some(height) {
+                self.below.clear();
+            }
+            self.height = height;
+        }
+        // What is no header, or a first block or on an unknown one, is for the replay to judge.
+        let passes = match HeaderRef::new(raw) {
+            Ok(header) => {
+                is_first(self.reader.version(), header)
+                    || self.roots.contains(&raw.hash)
+                    || self.stands(header)?
+            }
+            Err(_) => true,
+        };
+        if passes {
+            self.here.insert(raw.hash);
+        }
+        Ok(passes)
+    }
+
+    /// Whether all that is directly below a block has come, or is stored.
+    fn stands(&self, header: HeaderRef<'_>) -> Result<bool, FollowError> {
+        for (chain, hash) in below(header) {
+            if self.below.contains(&hash) || self.roots.contains(&hash) {
+                continue;
+            }
+            let stored = self.reader.view().header(chain, &hash);
+            if stored.map_err(|error| FollowError::Store(error.to_string()))?.is_none() {
+                let is_parent = hash == header.parent();
+                return Ok(is_parent && is_second(self.reader.version(), header));
+            }
+        }
+        Ok(true)
+    }
+
+    /// The records of a chunk that pass.
+    fn sift(&mut self, chunk: Chunk) -> Result<Chunk, FollowError> {
+        let mut waiting = Vec::new();
+        let mut passed: Option<Vec<u8>> = None;
+        for (number, raw) in chunk.records().iter().enumerate() {
+            if self.passes(raw)? {
+                self.row = 0;
+                if let Some(passed) = &mut passed {
+                    passed.extend_from_slice(raw.as_bytes());
+                }
+                continue;
+            }
+            // Most chunks pass as they are.
+            passed.get_or_insert_with(|| {
+                chunk.records().get(..number).map(|all| all.as_bytes().to_vec()).unwrap_or_default()
+            });
+            self.row = self.row.saturating_add(1);
+            waiting.push(*raw);
+        }
+        let sifted = match passed {
+            Some(passed) => Chunk::whole(0, passed.into(), chunk.end()),
+            None => chunk,
+        };
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.waiting.extend(waiting);
+        held.is_full |= held.waiting.len() >= WAITING_MAX || self.row >= self.row_max;
+        held.height = self.height;
+        Ok(sifted)
+    }
+}
+
+impl Source for Sieve {
+    fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, ReplayError> {
+        loop {
+            if self.held.lock().unwrap_or_else(PoisonError::into_inner).is_full {
+                return Ok(None);
+            }
+            let records_max = if self.row > 0 { FEW.min(records_max) } else { records_max };
+            let Some(chunk) = self.merged.next(records_max)? else { return Ok(None) };
+            let chunk = self.sift(chunk).map_err(|error| ReplayError::Io {
+                input: String::new(),
+                source: io::Error::other(error),
+            })?;
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn name(&self) -> Option<[u8; 32]> {
+        None
+    }
+
+    fn resume(&mut self, _: MarkedAt) -> Result<bool, ReplayError> {
+        Ok(false)
+    }
+}
+
+/// The parent and the adjacent parents of a block.
+pub(super) fn below(
+    header: HeaderRef<'_>,
+) -> impl Iterator<Item = (plait_engine::ChainId, BlockHash)> {
+    let parent = (header.chain(), header.parent());
+    std::iter::once(parent).chain(header.adjacents().all())
+}
+
+/// Whether a block is the first one of its chain, or says so.
+pub(super) fn is_first(version: ChainwebVersion, header: HeaderRef<'_>) -> bool {
+    let first = version.genesis_height(header.chain()).map_or(0, BlockHeight::get);
+    header.height().get() <= first
+}
+
+/// Whether a block is right above the first one of its chain: where that is unknown, it is of another
+/// network.
+pub(super) fn is_second(version: ChainwebVersion, header: HeaderRef<'_>) -> bool {
+    let first = version.genesis_height(header.chain()).map_or(0, BlockHeight::get);
+    header.height().get() == first.saturating_add(1)
+}
