@@ -31,6 +31,7 @@ mod faults;
 mod flipped_bits;
 mod flips;
 mod follow;
+mod follow_balanced;
 mod follow_cuts;
 mod follow_floods;
 mod follow_kills;
