@@ -190,6 +190,8 @@ pub struct Follow {
     pub ca: Option<PathBuf>,
     /// Which payloads are taken.
     pub payloads: Payloads,
+    /// Whether a database that is made for a node may begin where the node's history begins.
+    pub allow_partial: bool,
     /// Time for a connection.
     pub connect_time: Duration,
     /// Time for the head of an answer, and for a page.
@@ -234,6 +236,7 @@ impl Default for Follow {
             upstreams: Vec::new(),
             ca: None,
             payloads: Payloads::Auto,
+            allow_partial: false,
             connect_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(30),
             stall_time: Duration::from_secs(30),

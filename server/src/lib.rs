@@ -79,7 +79,7 @@ use tokio::task::JoinSet;
 
 pub use address::{Listen, Peer, Upstream, resolve};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
-pub use follow::Follower;
+pub use follow::{Apart, Follower};
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
 pub use meter::{Meter, Metered};

@@ -36,6 +36,7 @@ mod follow_cuts;
 mod follow_floods;
 mod follow_kills;
 mod follow_lies;
+mod follow_partial;
 mod follow_payloads;
 mod full;
 mod http_abuse;

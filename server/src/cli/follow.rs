@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
-use plait::{Follower, Inlet, InletThread, Metrics, Upstream};
+use plait::{Apart, Follower, Inlet, InletThread, Metrics, Upstream};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
@@ -18,6 +18,7 @@ Examples:
   plait follow https://node.example.org --db ./db
   plait follow http://10.0.0.1:1848 http://10.0.0.2:1848 --db ./db --network mainnet01
   plait follow http://127.0.0.1:1848 --db ./db --once
+  plait follow http://10.0.0.1:1848 --db ./db --allow-partial
   plait serve --db ./db --follow https://node.example.org
 
 Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends \
@@ -60,7 +61,7 @@ struct Nothing;
 /// No node could be followed to its cut.
 #[derive(Debug, Error)]
 #[error("not in step: {0}")]
-struct Apart(String);
+struct NotInStep(Apart);
 
 impl Args {
     /// Runs the command.
@@ -151,7 +152,12 @@ async fn follow(
         follower.follow(inlet, reader, metrics).await;
         return Ok(ExitCode::SUCCESS);
     }
-    let advice = "What was stored is kept. Run the same command again to continue.";
     let step = follower.step(&inlet, &reader, metrics).await;
-    step.map(|()| ExitCode::SUCCESS).map_err(|error| fail(&Apart(error), advice))
+    step.map(|()| ExitCode::SUCCESS).map_err(|apart| {
+        let advice = match &apart {
+            Apart::Partial(_) => "What was stored is kept.",
+            Apart::Other(_) => "What was stored is kept. Run the same command again to continue.",
+        };
+        fail(&NotInStep(apart), advice)
+    })
 }

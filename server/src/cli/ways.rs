@@ -42,6 +42,11 @@ struct OtherNetwork {
     asked: ChainwebVersion,
 }
 
+/// The nodes to follow hold a part of the history only.
+#[derive(Debug, Error)]
+#[error("the history of the node to follow is partial: {0}. Nothing was written")]
+struct PartialNode(String);
+
 /// Whether `settings` have something write.
 pub(super) fn are_in(settings: &Settings) -> bool {
     settings.ingest.listen.is_some() || !settings.follow.upstreams.is_empty()
@@ -81,10 +86,31 @@ pub(super) async fn make_database(
             Some(asked)
         }
     };
+    let history = history(settings, network).await?;
     let db = db.to_owned();
-    let making = spawn_blocking(move || Engine::open_or_create(&db, network, History::Full));
+    let making = spawn_blocking(move || Engine::open_or_create(&db, network, history));
     let made = making.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
     made.map(drop).map_err(|error| fail(&error, open_advice(&error)))
+}
+
+/// Which history a new database is for: all of it, unless the nodes to follow hold less and that is
+/// accepted. Reports it if it is not.
+async fn history(
+    settings: &Settings,
+    network: Option<ChainwebVersion>,
+) -> Result<History, ExitCode> {
+    let (Some(network), false) = (network, settings.follow.upstreams.is_empty()) else {
+        return Ok(History::Full);
+    };
+    match follower(settings)?.check_whole(network).await {
+        Ok(()) => Ok(History::Full),
+        Err(_) if settings.follow.allow_partial => Ok(History::Partial),
+        Err(lacks) => {
+            let advice = "To keep only what it holds, add --allow-partial. For the whole history, \
+                          follow another node, or replay a dump or an archive first.";
+            Err(fail(&PartialNode(lacks), advice))
+        }
+    }
 }
 
 /// Makes sure that a database is of the network that is asked for, if one is. Reports any failure.

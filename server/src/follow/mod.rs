@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use plait_engine::{ChainwebVersion, Reader};
+use thiserror::Error;
 use tokio::time::sleep;
 
 use self::backoff::Backoff;
@@ -51,6 +52,28 @@ use crate::address::Upstream;
 use crate::config::Follow;
 use crate::inlet::Inlet;
 use crate::metrics::Metrics;
+
+/// Why a database is not in step.
+#[derive(Debug, Error)]
+pub enum Apart {
+    /// The nodes hold a part of the history only, and the database lacks what is below.
+    #[error("{0}")]
+    Partial(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Apart {
+    fn of(upstream: &Upstream, error: &FollowError) -> Self {
+        let text = format!("{upstream}: {error}");
+        if matches!(error, FollowError::Partial(_)) {
+            Self::Partial(text)
+        } else {
+            Self::Other(text)
+        }
+    }
+}
 
 /// Follows the nodes of a configuration.
 pub struct Follower {
@@ -120,18 +143,38 @@ impl Follower {
         inlet: &Inlet,
         reader: &Reader,
         metrics: Metrics,
-    ) -> Result<(), String> {
+    ) -> Result<(), Apart> {
         let state = State::new(metrics);
-        let mut last = "there is no node to follow".to_owned();
+        let mut last = Apart::Other("there is no node to follow".to_owned());
         for upstream in &self.config.upstreams {
             state.ask(upstream);
             let session = self.session(upstream, inlet, reader, &state);
             match bring_up(&session).await {
                 Ok(()) => return Ok(()),
-                Err(error) => last = format!("{upstream}: {error}"),
+                Err(error) => last = Apart::of(upstream, &error),
             }
         }
         Err(last)
+    }
+
+    /// Makes sure that a node holds the history of `version` from its beginning on, as far as any
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// What the last one lacks, if all that answer lack something.
+    pub async fn check_whole(&self, version: ChainwebVersion) -> Result<(), String> {
+        let mut lacks = None;
+        for upstream in &self.config.upstreams {
+            let node = Node::new(self.client.clone(), upstream.clone(), version);
+            match look(&node).await {
+                Ok(found) if found.is_empty() => return Ok(()),
+                Ok(found) => lacks = Some(format!("{upstream}: {}", survey::describe(&found))),
+                // It is asked again while it is followed.
+                Err(error) => tracing::debug!("following: {upstream}: {error}"),
+            }
+        }
+        lacks.map_or(Ok(()), Err)
     }
 
     fn session(
@@ -151,6 +194,12 @@ impl Follower {
             without_payloads: AtomicBool::new(false),
         }
     }
+}
+
+/// What a node lacks of the history above the first blocks.
+async fn look(node: &Node) -> Result<Vec<survey::Lack>, FollowError> {
+    let cut = node.cut().await?;
+    survey::survey(node, &cut, &survey::above_genesis(node.version())).await
 }
 
 /// Keeps in step until it fails.

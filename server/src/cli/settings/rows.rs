@@ -20,8 +20,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("follow.upstreams"),
         flag: Some("follow"),
-        about: "Nodes to keep in step with, as in https://node.example.org, with commas between \
-                them: one at a time, and the next where it fails.",
+        about: "Nodes to keep in step with, as in https://node.example.org; with commas, the next where one fails.",
         field: |s| Field::Upstreams(&mut s.follow.upstreams),
     },
     Row {
@@ -33,9 +32,14 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("follow.payloads"),
         flag: Some("follow-payloads"),
-        about: "Which payloads to take from a node: auto for those of new blocks and near the tips, yes \
-                for all, or no.",
+        about: "Which payloads to take from a node: auto for those of new blocks and near the tips, yes for all, or no.",
         field: |s| Field::Payloads(&mut s.follow.payloads),
+    },
+    Row {
+        key: Some("follow.allowPartial"),
+        flag: Some("allow-partial"),
+        about: "Whether a new database may begin where the history of the node begins: nodes drop old blocks.",
+        field: |s| Field::Switch(&mut s.follow.allow_partial),
     },
     Row {
         key: Some("follow.connectTime"),
@@ -106,8 +110,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("logging.requests"),
         flag: Some("log-requests"),
-        about: "Requests that get a line in the log: none, errors (status 500 and above, or \
-                cut), or all.",
+        about: "Requests that get a line in the log: none, errors (status 500 and above, or cut), or all.",
         field: |s| Field::Requests(&mut s.config.requests),
     },
     Row {
@@ -298,8 +301,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("unknownLowerBound"),
         flag: Some("unknown-lower-bound"),
-        about: "What a lower bound means that is not stored: refuse for 404, or ignore, as \
-                chainweb-node does.",
+        about: "What a lower bound means that is not stored: refuse for 404, or ignore, as chainweb-node does.",
         field: |s| Field::Unknown(&mut s.config.unknown_lower),
     },
     Row {
