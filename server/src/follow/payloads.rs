@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use plait_engine::push::{Block, Outcome};
+use plait_engine::push::Block;
 use plait_engine::replay::source::RawPayload;
 use plait_engine::{
     BlockHeight, ChainId, HeaderRef, Heights, PayloadHash, QueryError, RangeQuery, RawHeader, View,
@@ -31,6 +31,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// The same at most.
 const PAUSE_MAX: Duration = Duration::from_mins(10);
+
+/// Times that payloads are asked for which did not come, each time over another connection: behind a load
+/// balancer another node may have them.
+const TRIES: u32 = 4;
 
 /// Batches that bring nothing, one after the other, after which the node is taken to have none.
 const FRUITLESS_MAX: u32 = 8;
@@ -174,28 +178,57 @@ impl Filling {
     }
 }
 
-/// Stores what these blocks carry, as far as the node has it; whether it has some of it.
+/// Stores what these blocks carry, as far as any node has it; whether one has some of it.
 async fn store(
     session: &Session,
     chain: ChainId,
     headers: &[RawHeader],
 ) -> Result<bool, FollowError> {
-    let hashes: Vec<PayloadHash> = headers.iter().map(|raw| raw.payload_hash).collect();
-    let found = fetch(&session.node, chain, &hashes).await?;
+    let (mut missing, mut node) = (headers.to_vec(), session.node.clone());
+    let (mut brings, mut failed) = (false, None);
+    for _ in 0..TRIES {
+        match store_of(session, &node, chain, &mut missing).await {
+            Ok(some) => brings |= some,
+            Err(error @ (FollowError::Push(_) | FollowError::Store(_))) => return Err(error),
+            Err(error) => failed = Some(error),
+        }
+        if missing.is_empty() {
+            break;
+        }
+        node = session.node.opening();
+    }
+    failed.filter(|_| !brings).map_or(Ok(brings), Err)
+}
+
+/// The same of this node; what it does not have, or has wrong, is left in `missing`.
+async fn store_of(
+    session: &Session,
+    node: &Node,
+    chain: ChainId,
+    missing: &mut Vec<RawHeader>,
+) -> Result<bool, FollowError> {
+    let hashes: Vec<PayloadHash> = missing.iter().map(|raw| raw.payload_hash).collect();
+    let found = fetch(node, chain, &hashes).await?;
     let block = |header: &RawHeader| {
         let payload = RawPayload::Object(found.get(&header.payload_hash)?.clone());
         Some(Block { header: *header, payload: Some(payload) })
     };
-    let blocks: Vec<Block> = headers.iter().filter_map(block).collect();
+    let blocks: Vec<Block> = missing.iter().filter_map(block).collect();
     let raws: Vec<RawHeader> = blocks.iter().map(|block| block.header).collect();
     if blocks.is_empty() {
         return Ok(false);
     }
     session.without_payloads.store(false, Relaxed);
     let outcomes = session.inlet.push(blocks).await?;
-    raws.iter().zip(&outcomes).try_for_each(|(raw, outcome)| held(raw, outcome))?;
-    // Where all of them are wrong the node has none.
-    Ok(outcomes.iter().any(Outcome::is_whole))
+    let mut whole = HashSet::new();
+    for (raw, outcome) in raws.iter().zip(&outcomes) {
+        held(raw, outcome)?;
+        if outcome.is_whole() {
+            whole.insert(raw.hash);
+        }
+    }
+    missing.retain(|raw| !whole.contains(&raw.hash));
+    Ok(!whole.is_empty())
 }
 
 /// The blocks of a chain at these heights that are stored without what they carry.
