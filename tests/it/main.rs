@@ -33,6 +33,7 @@ mod flips;
 mod follow;
 mod follow_balanced;
 mod follow_cuts;
+mod follow_false;
 mod follow_floods;
 mod follow_kills;
 mod follow_lies;

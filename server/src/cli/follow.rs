@@ -28,8 +28,10 @@ again continues.";
 /// Keep a database in step with a chainweb-node or another Plait.
 ///
 /// All that the node has is verified and stored, and then what it gets; where it fails it is asked
-/// again, or the next one is. The database is made if there is none. To serve it meanwhile, use plait
-/// serve --follow instead: a database has one process that writes.
+/// again, or the next one is. An address may be that of a load balancer whose nodes differ. The database
+/// is made if there is none; if a node holds only a part of the history, --allow-partial makes one that
+/// begins where the node does. To serve it meanwhile, use plait serve --follow instead: a database has
+/// one process that writes.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

@@ -12,22 +12,28 @@
 //!                                          → 100', 99', 98', 97, 96 …: taken up to 98', the rest is stored
 //! ```
 
+use std::mem;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use plait_engine::header::LEN;
 use plait_engine::{BlockHash, BlockHeight, ChainId, RawHeader, Reader};
 use tokio::time::sleep;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::answer::Media;
 use super::error::FollowError;
-use super::node::{Node, PAGE_BYTES, PageText, from_json, raw};
+use super::node::{Node, NodeCut, PAGE_BYTES, PageText, from_json, raw};
 use super::session;
 
-/// Times that a block is asked for, each time over another connection, until it is taken for unknown.
-/// Of two nodes behind a load balancer that draws, one that has it is missed once in 1,000 times.
+/// Times that something is asked for, each time over another connection, until it is taken for unknown, or
+/// the failure for final. Of two nodes behind a load balancer that draws, one that has it is missed once
+/// in 1,000 times.
 const TRIES: u32 = 10;
+
+/// The same where the answer is an error, as a node that is overloaded is not to be asked more often, or
+/// wrong, as it may be as long as an answer may be.
+const TRIES_WRONG: u32 = 5;
 
 /// The time to wait before the third of them; before the next, so many times more.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -62,12 +68,17 @@ pub(super) async fn descend(
     span: u64,
     blocks_max: usize,
 ) -> Result<Descent, FollowError> {
-    let mut line = Line { chain, next: Some((height.get(), hash)), blocks: Vec::new(), checked: 0 };
+    let mut line = Line::new(chain, (height, hash));
     let mut span = span.clamp(1, SPAN_MAX);
-    while let Some((height, hash)) = line.next {
-        let min = height.saturating_sub(span);
-        if !ask(node, &mut line, (hash, min), blocks_max).await? {
-            return Ok(Descent::Unknown(hash));
+    while let Some((below, parent)) = line.next {
+        let min = below.saturating_sub(span);
+        if !ask(node, &mut line, (parent, min), blocks_max).await? {
+            // A false block names whatever it likes.
+            if node.lies().exposes(mem::take(&mut line.blocks)).await? {
+                line = Line::new(chain, (height, hash));
+                continue;
+            }
+            return Ok(Descent::Unknown(parent));
         }
         line.end_at_stored(reader).await?;
         if line.blocks.len() > blocks_max {
@@ -85,13 +96,27 @@ pub(super) async fn header(
     hash: BlockHash,
 ) -> Result<Option<RawHeader>, FollowError> {
     let mut tries = Tries::new(node);
-    while let Some(node) = tries.next().await {
-        match node.header(chain, hash).await {
+    loop {
+        let failed = match tries.next().await.header(chain, hash).await {
             Ok(header) => return Ok(Some(header)),
+            Err(error) => tries.forgive(error),
+        };
+        match failed {
+            Err(FollowError::Unknown(_)) => return Ok(None),
+            failed => failed?,
+        }
+    }
+}
+
+/// The cut of a node: of the first one that answers.
+pub(super) async fn cut(node: &Node) -> Result<NodeCut, FollowError> {
+    let mut tries = Tries::new(node);
+    loop {
+        match tries.next().await.cut().await {
+            Ok(cut) => return Ok(cut),
             Err(error) => tries.forgive(error)?,
         }
     }
-    Ok(None)
 }
 
 /// Continues `line` at `hash` down to height `min`; `false` if no node knows that block.
@@ -102,16 +127,19 @@ async fn ask(
     blocks_max: usize,
 ) -> Result<bool, FollowError> {
     let mut tries = Tries::new(node);
-    while let Some(node) = tries.next().await {
+    loop {
         let before = line.blocks.len();
-        match read(&node, line, (hash, min), blocks_max).await {
+        let failed = match read(&tries.next().await, line, (hash, min), blocks_max).await {
             Ok(()) => return Ok(true),
-            // What has come of it is as good as any.
-            Err(FollowError::Connect(_)) if line.blocks.len() > before => return Ok(true),
-            Err(error) => tries.forgive(error)?,
+            // What has come of it is as good as any: where it is not, it joins nothing.
+            Err(_) if line.blocks.len() > before => return Ok(true),
+            Err(error) => tries.forgive(error),
+        };
+        match failed {
+            Err(FollowError::Unknown(_)) => return Ok(false),
+            failed => failed?,
         }
     }
-    Ok(false)
 }
 
 /// The same of this node.
@@ -132,7 +160,7 @@ async fn read(
             {
                 rest.extend_from_slice(&piece);
                 let whole = rest.split_to((rest.len() / LEN).saturating_mul(LEN));
-                line.push(&path, <[RawHeader]>::ref_from_bytes(&whole).unwrap_or_default())?;
+                line.push(node, &path, whole.freeze()).await?;
             }
             if !rest.is_empty() {
                 return Err(FollowError::content(&path, "the answer ends within a header"));
@@ -140,8 +168,11 @@ async fn read(
         }
         Media::Json => {
             let page: PageText = from_json(&path, &answer.json(PAGE_BYTES).await?)?;
-            let records = page.items.iter().map(|item| raw(&path, item));
-            line.push(&path, &records.collect::<Result<Vec<_>, _>>()?)?;
+            let mut records = BytesMut::with_capacity(page.items.len().saturating_mul(LEN));
+            for item in &page.items {
+                records.extend_from_slice(raw(&path, item)?.as_bytes());
+            }
+            line.push(node, &path, records.freeze()).await?;
         }
         Media::Events | Media::Other => {
             return Err(FollowError::content(&path, "expected headers"));
@@ -155,37 +186,37 @@ async fn read(
 
 /// The nodes to ask, one after the other: whichever the usual connections lead to, and then whichever a
 /// new one does.
-struct Tries<'a> {
+pub(super) struct Tries<'a> {
     node: &'a Node,
     made: u32,
 }
 
 impl<'a> Tries<'a> {
-    const fn new(node: &'a Node) -> Self {
+    /// None yet.
+    pub(super) const fn new(node: &'a Node) -> Self {
         Self { node, made: 0 }
     }
 
-    /// The next one, after a pause; none if these were enough.
-    async fn next(&mut self) -> Option<Node> {
+    /// The next one, after a pause.
+    pub(super) async fn next(&mut self) -> Node {
         let made = self.made;
         self.made = made.saturating_add(1);
-        match made {
-            0 => Some(self.node.clone()),
-            TRIES.. => None,
-            _ => {
-                sleep(PAUSE.saturating_mul(made.saturating_sub(1))).await;
-                Some(self.node.opening())
-            }
+        if made == 0 {
+            return self.node.clone();
         }
+        sleep(PAUSE.saturating_mul(made.saturating_sub(1))).await;
+        self.node.opening()
     }
 
     /// Whether another one may answer better: nothing if so, and else the error.
-    fn forgive(&self, error: FollowError) -> Result<(), FollowError> {
-        match error {
-            FollowError::Unknown(_) => Ok(()),
-            FollowError::Connect(_) if self.made < TRIES => Ok(()),
-            error => Err(error),
-        }
+    pub(super) fn forgive(&self, error: FollowError) -> Result<(), FollowError> {
+        let tries = match error {
+            FollowError::Unknown(_) | FollowError::Connect(_) => TRIES,
+            FollowError::Status { .. } | FollowError::Empty => TRIES_WRONG,
+            _ if error.is_lie() => TRIES_WRONG,
+            _ => 1,
+        };
+        if self.made < tries { Ok(()) } else { Err(error) }
     }
 }
 
@@ -200,9 +231,16 @@ struct Line {
 }
 
 impl Line {
-    /// Takes the next blocks.
-    fn push(&mut self, path: &str, records: &[RawHeader]) -> Result<(), FollowError> {
-        for record in records {
+    /// The one that begins with this block.
+    const fn new(chain: ChainId, (height, hash): (BlockHeight, BlockHash)) -> Self {
+        Self { chain, next: Some((height.get(), hash)), blocks: Vec::new(), checked: 0 }
+    }
+
+    /// Takes the next blocks, which `node` gave.
+    async fn push(&mut self, node: &Node, path: &str, records: Bytes) -> Result<(), FollowError> {
+        let (sound, wrong) = node.lies().sound(&records).await?;
+        let records = <[RawHeader]>::ref_from_bytes(&records).unwrap_or_default();
+        for record in records.iter().take(sound) {
             let got = (record.height.get(), record.hash);
             if record.chain.get() != self.chain.get() || Some(got) != self.next {
                 return Err(FollowError::content(path, "the branch is not one of parents"));
@@ -210,7 +248,7 @@ impl Line {
             self.next = got.0.checked_sub(1).map(|below| (below, record.parent));
             self.blocks.push(*record);
         }
-        Ok(())
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Ends it above the first block that is stored, or at the first block of its chain.

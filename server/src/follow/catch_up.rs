@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use zerocopy::IntoBytes;
 
 use super::error::FollowError;
+use super::lies::Lies;
 use super::ranges::{self, Heights, Piece};
 use super::session::Session;
 use super::sieve::{Held, Sieve};
@@ -21,6 +22,12 @@ use crate::inlet::now;
 
 /// Pieces of an answer that are read ahead, on each chain; of the size that they arrive in.
 const AHEAD: usize = 4;
+
+/// False blocks of one pass, after which it ends: each was verified.
+const FALSE_MAX: usize = 2000;
+
+/// Blocks of one pass that may turn out to stand on none after all, after which it ends.
+const MISSING_MAX: usize = 640;
 
 /// How often those who read are shown what is stored.
 const SHOW_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -34,6 +41,8 @@ pub(super) struct Pass {
     pub(super) waiting: Vec<RawHeader>,
     /// How it ended.
     pub(super) end: End,
+    /// The first of what was left out: a false block, one of the future, or an answer that is none.
+    pub(super) left_out: Option<FollowError>,
 }
 
 /// How a pass ended.
@@ -76,7 +85,7 @@ impl Drop for Dropped {
 ///
 /// # Errors
 ///
-/// [`FollowError`]. What came before what is wrong is stored.
+/// [`FollowError`]. What came before is stored.
 pub(super) async fn catch_up(session: &Session, part: Part) -> Result<Pass, FollowError> {
     let Part { from, to, needed, roots, row_max } = part;
     let version = session.reader.version();
@@ -101,22 +110,24 @@ pub(super) async fn catch_up(session: &Session, part: Part) -> Result<Pass, Foll
     let merged = Merged::new(name, BlockHeight::new(from), feeds, progress);
     let held = Arc::new(Mutex::new(Held::default()));
     let admission = Admission::Roots(roots.clone());
-    let sieve = Sieve::new(merged, session.reader.clone(), roots, row_max, Arc::clone(&held));
+    let judges = (session.reader.clone(), Arc::clone(session.node.lies()));
+    let sieve = Sieve::new(merged, judges, roots, row_max, Arc::clone(&held));
     let taken = take_all(session, Box::new(sieve), admission).await?;
     drop(readers);
     let held = mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
     taken.pass(held)
 }
 
-/// Takes these blocks, of each chain by ascending rank; returns how many were stored.
+/// Takes these blocks, of each chain by ascending rank; returns how many were stored, and the first of
+/// what was left out.
 ///
 /// # Errors
 ///
-/// [`FollowError`], where one is wrong.
+/// [`FollowError`] if they cannot be stored.
 pub(super) async fn take_blocks(
     session: &Session,
     chains: BTreeMap<ChainId, Vec<RawHeader>>,
-) -> Result<u64, FollowError> {
+) -> Result<(u64, Option<FollowError>), FollowError> {
     let feeds = chains.into_iter().map(|(chain, blocks)| {
         let mut bytes = Some(Bytes::copy_from_slice(blocks.as_bytes()));
         let feed: Feed = Box::new(move || Ok(bytes.take().filter(|bytes| !bytes.is_empty())));
@@ -125,12 +136,8 @@ pub(super) async fn take_blocks(
     let (name, from) = (session.node.name(), BlockHeight::new(0));
     let merged = Merged::new(name, from, feeds.collect::<Vec<_>>(), Box::new(|_| ()));
     let taken = take_all(session, Box::new(merged), Admission::Genesis).await?;
-    let stored = taken.stored;
-    match taken.pass(Held::default()) {
-        // It comes again once its time has come.
-        Ok(_) | Err(FollowError::Clock(_)) => Ok(stored),
-        Err(error) => Err(error),
-    }
+    let pass = taken.pass(Held::default())?;
+    Ok((pass.stored, pass.left_out))
 }
 
 /// Replays `source` with the writer of the session.
@@ -141,8 +148,8 @@ async fn take_all(
 ) -> Result<Taken, FollowError> {
     let stop = Arc::new(AtomicBool::new(false));
     let _stops = Dropped(Arc::clone(&stop));
-    let state = session.state.clone();
-    let work = move |writer: &mut Writer| take(writer, source, admission, &stop, &state);
+    let (state, lies) = (session.state.clone(), Arc::clone(session.node.lies()));
+    let work = move |writer: &mut Writer| take(writer, source, admission, &stop, (&state, &lies));
     Ok(session.inlet.work(work).await?.await?)
 }
 
@@ -155,39 +162,40 @@ fn feed(mut receiver: mpsc::Receiver<Piece>) -> Feed {
 struct Taken {
     result: Result<Summary, ReplayError>,
     stored: u64,
-    rejected: Option<Rejected>,
+    rejected: Rejected,
 }
 
-/// The block that ended it.
+/// Blocks that were not stored.
+#[derive(Default)]
 struct Rejected {
-    text: String,
-    block: Option<RawHeader>,
-    why: Why,
+    /// Those that stand on none.
+    missing: Vec<RawHeader>,
+    false_blocks: usize,
+    /// The first that is false, and the first of the future.
+    wrong: Option<FollowError>,
+    future: Option<FollowError>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    Missing,
-    Future,
-    Genesis,
-    Wrong,
-}
-
-/// Replays `source`.
+/// Replays `source` to its end, without what is wrong with it.
 fn take(
     writer: &mut Writer,
     source: Box<dyn Source>,
     admission: Admission,
     stop: &AtomicBool,
-    state: &State,
+    (state, lies): (&State, &Lies),
 ) -> Taken {
     let verifier = Verifier::new(writer.version(), Level::Full, now());
-    let replay = Replay::new(writer, verifier, admission, false, stop);
+    let replay = Replay::new(writer, verifier, admission, true, stop);
     let mut replay = replay.connected().by_clock(now).showing(SHOW_EVERY);
-    let mut rejected = None;
+    let mut rejected = Rejected::default();
     let mut result = replay.run(source, &mut |event| match event {
         Event::Progress(progress) => state.progress(&progress),
-        Event::Rejected(rejection) => rejected = Some(Rejected::of(rejection)),
+        Event::Rejected(rejection) => {
+            rejected.add(rejection, lies);
+            if rejected.is_too_much() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
         Event::Held { .. } | Event::Waiting(_) | Event::Indexed(_) => {}
     });
     // Whatever ended it, what came before is to be found fast.
@@ -201,18 +209,34 @@ fn take(
 }
 
 impl Rejected {
-    fn of(rejection: &Rejection<'_>) -> Self {
-        let why = match rejection.wrong {
-            Wrong::Rules(failures) if failures.iter().all(Failure::is_missing) => Why::Missing,
-            Wrong::Rules(failures) if failures.iter().all(is_of_the_future) => Why::Future,
-            Wrong::Rules(failures) if failures.iter().any(is_of_another_genesis) => Why::Genesis,
-            _ => Why::Wrong,
+    fn add(&mut self, rejection: &Rejection<'_>, lies: &Lies) {
+        let Some(raw) = rejection.block else {
+            self.wrong.get_or_insert_with(|| FollowError::Rules(rejection.wrong.to_string()));
+            return;
         };
-        let block = rejection.block.map_or_else(String::new, |raw| {
-            format!("chain {}, height {}, block {}: ", raw.chain, raw.height, raw.hash)
-        });
-        let text = format!("{block}{}", rejection.wrong);
-        Self { text, block: rejection.block.copied(), why }
+        let (chain, height, hash) = (raw.chain, raw.height, raw.hash);
+        let text = format!("chain {chain}, height {height}, block {hash}: {}", rejection.wrong);
+        let error = match rejection.wrong {
+            Wrong::Rules(failures) if failures.iter().all(Failure::is_missing) => {
+                self.missing.push(*raw);
+                return;
+            }
+            Wrong::Rules(failures) if failures.iter().all(is_of_the_future) => {
+                self.future.get_or_insert(FollowError::Clock(text));
+                return;
+            }
+            Wrong::Rules(failures) if failures.iter().any(is_of_another_genesis) => {
+                FollowError::Genesis(text)
+            }
+            _ => FollowError::Rules(text),
+        };
+        lies.note(raw, &error);
+        self.false_blocks = self.false_blocks.saturating_add(1);
+        self.wrong.get_or_insert(error);
+    }
+
+    const fn is_too_much(&self) -> bool {
+        self.false_blocks >= FALSE_MAX || self.missing.len() >= MISSING_MAX
     }
 }
 
@@ -228,26 +252,25 @@ impl Taken {
     /// What came of it, where this was held back.
     fn pass(self, held: Held) -> Result<Pass, FollowError> {
         let Self { result, stored, rejected } = self;
-        let Held { mut waiting, is_full, height } = held;
-        let mut end = if is_full { End::Full(height) } else { End::Whole };
-        match rejected {
-            Some(Rejected { why: Why::Missing, block, .. }) => {
-                waiting.extend(block);
-                end = End::Full(block.map_or(height, |block| block.height.get()));
-            }
-            Some(Rejected { text, why: Why::Future, .. }) => return Err(FollowError::Clock(text)),
-            Some(Rejected { text, why: Why::Genesis, .. }) => {
-                return Err(FollowError::Genesis(text));
-            }
-            Some(Rejected { text, why: Why::Wrong, .. }) => return Err(FollowError::Rules(text)),
-            None => {}
+        let is_too_much = rejected.is_too_much();
+        let Rejected { missing, wrong, future, .. } = rejected;
+        let Held { mut waiting, is_full, mut height, refuted } = held;
+        if let Some(lowest) = missing.iter().map(|raw| raw.height.get()).min() {
+            height = height.min(lowest);
         }
+        waiting.extend(missing);
+        let mut end = if is_full || is_too_much { End::Full(height) } else { End::Whole };
+        let mut left_out = wrong.or(refuted).or(future);
         match result.map_err(own) {
             Ok(_) => {}
             Err(FollowError::Short { height, .. }) => end = End::Short(height),
+            Err(error) if error.is_lie() => {
+                end = End::Full(height);
+                left_out = left_out.or(Some(error));
+            }
             Err(error) => return Err(error),
         }
-        Ok(Pass { stored, waiting, end })
+        Ok(Pass { stored, waiting, end, left_out })
     }
 }
 

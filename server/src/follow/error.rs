@@ -29,6 +29,9 @@ pub(super) enum FollowError {
         /// The status.
         status: StatusCode,
     },
+    /// The node has no cut: a partial history before its first blocks.
+    #[error("it has no blocks yet")]
+    Empty,
     /// The node does not know a block that was asked for by its hash.
     #[error("block {0} is not known there")]
     Unknown(BlockHash),
@@ -87,12 +90,17 @@ impl FollowError {
         Self::Content { path: path.to_owned(), wrong: wrong.into() }
     }
 
+    /// Whether it shows that the node which answered is wrong: another one may answer better.
+    pub(super) const fn is_lie(&self) -> bool {
+        matches!(self, Self::Content { .. } | Self::Rules(_) | Self::Genesis(_))
+    }
+
     /// Of which kind it is, for those who count.
     pub(super) const fn failure(&self) -> FollowFailure {
         match self {
             Self::Connect(_) => FollowFailure::Connect,
             Self::Timeout { .. } => FollowFailure::Timeout,
-            Self::Status { .. } => FollowFailure::Status,
+            Self::Status { .. } | Self::Empty => FollowFailure::Status,
             Self::Unknown(_) | Self::Content { .. } | Self::Short { .. } => FollowFailure::Content,
             Self::Partial(_) => FollowFailure::Partial,
             Self::Network { .. } | Self::Genesis(_) => FollowFailure::Network,

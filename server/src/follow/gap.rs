@@ -74,18 +74,19 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
     // A kill in between leaves all of some heights, and nothing of those above.
     blocks.sort_by_key(|raw| raw.height.get());
     let left = push(session, &blocks).await?;
-    match left.iter().find(|left| !beside.contains(&left.hash)) {
-        Some(Left { text, .. }) => Err(FollowError::Unconnected(text.clone())),
-        None => Ok(Gap::Closed),
-    }
+    let mut left: Vec<FollowError> =
+        left.into_iter().filter(|left| !beside.contains(&left.hash)).map(|left| left.why).collect();
+    // What stands on a false one is missing something, too.
+    let first = left.iter().position(FollowError::is_lie).unwrap_or(0);
+    if first < left.len() { Err(left.swap_remove(first)) } else { Ok(Gap::Closed) }
 }
 
-/// A block that is not stored, as it stands on none that is, or is of the future.
+/// A block that is not stored, as it stands on none that is, is of the future, or false.
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) hash: BlockHash,
-    /// Which one it is, and what is missing.
-    pub(super) text: String,
+    /// Which one it is, and why.
+    pub(super) why: FollowError,
 }
 
 /// Stores these blocks, by ascending height, and those below them that are missing, as far as any node
@@ -93,7 +94,7 @@ pub(super) struct Left {
 ///
 /// # Errors
 ///
-/// [`FollowError`] if one of them is wrong.
+/// [`FollowError`] if they cannot be stored.
 pub(super) async fn push(
     session: &Session,
     blocks: &[RawHeader],
@@ -105,7 +106,11 @@ pub(super) async fn push(
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             match held(raw, outcome) {
                 Err(FollowError::Unconnected(_)) => waiting.push(*raw),
-                Err(FollowError::Clock(text)) => left.push(Left { hash: raw.hash, text }),
+                Err(why @ FollowError::Clock(_)) => left.push(Left { hash: raw.hash, why }),
+                Err(why) if why.is_lie() => {
+                    session.node.lies().note(raw, &why);
+                    left.push(Left { hash: raw.hash, why });
+                }
                 other => other?,
             }
         }
@@ -114,7 +119,8 @@ pub(super) async fn push(
         return Ok(left);
     }
     let resolved = resolve(session, waiting).await?;
-    left.extend(resolved.left.into_iter().map(|(hash, text)| Left { hash, text }));
+    let missing = |(hash, text)| Left { hash, why: FollowError::Unconnected(text) };
+    left.extend(resolved.left.into_iter().map(missing));
     Ok(left)
 }
 

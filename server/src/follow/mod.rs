@@ -12,6 +12,7 @@
 //! - `I-4` Where it stands is what is stored: nothing else is kept from one run to the next.
 //! - `I-5` Each request may reach another node: none depends on the answer to an earlier one, and what
 //!   one node does not know is no lie of another.
+//! - `I-6` What is provably false is left out, and counted; what is true beside it is taken.
 
 mod answer;
 mod backoff;
@@ -22,6 +23,7 @@ mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
 mod gap;
+mod lies;
 mod live;
 mod node;
 mod payloads;
@@ -43,8 +45,10 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use self::backoff::Backoff;
+use self::branch::Tries;
 use self::client::Client;
 use self::error::FollowError;
+use self::lies::Lies;
 use self::node::Node;
 use self::session::Session;
 use self::state::State;
@@ -115,11 +119,12 @@ impl Follower {
     /// future is dropped.
     pub async fn follow(&self, inlet: Inlet, reader: Reader, metrics: Metrics) {
         let state = State::new(metrics);
+        let lies = Arc::new(Lies::new(reader.version(), Some(state.clone())));
         let mut backoff = Backoff::new(self.config.retry_time_min, self.config.retry_time_max);
         let count = self.config.upstreams.len();
         for (number, upstream) in self.config.upstreams.iter().cycle().enumerate() {
             state.ask(upstream);
-            let session = self.session(upstream, &inlet, &reader, &state);
+            let session = self.session(upstream, (&inlet, &reader), &state, &lies);
             let Err(error) = keep_up(&session).await else { continue };
             // Not at once: one that is in step again and again, and fails each time, is to wait, too.
             if state.leave_step() > self.config.retry_time_max {
@@ -145,10 +150,11 @@ impl Follower {
         metrics: Metrics,
     ) -> Result<(), Apart> {
         let state = State::new(metrics);
+        let lies = Arc::new(Lies::new(reader.version(), Some(state.clone())));
         let mut last = Apart::Other("there is no node to follow".to_owned());
         for upstream in &self.config.upstreams {
             state.ask(upstream);
-            let session = self.session(upstream, inlet, reader, &state);
+            let session = self.session(upstream, (inlet, reader), &state, &lies);
             match bring_up(&session).await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Apart::of(upstream, &error),
@@ -166,7 +172,8 @@ impl Follower {
     pub async fn check_whole(&self, version: ChainwebVersion) -> Result<(), String> {
         let mut lacks = None;
         for upstream in &self.config.upstreams {
-            let node = Node::new(self.client.clone(), upstream.clone(), version);
+            let lies = Arc::new(Lies::new(version, None));
+            let node = Node::new(self.client.clone(), upstream.clone(), lies);
             match look(&node).await {
                 Ok(found) if found.is_empty() => return Ok(()),
                 Ok(found) => lacks = Some(format!("{upstream}: {}", survey::describe(&found))),
@@ -180,12 +187,12 @@ impl Follower {
     fn session(
         &self,
         upstream: &Upstream,
-        inlet: &Inlet,
-        reader: &Reader,
+        (inlet, reader): (&Inlet, &Reader),
         state: &State,
+        lies: &Arc<Lies>,
     ) -> Session {
         Session {
-            node: Node::new(self.client.clone(), upstream.clone(), reader.version()),
+            node: Node::new(self.client.clone(), upstream.clone(), Arc::clone(lies)),
             inlet: inlet.clone(),
             reader: reader.clone(),
             config: Arc::clone(&self.config),
@@ -202,9 +209,20 @@ async fn look(node: &Node) -> Result<Vec<survey::Lack>, FollowError> {
     survey::survey(node, &cut, &survey::above_genesis(node.version())).await
 }
 
+/// Makes sure that the node is of the network that is followed: the first one that says so or not.
+async fn check_network(node: &Node) -> Result<(), FollowError> {
+    let mut tries = Tries::new(node);
+    loop {
+        match tries.next().await.check_network().await {
+            Ok(()) => return Ok(()),
+            Err(error) => tries.forgive(error)?,
+        }
+    }
+}
+
 /// Keeps in step until it fails.
 async fn keep_up(session: &Session) -> Result<(), FollowError> {
-    session.node.check_network().await?;
+    check_network(&session.node).await?;
     // Far behind, events are of no use yet.
     session.step().await?;
     tokio::select! {
@@ -215,7 +233,7 @@ async fn keep_up(session: &Session) -> Result<(), FollowError> {
 
 /// Comes into step once.
 async fn bring_up(session: &Session) -> Result<(), FollowError> {
-    session.node.check_network().await?;
+    check_network(&session.node).await?;
     session.step().await?;
     if !session.config.siblings_time.is_zero() {
         siblings::fetch(session).await?;

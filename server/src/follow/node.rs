@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,6 +12,7 @@ use zerocopy::FromBytes;
 use super::answer::{Answer, Media};
 use super::client::Client;
 use super::error::FollowError;
+use super::lies::Lies;
 use crate::address::Upstream;
 
 /// What headers are asked for as: the shorter form, where the node has it.
@@ -32,7 +34,7 @@ const PAYLOAD_BYTES: usize = 32 << 20;
 pub(super) struct Node {
     client: Client,
     upstream: Upstream,
-    version: ChainwebVersion,
+    lies: Arc<Lies>,
 }
 
 /// The cut of a node.
@@ -71,8 +73,8 @@ pub(super) struct PageText {
 }
 
 impl Node {
-    pub(super) const fn new(client: Client, upstream: Upstream, version: ChainwebVersion) -> Self {
-        Self { client, upstream, version }
+    pub(super) const fn new(client: Client, upstream: Upstream, lies: Arc<Lies>) -> Self {
+        Self { client, upstream, lies }
     }
 
     /// The same, asked over a new connection each time: behind a load balancer that may be another
@@ -82,8 +84,13 @@ impl Node {
     }
 
     /// The network that it is to be of.
-    pub(super) const fn version(&self) -> ChainwebVersion {
-        self.version
+    pub(super) fn version(&self) -> ChainwebVersion {
+        self.lies.version()
+    }
+
+    /// What is known to be false of what it gave.
+    pub(super) const fn lies(&self) -> &Arc<Lies> {
+        &self.lies
     }
 
     /// What messages call it.
@@ -104,23 +111,27 @@ impl Node {
     /// Makes sure that it is of the network that is followed.
     pub(super) async fn check_network(&self) -> Result<(), FollowError> {
         let got = Self::network(&self.client, &self.upstream).await?;
-        let expected = self.version.name();
+        let expected = self.version().name();
         if got == expected { Ok(()) } else { Err(FollowError::Network { got, expected }) }
     }
 
     /// Its cut.
     pub(super) async fn cut(&self) -> Result<NodeCut, FollowError> {
-        let answer = self.get("/cut", JSON).await?.successful()?;
+        let answer = self.get("/cut", JSON).await?;
+        if answer.status() == StatusCode::NOT_FOUND && answer.media() == Media::Json {
+            return Err(FollowError::Empty);
+        }
+        let answer = answer.successful()?;
         let path = answer.path().to_owned();
         let cut: CutText = parsed(answer, SMALL_BYTES).await?;
         let wrong = |text: String| FollowError::content(&path, text);
-        if let Some(instance) = cut.instance.filter(|name| name != self.version.name()) {
-            let expected = self.version.name();
+        if let Some(instance) = cut.instance.filter(|name| name != self.version().name()) {
+            let expected = self.version().name();
             return Err(FollowError::Network { got: instance, expected });
         }
         let mut members = BTreeMap::new();
         for (chain, Member { height, hash }) in cut.hashes {
-            let known = self.version.chain_ids().find(|known| known.to_string() == chain);
+            let known = self.version().chain_ids().find(|known| known.to_string() == chain);
             let known = known.ok_or_else(|| wrong(format!("there is no chain {chain:?}")))?;
             let hash = hash.parse().map_err(|_| wrong(format!("{hash:?} is no block hash")))?;
             members.insert(known, (BlockHeight::new(height), hash));
@@ -270,7 +281,7 @@ impl Node {
     }
 
     fn path(&self, path: &str) -> String {
-        format!("/chainweb/0.0/{}{path}", self.version)
+        format!("/chainweb/0.0/{}{path}", self.version())
     }
 }
 

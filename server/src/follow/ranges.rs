@@ -16,14 +16,17 @@ use super::node::{Node, PAGE_BYTES, PageText, from_json, raw};
 /// one without end.
 const SIBLINGS_MAX: u64 = 64;
 
-/// Times that a range may break off without having brought anything.
-const TRIES: u32 = 4;
+/// Times that a range may fail without having brought anything: another connection may lead to a node
+/// that answers better.
+const TRIES: u32 = 10;
+
+/// The same where the answer is wrong: each may be as long as an answer may be.
+const TRIES_WRONG: u32 = 5;
 
 /// The time to wait after the first of them; after the next, so many times more.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// The same of ranges that end early: another connection may lead to a node that has more.
-const TRIES_SHORT: u32 = 10;
+/// The same where a node answers, but not with what is needed.
 const PAUSE_SHORT: Duration = Duration::from_millis(5);
 
 /// Records, or why no more come.
@@ -97,7 +100,7 @@ struct Lane {
 impl Lane {
     /// Gives the blocks at these heights.
     async fn window(&mut self, from: u64, to: u64) -> Result<Flow, FollowError> {
-        let (mut tries, opening) = (0_u32, self.node.opening());
+        let (mut tries, mut wrongs, opening) = (0_u32, 0_u32, self.node.opening());
         let mut node = self.node.clone();
         loop {
             let before = self.last;
@@ -110,17 +113,22 @@ impl Lane {
             };
             tries = if self.last > before { 0 } else { tries.saturating_add(1) };
             let (is_over, pause) = match error {
-                FollowError::Connect(_) => (tries >= TRIES, PAUSE),
-                FollowError::Short { .. } => (tries >= TRIES_SHORT, PAUSE_SHORT),
+                FollowError::Connect(_) | FollowError::Status { .. } => (tries >= TRIES, PAUSE),
+                FollowError::Short { .. } => (tries >= TRIES, PAUSE_SHORT),
                 // Where nothing came for too long, it is as well tried later.
                 FollowError::Timeout { .. } => (tries > 0, PAUSE),
+                // However much came before what is wrong: it may go on like that without end.
+                _ if error.is_lie() => {
+                    wrongs = wrongs.saturating_add(1);
+                    (wrongs >= TRIES_WRONG, PAUSE_SHORT)
+                }
                 _ => (true, PAUSE),
             };
             if is_over {
                 return Err(error);
             }
             tracing::debug!("chain {}: a range broke off: {error}", self.chain);
-            sleep(pause.saturating_mul(tries)).await;
+            sleep(pause.saturating_mul(tries.max(wrongs))).await;
             // Another node may have more.
             node.clone_from(&opening);
         }
@@ -240,15 +248,19 @@ impl Lane {
         let gap = self.gap(&records, range.from);
         let whole = gap.map_or(records.len(), |at| at.saturating_mul(LEN));
         records.truncate(whole);
+        let (sound, wrong) = self.node.lies().sound(&records).await?;
+        let whole = sound.saturating_mul(LEN);
+        records.truncate(whole);
         if let Some(last) = record(&records, whole.saturating_sub(LEN)).map(rank) {
             self.last = Some(last);
             if self.pieces.send(Ok(records)).await.is_err() {
                 return Ok(Flow::Stop);
             }
         }
-        match gap {
-            Some(_) => Err(self.short(range.from)),
-            None => Ok(Flow::On),
+        match (wrong, gap) {
+            (Some(wrong), _) => Err(wrong),
+            (None, Some(_)) => Err(self.short(range.from)),
+            (None, None) => Ok(Flow::On),
         }
     }
 

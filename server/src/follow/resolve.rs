@@ -13,18 +13,21 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use plait_engine::verify::{Failure, Level, Verifier};
+use bytes::{Buf, Bytes};
+use plait_engine::header::LEN;
 use plait_engine::{BlockHash, BlockHeight, ChainId, HeaderRef, RawHeader, Reader, View};
 use tokio::task::{JoinSet, spawn_blocking};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::branch::{self, Descent};
-use super::catch_up::{self, is_of_the_future};
+use super::catch_up;
 use super::error::FollowError;
+use super::lies::first_false;
 use super::node::Node;
 use super::session::Session;
 use super::sieve::{WAITING_MAX, below, is_first, is_second};
-use crate::inlet::now;
 
 /// Rounds of asking.
 const ROUNDS_MAX: u32 = 16;
@@ -51,13 +54,15 @@ pub(super) struct Resolved {
     pub(super) stored: u64,
     /// Blocks that waited and are left out, with which ones these are and what is missing.
     pub(super) left: Vec<(BlockHash, String)>,
+    /// The first thing that is wrong.
+    pub(super) wrong: Option<FollowError>,
 }
 
 /// Stores these blocks and what is missing below them, as far as any node has it.
 ///
 /// # Errors
 ///
-/// [`FollowError`] if the node cannot be asked, or if a block is wrong.
+/// [`FollowError`] if the node cannot be asked.
 pub(super) async fn resolve(
     session: &Session,
     waiting: Vec<RawHeader>,
@@ -66,7 +71,9 @@ pub(super) async fn resolve(
         return Ok(Resolved::default());
     }
     let genesis = session.reader.version().genesis_headers();
+    let (waiting, wrong) = without_false(session, waiting).await?;
     let mut room = Room::of(waiting, genesis.map(|genesis| genesis.view().hash()).collect());
+    room.wrong = wrong;
     for _ in 0..ROUNDS_MAX {
         let wanted = room.wanted(session).await?;
         if wanted.is_empty() || room.is_spent() {
@@ -89,6 +96,8 @@ struct Room {
     asked: usize,
     /// Whether some stand on a branch that is too deep to be held.
     is_deep: bool,
+    /// The first thing that is wrong.
+    wrong: Option<FollowError>,
 }
 
 /// The blocks of a chain that are missing, from the highest down.
@@ -98,7 +107,8 @@ impl Room {
     fn of(waiting: Vec<RawHeader>, stored: HashSet<BlockHash>) -> Self {
         let blocks: HashMap<_, _> = waiting.into_iter().map(|raw| (raw.hash, raw)).collect();
         let given = blocks.keys().copied().collect();
-        Self { blocks, given, stored, lost: HashSet::new(), unknown: 0, asked: 0, is_deep: false }
+        let (lost, unknown, asked) = (HashSet::new(), 0, 0);
+        Self { blocks, given, stored, lost, unknown, asked, is_deep: false, wrong: None }
     }
 
     /// Whether no more is to be asked for.
@@ -118,7 +128,8 @@ impl Room {
             for (chain, hash) in below(header) {
                 let is_known = self.blocks.contains_key(&hash)
                     || self.stored.contains(&hash)
-                    || self.lost.contains(&hash);
+                    || self.lost.contains(&hash)
+                    || session.node.lies().why(&hash).is_some();
                 if !is_known {
                     names.insert(hash, (chain, height));
                 }
@@ -173,7 +184,7 @@ impl Room {
 
     /// Stores what stands on something.
     async fn store(self, session: &Session) -> Result<Resolved, FollowError> {
-        let Self { blocks, given, stored, .. } = self;
+        let Self { blocks, given, stored, wrong, .. } = self;
         let version = session.reader.version();
         let mut blocks: Vec<RawHeader> = blocks.into_values().collect();
         blocks.sort_unstable_by_key(|raw| (raw.height.get(), raw.hash));
@@ -194,15 +205,15 @@ impl Room {
             };
             left.push((raw, chain, hash));
         }
-        let stored = catch_up::take_blocks(session, chains).await?;
+        let (stored, left_out) = catch_up::take_blocks(session, chains).await?;
         let raws: Vec<RawHeader> = left.iter().map(|(raw, ..)| *raw).collect();
-        check(session, raws).await?;
+        let wrong = wrong.or(left_out).or(check(session, raws).await?);
         let left = left.into_iter().filter(|(raw, ..)| given.contains(&raw.hash));
         let left = left.map(|(raw, chain, hash)| {
             let block = format!("chain {}, height {}, block {}", raw.chain, raw.height, raw.hash);
             (raw.hash, format!("{block}: block {hash} of chain {chain} is missing"))
         });
-        Ok(Resolved { stored, left: left.collect() })
+        Ok(Resolved { stored, left: left.collect(), wrong })
     }
 }
 
@@ -250,23 +261,39 @@ impl Fetched {
     }
 }
 
-/// Makes sure that blocks which are left out are not wrong by themselves: that would be a lie.
-async fn check(session: &Session, left: Vec<RawHeader>) -> Result<(), FollowError> {
+/// What is wrong with the first of these blocks, which are left out, that is false by itself: it may have
+/// been taken for the block that it claims to be.
+async fn check(
+    session: &Session,
+    left: Vec<RawHeader>,
+) -> Result<Option<FollowError>, FollowError> {
     let version = session.reader.version();
+    let lies = Arc::clone(session.node.lies());
     let wrong = move || {
-        let verifier = Verifier::new(version, Level::Full, now());
-        left.iter().find_map(|raw| {
-            let failures = verifier.check(HeaderRef::new(raw).ok()?).failures().clone();
-            let is_wrong = |failure: &Failure| !is_of_the_future(failure);
-            failures.iter().any(is_wrong).then(|| {
-                let (chain, height, hash) = (raw.chain, raw.height, raw.hash);
-                format!("chain {chain}, height {height}, block {hash}: {failures}")
-            })
-        })
+        let (number, text) = first_false(version, &left)?;
+        let error = FollowError::Rules(text);
+        lies.note(left.get(number)?, &error);
+        Some(error)
     };
-    match spawn_blocking(wrong).await {
-        Ok(None) => Ok(()),
-        Ok(Some(text)) => Err(FollowError::Rules(text)),
-        Err(error) => Err(FollowError::Store(error.to_string())),
+    spawn_blocking(wrong).await.map_err(|error| FollowError::Store(error.to_string()))
+}
+
+/// Those of these blocks that are not known to be false, and what is wrong with the first of the others.
+async fn without_false(
+    session: &Session,
+    blocks: Vec<RawHeader>,
+) -> Result<(Vec<RawHeader>, Option<FollowError>), FollowError> {
+    let lies = session.node.lies();
+    let (mut rest, mut sound, mut first) =
+        (Bytes::from(blocks.as_bytes().to_vec()), Vec::new(), None);
+    while !rest.is_empty() {
+        let (count, wrong) = lies.sound(&rest).await?;
+        let end = count.saturating_mul(LEN).min(rest.len());
+        let good = rest.split_to(end);
+        sound.extend_from_slice(<[RawHeader]>::ref_from_bytes(&good).unwrap_or_default());
+        rest.advance(LEN.min(rest.len()));
+        first = first.or(wrong);
     }
+    sound.retain(|raw| lies.why(&raw.hash).is_none());
+    Ok((sound, first))
 }

@@ -9,6 +9,7 @@ use plait_engine::store::History;
 use plait_engine::{BlockHash, BlockHeight, ChainId, QueryError, RawHeader, Reader, View};
 use tokio::task::spawn_blocking;
 
+use super::branch;
 use super::catch_up::{End, Part, Pass, catch_up};
 use super::error::FollowError;
 use super::gap::{self, Gap, stored};
@@ -40,6 +41,18 @@ const SHORTS_MAX: u32 = 1;
 
 /// Cuts, one after the other, whose blocks nobody knows.
 const CUTS_UNKNOWN_MAX: u32 = 3;
+
+/// Connections over which another cut is looked for than one that was of no use.
+const CUT_DRAWS_MAX: u32 = 10;
+
+/// Cuts, one after the other, that are false, or whose blocks are.
+const CUTS_FALSE_MAX: u32 = 6;
+
+/// The same where the history up to them was taken in vain, which is more work.
+const HISTORIES_FALSE_MAX: u32 = 1;
+
+/// Cuts, one after the other, below which there is nothing to take.
+const HISTORIES_VAIN_MAX: u32 = 3;
 
 /// The database and one node that it is to be kept in step with.
 pub(super) struct Session {
@@ -77,10 +90,13 @@ impl Session {
     /// highest one that was seen meanwhile.
     pub(super) async fn step(&self) -> Result<NodeCut, FollowError> {
         let (mut highest, mut unknown): (Option<NodeCut>, u32) = (None, 0);
+        let mut useless: Option<NodeCut> = None;
+        let (mut false_cuts, mut false_histories, mut vain) = (0_u32, 0_u32, 0_u32);
         loop {
-            let cut = self.node.cut().await?;
+            let cut = self.cut_but(useless.take()).await?;
             self.note(&cut).await?;
             let cut = highest.take().filter(|highest| highest.height > cut.height).unwrap_or(cut);
+            useless = Some(cut.clone());
             match gap::close(self, &cut).await {
                 Ok(Gap::Closed) => {
                     self.note(&cut).await?;
@@ -97,23 +113,74 @@ impl Session {
                     self.check_whole(&cut, &self.needed(0).await?).await?;
                     return Err(error);
                 }
+                // A cut may be false, and so may be what is below it.
+                Err(error) if error.is_lie() && false_cuts < CUTS_FALSE_MAX => {
+                    tracing::debug!("following: {error}");
+                    false_cuts = false_cuts.saturating_add(1);
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
             self.state.enter(FollowPhase::CatchingUp);
-            if self.catch_up(&cut).await? == 0 {
+            match self.catch_up(&cut).await {
                 // Else it would be asked again and again.
-                let wrong = "the node does not give what is below its own cut";
-                return Err(FollowError::content("/cut", wrong));
+                Ok(0) if vain >= HISTORIES_VAIN_MAX => {
+                    let wrong = "the node does not give what is below its own cut";
+                    return Err(FollowError::content("/cut", wrong));
+                }
+                Ok(0) => vain = vain.saturating_add(1),
+                Ok(_) => {
+                    useless = None;
+                    (highest, false_cuts, false_histories, vain) = (Some(cut), 0, 0, 0);
+                }
+                Err(error) if error.is_lie() && false_histories < HISTORIES_FALSE_MAX => {
+                    tracing::debug!("following: {error}");
+                    false_histories = false_histories.saturating_add(1);
+                }
+                Err(error) => return Err(error),
             }
-            highest = Some(cut);
         }
+    }
+
+    /// The cut of the node: another one than this, which was of no use, if a new connection leads to one that
+    /// has another.
+    async fn cut_but(&self, useless: Option<NodeCut>) -> Result<NodeCut, FollowError> {
+        let mut cut = branch::cut(&self.node).await?;
+        let Some(useless) = useless else { return Ok(cut) };
+        let opening = self.node.opening();
+        for _ in 0..CUT_DRAWS_MAX {
+            if cut != useless {
+                break;
+            }
+            cut = branch::cut(&opening).await?;
+        }
+        Ok(cut)
     }
 
     /// Takes the history up to `cut`; returns how many blocks were stored.
     ///
+    /// # Errors
+    ///
+    /// [`FollowError`]; the first thing that was left out because it is wrong, if nothing was stored.
+    async fn catch_up(&self, cut: &NodeCut) -> Result<u64, FollowError> {
+        let mut left_out = None;
+        let result = self.passes(cut, &mut left_out).await;
+        match (result, left_out) {
+            // For whatever else it failed: most likely because of that.
+            (Ok(0) | Err(_), Some(wrong)) => Err(wrong),
+            (result, _) => result,
+        }
+    }
+
+    /// The same, and the first thing that was left out because it is wrong.
+    ///
     /// Pass after pass, each from where the one before was left. What no pass can link is asked for by its
     /// hash. Where even that brings nothing, the branch of the node leaves what is stored farther down.
-    async fn catch_up(&self, cut: &NodeCut) -> Result<u64, FollowError> {
+    async fn passes(
+        &self,
+        cut: &NodeCut,
+        left_out: &mut Option<FollowError>,
+    ) -> Result<u64, FollowError> {
         let to = cut.members.values().map(|(height, _)| height.get()).min().unwrap_or(0);
         let start = self.start(cut).await?;
         let ours = start.height.min(to);
@@ -127,8 +194,9 @@ impl Session {
             let needed = self.needed(from).await?;
             let (needed_here, roots_here) = (needed.clone(), roots.clone());
             let part = Part { from, to, needed: needed_here, roots: roots_here, row_max };
-            let Pass { stored, waiting, end } = catch_up(self, part).await?;
+            let Pass { stored, waiting, end, left_out: wrong } = catch_up(self, part).await?;
             let resolved = resolve(self, waiting).await?;
+            *left_out = left_out.take().or(wrong).or(resolved.wrong);
             let new = stored.saturating_add(resolved.stored);
             total = total.saturating_add(new);
             // Where hashes bring on what waits, more of it may wait.

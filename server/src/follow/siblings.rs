@@ -5,6 +5,7 @@ use http::StatusCode;
 use plait_engine::{BlockHash, BlockHeight, ChainId, Rank, RawHeader, View};
 use tokio::task::JoinSet;
 
+use super::branch::Tries;
 use super::error::FollowError;
 use super::node::Node;
 use super::session::Session;
@@ -36,7 +37,7 @@ pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     let mut blocks = headers(session, &unknown).await?;
     blocks.sort_by_key(|raw| raw.height.get());
     for left in gap::push(session, &blocks).await? {
-        tracing::debug!("following: left out: {}", left.text);
+        tracing::debug!("following: left out: {}", left.why);
     }
     if unknown.len() <= BLOCKS_MAX {
         session.looked.store(tips, Relaxed);
@@ -69,11 +70,19 @@ async fn unknown(
 ) -> Result<Vec<(ChainId, BlockHash)>, FollowError> {
     let mut pages = JoinSet::new();
     for chain in session.reader.version().chain_ids() {
-        pages.spawn(hashes(session.node.clone(), chain, from, to));
+        pages.spawn(hashes_of_any(session.node.clone(), chain, from, to));
     }
     let mut unknown = Vec::new();
     while let Some(page) = pages.join_next().await {
-        let (chain, hashes) = page.map_err(|error| FollowError::Store(error.to_string()))??;
+        let page = page.map_err(|error| FollowError::Store(error.to_string()))?;
+        let (chain, hashes) = match page {
+            // The others are as good as ever.
+            Err(error) if error.is_lie() => {
+                session.state.leave_out(&error);
+                continue;
+            }
+            page => page?,
+        };
         let new = move |view: &View| {
             let mut new = Vec::new();
             for hash in hashes {
@@ -94,9 +103,13 @@ async fn headers(
     hashes: &[(ChainId, BlockHash)],
 ) -> Result<Vec<RawHeader>, FollowError> {
     let mut headers = Vec::new();
-    for (chain, hash) in hashes.iter().take(BLOCKS_MAX) {
+    let is_open = |(_, hash): &&(ChainId, BlockHash)| session.node.lies().why(hash).is_none();
+    for (chain, hash) in hashes.iter().filter(is_open).take(BLOCKS_MAX) {
         // Another node than the one that named it may answer.
-        headers.extend(branch::header(&session.node, *chain, *hash).await?);
+        match branch::header(&session.node, *chain, *hash).await {
+            Err(error) if error.is_lie() => session.state.leave_out(&error),
+            header => headers.extend(header?),
+        }
     }
     Ok(headers)
 }
@@ -117,6 +130,22 @@ pub(super) fn lowest_tip(view: &View) -> u64 {
         tip.is_some() || first > lowest
     };
     if tips.iter().all(is_late) { lowest } else { 0 }
+}
+
+/// The hashes of the first node that answers as it should.
+async fn hashes_of_any(
+    node: Node,
+    chain: ChainId,
+    from: u64,
+    to: Option<u64>,
+) -> Result<(ChainId, Vec<BlockHash>), FollowError> {
+    let mut tries = Tries::new(&node);
+    loop {
+        match hashes(tries.next().await, chain, from, to).await {
+            Ok(hashes) => return Ok(hashes),
+            Err(error) => tries.forgive(error)?,
+        }
+    }
 }
 
 async fn hashes(

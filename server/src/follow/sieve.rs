@@ -25,6 +25,7 @@ use plait_engine::{BlockHash, BlockHeight, ChainwebVersion, HeaderRef, RawHeader
 use zerocopy::IntoBytes;
 
 use super::error::FollowError;
+use super::lies::Lies;
 
 /// Blocks that are held back at most: 10 MB.
 pub(super) const WAITING_MAX: usize = 32 << 10;
@@ -41,12 +42,15 @@ pub(super) struct Held {
     pub(super) is_full: bool,
     /// The height that it was left or ended at.
     pub(super) height: u64,
+    /// Why the first of those is false that are known to be, and that it had once more.
+    pub(super) refuted: Option<FollowError>,
 }
 
 /// A source without the blocks that stand on none.
 pub(super) struct Sieve {
     merged: Merged,
     reader: Reader,
+    lies: Arc<Lies>,
     /// Blocks that need nothing below them.
     roots: HashSet<BlockHash>,
     /// What passed at `height`, and right below it.
@@ -64,14 +68,14 @@ impl Sieve {
     /// `row_max` do not, one after the other. What is left is in `held`.
     pub(super) fn new(
         merged: Merged,
-        reader: Reader,
+        (reader, lies): (Reader, Arc<Lies>),
         mut roots: HashSet<BlockHash>,
         row_max: usize,
         held: Arc<Mutex<Held>>,
     ) -> Self {
         roots.extend(reader.version().genesis_headers().map(|genesis| genesis.view().hash()));
         let (here, below) = (HashSet::new(), HashSet::new());
-        Self { merged, reader, roots, here, below, height: 0, row_max, row: 0, held }
+        Self { merged, reader, lies, roots, here, below, height: 0, row_max, row: 0, held }
     }
 
     /// Whether `raw` may pass.
@@ -117,10 +121,11 @@ impl Sieve {
 
     /// The records of a chunk that pass.
     fn sift(&mut self, chunk: Chunk) -> Result<Chunk, FollowError> {
-        let mut waiting = Vec::new();
+        let (mut waiting, mut refuted) = (Vec::new(), None);
         let mut passed: Option<Vec<u8>> = None;
         for (number, raw) in chunk.records().iter().enumerate() {
-            if self.passes(raw)? {
+            let why = self.lies.why(&raw.hash);
+            if why.is_none() && self.passes(raw)? {
                 self.row = 0;
                 if let Some(passed) = &mut passed {
                     passed.extend_from_slice(raw.as_bytes());
@@ -131,6 +136,10 @@ impl Sieve {
             passed.get_or_insert_with(|| {
                 chunk.records().get(..number).map(|all| all.as_bytes().to_vec()).unwrap_or_default()
             });
+            if why.is_some() {
+                refuted = refuted.or(why);
+                continue;
+            }
             self.row = self.row.saturating_add(1);
             waiting.push(*raw);
         }
@@ -140,6 +149,7 @@ impl Sieve {
         };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.waiting.extend(waiting);
+        held.refuted = held.refuted.take().or(refuted);
         held.is_full |= held.waiting.len() >= WAITING_MAX || self.row >= self.row_max;
         held.height = self.height;
         Ok(sifted)

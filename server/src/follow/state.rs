@@ -85,19 +85,34 @@ impl State {
     pub(super) fn fail(&self, error: &FollowError, wait: Duration) {
         self.metrics.fail_follow(error.failure());
         self.metrics.follow(FollowPhase::Waiting);
+        let wait = format!("trying again in {:.1} s", wait.as_secs_f64());
+        if self.say(error, &wait) {
+            self.shared().has_failed = true;
+        }
+    }
+
+    /// It gave something false, which is left out.
+    pub(super) fn leave_out(&self, error: &FollowError) {
+        self.metrics.fail_follow(error.failure());
+        self.say(error, "leaving it out, and taking what is true from whichever node has it");
+    }
+
+    /// Warns of a failure, unless the same kind was said lately of the same node.
+    fn say(&self, error: &FollowError, then: &str) -> bool {
         let mut shared = self.shared();
-        let (upstream, wait) = (shared.upstream.clone(), wait.as_secs_f64());
-        let text = format!("following: {upstream}: {error}; trying again in {wait:.1} s");
+        let upstream = shared.upstream.clone();
+        let text = format!("following: {upstream}: {error}; {then}");
         let kind = error.failure();
         let was_said = shared.failure.as_ref().is_some_and(|(of, why, when)| {
             *of == upstream && *why == kind && when.elapsed() < SAY_EVERY
         });
         if was_said {
             tracing::debug!("{text}");
-            return;
+            return false;
         }
         tracing::warn!("{text}");
-        (shared.failure, shared.has_failed) = (Some((upstream, kind, Instant::now())), true);
+        shared.failure = Some((upstream, kind, Instant::now()));
+        true
     }
 
     /// Heights of the cuts, of the node and of this database.
