@@ -147,6 +147,7 @@ fn is_progress(line: &str) -> bool {
         .iter()
         .any(|phase| line.contains(phase))
         && !line.contains("INFO")
+        && !line.contains("DEBUG")
 }
 
 /// Checks that no progress is left on the screen, and that every line of it fitted. Returns the
@@ -224,9 +225,9 @@ fn progress_of_a_restore_has_a_total_and_lines_of_the_log_stay_whole() {
     let lines = progress(&restore, 80);
     assert!(lines.iter().any(|line| line.contains("verifying") && line.contains("% ETA")));
     let other = dir.path().join("other");
-    let replay = shown(&["--log", "info", "replay", "--db", utf8(&other), &file], 80);
+    let replay = shown(&["--log", "debug", "replay", "--db", utf8(&other), &file], 80);
     progress(&replay, 80);
-    let logged: Vec<_> = replay.screen.iter().filter(|line| line.contains(" INFO ")).collect();
+    let logged: Vec<_> = replay.screen.iter().filter(|line| line.contains(" DEBUG ")).collect();
     assert!(!logged.is_empty(), "{:#?}", replay.screen);
     for line in logged {
         assert!(line.starts_with("20"), "a line of the log that does not begin one: {line}");

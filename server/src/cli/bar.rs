@@ -53,7 +53,8 @@ impl Bar {
         of: Option<u64>,
         details: &[String],
     ) {
-        if self.phase != phase {
+        let is_new = self.phase != phase;
+        if is_new {
             self.phase = phase;
             self.line.reset();
             self.line.set_prefix(phase);
@@ -76,10 +77,15 @@ impl Bar {
             self.line.set_draw_target(ProgressDrawTarget::stderr());
             self.line.enable_steady_tick(TICK);
         }
+        // Draw each phase at least once, however short it is.
+        if is_new {
+            self.line.force_draw();
+        }
     }
 
     /// Removes the line from the terminal.
     pub(super) fn clear(&self) {
+        self.line.force_draw();
         self.line.finish_and_clear();
         *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
