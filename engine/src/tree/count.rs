@@ -35,8 +35,7 @@ impl Forest {
     /// The number of nodes at heights from `first` up to `end`, which is not among them.
     #[must_use]
     pub fn count(&self, first: BlockHeight, end: BlockHeight) -> usize {
-        let below = |height| self.order.partition_point(|id| self.rank(*id).height < height);
-        below(end).saturating_sub(below(first))
+        self.nodes_below(end).saturating_sub(self.nodes_below(first))
     }
 }
 

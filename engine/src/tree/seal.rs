@@ -1,13 +1,10 @@
-use std::mem;
+use std::sync::Arc;
 
 use super::{Forest, NodeId, Place, Trunk};
 use crate::types::{BlockHash, BlockHeight, Grow, Rank, RunLength};
 
-/// Runs that are given back at once, at most: 5 MB of headers.
-const RUNS_MAX: u64 = 64;
-
-/// Sealed nodes that are kept beside as many others, before all are renumbered.
-const SEALED_MIN: usize = 1024;
+/// Runs that are given back at once, at most: 650 KB of headers.
+const RUNS_MAX: u64 = 8;
 
 /// What to do next so that the blocks of the heaviest branch that are buried deep are the trunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +101,7 @@ impl Forest {
                 let end = trunk.map_or(end, |trunk| trunk.end);
                 *trunk = Some(Trunk { first, end, parent, below });
                 self.epoch.grow(1);
-                self.waiting.retain(|_, waiting| {
+                Arc::make_mut(&mut self.waiting).retain(|_, waiting| {
                     waiting.retain(|id| id != lowest);
                     !waiting.is_empty()
                 });
@@ -112,112 +109,55 @@ impl Forest {
         }
         self.generation.grow(1);
         for id in nodes {
-            self.forget(*id);
-            if let Some(node) = self.nodes.get_mut(id.0 as usize) {
-                node.parent = NodeId::SEALED;
-            }
+            self.remove(*id);
         }
-        self.detach(first);
-        // Below the trunk are nodes that jumps from above it may lead to.
-        if !goes_on
-            || self.nodes.len() > self.order.len().saturating_mul(2).saturating_add(SEALED_MIN)
-        {
-            self.renumber();
-        }
-    }
-
-    /// Takes sealed nodes out of the order from `first` on, and puts those above them on the trunk.
-    fn detach(&mut self, first: BlockHeight) {
-        let start = self.order.partition_point(|id| self.rank(*id).height < first);
-        for id in self.order.split_off(start) {
+        let above = BlockHeight::new(end.get().saturating_add(1));
+        let near: Vec<NodeId> =
+            self.nodes_from(first).take_while(|id| self.rank(*id).height < above).collect();
+        for id in near {
             let parent = self.node(id).parent;
-            if parent == NodeId::SEALED {
-                continue;
+            if parent != NodeId::TRUNK && self.node(parent).parent == NodeId::SEALED {
+                self.put_on_trunk(id);
             }
-            let is_on_trunk = parent != NodeId::TRUNK && self.node(parent).parent == NodeId::SEALED;
-            if is_on_trunk && let Some(node) = self.nodes.get_mut(id.0 as usize) {
-                (node.parent, node.jump) = (NodeId::TRUNK, id);
-            }
-            self.order.push(id);
+        }
+        for id in nodes {
+            self.free(*id);
         }
     }
 
     /// Makes the trunk from `from` on nodes again; `blocks` are its blocks there, by ascending
     /// height.
     pub fn unseal(&mut self, from: BlockHeight, blocks: &[Rank]) {
-        self.renumber();
         (self.epoch, self.generation) =
             (self.epoch.saturating_add(1), self.generation.saturating_add(1));
         let Some(mut trunk) = self.trunk.take() else { return };
-        let first = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let mut below = None;
+        // What stands on the trunk stands on nodes of these heights then.
+        let above = BlockHeight::new(trunk.end.get().saturating_add(1));
+        let standing: Vec<NodeId> = self
+            .nodes_from(from)
+            .take_while(|id| self.rank(*id).height < above)
+            .filter(|id| self.node(*id).parent == NodeId::TRUNK && self.rank(*id).height > from)
+            .collect();
+        let mut new: Vec<NodeId> = Vec::with_capacity(blocks.len());
         for rank in blocks {
             let id = self.push(*rank);
-            self.order.push(id);
-            let parent = match below {
-                Some(below) => below,
-                None if from > trunk.first => NodeId::TRUNK,
-                None => trunk.below.unwrap_or_else(|| {
-                    self.waiting.entry(trunk.parent).or_default().push(id);
-                    id
-                }),
-            };
-            if let Some(node) = self.nodes.get_mut(id.0 as usize) {
-                node.parent = parent;
+            match new.last().copied().or(trunk.below.filter(|_| from == trunk.first)) {
+                Some(below) => self.link(id, below),
+                None if from > trunk.first => self.put_on_trunk(id),
+                None => self.wait(id, trunk.parent),
             }
-            below = Some(id);
+            new.push(id);
         }
-        // What stood on the trunk stands on those nodes now.
-        for id in &self.order {
-            let Some(node) = self.nodes.get_mut(id.0 as usize) else { continue };
-            let above = node.rank.height.get().checked_sub(from.get().saturating_add(1));
-            if node.parent == NodeId::TRUNK
-                && let Some(above) = above.and_then(|above| u32::try_from(above).ok())
-            {
-                node.parent = NodeId(first.saturating_add(above));
+        for id in standing {
+            let below = self.rank(id).height.get().checked_sub(from.get().saturating_add(1));
+            let below = below.and_then(|number| usize::try_from(number).ok());
+            if let Some(below) = below.and_then(|number| new.get(number)) {
+                self.link(id, *below);
             }
         }
         if from > trunk.first {
             trunk.end = from;
             self.trunk = Some(trunk);
-        }
-        let mut order = mem::take(&mut self.order);
-        order.sort_by_key(|id| self.rank(*id));
-        self.order = order;
-        self.renumber();
-    }
-
-    /// Numbers the nodes anew, by ascending rank, without those that are sealed. What is made of
-    /// numbers elsewhere is void.
-    fn renumber(&mut self) {
-        let old = mem::take(&mut self.nodes);
-        self.by_hash.clear();
-        let mut new = vec![NodeId::SEALED; old.len()];
-        let renewed = |new: &[NodeId], id: NodeId| new.get(id.0 as usize).copied();
-        for old_id in mem::take(&mut self.order) {
-            let Some(node) = old.get(old_id.0 as usize) else { continue };
-            let id = self.push(node.rank);
-            self.order.push(id);
-            if let Some(slot) = new.get_mut(old_id.0 as usize) {
-                *slot = id;
-            }
-            match renewed(&new, node.parent) {
-                // Parents are lower, so they come first.
-                Some(parent) if node.parent != old_id => self.link(id, parent),
-                Some(_) => {}
-                None => {
-                    if let Some(node) = self.nodes.get_mut(id.0 as usize) {
-                        node.parent = NodeId::TRUNK;
-                    }
-                }
-            }
-        }
-        for id in self.waiting.values_mut().flatten() {
-            *id = renewed(&new, *id).unwrap_or(*id);
-        }
-        self.tip = self.tip.map(|(weight, id)| (weight, renewed(&new, id).unwrap_or(id)));
-        if let Some(trunk) = &mut self.trunk {
-            trunk.below = trunk.below.and_then(|id| renewed(&new, id));
         }
     }
 }
@@ -301,7 +241,7 @@ mod tests {
         for block in 0..parents.len() {
             drawn.insert(block);
             drawn.seal(16, usize::MAX);
-            assert!(drawn.forest.nodes.len() < 1200);
+            assert!(drawn.forest.nodes.len() < 64);
         }
         assert_eq!(drawn.forest.len(), 20_000);
     }
