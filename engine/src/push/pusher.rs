@@ -30,7 +30,7 @@ impl Pusher {
     ///
     /// # Cost
     ///
-    /// One commit, and a copy of what is not sealed of the chains that changed.
+    /// One commit, whatever branches there are.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Pusher {
     fn keep(&mut self, outcomes: &[Outcome], staged: bool) -> Result<(), WriteError> {
         if staged {
             self.unsynced = true;
-            let committed = self.writer.commit();
+            let committed = self.writer.commit_some();
             // Also what was written before sealing failed: it is what the disk has.
             self.writer.publish();
             committed?;
@@ -148,5 +148,117 @@ fn only(failures: &Failures) -> Option<Failure> {
     match (failures.next(), failures.next()) {
         (Some(failure), None) => failure.is_missing().then_some(*failure),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use ruint::aliases::U256;
+
+    use super::*;
+    use crate::header::{AdjacentRecord, Header};
+    use crate::open::Engine;
+    use crate::query::Reader;
+    use crate::store::History;
+    use crate::tree::{Forest, Place, Sealing};
+    use crate::types::{BlockHash, BlockHeight, ChainwebVersion, RunLength, Weight};
+
+    const NETWORK: ChainwebVersion = ChainwebVersion::Development;
+
+    /// Blocks of one height of all chains above those of another; branches differ by their mark.
+    fn above(below: &[Header], mark: u8) -> Vec<Header> {
+        let block = |block: &Header| {
+            let view = block.view();
+            let height = view.height().get() + 1;
+            let named = NETWORK.graph_at(view.height()).adjacent(view.chain()).unwrap();
+            let named = named.map(|chain| (chain, below[chain.index()].view().hash()));
+            let mut hash = [mark; 32];
+            hash[0] = u8::try_from(view.chain().get()).unwrap();
+            hash[1] = u8::try_from(height).unwrap();
+            let raw = RawHeader {
+                parent: view.hash(),
+                adjacents: AdjacentRecord::new(named),
+                weight: Weight::new(view.weight().get() + U256::from(1)).to_le(),
+                height: height.into(),
+                hash: BlockHash::new(hash),
+                ..*view.raw()
+            };
+            Header::new(raw).unwrap()
+        };
+        below.iter().map(block).collect()
+    }
+
+    fn push(pusher: &mut Pusher, blocks: &[Header]) {
+        let blocks: Vec<Block> = blocks.iter().map(|block| (*block.view().raw()).into()).collect();
+        let outcomes = pusher.push(&blocks, Micros::new(i64::MAX)).unwrap();
+        assert!(outcomes.iter().all(Outcome::is_held), "{outcomes:?}");
+    }
+
+    /// How often the trunk of each chain lost blocks.
+    fn epochs(reader: &Reader) -> Vec<u64> {
+        let moment = reader.moment();
+        moment.tree().iter().map(|(_, forest)| forest.epoch()).collect()
+    }
+
+    /// The number of chains whose heaviest branch is sealed up to some heights below its tip.
+    fn settled(reader: &Reader) -> usize {
+        let moment = reader.moment();
+        let is_settled = |forest: &Forest| {
+            let (tip, trunk) = (forest.tip().unwrap(), forest.trunk().unwrap());
+            let is_joined = forest.join(Place::Node(tip)) == trunk.end().parent();
+            is_joined && forest.rank(tip).height.get() - trunk.end().get() < 10
+        };
+        moment.tree().iter().filter(|(_, forest)| is_settled(forest)).count()
+    }
+
+    #[test]
+    fn another_branch_is_sealed_over_many_commits_and_each_finds_all_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let run_length = RunLength::new(NonZeroU32::new(4).unwrap());
+        let sealing = Sealing { run_length, window: 4 };
+        let (path, network) = (folder.path(), Some(NETWORK));
+        let (writer, reader) =
+            Engine::open_or_create_sealing(path, network, History::Full, sealing).unwrap();
+        let mut pusher = Pusher::new(writer, Level::None, false);
+        let genesis: Vec<Header> = NETWORK.genesis_headers().collect();
+        let (mut branches, mut all) = ([genesis.clone(), genesis.clone()], genesis);
+        let mut grow = |pusher: &mut Pusher, branch: usize| {
+            let mark = u8::try_from(branch).unwrap() + 1;
+            branches[branch] = above(&branches[branch], mark);
+            push(pusher, &branches[branch]);
+            all.extend(&branches[branch]);
+            all.clone()
+        };
+        (0..60).for_each(|_| drop(grow(&mut pusher, 0)));
+        (0..60).for_each(|_| drop(grow(&mut pusher, 1)));
+        assert_eq!(settled(&reader), 20);
+        let mut moves = 0;
+        for height in 61..230 {
+            let before = epochs(&reader);
+            let all = grow(&mut pusher, 1);
+            let view = reader.view();
+            let after = epochs(&reader);
+            let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+            // One commit has room for a step or two of a run's length each, and each chain takes some.
+            assert!(changed <= 4, "{changed} chains at {height}");
+            moves += changed;
+            for block in all.iter().rev().step_by(31) {
+                let block = block.view();
+                let found = view.header(block.chain(), &block.hash()).unwrap();
+                assert_eq!(found.unwrap().view(), block);
+                let branch = usize::from(block.hash().as_bytes()[31] != 1);
+                let low = BlockHeight::new(block.height().get() / 2);
+                let below = view.ancestor(block.chain(), block.rank(), low).unwrap().unwrap();
+                let mark = below.view().hash().as_bytes()[31];
+                assert!(low.get() == 0 || usize::from(mark) == branch + 1);
+                assert_eq!(below.view().height(), low);
+            }
+            let cut = view.cut(None).unwrap();
+            let heights = cut.blocks().map(|(_, height, _)| height.get());
+            assert!(heights.eq(std::iter::repeat_n(height, 20)));
+        }
+        assert!(moves >= 20 && settled(&reader) == 20, "{moves} moves");
     }
 }

@@ -184,7 +184,7 @@ impl View {
     }
 
     /// The ancestor at `height` of a block that is held.
-    pub(super) fn ancestor(
+    pub(crate) fn ancestor(
         &self,
         chain: ChainId,
         block: Rank,

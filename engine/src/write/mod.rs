@@ -31,7 +31,7 @@ use crate::header::{Header, HeaderRef};
 use crate::query::{Blocks, Loaded, Members, Reader, Standing, load};
 use crate::store::{Batch, Mark, MarkedAt, Snapshot, Store, StoreError};
 use crate::tree::{Place, Tree};
-use crate::types::{BlockHash, ChainwebVersion};
+use crate::types::{BlockHash, ChainId, ChainwebVersion};
 use payloads::Payloads;
 use starts::Starts;
 
@@ -48,6 +48,8 @@ pub struct Writer {
     snapshot: Snapshot,
     /// Heights at the tip that are not sealed.
     window: u64,
+    /// Chains of which something is left to be sealed or given back.
+    unsettled: BTreeSet<ChainId>,
     batch: Batch,
     /// The blocks of `batch`, in the order they came.
     staged: Vec<BlockHash>,
@@ -81,6 +83,7 @@ impl Writer {
             cut,
             snapshot,
             window,
+            unsettled: BTreeSet::new(),
             batch,
             staged,
             recent,
@@ -196,6 +199,11 @@ impl Writer {
     /// [`WriteError::Store`], for example when the disk is full. What was staged is dropped then,
     /// unless it was the sealing that failed; views show neither until [`Writer::publish`].
     pub fn commit(&mut self) -> Result<usize, WriteError> {
+        self.commit_sealing(u64::MAX)
+    }
+
+    /// Commits, and seals or gives back blocks until so many were moved.
+    fn commit_sealing(&mut self, moved_max: u64) -> Result<usize, WriteError> {
         if !self.is_indexed() {
             // Rows of the indexes are looked up from now on.
             self.index(&|_| ())?;
@@ -217,11 +225,10 @@ impl Writer {
         self.snapshot = self.store().snapshot();
         // From here on the tree has what the disk has, whatever else goes wrong.
         let mut recent = HashMap::with_capacity(staged.len());
-        let mut chains = BTreeSet::new();
         for hash in &staged {
             let Some(header) = self.recent.remove(hash) else { continue };
             let view = header.view();
-            chains.insert(view.chain());
+            self.unsettled.insert(view.chain());
             self.note(view);
             if let Some(forest) = self.tree.forest_mut(view.chain()) {
                 if on_trunk.contains(hash) {
@@ -233,7 +240,7 @@ impl Writer {
             recent.insert(*hash, header);
         }
         self.recent = recent;
-        let sealed = chains.into_iter().try_for_each(|chain| self.seal(chain));
+        let sealed = self.seal(moved_max);
         self.snapshot = self.store().snapshot();
         self.cut = self.standing.settle(&self.tree, &self.snapshot, &self.recent);
         sealed.map(|()| staged.len())
@@ -344,11 +351,8 @@ impl Writer {
         Ok(self.store().tidy_pending()?)
     }
 
-    /// Shows what was committed to views that are made from now on.
-    ///
-    /// # Cost
-    ///
-    /// The next commit copies the forests that the published tree shares.
+    /// Shows what was committed to views that are made from now on. They share the forests, of which the next
+    /// commits copy what they change.
     pub fn publish(&self) {
         self.reader.publish(self.tree.clone(), self.snapshot.clone(), self.cut.clone());
     }
