@@ -68,7 +68,10 @@ impl<'a, S: Source> Hunt<'a, S> {
         let highest = self.field.chains.iter().map(|chain| self.web.highest(*chain));
         let Some(Some(common)) = highest.min() else { return Ok(()) };
         let last = common.min(self.field.end.saturating_sub(1));
-        if !self.explore(ranges, last)? {
+        let is_done = self.explore(ranges, last)?;
+        // A full history has a cut, if only that of its first blocks: a search has ended at its bounds.
+        let lacks = self.best.is_none() && self.field.first <= last && !self.web.is_partial();
+        if !is_done || lacks {
             self.search_above_parting(last)?;
         }
         Ok(())
@@ -155,11 +158,17 @@ impl<'a, S: Source> Hunt<'a, S> {
             near.push(self.web.between(*chain, low, self.top(high))?);
         }
         if near.iter().all(|blocks| !blocks.is_empty())
-            && let Some(cut) = cut::better(&near, self.field.spread, self.best.as_deref())
+            && let Some(cut) = self.better(&near)
         {
             self.take(cut);
         }
         Ok(())
+    }
+
+    /// The heaviest cut of these blocks, if it is better than the best one.
+    fn better(&self, lists: &[Vec<Candidate>]) -> Option<Vec<Candidate>> {
+        let (spread, parts_max) = (self.field.spread, self.web.parts_max());
+        cut::better(lists, spread, self.best.as_deref(), parts_max)
     }
 
     fn take(&mut self, cut: Vec<Candidate>) {
@@ -205,7 +214,7 @@ impl<'a, S: Source> Hunt<'a, S> {
             };
             *list = vec![below, block.clone()];
         }
-        let cut = cut::better(&lists, self.field.spread, Some(best));
+        let cut = self.better(&lists);
         let tops = || lists.iter().filter_map(|list| list.last()).map(|block| block.rank);
         Ok(cut.filter(|cut| cut.iter().map(|block| block.rank).eq(tops())))
     }

@@ -260,7 +260,21 @@ mod tests {
     use crate::types::{ChainwebVersion, Micros};
 
     /// Histories that are tried; more with `PLAIT_CUT_HISTORIES`, 10,000 in a minute or two.
-    const HISTORIES: u64 = 2_000;
+    const HISTORIES: u64 = 400;
+
+    /// What histories are made of.
+    #[derive(Clone, Copy)]
+    struct Sizes {
+        /// Blocks of histories across the change of the graph, of twenty chains, and of ten; up to twice as many.
+        blocks: [usize; 3],
+        /// Of so many cuts one is compared, if blocks come one by one; if up to four come together.
+        compared: [usize; 2],
+    }
+
+    const SIZES: Sizes = Sizes { blocks: [120, 160, 80], compared: [24, 6] };
+
+    /// Those of histories of which two in 10,000 had a better cut than 1,024 parts of a search found.
+    const LARGE: Sizes = Sizes { blocks: [200, 300, 120], compared: [6, 1] };
 
     /// Random numbers (xorshift64*): the same for the same seed.
     struct Random(u64);
@@ -283,12 +297,13 @@ mod tests {
         blocks: BTreeMap<(ChainId, Rank), Header>,
         by_hash: HashMap<BlockHash, Header>,
         is_partial: bool,
+        parts_max: Option<usize>,
     }
 
     impl Memory {
         fn new(version: ChainwebVersion) -> Self {
             let (blocks, by_hash) = (BTreeMap::new(), HashMap::new());
-            Self { version, blocks, by_hash, is_partial: false }
+            Self { version, blocks, by_hash, is_partial: false, parts_max: None }
         }
 
         fn add(&mut self, block: &Header) {
@@ -335,6 +350,10 @@ mod tests {
 
         fn is_partial(&self) -> bool {
             self.is_partial
+        }
+
+        fn parts_max(&self) -> Option<usize> {
+            self.parts_max
         }
 
         fn highest(&self, chain: ChainId) -> Option<u64> {
@@ -521,7 +540,12 @@ mod tests {
 
     /// Adds blocks in commits of random size, and compares each cut. Returns the number of cuts, and how often one had
     /// fewer than half of the members of the one before above it: it went to another branch.
-    fn compare(seed: u64, random: &mut Random, mine: &Mine, first: usize) -> [usize; 3] {
+    fn compare(
+        seed: u64,
+        random: &mut Random,
+        (mine, first): (&Mine, usize),
+        sizes: Sizes,
+    ) -> [usize; 3] {
         let mut memory = Memory::new(mine.version);
         let mut standing = Standing::new(vec![Ceiling::default(); 20]);
         for block in &mine.blocks[..first] {
@@ -544,7 +568,12 @@ mod tests {
             }
             let cut = standing.search(&memory, &recent).unwrap();
             // What a search of all costs is not worth it for every block.
-            if most < 60 && random.below(24 / most) > 0 && !rest.is_empty() {
+            let compared = match most {
+                1 => sizes.compared[0],
+                4 => sizes.compared[1],
+                _ => 1,
+            };
+            if compared > 1 && random.below(compared) > 0 && !rest.is_empty() {
                 continue;
             }
             let expected = memory.heaviest().unwrap();
@@ -585,18 +614,18 @@ mod tests {
     }
 
     /// One of the histories: of ten chains, of twenty, or across the change from the one to the other.
-    fn history(seed: u64, straight: &(Mine, Vec<usize>)) -> [usize; 3] {
+    fn history(seed: u64, straight: &(Mine, Vec<usize>), sizes: Sizes) -> [usize; 3] {
         let mut random = Random(seed);
         let jumps = [0, 0, 20, 60][random.below(4)];
         let (mut mine, mut cut, mut blocks) = match random.below(20) {
-            0 => (straight.0.clone(), straight.1.clone(), 120),
+            0 => (straight.0.clone(), straight.1.clone(), sizes.blocks[0]),
             1 => {
                 let (mine, cut) = Mine::new(ChainwebVersion::Development);
-                (mine, cut, 160)
+                (mine, cut, sizes.blocks[1])
             }
             _ => {
                 let (mine, cut) = Mine::new(ChainwebVersion::Mainnet01);
-                (mine, cut, 80)
+                (mine, cut, sizes.blocks[2])
             }
         };
         if random.below(2) == 0 && mine.blocks.len() == 20 {
@@ -605,7 +634,7 @@ mod tests {
         let first = mine.blocks.len();
         blocks += random.below(blocks);
         mine.split(&mut random, &cut, blocks, jumps);
-        compare(seed, &mut random, &mine, first)
+        compare(seed, &mut random, (&mine, first), sizes)
     }
 
     fn straight() -> (Mine, Vec<usize>) {
@@ -627,7 +656,7 @@ mod tests {
                 let straight = &straight;
                 scope.spawn(move || {
                     let seeds = (1..=histories).filter(|seed| seed % threads == part);
-                    seeds.map(|seed| history(seed, straight)).fold([0; 3], add)
+                    seeds.map(|seed| history(seed, straight, SIZES)).fold([0; 3], add)
                 })
             };
             let parts: Vec<_> = (0..threads).map(part).collect();
@@ -637,6 +666,60 @@ mod tests {
         let counts = format!("{cuts} cuts, {moves} moves, {beyond} beyond the bounds");
         assert!(cuts as u64 > histories * 2 && moves as u64 * 10 > histories, "{counts}");
         assert!(beyond as u64 <= histories / 2_000, "{counts}");
+    }
+
+    #[test]
+    fn histories_that_need_more_than_1024_parts_of_a_search_have_the_heaviest_cut() {
+        let straight = straight();
+        for seed in [1012, 4695] {
+            let [cuts, _, beyond] = history(seed, &straight, LARGE);
+            assert!(
+                cuts > 0 && beyond == 0,
+                "seed {seed}: {cuts} cuts, {beyond} beyond the bounds"
+            );
+        }
+    }
+
+    #[test]
+    fn a_search_that_reaches_its_bounds_leaves_a_consistent_cut_that_is_not_lighter() {
+        let (mut bounded, mut anew_below) = (0, 0);
+        for seed in 1..60 {
+            let mut random = Random(seed);
+            let (mut mine, cut) = Mine::new(ChainwebVersion::Mainnet01);
+            let first = mine.blocks.len();
+            mine.split(&mut random, &cut, 160, 60);
+            let graph = mine.version.graphs()[0].1;
+            let mut memory = Memory { parts_max: Some(1), ..Memory::new(mine.version) };
+            let mut standing = Standing::new(vec![Ceiling::default(); 20]);
+            for block in &mine.blocks[..first] {
+                memory.add(block);
+                standing.note(block.view());
+            }
+            let mut before = U256::ZERO;
+            for some in mine.order(&mut random, first).chunks(3) {
+                let mut recent = HashMap::new();
+                for number in some {
+                    let block = mine.blocks[*number];
+                    standing.add(block.view());
+                    memory.add(&block);
+                    recent.insert(block.view().hash(), block);
+                }
+                let cut = standing.search(&memory, &recent).unwrap();
+                agree(graph, &cut, &memory);
+                assert!(sum(&cut) >= before, "seed {seed}");
+                before = sum(&cut);
+            }
+            let heaviest = memory.heaviest().unwrap();
+            let heaviest: Vec<Member> = heaviest.iter().map(member).collect();
+            bounded += usize::from(before < sum(&heaviest));
+            // As when such a database is opened: no cut is known.
+            let mut anew = Standing::new(vec![Ceiling::default(); 20]);
+            mine.blocks.iter().for_each(|block| anew.note(block.view()));
+            let cut = anew.search(&memory, &HashMap::new()).unwrap();
+            agree(graph, &cut, &memory);
+            anew_below += usize::from(sum(&cut) < sum(&heaviest));
+        }
+        assert!(bounded > 10 && anew_below > 10, "{bounded} and {anew_below} ended at the bounds");
     }
 
     fn sum(members: &[Member]) -> U256 {

@@ -39,6 +39,11 @@ pub(super) trait Source {
         height: Option<u64>,
     ) -> Result<Option<Candidate>, QueryError>;
 
+    /// Another bound for searches than [`PARTS_MAX`](crate::tree::cut::PARTS_MAX).
+    fn parts_max(&self) -> Option<usize> {
+        None
+    }
+
     fn candidate(&self, header: HeaderRef<'_>) -> Candidate {
         let first = Some(header.height()) == self.version().genesis_height(header.chain());
         Candidate {

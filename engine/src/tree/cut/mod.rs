@@ -90,14 +90,15 @@ pub fn heaviest(chains: &[Vec<Candidate>], spread: u64) -> Option<Vec<Candidate>
 }
 
 /// [`heaviest`], if it is better than a cut of the same chains that is known; its members need not be among
-/// the blocks.
+/// the blocks. `parts_max` is another bound than [`PARTS_MAX`].
 #[must_use]
 pub fn better(
     chains: &[Vec<Candidate>],
     spread: u64,
     known: Option<&[Candidate]>,
+    parts_max: Option<usize>,
 ) -> Option<Vec<Candidate>> {
-    within(chains, spread, known, None)
+    within(chains, spread, known, parts_max)
 }
 
 /// [`heaviest`], however long it takes: the reference for tests.

@@ -21,7 +21,8 @@ use crate::types::Rank;
 pub const PARTS_MAX: usize = 1 << 15;
 
 /// Pairs of a block and a related list that all parts of a search look at together: some 0.1 s. Where
-/// three branches part on twenty chains, and are set back again and again, it takes a tenth of that.
+/// three branches part on twenty chains, and are set back again and again, it takes a tenth of that. Parts
+/// that wait have four bytes for each pair: at most 64 MB.
 const STEPS_MAX: usize = 1 << 24;
 
 /// Parts that a search takes up, however many blocks there are.
@@ -38,7 +39,7 @@ pub(super) type Known = (Sum, Vec<Rank>);
 struct Part {
     alive: Vec<bool>,
     /// For each place how many of the blocks that agree are alive.
-    partners: Vec<usize>,
+    partners: Vec<u32>,
 }
 
 /// A part that waits to be taken up.
@@ -240,6 +241,7 @@ impl Part {
         for block in 0..blocks {
             for relation in 0..links.relations[links.list(block)].len() {
                 let partners = links.agreeing(block, relation).len();
+                let partners = u32::try_from(partners).unwrap_or(u32::MAX);
                 part.partners[links.place(block, relation)] = partners;
                 if partners == 0 {
                     alone.push(block);
