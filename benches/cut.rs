@@ -2,7 +2,7 @@
 //! one.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fixtures::{Row, Rows, median};
 use plait_engine::push::{Block, Pusher};
@@ -14,10 +14,10 @@ use testkit::block::{NETWORK, braided};
 use testkit::braid::braid;
 
 /// Chains of the network.
-const CHAINS: usize = 20;
+pub(crate) const CHAINS: usize = 20;
 
 /// The height above which the branch forks off.
-const FORK: usize = 10;
+pub(crate) const FORK: usize = 10;
 
 /// Blocks per commit while the database is filled, before anything is timed.
 const BATCH: usize = 2_000;
@@ -33,8 +33,8 @@ pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
     let mut beside = Growing::new(straight[CHAINS..tip].iter().chain(&other));
     let mut alone = Growing::new(straight[CHAINS..tip].iter());
     let (mut commit, mut cut) = (Vec::new(), Vec::new());
-    for block in &straight[tip..] {
-        commit.push((beside.push(block), alone.push(block)));
+    for block in straight[tip..].chunks(1) {
+        commit.push((beside.push(block).0, alone.push(block).0));
         cut.push((beside.cut(), alone.cut()));
     }
     let note = format!("B: without a branch of {} heights on all chains", heights - 100 - FORK);
@@ -47,7 +47,7 @@ pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
 }
 
 /// A branch on all chains that forks off this history and ends at height `top`.
-fn branch(straight: &[Header], top: usize) -> Vec<Header> {
+pub(crate) fn branch(straight: &[Header], top: usize) -> Vec<Header> {
     let mut blocks = straight[FORK * CHAINS..(FORK + 1) * CHAINS].to_vec();
     for _ in FORK..top {
         let below = blocks[blocks.len() - CHAINS..].to_vec();
@@ -61,19 +61,19 @@ fn branch(straight: &[Header], top: usize) -> Vec<Header> {
 }
 
 /// A database that receives blocks by push.
-struct Growing {
+pub(crate) struct Growing {
     pusher: Pusher,
     reader: Reader,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Growing {
-    fn new<'a>(blocks: impl Iterator<Item = &'a Header>) -> Self {
+    pub(crate) fn new<'a>(blocks: impl Iterator<Item = &'a Header>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let opened = Engine::open_or_create(folder.path(), Some(NETWORK), History::Full);
         let (writer, reader) = opened.expect("a database");
         let pusher = Pusher::new(writer, Level::Hash, false);
-        let mut growing = Self { pusher, reader, _folder: folder };
+        let mut growing = Self { pusher, reader, folder };
         let blocks: Vec<Block> = blocks.map(|block| of(block.view())).collect();
         for some in blocks.chunks(BATCH) {
             growing.add(some);
@@ -86,15 +86,25 @@ impl Growing {
         assert!(outcomes.iter().all(plait_engine::push::Outcome::is_held), "every block is right");
     }
 
-    /// Duration of a commit of one block, in microseconds.
-    fn push(&mut self, block: &Header) -> f64 {
-        let start = Instant::now();
-        self.add(&[of(block.view())]);
-        start.elapsed().as_secs_f64() * 1e6
+    /// Duration of a commit of these blocks, and the processor time of this thread, in microseconds.
+    pub(crate) fn push(&mut self, blocks: &[Header]) -> (f64, f64) {
+        let blocks: Vec<Block> = blocks.iter().map(|block| of(block.view())).collect();
+        let (start, busy) = (Instant::now(), busy());
+        self.add(&blocks);
+        (start.elapsed().as_secs_f64() * 1e6, self::busy() - busy)
     }
 
-    /// Duration of a read of the cut, in microseconds.
-    fn cut(&self) -> f64 {
+    /// Milliseconds that it takes to open the database once more, and megabytes that this takes.
+    pub(crate) fn open(&self) -> (f64, f64) {
+        let (before, start) = (resident(), Instant::now());
+        let opened = Engine::open_read_only(self.folder.path()).expect("a database");
+        let time = start.elapsed().as_secs_f64() * 1e3;
+        black_box(opened.view().cut(None).expect("a cut"));
+        (time, resident() - before)
+    }
+
+    /// Microseconds that the cut takes.
+    pub(crate) fn cut(&self) -> f64 {
         let start = Instant::now();
         for _ in 0..CALLS {
             black_box(self.reader.view().cut(None).expect("a cut"));
@@ -105,4 +115,18 @@ impl Growing {
 
 fn of(header: HeaderRef<'_>) -> Block {
     Block::from(*header.raw())
+}
+
+/// Microseconds that the processor was busy with this thread.
+fn busy() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("it ascends").as_secs_f64() * 1e6
+}
+
+/// Megabytes of this process that are in memory.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kilobytes.unwrap_or(f64::NAN) / 1e3
 }

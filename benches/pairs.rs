@@ -7,6 +7,7 @@
 )]
 
 mod cut;
+mod depth;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const TURN: Duration = Duration::from_millis(5);
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("depth") {
+        return depth::measure(&mut Rows::new("pairs"), Shape::from_env().is_quick());
+    }
     let fixtures = Fixtures::new(Shape::from_env());
     let pairs = if fixtures.shape().is_quick() { 20 } else { 100 };
     let mut rows = Rows::new("pairs");
@@ -46,6 +50,7 @@ fn main() {
     let mut node_low = || drop(black_box(node.branch(&low)));
     push("node_maxheight_low:maxheight_low", &mut node_low, &mut || page(reader, &low));
     cut::measure(&mut rows, fixtures.shape().is_quick());
+    depth::measure(&mut rows, fixtures.shape().is_quick());
 }
 
 /// The median of what a call takes.

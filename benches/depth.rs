@@ -1,0 +1,106 @@
+//! Commits and the cut beside branches that split on all chains, by the depth of the split.
+
+use std::time::Instant;
+
+use fixtures::{Row, Rows, median};
+use plait_engine::Header;
+use testkit::braid::braid;
+
+use crate::cut::{CHAINS, FORK, Growing, branch};
+
+/// Heights of the split; 0 is one branch alone.
+const DEPTHS: [usize; 6] = [0, 100, 750, 2_000, 8_000, 21_500];
+
+/// Heights by which one branch is above the other when anything is timed.
+const AHEAD: usize = 300;
+
+/// Heights of blocks that are committed one by one.
+const SINGLE: usize = 20;
+
+/// Heights that are committed each at once.
+const TOGETHER: usize = 100;
+
+/// Heights that the lower branch gets in the end, until it is sealed instead of the other.
+const OVERTAKING: usize = 1_400;
+
+/// A database with two branches that split on all chains.
+struct Split {
+    depth: usize,
+    growing: Growing,
+    /// What is still to come of the higher branch, and of the lower one.
+    rest: [Vec<Header>; 2],
+}
+
+/// Times of one kind of commits for each depth, how long the processor was busy with each, and times of the cut behind them.
+type Times = Vec<[Vec<f64>; 3]>;
+
+pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
+    let depths = if is_quick { &DEPTHS[..3] } else { &DEPTHS };
+    let most = depths.iter().max().expect("depths");
+    let straight = braid((FORK + most + AHEAD + SINGLE + TOGETHER) as u64);
+    let beside = branch(&straight, FORK + most + OVERTAKING);
+    let mut splits: Vec<Split> =
+        depths.iter().map(|depth| Split::new(*depth, &straight, &beside)).collect();
+    for (name, number) in [("higher", 0), ("lower", 1)] {
+        let times = commits(&mut splits, number, SINGLE * CHAINS, 1);
+        save(rows, &splits, &times, &format!("{name}_branch_1_block"));
+        let times = commits(&mut splits, number, TOGETHER, CHAINS);
+        save(rows, &splits, &times, &format!("{name}_branch_1_height"));
+    }
+    for split in &splits {
+        let (open, memory) = split.growing.open();
+        let row = Row::new(format!("pairs/cut/depth={}/open", split.depth), open, "ms");
+        rows.push(row.note(format!("its process got {memory:.0} MB larger")));
+    }
+    let times = commits(&mut splits, 1, OVERTAKING - SINGLE - TOGETHER, CHAINS);
+    save(rows, &splits, &times, "overtaking_1_height");
+}
+
+/// Commits so many times so many blocks of a branch to each of the databases, in turns.
+fn commits(splits: &mut [Split], branch: usize, count: usize, blocks: usize) -> Times {
+    let mut times: Times = splits.iter().map(|_| [const { Vec::new() }; 3]).collect();
+    for _ in 0..count {
+        for (split, [commit, busy, cut]) in splits.iter_mut().zip(&mut times) {
+            if split.rest[branch].is_empty() {
+                continue;
+            }
+            let some: Vec<Header> = split.rest[branch].drain(..blocks).collect();
+            let (all, thread) = split.growing.push(&some);
+            commit.push(all);
+            busy.push(thread);
+            cut.push(split.growing.cut());
+        }
+    }
+    times
+}
+
+fn save(rows: &mut Rows, splits: &[Split], times: &Times, name: &str) {
+    for (split, [commit, busy, cut]) in splits.iter().zip(times) {
+        if commit.is_empty() {
+            continue;
+        }
+        let longest = |times: &Vec<f64>| times.iter().copied().fold(0.0, f64::max);
+        let note = format!(
+            "of the processor {:.0} us; the longest {:.0} us, of the processor {:.0} us; the cut {:.2} us",
+            median(busy.clone()),
+            longest(commit),
+            longest(busy),
+            median(cut.clone())
+        );
+        let name = format!("pairs/cut/depth={}/{name}", split.depth);
+        rows.push(Row::new(name, median(commit.clone()), "us").note(note));
+    }
+}
+
+impl Split {
+    /// The branch that gets `beside` splits from `straight`, which is above it.
+    fn new(depth: usize, straight: &[Header], beside: &[Header]) -> Self {
+        let start = Instant::now();
+        let (tip, low) = ((FORK + depth + AHEAD + 1) * CHAINS, depth * CHAINS);
+        let growing = Growing::new(straight[CHAINS..tip].iter().chain(&beside[..low]));
+        let end = (tip + (SINGLE + TOGETHER) * CHAINS).min(straight.len());
+        let lower = if depth == 0 { &[] } else { &beside[low..low + OVERTAKING * CHAINS] };
+        eprintln!("{depth} heights: made in {:?}", start.elapsed());
+        Self { depth, growing, rest: [straight[tip..end].to_vec(), lower.to_vec()] }
+    }
+}
