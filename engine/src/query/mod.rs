@@ -28,6 +28,8 @@ mod error;
 #[cfg(feature = "store")]
 mod joined;
 #[cfg(feature = "store")]
+mod levels;
+#[cfg(feature = "store")]
 mod load;
 #[cfg(feature = "store")]
 #[cfg(feature = "store")]

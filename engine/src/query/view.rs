@@ -11,11 +11,10 @@ use super::blocks::Blocks;
 use super::load::{Loaded, load};
 use super::news::News;
 use super::standing::{Members, Standing};
-use crate::header::{Header, HeaderRef};
+use crate::header::Header;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::tree::{Tree, Trunk};
 use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Rank};
-use crate::verify::Level;
 
 /// Answers queries. Cheap to clone; every clone reads the same database.
 #[derive(Clone)]
@@ -339,53 +338,6 @@ impl View {
     /// What of `chain` is sealed.
     pub(crate) fn trunk(&self, chain: ChainId) -> Option<&Trunk> {
         self.tree().forest(chain)?.trunk()
-    }
-
-    /// How far a stored block is verified.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Store`].
-    pub fn verified_level(&self, header: HeaderRef<'_>) -> Result<Level, QueryError> {
-        let chain = header.chain();
-        let forest = self.tree().forest(chain);
-        let is_node = forest.is_some_and(|forest| forest.find(&header.hash()).is_some());
-        Ok(self.snapshot().level(chain, header.rank(), !is_node)?)
-    }
-
-    /// Whether no block is verified less than fully.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Store`].
-    pub fn is_fully_verified(&self) -> Result<bool, QueryError> {
-        Ok(!self.snapshot().has_levels()?)
-    }
-
-    /// The number of blocks of each level below [`Level::Full`].
-    ///
-    /// # Cost
-    ///
-    /// One scan of those blocks.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Store`].
-    pub fn count_levels(&self) -> Result<[u64; 2], QueryError> {
-        Ok(self.snapshot().count_levels()?)
-    }
-
-    /// The number of blocks that wait for a parent or an adjacent parent.
-    ///
-    /// # Cost
-    ///
-    /// One scan of those blocks.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Store`].
-    pub fn count_pending(&self) -> Result<u64, QueryError> {
-        Ok(self.snapshot().count_pending()?)
     }
 
     /// The lowest height of `chain` that has a block, if any.
