@@ -60,6 +60,23 @@ impl View {
         Ok(self.snapshot().payloads(&keys, bytes_max)?)
     }
 
+    /// Whether the block of each header has its payload, as far as can be told without reading it.
+    ///
+    /// # Cost
+    ///
+    /// One lookup of a key each, and reading two payloads of each hundred.
+    ///
+    /// # Errors
+    ///
+    /// As for [`View::payload`].
+    pub fn has_block_payloads<'h>(
+        &self,
+        headers: impl IntoIterator<Item = HeaderRef<'h>>,
+    ) -> Result<Vec<bool>, QueryError> {
+        let keys: Vec<PayloadKey> = headers.into_iter().map(PayloadKey::of).collect();
+        Ok(self.snapshot().has_payloads(&keys)?)
+    }
+
     /// About how many payloads are stored, by RocksDB's estimate: exact in a database to which
     /// nothing was added twice.
     ///

@@ -11,8 +11,17 @@ use crate::types::{BlockHeight, ChainId, Grow, PayloadHash};
 /// Places of one payload that are looked at: genesis payloads have twenty.
 const PLACES_MAX: usize = 64;
 
-/// Payloads that are read together, however large they are.
+/// Payloads that are read together at most.
 const TOGETHER: usize = 16;
+
+/// Keys of which one is read: see [`Snapshot::has_payloads`].
+const SAMPLED: usize = 100;
+
+/// The first ones that are read together, whatever their length.
+const TOGETHER_FIRST: usize = 4;
+
+/// Bytes of payloads that are read together, if they are as long as those before them.
+const TOGETHER_BYTES: usize = 1 << 20;
 
 impl Store {
     /// Whether a payload is stored, and if so whether with its outputs: by what is written now, not
@@ -59,22 +68,75 @@ impl Snapshot {
         keys: &[PayloadKey],
         bytes_max: usize,
     ) -> Result<Vec<Option<Payload>>, StoreError> {
-        let (mut payloads, mut bytes) = (Vec::with_capacity(keys.len()), 0);
-        for some in keys.chunks(TOGETHER) {
-            let records = self.get_many(Column::Payloads, some.iter().map(IntoBytes::as_bytes));
-            for (key, record) in some.iter().zip(records) {
-                let payload = match record? {
-                    None => None,
-                    Some(record) => Some(checked(key, &record)?.to_owned()),
-                };
-                bytes.grow(payload.as_ref().map_or(0, |payload| payload.as_bytes().len()));
-                payloads.push(payload);
-                if bytes >= bytes_max {
-                    return Ok(payloads);
-                }
+        let (mut payloads, mut bytes) = (Vec::new(), 0);
+        self.each_payload(keys, |payload| {
+            bytes.grow(payload.map_or(0, |payload| payload.as_bytes().len()));
+            payloads.push(payload.map(PayloadRef::to_owned));
+            if bytes < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(payloads)
+    }
+
+    /// Whether there is a payload under each of these keys, which are best side by side.
+    ///
+    /// Payloads are not read for that, but for some of them: RocksDB tells from a block of keys in memory
+    /// that a key is not there. A block has some 250 keys, and reading two in a hundred leaves all
+    /// of them there. If a block has gone again, its keys count as there. Of those that are read it is known
+    /// whether they have outputs, and those without do not count.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::payload`].
+    pub fn has_payloads(&self, keys: &[PayloadKey]) -> Result<Vec<bool>, StoreError> {
+        let (store, options) = (self.store(), self.options_at_moment());
+        let column = store.column(Column::Payloads);
+        let mut has = Vec::with_capacity(keys.len());
+        for some in keys.chunks(SAMPLED) {
+            let read = |key: Option<&PayloadKey>| {
+                let payload = key.map(|key| self.payload(key)).transpose()?.flatten();
+                Ok::<_, StoreError>(payload.is_some_and(|payload| payload.view().has_outputs()))
+            };
+            let (first_is_there, last_is_there) = (read(some.first())?, read(some.last())?);
+            let last = some.len().saturating_sub(1);
+            for (number, key) in some.iter().enumerate() {
+                has.push(match number {
+                    0 => first_is_there,
+                    _ if number == last => last_is_there,
+                    _ => store.db.key_may_exist_cf_opt(column, key.as_bytes(), &options),
+                });
             }
         }
-        Ok(payloads)
+        Ok(has)
+    }
+
+    /// Lends what is under each key to `visit` until it has enough. Some are read together: the fewer, the
+    /// longer those before them are.
+    fn each_payload(
+        &self,
+        mut keys: &[PayloadKey],
+        mut visit: impl FnMut(Option<PayloadRef<'_>>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut together = TOGETHER_FIRST;
+        while !keys.is_empty() {
+            let (some, rest) = keys.split_at(together.min(keys.len()));
+            let (mut longest, mut is_done) = (1, false);
+            let records = self.get_many(Column::Payloads, some.iter().map(IntoBytes::as_bytes));
+            for (key, record) in some.iter().zip(records) {
+                let record = record?;
+                longest = record.as_ref().map_or(0, |record| record.len()).max(longest);
+                let payload = record.as_deref().map(|record| checked(key, record)).transpose()?;
+                if visit(payload).is_break() {
+                    is_done = true;
+                    break;
+                }
+            }
+            if is_done {
+                break;
+            }
+            together = TOGETHER_BYTES.checked_div(longest).unwrap_or(1).clamp(1, TOGETHER);
+            keys = rest;
+        }
+        Ok(())
     }
 
     /// The payload with this hash, wherever it is; with its outputs, if they are known of any of the

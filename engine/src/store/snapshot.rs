@@ -89,6 +89,13 @@ impl Snapshot {
         options
     }
 
+    /// The same for reads that are asked of the database itself.
+    pub(super) fn options_at_moment(&self) -> ReadOptions {
+        let mut options = self.options();
+        options.set_snapshot(self.pinned.borrow_dependent());
+        options
+    }
+
     pub(super) fn get(
         &self,
         column: Column,
@@ -124,8 +131,7 @@ impl Snapshot {
         column: Column,
         keys: impl Iterator<Item = &'a [u8]>,
     ) -> Vec<Result<Option<DBPinnableSlice<'_>>, StoreError>> {
-        let mut options = self.options();
-        options.set_snapshot(self.pinned.borrow_dependent());
+        let options = self.options_at_moment();
         let store = self.store();
         let column = store.column(column);
         let values = store.db.batched_multi_get_cf_opt(column, keys, false, &options);
