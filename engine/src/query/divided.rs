@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
-use super::View;
 use super::blocks::Blocks;
+use super::records::Sink;
+use super::{QueryError, View};
 use crate::header::{HeaderRef, LEN};
 use crate::store::StoreError;
 use crate::tree::{NodeId, Place, Trunk};
@@ -17,7 +18,8 @@ const TOGETHER: usize = 512;
 ///
 /// # Cost
 ///
-/// Of the trunk one read a run, which is not kept in memory; of other blocks one lookup each.
+/// Of the trunk one read a run, which is not kept in memory; of canonical blocks that are not sealed one
+/// lookup each the first time, and of others each time.
 pub struct Divided<'a> {
     blocks: Blocks<'a>,
     /// The canonical block above all others.
@@ -228,12 +230,21 @@ impl<'a> Divided<'a> {
         let (forest, chain) = (self.blocks.forest(), self.blocks.chain());
         let top = self.top.and_then(|top| forest.ancestor(top, high));
         let Some(Place::Node(top)) = top else { return Err(StoreError::gap(chain, high).into()) };
-        let mut ranks: Vec<Rank> = forest.line(top, low).map(|id| forest.rank(id)).collect();
-        ranks.reverse();
-        for some in ranks.chunks(TOGETHER) {
-            let mut records = Vec::new();
-            self.blocks.snapshot().headers(chain, some, &mut records)?;
-            visit(&records)?;
+        // By descending height, in parts that are kept in memory: without that, statistics would look up
+        // every block that is not sealed, each time.
+        let mut line = Sink::new(usize::MAX);
+        self.blocks.push_line(Place::Node(top), low, &mut line).map_err(|error| match error {
+            QueryError::Store(error) => error,
+            QueryError::Cold => StoreError::Cold,
+            QueryError::UnknownHash(hash) => StoreError::lost(&hash),
+        })?;
+        let mut records = Vec::with_capacity(TOGETHER.saturating_mul(LEN));
+        for slice in line.finish().0.into_slices().iter().rev() {
+            for some in slice.rchunks(TOGETHER.saturating_mul(LEN)) {
+                records.clear();
+                some.rchunks_exact(LEN).for_each(|record| records.extend_from_slice(record));
+                visit(&records)?;
+            }
         }
         Ok(())
     }

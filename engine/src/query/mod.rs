@@ -47,6 +47,8 @@ mod standing;
 #[cfg(feature = "store")]
 mod stats;
 #[cfg(feature = "store")]
+mod stats_cost;
+#[cfg(feature = "store")]
 mod view;
 
 #[cfg(feature = "store")]
@@ -79,5 +81,6 @@ pub use {
     records::Records,
     scan::Scan,
     stats::{Stats, StatsRow, Steps},
+    stats_cost::StatsCost,
     view::{Reader, View},
 };

@@ -1,7 +1,8 @@
+use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::divided::Divided;
-use super::{Heights, QueryError, View};
+use super::{Cut, Heights, QueryError, View};
 use crate::header::{HeaderRef, LEN};
 use crate::store::StoreError;
 use crate::tally::{Sums, Tally};
@@ -85,8 +86,8 @@ impl Stats {
 /// heights, but for the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    first: u64,
-    last: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
     step: u64,
 }
 
@@ -125,6 +126,13 @@ impl Steps {
         }
     }
 
+    /// The same heights in steps of the next multiple of `length`, if there is one.
+    #[must_use]
+    pub fn rounded(self, length: u64) -> Self {
+        let step = self.step.checked_next_multiple_of(length.max(1)).unwrap_or(self.step);
+        Self { step, ..self }
+    }
+
     /// The first and the last height of each.
     pub fn iter(self) -> impl Iterator<Item = (BlockHeight, BlockHeight)> {
         (0..self.count()).map(move |number| {
@@ -141,19 +149,22 @@ impl View {
     ///
     /// # Cost
     ///
-    /// Of each step two lookups, however many heights it has, and a run where it begins or ends within
-    /// one; in all the blocks that are not sealed, and finding the cut. Of a database that was made by
-    /// an earlier release, and is only read, all canonical blocks.
+    /// Of each step a lookup, however many heights it has, and a run where it begins within one, which is
+    /// not kept in memory; in all the blocks that are not sealed, and finding the cut. On the calling
+    /// thread: [`View::stats_cost`] says beforehand how much it is. Of a database that was made by an
+    /// earlier release, and is only read, all canonical blocks, on all cores.
     ///
     /// # Errors
     ///
     /// [`QueryError::Store`] and [`QueryError::Cold`].
     pub fn stats(&self, chains: &[ChainId], steps: Steps) -> Result<Vec<Vec<Stats>>, QueryError> {
-        let sums = self.snapshot().has_sums();
-        self.each_stats(
-            chains,
-            |divided| if sums { quick(divided, steps) } else { slow(divided, steps) },
-        )
+        if !self.snapshot().has_sums() {
+            return self.stats_by_scan(chains, steps);
+        }
+        let cut = self.cut(None)?;
+        let of_chain =
+            |chain: &ChainId| self.chain_stats(*chain, &cut, |divided| quick(divided, steps));
+        Ok(chains.iter().map(of_chain).collect::<Result<_, StoreError>>()?)
     }
 
     /// The lowest and the highest height at which one of these chains has a block.
@@ -214,23 +225,22 @@ impl View {
         chains: &[ChainId],
         steps: Steps,
     ) -> Result<Vec<Vec<Stats>>, QueryError> {
-        self.each_stats(chains, |divided| slow(divided, steps))
+        let cut = self.cut(None)?;
+        let of_chain =
+            |chain: &ChainId| self.chain_stats(*chain, &cut, |divided| slow(divided, steps));
+        Ok(chains.par_iter().map(of_chain).collect::<Result<_, StoreError>>()?)
     }
 
-    fn each_stats(
+    fn chain_stats(
         &self,
-        chains: &[ChainId],
-        stats: impl Fn(&Divided<'_>) -> Result<Vec<Stats>, StoreError> + Sync,
-    ) -> Result<Vec<Vec<Stats>>, QueryError> {
-        let cut = self.cut(None)?;
-        let of_chain = |chain: &ChainId| {
-            let member = cut.blocks().find(|(on, ..)| on == chain);
-            let top: Option<BlockHash> = member.map(|(.., hash)| hash);
-            let divided = self.divided(*chain, top)?;
-            divided.map_or_else(|| Ok(Vec::new()), |divided| stats(&divided))
-        };
-        let stats: Result<Vec<_>, StoreError> = chains.par_iter().map(of_chain).collect();
-        Ok(stats?)
+        chain: ChainId,
+        cut: &Cut,
+        stats: impl Fn(&Divided<'_>) -> Result<Vec<Stats>, StoreError>,
+    ) -> Result<Vec<Stats>, StoreError> {
+        let member = cut.blocks().find(|(on, ..)| *on == chain);
+        let top: Option<BlockHash> = member.map(|(.., hash)| hash);
+        let divided = self.divided(chain, top)?;
+        divided.map_or_else(|| Ok(Vec::new()), |divided| stats(&divided))
     }
 }
 
@@ -248,6 +258,7 @@ fn slow(divided: &Divided<'_>, steps: Steps) -> Result<Vec<Stats>, StoreError> {
 
 /// From the sums of runs.
 fn quick(divided: &Divided<'_>, steps: Steps) -> Result<Vec<Stats>, StoreError> {
+    let mut sealed = Sealed { divided, run: None, last: None };
     let each = steps.iter().map(|(first, last)| {
         let mut stats = Stats { orphans: divided.orphan_count(first, last), ..Stats::default() };
         let Some((low, high)) = divided.canonical_heights(first, last) else { return Ok(stats) };
@@ -259,8 +270,9 @@ fn quick(divided: &Divided<'_>, steps: Steps) -> Result<Vec<Stats>, StoreError> 
         if let Some(below) = start.parent().filter(|below| low <= *below) {
             stats.add(divided, low, below, divided.made_below(low)?)?;
         }
-        let (sums, made) = upto(divided, end)?;
-        stats.sums = stats.sums.plus(&sums.minus(&below(divided, start)?));
+        let below = sealed.below(start)?;
+        let (sums, made) = sealed.upto(end)?;
+        stats.sums = stats.sums.plus(&sums.minus(&below));
         stats.blocks.grow(end.since(start).unwrap_or(0).saturating_add(1));
         stats.last = Some(made);
         if let Some(above) = end.child().filter(|above| *above <= high) {
@@ -292,37 +304,81 @@ impl Stats {
     }
 }
 
-/// The sums up to a block of the trunk, it too, and when it was made.
-fn upto(divided: &Divided<'_>, height: BlockHeight) -> Result<(Sums, Micros), StoreError> {
-    let blocks = divided.blocks();
-    let (first, end) = blocks.run_heights(height);
-    let run = blocks.snapshot().run_sums(blocks.chain(), first)?;
-    if height.child() == Some(end) {
-        return Ok((run.sums, run.last));
-    }
-    let records = blocks.sealed_run(first)?;
-    let gap = || StoreError::gap(blocks.chain(), height);
-    let number = usize::try_from(height.since(first).ok_or_else(gap)?).map_err(|_| gap())?;
-    let (own, above) =
-        records.split_at_checked(number.saturating_add(1).saturating_mul(LEN)).ok_or_else(gap)?;
-    let own = own.last_chunk::<LEN>().ok_or_else(gap)?;
-    let made = HeaderRef::parse(own).map_err(|_| gap())?.creation_time();
-    let mut tally = Tally::new(Sums::default(), Some(made));
-    push(&mut tally, above);
-    Ok((run.sums.minus(tally.sums()), made))
+/// The sums up to blocks of the trunk, which are asked for by ascending height.
+///
+/// With runs of 256 and steps of 100, the step from 200 to 299 needs the sums up to 199, which the step
+/// before it ended with, and up to 299: those of the run that ends at 255, and of 44 headers of the next one,
+/// which is read once for all steps that end in it. Steps of 512 need stored sums only.
+struct Sealed<'a, 'v> {
+    divided: &'a Divided<'v>,
+    /// The run that was read last, and its first height.
+    run: Option<(BlockHeight, Bytes)>,
+    /// The sums that were found last, and up to which height.
+    last: Option<(BlockHeight, Sums, Micros)>,
 }
 
-/// The sums up to the block below this one of the trunk.
-fn below(divided: &Divided<'_>, height: BlockHeight) -> Result<Sums, StoreError> {
-    let blocks = divided.blocks();
-    let (first, _) = blocks.run_heights(height);
-    if let Some(below) = height.parent().filter(|_| first < height || !divided.is_lowest(height)) {
-        return Ok(upto(divided, below)?.0);
+impl Sealed<'_, '_> {
+    /// The sums up to a block, it too, and when it was made.
+    fn upto(&mut self, height: BlockHeight) -> Result<(Sums, Micros), StoreError> {
+        if let Some((_, sums, made)) = self.last.filter(|(known, ..)| *known == height) {
+            return Ok((sums, made));
+        }
+        let (sums, made) = self.find(height)?;
+        self.last = Some((height, sums, made));
+        Ok((sums, made))
     }
-    let run = blocks.snapshot().run_sums(blocks.chain(), first)?;
-    let mut tally = Tally::new(Sums::default(), divided.made_below(height)?);
-    push(&mut tally, &blocks.sealed_run(first)?);
-    Ok(run.sums.minus(tally.sums()))
+
+    fn find(&mut self, height: BlockHeight) -> Result<(Sums, Micros), StoreError> {
+        let blocks = self.divided.blocks();
+        let (snapshot, chain) = (blocks.snapshot(), blocks.chain());
+        let (first, end) = blocks.run_heights(height);
+        if height.child() == Some(end) {
+            let run = snapshot.run_sums(chain, first)?;
+            return Ok((run.sums, run.last));
+        }
+        let records = self.run(first)?;
+        let gap = || StoreError::gap(chain, height);
+        let number = usize::try_from(height.since(first).ok_or_else(gap)?).map_err(|_| gap())?;
+        let count = number.saturating_add(1);
+        let (own, above) = records.split_at_checked(count.saturating_mul(LEN)).ok_or_else(gap)?;
+        let top = own.last_chunk::<LEN>().ok_or_else(gap)?;
+        let made = HeaderRef::parse(top).map_err(|_| gap())?.creation_time();
+        // From the end that is nearer.
+        if own.len() < above.len() && !self.divided.is_lowest(first) {
+            let below = first.parent().ok_or_else(gap)?;
+            let below = snapshot.run_sums(chain, blocks.run_heights(below).0)?;
+            let mut tally = Tally::new(below.sums, Some(below.last));
+            push(&mut tally, own);
+            return Ok((*tally.sums(), made));
+        }
+        let mut tally = Tally::new(Sums::default(), Some(made));
+        push(&mut tally, above);
+        Ok((snapshot.run_sums(chain, first)?.sums.minus(tally.sums()), made))
+    }
+
+    /// The sums up to the block below this one.
+    fn below(&mut self, height: BlockHeight) -> Result<Sums, StoreError> {
+        let blocks = self.divided.blocks();
+        if let Some(below) = height.parent().filter(|_| !self.divided.is_lowest(height)) {
+            return Ok(self.upto(below)?.0);
+        }
+        let (first, _) = blocks.run_heights(height);
+        let run = blocks.snapshot().run_sums(blocks.chain(), first)?;
+        let mut tally = Tally::new(Sums::default(), self.divided.made_below(height)?);
+        push(&mut tally, &self.run(first)?);
+        Ok(run.sums.minus(tally.sums()))
+    }
+
+    /// The headers of a run. They do not go into the cache, where those of pages are.
+    fn run(&mut self, first: BlockHeight) -> Result<Bytes, StoreError> {
+        if let Some((_, run)) = self.run.as_ref().filter(|(known, _)| *known == first) {
+            return Ok(run.clone());
+        }
+        let blocks = self.divided.blocks();
+        let run = blocks.snapshot().read_run(blocks.run_id(first)?)?;
+        self.run = Some((first, run.clone()));
+        Ok(run)
+    }
 }
 
 /// Adds records, which were checked when they were read.
