@@ -1,37 +1,38 @@
 //! Where the async server meets the blocking engine.
 //!
-//! Enters: closures that read a [`View`], scans. Leaves: their results, and [`Feed`], the source of
-//! streams.
+//! Enters: closures that read a [`View`]. Leaves: their results.
 //!
 //! - `I-1` The disk is read on threads made for blocking, never on those that serve sockets, and by
 //!   no more jobs at once than configured. What is in memory is read in place.
 //! - `I-2` A job is short: a page, or one chunk of a stream. Between two chunks a stream holds no
 //!   thread, no place and no view of the database, however long its client sleeps.
+//! - `I-3` A request that may take long has a lane of its own, where it pays by what it will read. Pages
+//!   never wait behind it, and it leaves them a core.
 
-use std::fmt::Display;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use plait_engine::{Cursor, QueryError, Reader, Records, Scan, View};
+use plait_engine::{QueryError, Reader, View};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::Error;
 use crate::files::FileReads;
 use crate::metrics::Metrics;
+use crate::reading::{logged, panicked, read_view};
 use crate::request_id::RequestId;
-use crate::response::{Cut, Source, Step};
 
-/// How long a read waits for a database to be read anew where a file is gone.
-const MORE_TIME: Duration = Duration::from_secs(5);
+/// Rows of the database that a job of the slow lane reads for each permit of it: some 0.2 ms.
+const ROWS_A_PERMIT: u64 = 64;
+
+/// Permits of the slow lane that one core is worth.
+const PERMITS_A_CORE: usize = 32;
 
 /// How far the server is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +53,11 @@ pub(crate) struct Bridge {
     reader: Reader,
     files: FileReads,
     places: Arc<Semaphore>,
+    slow_lane: Arc<Semaphore>,
+    slow_permits: u32,
+    budget: Budget,
+    piece_bytes: usize,
     wait_time: Duration,
-    stream_headers: usize,
     phase: watch::Receiver<Phase>,
     metrics: Metrics,
 }
@@ -66,12 +70,19 @@ impl Bridge {
         metrics: Metrics,
         phase: watch::Receiver<Phase>,
     ) -> Self {
+        // Half of the cores: one job at once of those that read much, or many that do not.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let permits = PERMITS_A_CORE.saturating_mul(cores.div_ceil(2)).min(Semaphore::MAX_PERMITS);
         Self {
             reader,
+            slow_lane: Arc::new(Semaphore::new(permits)),
+            slow_permits: u32::try_from(permits).unwrap_or(u32::MAX),
+            budget: Budget::new(config.response_bytes_max, metrics.clone()),
+            // One that is longer than all long pieces may be together would never be made.
+            piece_bytes: config.page_bytes_max.min(config.response_bytes_max / 8),
             files: FileReads::new(config, metrics.clone()),
             places: Arc::new(Semaphore::new(config.reads_max)),
             wait_time: config.read_wait_time,
-            stream_headers: config.stream_headers,
             phase,
             metrics,
         }
@@ -114,7 +125,7 @@ impl Bridge {
             Ok(Err(QueryError::Cold)) => None,
             Ok(result) => {
                 self.metrics.counters().reads_in_memory.fetch_add(1, Relaxed);
-                Some(told(result))
+                Some(logged(result))
             }
             Err(_) => Some(Err(panicked(&"in place"))),
         }
@@ -132,6 +143,37 @@ impl Bridge {
     {
         let place = self.place().await?;
         self.run(place, job).await
+    }
+
+    /// Runs `job`, which reads about so many `rows` of the database, in the slow lane. The more it reads,
+    /// the fewer others run at once; one that reads very much runs alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bridge::read`].
+    pub(crate) async fn read_slowly<T, F>(&self, rows: u64, job: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
+    {
+        let permits = u32::try_from(rows / ROWS_A_PERMIT).unwrap_or(u32::MAX);
+        let permits = permits.clamp(1, self.slow_permits);
+        let turn = Arc::clone(&self.slow_lane).acquire_many_owned(permits);
+        let Ok(Ok(turn)) = timeout(self.wait_time, turn).await else {
+            self.metrics.counters().reads_refused.fetch_add(1, Relaxed);
+            return Err(Error::Busy);
+        };
+        self.run(turn, job).await
+    }
+
+    /// The budget for responses in progress.
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Bytes of a long piece of a stream.
+    pub(crate) const fn piece_bytes(&self) -> usize {
+        self.piece_bytes
     }
 
     /// The slots for reads of the archive.
@@ -178,7 +220,7 @@ impl Bridge {
         F: FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
-        told(self.chunk_of(move || job(&reader)).await?)
+        logged(self.chunk_of(move || job(&reader)).await?)
     }
 
     /// Ends when the server has come so far on its way out.
@@ -222,20 +264,7 @@ impl Bridge {
         F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let reader = self.reader.clone();
-        let read = move || {
-            let seen = reader.shown();
-            match job(&reader.view()) {
-                // Its files may be gone where another process writes the database, but what was in
-                // them is not.
-                Err(QueryError::Store(error))
-                    if error.is_of_lost_file() && reader.wait_for_more(seen, MORE_TIME) =>
-                {
-                    job(&reader.view())
-                }
-                result => result,
-            }
-        };
-        told(self.spawn(place, read).await?)
+        logged(self.spawn(place, move || read_view(&reader, &mut job)).await?)
     }
 
     async fn spawn<T, F>(&self, place: OwnedSemaphorePermit, job: F) -> Result<T, Error>
@@ -258,138 +287,17 @@ impl Bridge {
         }
     }
 
-    /// The records of `scan` as the source of a stream.
-    pub(crate) fn feed(&self, scan: Scan) -> Feed {
-        Feed { bridge: self.clone(), state: State::Idle(scan), resume: None, stop: self.cutting() }
-    }
-
-    /// The next chunk of `scan`, if it is in memory.
-    fn chunk_in_place(&self, scan: &mut Scan) -> Option<Result<Chunk, Error>> {
-        let view = self.reader.view().cached();
-        match catch_unwind(AssertUnwindSafe(|| scan.next(&view, self.stream_headers))) {
-            Ok(Err(QueryError::Cold)) => None,
-            Ok(Err(error)) => Some(told(Err(error))),
-            Ok(Ok(records)) => {
-                self.metrics.counters().reads_in_memory.fetch_add(1, Relaxed);
-                let slices = records.map(Records::into_slices);
-                Some(Ok(Chunk { scan: None, slices, resume: scan.cursor() }))
-            }
-            Err(_) => Some(Err(panicked(&"in place"))),
-        }
-    }
-
     /// One chunk of a stream; waits for a place as long as it takes, for the client has waited too.
-    async fn chunk<F>(self, job: F) -> Result<Chunk, Error>
+    ///
+    /// # Errors
+    ///
+    /// As for [`Bridge::read`].
+    pub(crate) async fn chunk<T, F>(self, job: F) -> Result<T, Error>
     where
-        F: FnMut(&View) -> Result<Chunk, QueryError> + Send + 'static,
+        T: Send + 'static,
+        F: FnMut(&View) -> Result<T, QueryError> + Send + 'static,
     {
         let place = self.patient_place().await?;
         self.run(place, job).await
-    }
-}
-
-/// Tells the log what a client is not told.
-pub(crate) fn told<T>(result: Result<T, QueryError>) -> Result<T, Error> {
-    let result = result.map_err(Error::from);
-    if let Err(Error::Store(source)) = &result {
-        let cause: &dyn std::error::Error = source;
-        tracing::error!(request = %RequestId::current(), cause, "the database cannot be read");
-    }
-    result
-}
-
-/// Tells the log of a bug of ours.
-fn panicked(how: &dyn Display) -> Error {
-    tracing::error!(request = %RequestId::current(), "a read panicked: {how}");
-    Error::Bug
-}
-
-/// What one job of a stream read.
-struct Chunk {
-    scan: Option<Scan>,
-    slices: Option<Vec<Bytes>>,
-    /// Where the next chunk begins; `None` if there is none.
-    resume: Option<Cursor>,
-}
-
-/// The job that reads the next chunk of `scan`. Once it has succeeded it gives nothing more.
-fn next_chunk(
-    scan: Scan,
-    headers_max: usize,
-) -> impl FnMut(&View) -> Result<Chunk, QueryError> + Send + 'static {
-    let mut scan = Some(scan);
-    move |view| {
-        let slices = match &mut scan {
-            Some(scan) => scan.next(view, headers_max)?.map(Records::into_slices),
-            None => None,
-        };
-        let resume = scan.as_ref().and_then(Scan::cursor);
-        Ok(Chunk { scan: scan.take(), slices, resume })
-    }
-}
-
-/// The source of a stream: one job per chunk, begun when the one before is nearly sent.
-pub(crate) struct Feed {
-    bridge: Bridge,
-    state: State,
-    /// Where that begins which was not given yet; `None` before the first chunk.
-    resume: Option<Cursor>,
-    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-enum State {
-    Idle(Scan),
-    Read(Result<Chunk, Error>),
-    Reading(JoinHandle<Result<Chunk, Error>>),
-    Ended,
-}
-
-impl Source for Feed {
-    fn prefetch(&mut self) {
-        self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::Idle(mut scan) => {
-                if let Some(chunk) = self.bridge.chunk_in_place(&mut scan) {
-                    State::Read(chunk.map(|chunk| Chunk { scan: Some(scan), ..chunk }))
-                } else {
-                    let job = next_chunk(scan, self.bridge.stream_headers);
-                    let chunk = self.bridge.clone().chunk(job);
-                    State::Reading(tokio::spawn(RequestId::current().scope(chunk)))
-                }
-            }
-            state @ (State::Read(_) | State::Reading(_) | State::Ended) => state,
-        };
-    }
-
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, Cut>> {
-        self.prefetch();
-        if matches!(self.state, State::Ended) {
-            return Poll::Ready(Ok(Step::End));
-        }
-        if let Some(resume) = self.resume
-            && self.stop.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Ok(Step::Stop(resume)));
-        }
-        if let State::Reading(read) = &mut self.state {
-            // A job that was aborted or panicked has no chunk either.
-            let read = std::task::ready!(Pin::new(read).poll(cx));
-            self.state = State::Read(read.unwrap_or(Err(Error::Bug)));
-        }
-        let State::Read(Ok(chunk)) = mem::replace(&mut self.state, State::Ended) else {
-            return Poll::Ready(Err(Cut::Failed));
-        };
-        self.resume = chunk.resume;
-        if let (Some(scan), Some(_)) = (chunk.scan, chunk.resume) {
-            self.state = State::Idle(scan);
-        }
-        Poll::Ready(Ok(chunk.slices.map_or(Step::End, Step::Records)))
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        if let State::Reading(read) = &self.state {
-            read.abort();
-        }
     }
 }

@@ -72,9 +72,11 @@ pub struct Config {
     pub page_headers_max: usize,
     /// Blocks on a page; the default if a request names no `limit`.
     pub page_blocks_max: usize,
-    /// Bytes of a page of blocks, as far as it can end between two: it has one at least. Of a batch
-    /// of payloads, the bytes that are held for it at once.
+    /// Bytes of a page of blocks, and of a batch of payloads, up to which it is made whole. What is longer
+    /// is made in pieces of this length, as the client reads; in shorter ones if many clients do not.
     pub page_bytes_max: usize,
+    /// Bytes of memory that all responses in progress may use together. Further ones are answered 503.
+    pub response_bytes_max: usize,
     /// Payloads that a batch may ask for; further ones are not looked at.
     pub batch_payloads_max: usize,
     /// Steps of heights that statistics are told of at once, times the chains.
@@ -304,7 +306,8 @@ impl Default for Config {
             page_hashes_max: 4096,
             page_headers_max: 360,
             page_blocks_max: 360,
-            page_bytes_max: 16 << 20,
+            page_bytes_max: 2 << 20,
+            response_bytes_max: 256 << 20,
             batch_payloads_max: 1000,
             stats_steps_max: 4096,
             stream_headers: 512,

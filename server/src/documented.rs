@@ -283,6 +283,8 @@ fn errors() -> Vec<Error> {
         Error::Position(PositionError::Text),
         Error::Subscribers,
         Error::Full,
+        Error::Memory,
+        Error::NoSums,
         Error::Store(StoreError::Format { got: 0 }),
         Error::Archive,
         Error::Bug,
@@ -310,7 +312,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
             is_of_pages(route) || is_of_payload(route) || is_of_stats || is_of_cut
         }
         Error::UnknownParameter { .. } => route.query_rule() != QueryRule::Ignore,
-        Error::Steps { .. } | Error::Empty { .. } => is_of_stats,
+        Error::Steps { .. } | Error::Empty { .. } | Error::NoSums => is_of_stats,
         Error::PathHash { .. } => matches!(route, Route::Header(..)),
         Error::PathPayload { .. } | Error::UnknownPayload(_) => is_of_payload(route),
         Error::Body(_) | Error::ContentType | Error::BodiesFull => has_body,
@@ -327,6 +329,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         | Error::ContentLength
         | Error::Coding { .. }
         | Error::ChunkedTwice
+        | Error::Memory
         | Error::Full => true,
         // The chain may be none of the network; any other path of the document is there.
         Error::Path(_) => is_on_chain,
@@ -339,9 +342,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
             let is_of_node = is_fixed || matches!(route, Route::Cut | Route::Info | Route::State);
             is_on_chain || is_of_stats || is_of_node
         }
-        Error::Range { .. } => {
-            is_of_archive && *route != Route::Archive("manifest.json".to_owned())
-        }
+        Error::Range { .. } => matches!(route, Route::Archive(name) if name != "manifest.json"),
         Error::Archive | Error::NoArchive | Error::Unlisted(_) => is_of_archive,
         Error::NoBackup(_) => matches!(route, Route::CheckBackup(_)),
         Error::Backup => is_of_backups,

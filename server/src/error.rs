@@ -223,6 +223,18 @@ pub(crate) enum Error {
     /// The server takes no more connections.
     #[error("too many connections, try again later")]
     Full,
+    /// The responses in progress take as much memory as they may.
+    #[error(
+        "too many responses are waiting for their clients to read them, try again later or request \
+         less at once"
+    )]
+    Memory,
+    /// The database has no stored sums, and adding up its headers would read too many of them.
+    #[error(
+        "the database was made by an earlier release and has no stored sums: request fewer heights, or \
+         let a plait that writes to it open it once"
+    )]
+    NoSums,
     /// The database failed; the cause is for the log, not for the client.
     #[error("the database cannot be read")]
     Store(#[source] plait_engine::store::StoreError),
@@ -272,9 +284,13 @@ impl Error {
             Self::UriLong { .. } => StatusCode::URI_TOO_LONG,
             Self::HeadLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::BodiesFull | Self::Full | Self::Subscribers | Self::Displaced => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::BodiesFull
+            | Self::Full
+            | Self::Memory
+            | Self::NoSums
+            | Self::Subscribers
+            | Self::Displaced => StatusCode::SERVICE_UNAVAILABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Store(_) | Self::Archive | Self::Backup | Self::Bug => {
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -24,6 +24,8 @@ mod nearest;
 
 mod missing;
 
+mod budget;
+
 mod error;
 
 mod request;
@@ -32,7 +34,11 @@ mod response;
 
 mod files;
 
+mod reading;
+
 mod bridge;
+
+mod feed;
 
 mod chunks;
 

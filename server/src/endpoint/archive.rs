@@ -54,7 +54,7 @@ fn manifest(head: &Parts, listed: &Listed) -> Response<Body> {
     if is_known(&head.headers, &tag) {
         return response::revalidated(response::not_modified(&tag), &tag);
     }
-    response::revalidated(response::json("application/json", listed.bytes().clone()), &tag)
+    response::revalidated(response::shared_json(listed.bytes().clone()), &tag)
 }
 
 /// Tells the log what a client is not told.

@@ -6,9 +6,9 @@ use http::request::Parts;
 use plait_engine::{ChainId, Payload, QueryError, Reader, View};
 
 use super::App;
-use crate::bridge::told;
-use crate::chunks::{Chunk, ChunkFeed, Chunks};
+use crate::chunks::{Chunk, ChunkFeed, Chunks, Made};
 use crate::error::Error;
+use crate::reading::{logged, read_view};
 use crate::request::{Asked, Media, negotiate, parse_batch, read_json};
 use crate::response::{self, Body, Form, List, Stream};
 
@@ -22,8 +22,8 @@ const SMALL_BYTES: usize = 256 << 10;
 /// millisecond.
 const SMALL_BODY_BYTES: usize = 64 << 10;
 
-/// Bytes that a stream writes at once, but for the last payload of them.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of payloads that are read at once to see which are stored.
+const STORED_BYTES: usize = 256 << 10;
 
 /// `POST chain/{chain}/payload/batch`: the payloads of these hashes that are stored.
 pub(crate) async fn payload_batch<B>(
@@ -77,7 +77,7 @@ where
         app.bridge.read_file(move || parse_batch(&body, payloads_max)).await??
     };
     let batch = Batch { asked: asked.into(), chain, form };
-    let bytes_max = app.config.page_bytes_max;
+    let bytes_max = app.bridge.piece_bytes();
     if batch.asked.len() <= SMALL_PAYLOADS {
         let small = batch.clone();
         let job = move |view: &View| small.gather(view, 0, SMALL_BYTES.min(bytes_max));
@@ -87,14 +87,19 @@ where
             return Ok(response::json(media.content_type(), body));
         }
     }
-    let whole = batch.clone();
-    let job = move |view: &View| {
-        let found = whole.gather(view, 0, bytes_max)?;
-        let is_all = found.end == whole.asked.len();
-        Ok(is_all.then(|| response::payloads(form, &found.payloads)))
-    };
-    if let Some(body) = app.bridge.read_blocking(job).await? {
-        return Ok(response::json(media.content_type(), body));
+    // Where there is much room, it is made at once up to a length.
+    if let Some(spare) = app.budget.spare(bytes_max) {
+        let whole = batch.clone();
+        let job = move |view: &View| {
+            let found = whole.gather(view, 0, bytes_max)?;
+            let is_all = found.end == whole.asked.len();
+            Ok(is_all.then(|| response::payloads(form, &found.payloads)))
+        };
+        let body = app.bridge.read_blocking(job).await?;
+        drop(spare);
+        if let Some(body) = body {
+            return Ok(response::json(media.content_type(), body));
+        }
     }
     // A list of bytes begins with their number.
     let batch = if form.octets { batch.stored(app).await? } else { batch };
@@ -115,25 +120,29 @@ struct Batch {
 struct Found {
     asked: Vec<Asked>,
     payloads: Vec<Payload>,
+    /// What they have together.
+    bytes: usize,
     end: usize,
 }
 
 impl Batch {
-    /// What is stored of what is asked for from `start` on, until it has `bytes_max` bytes.
+    /// What is stored of what is asked for from `start` on, of at most `bytes_max` bytes, or one payload.
     fn gather(&self, view: &View, start: usize, bytes_max: usize) -> Result<Found, QueryError> {
-        let (mut asked, mut payloads, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut asked, mut payloads, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
         for (place, wanted) in self.asked.iter().enumerate().skip(start) {
-            if bytes >= bytes_max && place > start {
-                return Ok(Found { asked, payloads, end: place });
-            }
             let payload = view.payload(self.chain, &wanted.hash, wanted.height)?;
             if let Some(payload) = payload.filter(|payload| self.form.covers(payload.view())) {
-                bytes = self.form.len(payload.view()).saturating_add(bytes);
+                // With a comma.
+                let more = self.form.len(payload.view()).saturating_add(bytes).saturating_add(1);
+                if more > bytes_max && !payloads.is_empty() {
+                    return Ok(Found { asked, payloads, bytes, end: place });
+                }
+                bytes = more;
                 asked.push(*wanted);
                 payloads.push(payload);
             }
         }
-        Ok(Found { asked, payloads, end: self.asked.len() })
+        Ok(Found { asked, payloads, bytes, end: self.asked.len() })
     }
 
     /// The part of it that is stored, which it will be for ever.
@@ -142,7 +151,7 @@ impl Batch {
         while start < self.asked.len() {
             let batch = self.clone();
             let job = move |view: &View| {
-                let Found { asked, end, .. } = batch.gather(view, start, CHUNK_BYTES)?;
+                let Found { asked, end, .. } = batch.gather(view, start, STORED_BYTES)?;
                 Ok((asked, end))
             };
             let (asked, end) = app.bridge.read_blocking(job).await?;
@@ -164,18 +173,27 @@ struct Rest {
 impl Chunks for Rest {
     const IS_FILE: bool = false;
 
-    fn next(self) -> Result<Chunk<Self>, Error> {
+    fn next(self, room: usize) -> Result<Made<Self>, Error> {
         let Self { reader, batch, begun } = self;
-        let mut out = Vec::new();
-        let begin = |out: &mut Vec<u8>| (List::begin(batch.form, batch.asked.len(), out), 0);
-        let (mut list, start) = begun.unwrap_or_else(|| begin(&mut out));
-        let found = told(batch.gather(&reader.view(), start, CHUNK_BYTES))?;
+        let start = begun.as_ref().map_or(0, |(_, start)| *start);
+        let mut gather = |view: &View| batch.gather(view, start, room.saturating_sub(64));
+        let found = logged(read_view(&reader, &mut gather))?;
+        // Brackets, or the number of payloads.
+        let bytes = found.bytes.saturating_add(16);
+        if bytes > room {
+            return Ok(Made::Longer(bytes, Self { reader, batch, begun }));
+        }
+        let mut out = Vec::with_capacity(bytes);
+        let mut list = match begun {
+            Some((list, _)) => list,
+            None => List::begin(batch.form, batch.asked.len(), &mut out),
+        };
         list.push(&found.payloads, &mut out);
         if found.end < batch.asked.len() {
             let rest = Self { reader, batch, begun: Some((list, found.end)) };
-            return Ok(Chunk { bytes: out.into(), rest: Some(rest) });
+            return Ok(Made::Chunk(Chunk { bytes: out.into(), rest: Some(rest) }));
         }
         list.end(&mut out);
-        Ok(Chunk { bytes: out.into(), rest: None })
+        Ok(Made::Chunk(Chunk { bytes: out.into(), rest: None }))
     }
 }

@@ -23,6 +23,7 @@ mod stats;
 mod updates;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use plait_engine::archive::Folder;
 use plait_engine::{ChainwebVersion, Reader};
@@ -49,7 +50,9 @@ pub(crate) use updates::updates;
 
 use crate::backup::Jobs;
 use crate::bridge::{Bridge, Phase};
+use crate::budget::{Budget, Charge};
 use crate::config::Config;
+use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::openapi::Document;
 use crate::request::{BodyBudget, BodyLimits};
@@ -58,6 +61,8 @@ use crate::updates::Updates;
 /// What every endpoint works with.
 pub(crate) struct App {
     pub(crate) bridge: Bridge,
+    /// Bytes of responses in progress.
+    pub(crate) budget: Budget,
     pub(crate) config: Config,
     pub(crate) version: ChainwebVersion,
     /// What it answers, for whoever asks.
@@ -88,12 +93,14 @@ impl App {
         let jobs = || Arc::new(Jobs::new(&reader, &config.backup, metrics.clone()));
         let backups = may_back_up.then(jobs);
         let bridge = Bridge::new(reader, &config, metrics.clone(), phase.clone());
+        let budget = bridge.budget().clone();
         let updates = Updates::new(bridge.clone(), &config, metrics.clone());
         let archive = config.archive.as_deref().map(|dir| Arc::new(Folder::new(dir)));
         let document = Document::new(version, &config);
         let bodies = BodyBudget::new(config.bodies_bytes_max);
         Self {
             bridge,
+            budget,
             config,
             version,
             document,
@@ -104,6 +111,18 @@ impl App {
             phase,
             metrics,
         }
+    }
+
+    /// Room for a response of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] if there is none now.
+    pub(crate) fn take_room(&self, bytes: usize) -> Result<Charge, Error> {
+        self.budget.take(bytes).ok_or_else(|| {
+            self.metrics.counters().responses_refused.fetch_add(1, Relaxed);
+            Error::Memory
+        })
     }
 
     /// The limits of a body of at most `bytes_max` bytes.

@@ -11,5 +11,5 @@ pub(crate) fn openapi(app: &App, head: &Parts) -> Response<Body> {
     if is_known(&head.headers, tag) {
         return response::revalidated(response::not_modified(tag), tag);
     }
-    response::revalidated(response::json("application/json", bytes), tag)
+    response::revalidated(response::shared_json(bytes), tag)
 }

@@ -7,6 +7,7 @@ use plait_engine::{
 
 use super::App;
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::request::Media;
 use crate::response::{self, Body, Stream};
 
@@ -89,7 +90,7 @@ pub(super) async fn answer_headers(
     let objects = match media {
         Media::Octets if unlimited => {
             let scan = app.bridge.read_blocking(move |view| query.scan(view, chain)).await?;
-            let source = Box::new(app.bridge.feed(scan));
+            let source = Box::new(Feed::new(&app.bridge, scan, app.config.stream_headers));
             return Ok(response::stream(Stream::new(source, reads_trailers(&head.headers))));
         }
         Media::Octets => {

@@ -1,6 +1,6 @@
 use http::Response;
 use http::request::Parts;
-use plait_engine::{ChainId, PayloadHash};
+use plait_engine::{ChainId, PayloadHash, View};
 
 use super::App;
 use crate::error::{Error, excerpt};
@@ -52,8 +52,17 @@ async fn answer(
     let body = if form.len(payload.view()) <= SMALL_BYTES {
         response::payload(form, payload.view())
     } else {
-        let job = move || response::payload(form, payload.view());
-        app.bridge.read_file(job).await?
+        let len = form.len(payload.view());
+        // It is read anew, so that nobody holds it while waiting for a thread.
+        drop(payload);
+        // It is charged when it is made: it is not made if there is no room for it.
+        drop(app.take_room(len)?);
+        let job = move |view: &View| {
+            let payload = view.payload(chain, &hash, height)?;
+            let payload = payload.filter(|payload| form.covers(payload.view()));
+            Ok(payload.map(|payload| response::payload(form, payload.view())))
+        };
+        app.bridge.read_blocking(job).await?.ok_or(Error::UnknownPayload(hash))?
     };
     Ok(response::immutable(response::json(media.content_type(), body), &tag))
 }

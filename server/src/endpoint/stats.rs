@@ -1,11 +1,14 @@
 use http::Response;
 use http::request::Parts;
-use plait_engine::{ChainId, Heights, QueryError, StatsRow, Steps, View};
+use plait_engine::{ChainId, Heights, Steps, View};
 
 use super::App;
 use crate::error::Error;
 use crate::request::{Media, Params, negotiate};
 use crate::response::{self, Body};
+
+/// Runs of headers that are read at most to add them up, 21 MB.
+const RUNS_MAX: u64 = 256;
 
 /// `GET stats` and `GET chain/{chain}/stats`: counts and sums of the blocks of a range of heights, for each
 /// `step` of them.
@@ -30,10 +33,15 @@ pub(crate) async fn stats(
         steps_max: app.config.stats_steps_max,
     };
     let version = app.version;
-    let render =
-        move |view: &View| Ok(asked.rows(view)?.map(|rows| response::stats_json(&rows, version)));
-    let body = app.bridge.read_blocking(render).await?;
-    Ok(response::json(media.content_type(), body?))
+    let Some((steps, rows)) = asked.plan(&app.bridge.reader().view())? else {
+        return Ok(response::json(media.content_type(), response::stats_json(&[], version)));
+    };
+    let render = move |view: &View| {
+        let rows = view.stats_rows(&asked.chains, steps, asked.by_chain)?;
+        Ok(response::stats_json(&rows, version))
+    };
+    let body = app.bridge.read_slowly(rows, render).await?;
+    Ok(response::json(media.content_type(), body))
 }
 
 /// What is asked for.
@@ -48,15 +56,28 @@ struct Asked {
 }
 
 impl Asked {
-    /// The rows, of heights that have blocks; an error if it would take too much.
-    fn rows(&self, view: &View) -> Result<Result<Vec<StatsRow>, Error>, QueryError> {
+    /// The steps to answer with, and about how many rows of the database these read; `None` if there are no
+    /// blocks.
+    ///
+    /// Where a step begins within a run of 256 headers, that run has to be read: 81 kB for one row of the
+    /// response. Beyond some hundreds of them, steps are rounded up to whole runs, whose sums are stored.
+    fn plan(&self, view: &View) -> Result<Option<(Steps, u64)>, Error> {
         let Some(steps) = Steps::of(view, &self.chains, self.heights, self.step) else {
-            return Ok(Ok(Vec::new()));
+            return Ok(None);
         };
         let got = steps.count().saturating_mul(self.chains.len() as u64);
         if got > self.steps_max as u64 {
-            return Ok(Err(Error::Steps { got, max: self.steps_max }));
+            return Err(Error::Steps { got, max: self.steps_max });
         }
-        view.stats_rows(&self.chains, steps, self.by_chain).map(Ok)
+        let cost = view.stats_cost(&self.chains, steps);
+        if cost.runs <= RUNS_MAX {
+            return Ok(Some((steps, cost.in_rows())));
+        }
+        let steps = steps.rounded(view.run_heights());
+        let cost = view.stats_cost(&self.chains, steps);
+        if cost.runs > RUNS_MAX {
+            return Err(Error::NoSums);
+        }
+        Ok(Some((steps, cost.in_rows())))
     }
 }

@@ -69,6 +69,11 @@ pub(crate) struct Counters {
     pub(crate) reads_running: AtomicU64,
     pub(crate) reads_waiting: AtomicU64,
     pub(crate) reads_refused: AtomicU64,
+    /// Bytes of responses in progress: see `budget`.
+    pub(crate) response_bytes: AtomicU64,
+    pub(crate) responses_refused: AtomicU64,
+    /// Streams of HTTP/2 that were cut, because their clients did not take what was sent.
+    pub(crate) streams_cut: AtomicU64,
     readiness: Readiness,
     backup: Backup,
     replay: Replay,

@@ -113,6 +113,12 @@ fn load(text: &mut Text, counters: &Counters) {
     text.gauge("plait_reads_waiting", "Reads that wait for a place among those.", waiting);
     let help = "Reads that waited too long and were answered 503.";
     text.counter("plait_reads_refused_total", help, now(&counters.reads_refused));
+    let help = "Bytes of memory that responses in progress may use now.";
+    text.gauge("plait_response_bytes", help, now(&counters.response_bytes));
+    let help = "Responses that did not fit into the budget for them: 503.";
+    text.counter("plait_responses_refused_total", help, now(&counters.responses_refused));
+    let help = "Streams of HTTP/2 that were reset because their clients did not take them.";
+    text.counter("plait_streams_cut_total", help, now(&counters.streams_cut));
 }
 
 fn jobs(text: &mut Text, counters: &Counters) {

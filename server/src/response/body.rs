@@ -7,12 +7,15 @@ use http_body::{Frame, SizeHint};
 
 use super::EventSource;
 use super::octets::{Cut, Stream};
+use crate::budget::STREAM_BYTES;
 
 /// The body of an answer: of known length, a stream, or events.
 #[derive(Debug)]
 pub(crate) enum Body {
     /// Slices, sent as they are.
     Whole(VecDeque<Bytes>),
+    /// Bytes that the server holds anyway.
+    Shared(Bytes),
     /// As much as its source gives.
     Stream(Box<Stream>),
     /// Events, each a frame of its own, for as long as the client listens.
@@ -28,8 +31,19 @@ impl Body {
     fn len(&self) -> Option<u64> {
         match self {
             Self::Whole(slices) => Some(slices.iter().map(|slice| slice.len() as u64).sum()),
+            Self::Shared(bytes) => Some(bytes.len() as u64),
             Self::Stream(stream) => stream.left(),
             Self::Events(_) => None,
+        }
+    }
+
+    /// Bytes that it holds until they are sent, at most: what a budget is charged.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Whole(slices) => slices.iter().map(Bytes::len).fold(0, usize::saturating_add),
+            Self::Stream(_) => STREAM_BYTES,
+            // Events have limits of their own.
+            Self::Shared(_) | Self::Events(_) => 0,
         }
     }
 
@@ -57,6 +71,10 @@ impl http_body::Body for Body {
             Self::Whole(slices) => {
                 Poll::Ready(slices.pop_front().map(|data| Ok(Frame::data(data))))
             }
+            Self::Shared(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             Self::Stream(stream) => stream.poll_frame(cx),
             Self::Events(events) => {
                 events.poll_event(cx).map(|event| event.map(|event| event.map(Frame::data)))
@@ -67,6 +85,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(slices) => slices.is_empty(),
+            Self::Shared(bytes) => bytes.is_empty(),
             Self::Stream(stream) => stream.left() == Some(0),
             Self::Events(_) => false,
         }

@@ -108,6 +108,11 @@ fn typed(content_type: &'static str, body: Body) -> Response<Body> {
     response
 }
 
+/// An answer of JSON that the server holds anyway.
+pub(crate) fn shared_json(body: Bytes) -> Response<Body> {
+    typed("application/json", Body::Shared(body))
+}
+
 /// An answer of JSON, in whichever of its types.
 pub(crate) fn json(content_type: &'static str, body: Bytes) -> Response<Body> {
     typed(content_type, body.into())
@@ -190,7 +195,12 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
         Error::Method(methods) => {
             headers.extend(HeaderValue::try_from(allowed(methods)).ok().map(|list| (ALLOW, list)));
         }
-        Error::Busy | Error::Full | Error::Subscribers | Error::Displaced => {
+        Error::Busy
+        | Error::Full
+        | Error::Memory
+        | Error::NoSums
+        | Error::Subscribers
+        | Error::Displaced => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Error::BodiesFull => {
@@ -251,7 +261,7 @@ pub(crate) fn revalidated(response: Response<Body>, tag: &str) -> Response<Body>
 
 /// A file of the explorer.
 pub(crate) fn asset(content_type: &'static str, bytes: &'static [u8]) -> Response<Body> {
-    typed(content_type, Bytes::from_static(bytes).into())
+    typed(content_type, Body::Shared(Bytes::from_static(bytes)))
 }
 
 /// Marks an answer as a part of a page that asks nobody but this server for anything, and runs nothing

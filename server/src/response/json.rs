@@ -80,16 +80,26 @@ pub(super) fn frame(
     push_items: impl FnOnce(&mut Vec<u8>),
 ) -> Bytes {
     let mut out = Vec::with_capacity(bytes.saturating_add(FRAME_LEN));
-    out.extend_from_slice(b"{\"limit\":");
-    push_number(&mut out, count as u64);
-    out.extend_from_slice(b",\"items\":[");
+    begin_frame(&mut out, count);
     push_items(&mut out);
+    end_frame(&mut out, next);
+    out.into()
+}
+
+/// What is in front of the items of a page of so many.
+pub(super) fn begin_frame(out: &mut Vec<u8>, count: usize) {
+    out.extend_from_slice(b"{\"limit\":");
+    push_number(out, count as u64);
+    out.extend_from_slice(b",\"items\":[");
+}
+
+/// What is behind them.
+pub(super) fn end_frame(out: &mut Vec<u8>, next: Option<Cursor>) {
     let written = match next {
         Some(cursor) => write!(out, "],\"next\":\"{cursor}\"}}"),
         None => out.write_all(b"],\"next\":null}"),
     };
     debug_assert!(written.is_ok(), "a vector takes everything");
-    out.into()
 }
 
 fn header_len(objects: Objects) -> usize {

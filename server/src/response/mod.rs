@@ -18,9 +18,13 @@ pub(crate) use body::Body;
 pub(crate) use events::EventSource;
 pub(crate) use head::{
     Stamp, asset, current_text, error, events, file, immutable, json, last, link_next,
-    not_modified, octets, page, preflight, revalidated, stream, streamed, text, without_body,
+    not_modified, octets, page, preflight, revalidated, shared_json, stream, streamed, text,
+    without_body,
 };
 pub(crate) use json::{cut, hashes, header, headers};
 pub(crate) use octets::{Cut, Source, Step, Stream};
-pub(crate) use payload::{Blocks, Form, List, block_len, blocks, payload, payloads};
+pub(crate) use payload::{
+    Blocks, Form, List, begin_blocks, block_len, blocks, end_blocks, payload, payloads,
+    push_next_block,
+};
 pub use stats::stats_json;

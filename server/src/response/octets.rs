@@ -43,6 +43,9 @@ pub(crate) enum Cut {
     /// The source failed.
     #[error("stream cut: its source failed")]
     Failed,
+    /// The client takes too little of it.
+    #[error("stream cut: the client does not take it")]
+    Stalled,
     /// The server stops, and the client does not read trailers.
     #[error("stream cut: the server stops")]
     Stopped,
@@ -68,6 +71,11 @@ impl Stream {
     /// A stream of `source`; `trailers` says whether the client reads them.
     pub(crate) fn new(source: Box<dyn Source>, trailers: bool) -> Self {
         Self { source, ready: VecDeque::new(), trailers, left: None, ended: false }
+    }
+
+    /// A stream that begins with `first`, and goes on with `source`.
+    pub(crate) fn begun(first: Bytes, source: Box<dyn Source>) -> Self {
+        Self { ready: [first].into(), ..Self::new(source, false) }
     }
 
     /// A stream of `source`, which gives `len` bytes unless it breaks.

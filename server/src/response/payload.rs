@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use plait_engine::header::text::{OBJECT_LEN_MAX, push_object};
 use plait_engine::payload::{octets, text};
-use plait_engine::{ChainwebVersion, HeaderRef, Page, Payload, PayloadRef, Records};
+use plait_engine::{ChainwebVersion, Cursor, HeaderRef, Page, Payload, PayloadRef, Records};
 
-use super::json::frame;
+use super::json::{begin_frame, end_frame, frame};
 
 /// Bytes around header and payload of a block: `{"header":,"payloadWithOutputs":}` and a comma.
 const BLOCK_LEN: usize = 34;
@@ -116,6 +116,13 @@ pub(crate) struct Blocks {
     pub(crate) payloads: Vec<Payload>,
 }
 
+impl Blocks {
+    /// Whether each header has its payload.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.payloads.len() >= self.headers.len()
+    }
+}
+
 /// Bytes of a block at most.
 pub(crate) fn block_len(payload: PayloadRef<'_>) -> usize {
     text::object_with_outputs_len(payload).saturating_add(OBJECT_LEN_MAX + BLOCK_LEN)
@@ -131,6 +138,51 @@ pub(crate) fn blocks(page: &Page<Blocks>, version: ChainwebVersion) -> Bytes {
             push_block(out, header, payload.view(), version);
         }
     })
+}
+
+/// The beginning of a page of blocks, written piece by piece: as many of its first blocks as make
+/// `piece_bytes`, and at least one. Returns how many these are.
+///
+/// The text is that of [`blocks`]: `{"limit":3,"items":[` and the first blocks, then `,` and a block for
+/// each further one by [`push_next_block`], then `],"next":null}` by [`end_blocks`].
+pub(crate) fn begin_blocks(
+    page: &Page<Blocks>,
+    version: ChainwebVersion,
+    piece_bytes: usize,
+) -> (Vec<u8>, usize) {
+    let Blocks { headers, payloads } = &page.items;
+    let (mut count, mut bytes) = (0_usize, 0_usize);
+    for payload in payloads {
+        bytes = bytes.saturating_add(block_len(payload.view()));
+        if bytes > piece_bytes && count > 0 {
+            break;
+        }
+        count = count.saturating_add(1);
+    }
+    let lens = payloads.iter().take(count).map(|payload| block_len(payload.view()));
+    let mut out = Vec::with_capacity(lens.fold(64, usize::saturating_add));
+    begin_frame(&mut out, headers.len());
+    for (index, (header, payload)) in headers.iter().zip(payloads).take(count).enumerate() {
+        out.extend_from_slice(if index > 0 { b"," } else { b"" });
+        push_block(&mut out, header, payload.view(), version);
+    }
+    (out, count)
+}
+
+/// Appends a further block to such a page.
+pub(crate) fn push_next_block(
+    out: &mut Vec<u8>,
+    header: HeaderRef<'_>,
+    payload: PayloadRef<'_>,
+    version: ChainwebVersion,
+) {
+    out.push(b',');
+    push_block(out, header, payload, version);
+}
+
+/// Ends such a page.
+pub(crate) fn end_blocks(out: &mut Vec<u8>, next: Option<Cursor>) {
+    end_frame(out, next);
 }
 
 fn push_block(

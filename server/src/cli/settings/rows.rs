@@ -116,8 +116,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("metrics.listen"),
         flag: Some("metrics"),
-        about: "Address and port of /metrics, /ready and /health-check for monitoring. \
-                Not set: off.",
+        about: "Address and port of /metrics, /ready and /health-check. [default: off]",
         field: |s| Field::MaybeAddress(&mut s.metrics),
     },
     Row {
@@ -227,9 +226,14 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("limits.pageBytes"),
         flag: Some("max-page-bytes"),
-        about: "Bytes of a page of blocks, which ends earlier for it but has one block at \
-                least, and of a batch of payloads, which is streamed if it has more.",
+        about: "Bytes of a page of blocks or a batch; longer ones are sent in pieces.",
         field: |s| Field::Number(&mut s.config.page_bytes_max, 0..=BYTES_MAX),
+    },
+    Row {
+        key: Some("limits.responseBytes"),
+        flag: Some("max-response-bytes"),
+        about: "Bytes of memory that all responses in progress may use; further ones get 503.",
+        field: |s| Field::Number(&mut s.config.response_bytes_max, 1 << 20..=CACHE_BYTES_MAX),
     },
     Row {
         key: Some("limits.batchPayloads"),
@@ -294,8 +298,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("updates.logBytes"),
         flag: Some("updates-log-bytes"),
-        about: "Bytes of events that are kept for subscribers that are slow; those that fall \
-                behind them are dropped, or read from disk if they resume.",
+        about: "Bytes of events that are kept for slow subscribers; others are dropped or resume.",
         field: |s| Field::Number(&mut s.config.updates_log_bytes, LOG_BYTES_MIN..=CACHE_BYTES_MAX),
     },
     Row {
