@@ -1,19 +1,13 @@
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Version;
-use http_body::{Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use super::record::Record;
+use super::sends::Sends;
 use crate::config::Config;
-use crate::metrics::Held;
-use crate::response::{Body, Cut};
 
 /// Bytes of the longest frame by which HTTP/2 merely keeps a connection alive, a ping.
 const PING_BYTES: usize = 17;
@@ -45,6 +39,8 @@ pub(super) struct Activity {
     /// Of every request for events: when the client was given one that it has not made room behind
     /// since, 0 while it is the server that has none.
     listening: Mutex<Vec<Arc<AtomicU64>>>,
+    /// Of all other requests over HTTP/2: what is under way.
+    sends: Mutex<Vec<Weak<Sends>>>,
     /// Milliseconds after `begin`: when the last request or write was over, when the first byte
     /// of a head came (0 for no), when the last bytes came, since when the socket takes no more
     /// bytes (0 for no), when it was shut down (0 for no).
@@ -77,6 +73,7 @@ impl Activity {
             ended: AtomicU64::new(0),
             awaited: AtomicU64::new(0),
             listening: Mutex::new(Vec::new()),
+            sends: Mutex::new(Vec::new()),
             quiet_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
@@ -93,7 +90,7 @@ impl Activity {
     }
 
     /// Milliseconds since the connection began, at least 1: 0 stands for never.
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
@@ -189,6 +186,9 @@ impl Activity {
             let is_over = over(last_read, linger_time) || over(closed_at, LINGER_TIME_MAX);
             return is_over.then_some("the client does not close");
         }
+        if self.cut_stalled(|since| over(since, config.stall_time)) {
+            return Some("the client takes none of its answer");
+        }
         let blocked_since = self.blocked_since.load(Relaxed);
         if blocked_since > 0 || self.is_answering() {
             let is_blocked = blocked_since > 0 && over(blocked_since, config.stall_time);
@@ -217,9 +217,35 @@ impl Activity {
         let listening = self.listening();
         let given = |since: &Arc<AtomicU64>| Some(since.load(Relaxed)).filter(|since| *since > 0);
         let open = self.begun.load(Relaxed).saturating_sub(self.ended.load(Relaxed));
-        let others = open > listening.len() as u64 && self.awaited.load(Relaxed) == 0;
+        // Streams of HTTP/2 with something under way are watched one by one.
+        let others =
+            open > listening.len() as u64 && self.awaited.load(Relaxed) == 0 && !self.is_sending();
         listening.iter().filter_map(given).any(&over)
             || (others && over(self.quiet_since.load(Relaxed)))
+    }
+
+    /// Looks for frames of a stream that are not sent in time.
+    pub(super) fn watch_sends(&self, sends: &Arc<Sends>) {
+        self.sends.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(sends));
+    }
+
+    /// Resets streams of HTTP/2 that do not move. Returns whether there is one that cannot be reset.
+    fn cut_stalled(&self, over: impl Fn(u64) -> bool) -> bool {
+        let mut must_close = false;
+        self.sends.lock().unwrap_or_else(PoisonError::into_inner).retain(|sends| {
+            let Some(sends) = sends.upgrade() else { return false };
+            if sends.since().is_some_and(&over) {
+                must_close |= !sends.cut();
+            }
+            true
+        });
+        must_close
+    }
+
+    /// Whether something is under way of a stream of HTTP/2.
+    fn is_sending(&self) -> bool {
+        let sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+        sends.iter().filter_map(Weak::upgrade).any(|sends| sends.since().is_some())
     }
 
     /// Nothing that holds this lock panics.
@@ -273,14 +299,29 @@ impl Turn {
     }
 
     /// It is for events, of which the first is to come.
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         self.await_server(false);
         let since = self.given_since.insert(Arc::new(AtomicU64::new(self.activity.now())));
         self.activity.listening().push(Arc::clone(since));
     }
 
+    /// Its answer was cut where that looks like its end: the connection has to break.
+    pub(super) fn break_off(&self) {
+        self.activity.must_reset.store(true, Relaxed);
+    }
+
+    /// The version of HTTP.
+    pub(super) const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// What is under way of its answer, over HTTP/2: nothing yet.
+    pub(super) fn sends(&self) -> Option<Arc<Sends>> {
+        (self.version == Version::HTTP_2).then(|| Sends::new(&self.activity))
+    }
+
     /// Says whether the client waits for the server now, or the other way round.
-    fn await_server(&mut self, awaited: bool) {
+    pub(super) fn await_server(&mut self, awaited: bool) {
         if let Some(since) = &self.given_since {
             since.store(if awaited { 0 } else { self.activity.now() }, Relaxed);
             return;
@@ -309,73 +350,18 @@ impl Drop for Turn {
     }
 }
 
-/// A body that tells how far its request has come.
-#[derive(Debug)]
-pub(super) struct Tracked {
-    body: Body,
-    turn: Turn,
-    record: Record,
-    /// Where it is a stream: it is counted as one.
-    stream: Option<Held>,
-}
-
-impl Tracked {
-    /// The body of the answer of `turn`, of which `record` tells.
-    pub(super) fn new(body: Body, mut turn: Turn, record: Record) -> Self {
-        if let Body::Events(_) = body {
-            turn.listen();
-        } else {
-            turn.await_server(false);
-        }
-        let stream = body.is_stream().then(|| record.hold_stream());
-        Self { body, turn, record, stream }
-    }
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = self.get_mut();
-        let body = Pin::new(&mut this.body);
-        let polled = match this.stream {
-            Some(_) => this.record.id().clone().run(|| body.poll_frame(cx)),
-            None => body.poll_frame(cx),
-        };
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.record.give(frame.data_ref().map_or(0, Bytes::len), this.body.is_end_stream());
-            }
-            Poll::Ready(None) => this.record.give(0, true),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        this.turn.await_server(polled.is_pending());
-        // Before HTTP/1.1 the end of a stream is the end of the connection, cut or not.
-        if matches!(polled, Poll::Ready(Some(Err(_)))) && this.turn.version < Version::HTTP_11 {
-            this.turn.activity.must_reset.store(true, Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
     use tokio::time::advance;
 
+    use super::super::record::Record;
+    use super::super::tracked::Tracked;
     use super::*;
-    use crate::response::EventSource;
+    use crate::response::{Body, Cut, EventSource};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -390,7 +376,7 @@ mod tests {
 
     fn answer(turn: Turn) -> Tracked {
         let body = Bytes::from_static(b"body").into();
-        Tracked::new(body, turn, Record::of_test())
+        Tracked::new(body, turn, Record::of_test(), None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -527,7 +513,8 @@ mod tests {
     fn listening(activity: &Arc<Activity>) -> (Tracked, Arc<AtomicBool>) {
         let tap = Arc::new(AtomicBool::new(false));
         let body = Body::Events(Box::new(Tap(Arc::clone(&tap))));
-        (Tracked::new(body, Turn::begin(activity, Version::HTTP_2), Record::of_test()), tap)
+        let turn = Turn::begin(activity, Version::HTTP_2);
+        (Tracked::new(body, turn, Record::of_test(), None), tap)
     }
 
     fn poll(body: &mut Tracked) -> bool {

@@ -9,19 +9,24 @@ use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-use super::activity::{Activity, Tracked, Turn};
+use super::activity::{Activity, Turn};
 use super::half_closed::{self, HalfClosed, PAUSE_MAX, PAUSE_MIN, RequestBody};
 use super::patrol::Patrol;
 use super::record::Record;
 use super::socket::Socket;
+use super::streams::StreamExecutor;
+use super::tracked::Tracked;
 use crate::bridge::Phase;
+use crate::budget::FREE_BYTES;
 use crate::config::Config;
 use crate::endpoint::App;
 use crate::error::Error;
@@ -32,6 +37,12 @@ use crate::route;
 /// Bytes that hyper buffers before it waits for the socket. Small, so that a client that does not
 /// read holds little; a slice of a page or a stream may stand above it.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes of responses that the kernel buffers for a connection before they are sent. Without this
+/// limit it buffers 1.7 MB for a client that does not read, and the control group of the server is
+/// charged for it.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Maximum concurrent streams of an HTTP/2 connection. Some clients (node, h2load, Go) open 100
 /// before they have read this number.
@@ -53,7 +64,7 @@ const PING_TIME: Duration = Duration::from_secs(20);
 /// What serves connections: one for all of them.
 pub(super) struct Server {
     app: Arc<App>,
-    builder: Builder<TokioExecutor>,
+    builder: Builder<StreamExecutor>,
     patrol: Arc<Patrol>,
     waiting: Arc<Semaphore>,
 }
@@ -70,6 +81,10 @@ impl Server {
     pub(super) async fn serve(&self, stream: TcpStream, peer: SocketAddr, admitted: bool) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, "cannot set TCP_NODELAY: {error}");
+        }
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+            tracing::debug!(%peer, "cannot set TCP_NOTSENT_LOWAT: {error}");
         }
         let activity = Activity::new();
         self.patrol.watch(&activity);
@@ -185,6 +200,7 @@ async fn answer(
     let id = record.id().clone();
     let half_closed = entry.half_closed();
     let expects = request.headers().contains_key(EXPECT);
+    let is_head = request.method() == Method::HEAD;
     let (mut turn, slot, entered) = entry.enter().await;
     let checked = if admitted { entered } else { Err(Error::Full) };
     let mut response = match checked.and_then(|()| check_framing(&request)) {
@@ -193,8 +209,13 @@ async fn answer(
             let answer = pin!(route::answer(&app, request, record.endpoint()));
             id.clone().scope(answer).await
         }
-        Err(error) => refused(&request, &error),
+        Err(error) => refused(&error, is_head),
     };
+    let held_bytes = response.body().held_bytes();
+    let charge = if held_bytes > FREE_BYTES { app.take_room(held_bytes).ok() } else { None };
+    if held_bytes > FREE_BYTES && charge.is_none() {
+        response = without_room(&response, is_head);
+    }
     // An event stream has `Connection: close` for another reason.
     let is_of_events = matches!(response.body(), Body::Events(_));
     let mut leaves_unread = response.headers().contains_key(CONNECTION) && !is_of_events;
@@ -213,22 +234,31 @@ async fn answer(
         turn.keep(slot);
     }
     record.answer(response.status(), response.body().is_end_stream());
-    Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record)))
+    Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record, charge)))
 }
 
 /// The response to a rejected request.
-fn refused<B>(request: &Request<B>, error: &Error) -> Response<Body> {
+fn refused(error: &Error, is_head: bool) -> Response<Body> {
     let mut response = response::error(error);
     if matches!(error, Error::Full) {
         response.headers_mut().insert(CONNECTION, CLOSE);
     }
-    let is_head = request.method() == Method::HEAD;
     if is_head { response::without_body(response) } else { response }
 }
 
+/// The response instead of one for which there is no memory.
+fn without_room(instead: &Response<Body>, is_head: bool) -> Response<Body> {
+    let mut response = refused(&Error::Memory, is_head);
+    // Some of the request may be unread.
+    if let Some(close) = instead.headers().get(CONNECTION) {
+        response.headers_mut().insert(CONNECTION, close.clone());
+    }
+    response
+}
+
 /// How connections are served.
-pub(crate) fn builder(config: &Config) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+pub(crate) fn builder(config: &Config) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(StreamExecutor);
     builder
         .http1()
         .timer(TokioTimer::new())

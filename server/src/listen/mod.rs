@@ -11,8 +11,12 @@ mod bare;
 mod connection;
 mod half_closed;
 mod patrol;
+mod purge;
 mod record;
+mod sends;
 mod socket;
+mod streams;
+mod tracked;
 mod watch;
 
 use std::io::{self, ErrorKind};
@@ -59,6 +63,7 @@ pub(crate) async fn serve(
         let (patrol, config) = (Arc::clone(&patrol), config.clone());
         async move { patrol.run(&config).await }
     });
+    others.spawn(purge::run());
     let mut updates = JoinSet::new();
     if !config.archive_only {
         // Before anybody can listen.

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use http::request::Request;
@@ -78,6 +79,11 @@ impl Record {
     pub(super) const fn give(&mut self, bytes: usize, whole: bool) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         self.whole |= whole;
+    }
+
+    /// The stream of its answer was reset because its client did not take it.
+    pub(super) fn cut(&self) {
+        self.metrics.counters().streams_cut.fetch_add(1, Relaxed);
     }
 
     /// Counts a stream until what is returned is dropped.

@@ -1,0 +1,246 @@
+//! What was given to a connection and is not on its way to the client yet.
+//!
+//! hyper and h2 take a part of a response from its body at once, and keep it until the socket and the client's
+//! windows have room for all of it. So each part says how much of it is left, and when it is dropped. That
+//! bounds what a stream of HTTP/2 holds, and shows which streams do not move:
+//!
+//! ```text
+//! t = 0 s   a part of 64 KiB is given,           since = 0      (and one more at most)
+//! t = 3 s   16 KiB of it are written,            since = 3
+//! t = 40 s  only some bytes more were written    37 s > stallTime: the stream is reset
+//! ```
+//!
+//! A client that opens its window byte by byte does not take 16 KiB in time, either.
+//!
+//! There are three ways to reset a stream, by where it waits. The body waits for the part that it gave: it
+//! fails, and hyper resets the stream, which drops what h2 has of it. hyper waits for a window of 0: h2 has
+//! nothing, and ending the task resets the stream. h2 has the last part, and hyper has ended the stream: only
+//! closing the connection helps. That is why a long response ends for hyper only when all of it was sent.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+
+use super::activity::Activity;
+use super::streams::StreamTask;
+use crate::budget::Charge;
+use crate::response::Cut;
+
+/// Bytes of a short response over HTTP/2. It fits into the window that a stream usually begins with, so it
+/// waits for no client, and ends for hyper as soon as it is given away.
+pub(super) const SHORT_BYTES: usize = (64 << 10) - 1;
+
+/// A client that takes less than this in `stallTime` stalls. It is the length of a frame of HTTP/2.
+const STALL_BYTES: usize = 16 << 10;
+
+/// How often a stream is asked to end before its connection is closed.
+const ASKED_MAX: usize = 3;
+
+/// A part of a response, on its way until it is dropped.
+#[derive(Debug)]
+pub(super) struct Part {
+    bytes: Bytes,
+    /// Of a stream of HTTP/2.
+    under_way: Option<UnderWay>,
+    /// Returned with the last part.
+    _charge: Option<Arc<Charge>>,
+}
+
+impl Part {
+    /// A part that nobody watches.
+    pub(super) const fn new(bytes: Bytes, charge: Option<Arc<Charge>>) -> Self {
+        Self { bytes, under_way: None, _charge: charge }
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        if let Some(under_way) = &self.under_way {
+            under_way.0.write(count);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct UnderWay(Arc<Sends>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// What is under way of one stream of HTTP/2.
+#[derive(Debug)]
+pub(super) struct Sends {
+    activity: Arc<Activity>,
+    task: Option<Arc<StreamTask>>,
+    /// Since when the client has taken too little; 0 if nothing is under way.
+    since: AtomicU64,
+    /// Bytes written since then.
+    written: AtomicUsize,
+    /// How often it was asked to end.
+    asked: AtomicUsize,
+    is_cut: AtomicBool,
+    waits: Mutex<Waits>,
+}
+
+#[derive(Debug, Default)]
+struct Waits {
+    parts: usize,
+    /// The body that waits until there are fewer.
+    waker: Option<Waker>,
+}
+
+impl Sends {
+    /// A stream of which nothing is under way; it is the one that the current task answers.
+    pub(super) fn new(activity: &Arc<Activity>) -> Arc<Self> {
+        let sends = Arc::new(Self {
+            activity: Arc::clone(activity),
+            task: StreamTask::current(),
+            since: AtomicU64::new(0),
+            written: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+            is_cut: AtomicBool::new(false),
+            waits: Mutex::default(),
+        });
+        activity.watch_sends(&sends);
+        sends
+    }
+
+    /// Since when the client has taken too little of what is under way.
+    pub(super) fn since(&self) -> Option<u64> {
+        Some(self.since.load(Relaxed)).filter(|since| *since > 0)
+    }
+
+    /// Whether the stream was reset because of that.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.load(Relaxed)
+    }
+
+    /// Resets the stream; false if that takes closing the connection.
+    pub(super) fn cut(&self) -> bool {
+        self.is_cut.store(true, Relaxed);
+        let has_ended = self.task.as_ref().is_none_or(|task| task.has_ended());
+        if has_ended || self.asked.fetch_add(1, Relaxed) >= ASKED_MAX {
+            return false;
+        }
+        match (self.waits().waker.take(), &self.task) {
+            (Some(body), _) => body.wake(),
+            (None, Some(task)) => task.cut(),
+            (None, None) => {}
+        }
+        true
+    }
+
+    /// A part that is under way until it is dropped.
+    pub(super) fn give(self: &Arc<Self>, bytes: Bytes, charge: Option<Arc<Charge>>) -> Part {
+        let mut waits = self.waits();
+        waits.parts = waits.parts.saturating_add(1);
+        self.written.store(0, Relaxed);
+        self.since.store(self.activity.now(), Relaxed);
+        Part { bytes, under_way: Some(UnderWay(Arc::clone(self))), _charge: charge }
+    }
+
+    /// Waits until at most so many parts are under way.
+    ///
+    /// # Errors
+    ///
+    /// [`Cut::Stalled`] if that takes too long.
+    pub(super) fn poll_sent(
+        &self,
+        cx: &mut Context<'_>,
+        parts_max: usize,
+    ) -> Poll<Result<(), Cut>> {
+        let mut waits = self.waits();
+        if self.is_cut() {
+            return Poll::Ready(Err(Cut::Stalled));
+        }
+        if waits.parts <= parts_max {
+            return Poll::Ready(Ok(()));
+        }
+        waits.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn write(&self, bytes: usize) {
+        let written = self.written.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if written >= STALL_BYTES {
+            self.written.store(0, Relaxed);
+            self.since.store(self.activity.now(), Relaxed);
+        }
+    }
+
+    fn finish(&self) {
+        let waker = {
+            let mut waits = self.waits();
+            waits.parts = waits.parts.saturating_sub(1);
+            let since = if waits.parts > 0 { self.activity.now() } else { 0 };
+            self.since.store(since, Relaxed);
+            waits.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Nothing that holds this lock panics.
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_woken_when_its_part_is_sent() {
+        let sends = Sends::new(&Activity::new());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sends.poll_sent(&mut cx, 0).is_ready() && sends.since().is_none());
+        let mut part = sends.give(Bytes::from_static(b"part"), None);
+        let sent = tokio::spawn({
+            let sends = Arc::clone(&sends);
+            async move { std::future::poll_fn(|cx| sends.poll_sent(cx, 0)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!sent.is_finished() && sends.since().is_some());
+        part.advance(3);
+        assert_eq!(part.chunk(), b"t");
+        drop(part);
+        assert_eq!(sent.await.unwrap(), Ok(()));
+        assert!(sends.since().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_bytes_are_progress() {
+        let sends = Sends::new(&Activity::new());
+        let mut part = sends.give(Bytes::from(vec![0; SHORT_BYTES]), None);
+        let since = sends.since();
+        advance(Duration::from_secs(1)).await;
+        part.advance(STALL_BYTES - 1);
+        assert_eq!(sends.since(), since);
+        part.advance(1);
+        assert_ne!(sends.since(), since);
+        // Without a task there is nothing to reset but the connection.
+        assert!(!sends.cut() && sends.is_cut());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(sends.poll_sent(&mut cx, 0), Poll::Ready(Err(Cut::Stalled)));
+    }
+}
