@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
+use testkit::carried;
 use testkit::http::{Request, Response};
 use testkit::say;
 use testkit::server::{Replayed, Server};
@@ -157,26 +158,59 @@ fn pages_of_blocks_joined_are_all_blocks_up_and_down() {
 }
 
 #[test]
-fn page_of_too_many_bytes_ends_early_and_goes_on() {
-    let Some(whole) = node(&[]) else { return };
-    let all = page(&whole.get(&real(3, "block"))).blocks;
-    for (bytes, blocks) in [("0", 1..=1), ("5000", 1..=3), ("40000", 8..=25)] {
+fn page_of_any_length_has_all_its_blocks_and_is_the_same_in_pieces() {
+    let long = ["--max-page-bytes", "500000000", "--max-response-bytes", "4000000000"];
+    let Some(whole) = node(&long) else { return };
+    let object = "application/json;blockheader-encoding=object";
+    for bytes in ["0", "5000", "40000", "262144"] {
         let Some(server) = node(&["--max-page-bytes", bytes]) else { return };
-        for limit in ["", "limit=16", "limit=50"] {
-            let first = server.get(&real(3, &format!("block?{limit}")));
-            let count = page(&first).blocks.len();
-            assert!(blocks.contains(&count), "{bytes} {limit}: {count}");
-            assert!(count == 1 || first.body.len() <= bytes.parse().unwrap(), "{bytes}");
-            let next: Value = serde_json::from_str(&all[count].0).unwrap();
-            let next = format!("inclusive:{}", next["hash"].as_str().unwrap());
-            assert_eq!(page(&first).next, Some(next), "{bytes} {limit}");
-            let up = |cursor: &str| Request::get(real(3, &format!("block?{limit}{cursor}")));
-            assert_eq!(joined(&server, up).0, all, "{bytes} {limit}");
+        for limit in ["", "limit=16", "limit=50", "limit=3", "minheight=1800040"] {
+            let request = Request::get(real(3, &format!("block?{limit}"))).accept(object);
+            let (pieces, at_once) = (server.ask(&request), whole.ask(&request));
+            assert_eq!(pieces.body, at_once.body, "{bytes} {limit}");
+            page(&pieces);
+            assert!(!at_once.chunked, "{limit}");
+            if bytes == "0" {
+                assert!(pieces.chunked, "{limit}");
+            }
+            let head = Request::new("HEAD", real(3, &format!("block?{limit}")));
+            let (head, at_once) = (server.ask(&head), whole.ask(&head));
+            assert_eq!((head.status, at_once.status), (200, 200));
+            // Of pieces the length is not known, and none is better than a wrong one.
+            let length = head.header("Content-Length").filter(|_| !pieces.chunked);
+            let expected = at_once.header("Content-Length").filter(|_| !pieces.chunked);
+            assert_eq!(length, expected, "{bytes} {limit}");
         }
     }
-    // Of the payloads of a page that may be read in place, some are too many for that.
     let Some(server) = node(&["--max-page-blocks", "2"]) else { return };
+    let all = page(&whole.get(&real(3, "block"))).blocks;
     assert_eq!(page(&server.get(&real(3, "block?limit=9"))).blocks, all[..2]);
+}
+
+#[test]
+fn page_with_a_payload_missing_far_up_is_not_found_before_a_piece_of_it_is_sent() {
+    let blocks = carried::blocks(120, 5, 0.0, 1);
+    let chain: Vec<usize> =
+        (0..blocks.len()).filter(|at| blocks[*at].0.view().chain().get() == 3).collect();
+    for without in [chain[60], *chain.last().unwrap()] {
+        let (header, payload) = &blocks[without];
+        let dump = [
+            carried::lines(&blocks[..without]),
+            testkit::block::lines([header]),
+            carried::lines(&blocks[without + 1..]),
+        ];
+        let database = Replayed::new("development", dump.concat(), &["--format", "jsonl"]);
+        let server = Served::new(database, &["--max-page-bytes", "1000"]);
+        let (block, key) = (header.view().hash(), payload.hash());
+        let reason = format!("the payload of block {block} is not stored");
+        let expected = format!(r#"{{"key":"{key}","reason":"{reason}"}}"#);
+        let got = server.get(&on(3, "block?minheight=1"));
+        assert_eq!((got.status, got.text()), (404, &*expected));
+        let height = header.view().height().get();
+        let below = server.get(&on(3, &format!("block?minheight=1&maxheight={}", height - 1)));
+        assert!(below.chunked);
+        assert_eq!(page(&below).blocks.len() as u64, height - 1);
+    }
 }
 
 #[test]

@@ -247,7 +247,8 @@ fn batches_have_what_is_stored_in_the_order_asked_for() {
 
 #[test]
 fn batch_that_is_long_is_the_same_as_a_stream() {
-    let Some(whole) = Real::new("mainnet01", &[]) else { return };
+    let whole = ["--max-page-bytes", "500000000", "--max-response-bytes", "4000000000"];
+    let Some(whole) = Real::new("mainnet01", &whole) else { return };
     let mut asked: Vec<String> = whole.vectors.iter().map(hash_of).collect();
     asked.sort_by_key(|hash| hash.bytes().rev().collect::<Vec<_>>());
     asked.truncate(990);

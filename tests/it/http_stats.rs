@@ -1,6 +1,9 @@
 //! `GET stats`, `GET state` and the files of the explorer, over a real server of a generated history; the
 //! command says the same.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
 use plait_engine::generate::{History, Plan};
 use plait_engine::{BlockHeight, Engine, Header, Heights, Steps};
 use serde_json::{Value, json};
@@ -259,4 +262,45 @@ fn more_rows_than_memory_is_for_are_refused_by_the_command() {
     command(&["--step", "1"]).assert_fails(2, &["17041100 rows", "Name a longer --step"]);
     assert_eq!(command(&["--step", "1", "--max-height", "99"]).out.lines().count(), 101);
     assert_eq!(command(&["--step", "100000"]).out.lines().count(), 10);
+}
+
+#[test]
+fn many_short_steps_are_answered_from_stored_sums_in_whole_runs() {
+    let world = World::new(&[]);
+    // Twenty chains with one step each that begins within a run: these runs are read.
+    let few = world.stats("stats?step=200&by=chain");
+    assert_eq!(few["rows"].as_array().unwrap().len(), 4 * 20);
+    // With 25 such steps each they are not.
+    let whole = world.stats("stats?step=256&by=chain");
+    let many = world.stats("stats?step=10&by=chain");
+    assert_eq!(many, whole);
+    let all = &world.stats("stats?by=chain")["rows"];
+    assert_eq!(sum(&many["rows"], "blocks"), sum(all, "blocks"));
+    assert_eq!(sum(&many["rows"], "orphans"), sum(all, "orphans"));
+    // One chain has few enough of them.
+    assert_eq!(world.stats("chain/0/stats?step=10")["rows"].as_array().unwrap().len(), 71);
+}
+
+#[test]
+fn pages_never_wait_behind_statistics() {
+    // One read at a time, and nobody waits for it.
+    // A page of so many headers takes that place as well.
+    let flags = ["--max-reads", "1", "--read-wait-time", "0", "--max-page-headers", "2000"];
+    let world = World::new(&flags);
+    let path = format!("{BASE}/stats?step=256&by=chain");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = world.server.connect();
+                while !stop.load(Relaxed) {
+                    assert!(matches!(client.ask(&Request::get(&*path)).status, 200 | 503));
+                }
+            });
+        }
+        let statuses: Vec<u16> =
+            (0..200).map(|_| world.server.get(&on(0, "header?limit=1500")).status).collect();
+        stop.store(true, Relaxed);
+        assert_eq!(statuses, [200; 200]);
+    });
 }

@@ -53,6 +53,7 @@ mod http_data;
 mod http_documents;
 mod http_forms;
 mod http_half_closed;
+mod http_held;
 mod http_mainnet;
 mod http_node;
 mod http_noise;
