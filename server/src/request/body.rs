@@ -77,7 +77,7 @@ where
         // that sends a body in chunks of one byte would hold a multiple of its length.
         let len = bytes.len().saturating_add(frame.len());
         if len > bytes.capacity() {
-            let capacity = len.max(len.saturating_mul(2).min(limits.bytes_max));
+            let capacity = len.max(bytes.capacity().saturating_mul(2).min(limits.bytes_max));
             share.grow(capacity)?;
             bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
         }
