@@ -25,8 +25,8 @@ impl Pusher {
         Self { writer, verifier, hasher: Hasher::default(), sync, unsynced: true }
     }
 
-    /// Stores those of `blocks` that are right, and tells what came of each, in their order; `now` is
-    /// the present time. A block may come before the one that it stands on.
+    /// Stores the valid ones of `blocks`, and returns the outcome of each, in their order; `now` is
+    /// the present time. A block may come before its parents.
     ///
     /// # Cost
     ///
@@ -34,8 +34,9 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// [`WriteError::Store`], for example when the disk is full. Nothing of the batch is told to be
-    /// stored then: if some of it is after all, it is known when it comes again.
+    /// [`WriteError::Store`], for example when the disk is full. No block of the batch is then
+    /// reported as stored: if some are stored after all, they are reported as known when they come
+    /// again.
     pub fn push(&mut self, blocks: &[Block], now: Micros) -> Result<Vec<Outcome>, WriteError> {
         let pushed = self.link(blocks, now).and_then(|(outcomes, staged)| {
             self.keep(&outcomes, staged)?;
@@ -167,7 +168,8 @@ mod tests {
 
     const NETWORK: ChainwebVersion = ChainwebVersion::Development;
 
-    /// Blocks of one height of all chains above those of another; branches differ by their mark.
+    /// Makes blocks of one height of all chains above those of another; branches differ by their
+    /// mark.
     fn above(below: &[Header], mark: u8) -> Vec<Header> {
         let block = |block: &Header| {
             let view = block.view();
@@ -202,7 +204,7 @@ mod tests {
         moment.tree().iter().map(|(_, forest)| forest.epoch()).collect()
     }
 
-    /// The number of chains whose heaviest branch is sealed up to some heights below its tip.
+    /// The number of chains whose heaviest branch is sealed up to a few heights below its tip.
     fn settled(reader: &Reader) -> usize {
         let moment = reader.moment();
         let is_settled = |forest: &Forest| {
@@ -241,7 +243,8 @@ mod tests {
             let view = reader.view();
             let after = epochs(&reader);
             let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
-            // One commit has room for a step or two of a run's length each, and each chain takes some.
+            // One commit has room for one or two steps of a run's length each, and each chain takes
+            // some.
             assert!(changed <= 4, "{changed} chains at {height}");
             moves += changed;
             for block in all.iter().rev().step_by(31) {

@@ -11,15 +11,15 @@ use crate::types::{BlockHash, BlockHeight, ChainId, Micros, Rank};
 /// Loose blocks that are read together.
 const TOGETHER: usize = 512;
 
-/// The blocks of one chain in two parts: the ancestors of one block, itself too, which are the
-/// canonical ones, and all others, the orphans.
+/// The blocks of one chain in two sets: one block and its ancestors, which are canonical, and all
+/// others, the orphans.
 ///
-/// Which part of the trunk is canonical follows from the block; nothing depends on what is sealed.
+/// The block decides which part of the trunk is canonical; nothing depends on what is sealed.
 ///
 /// # Cost
 ///
-/// Of the trunk one read a run, which is not kept in memory; of canonical blocks that are not sealed one
-/// lookup each the first time, and of others each time.
+/// One read for each run of the trunk, which is not kept in memory; one lookup for each canonical block
+/// that is not sealed, the first time only, and for each other block, each time.
 pub struct Divided<'a> {
     blocks: Blocks<'a>,
     /// The canonical block above all others.
@@ -230,7 +230,7 @@ impl<'a> Divided<'a> {
         let (forest, chain) = (self.blocks.forest(), self.blocks.chain());
         let top = self.top.and_then(|top| forest.ancestor(top, high));
         let Some(Place::Node(top)) = top else { return Err(StoreError::gap(chain, high).into()) };
-        // By descending height, in parts that are kept in memory: without that, statistics would look up
+        // By descending height, in pieces that are kept in memory: otherwise statistics would look up
         // every block that is not sealed, each time.
         let mut line = Sink::new(usize::MAX);
         self.blocks.push_line(Place::Node(top), low, &mut line).map_err(|error| match error {

@@ -3,7 +3,7 @@ use crate::header::HeaderRef;
 use crate::verify::Level;
 
 impl View {
-    /// How far a stored block is verified.
+    /// The level at which a stored block is verified.
     ///
     /// # Errors
     ///
@@ -15,7 +15,7 @@ impl View {
         Ok(self.snapshot().level(chain, header.rank(), !is_node)?)
     }
 
-    /// Whether no block is verified less than fully.
+    /// Whether every block is fully verified.
     ///
     /// # Errors
     ///

@@ -60,11 +60,12 @@ impl View {
         Ok(self.snapshot().payloads(&keys, bytes_max)?)
     }
 
-    /// Whether the block of each header has its payload, as far as can be told without reading it.
+    /// Whether the block of each header has its payload, as far as the keys show it without reading
+    /// the payload.
     ///
     /// # Cost
     ///
-    /// One lookup of a key each, and reading two payloads of each hundred.
+    /// One key lookup for each, and a read of two payloads of each hundred.
     ///
     /// # Errors
     ///

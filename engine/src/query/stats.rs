@@ -126,7 +126,7 @@ impl Steps {
         }
     }
 
-    /// The same heights in steps of the next multiple of `length`, if there is one.
+    /// The same heights in steps rounded up to a multiple of `length`, if there is one.
     #[must_use]
     pub fn rounded(self, length: u64) -> Self {
         let step = self.step.checked_next_multiple_of(length.max(1)).unwrap_or(self.step);
@@ -144,15 +144,16 @@ impl Steps {
 }
 
 impl View {
-    /// What each step of these heights comes to, of each of these chains, in the order in which they are
-    /// given; of a chain that the network does not have nothing.
+    /// The statistics of each step of these heights, for each of these chains, in the given order; none
+    /// for a chain that the network does not have.
     ///
     /// # Cost
     ///
-    /// Of each step a lookup, however many heights it has, and a run where it begins within one, which is
-    /// not kept in memory; in all the blocks that are not sealed, and finding the cut. On the calling
-    /// thread: [`View::stats_cost`] says beforehand how much it is. Of a database that was made by an
-    /// earlier release, and is only read, all canonical blocks, on all cores.
+    /// For each step a lookup, however many heights it has, and one run if it begins inside it, which is
+    /// not kept in memory; in addition all blocks that are not sealed, and finding the cut. Everything
+    /// runs on the calling thread: [`View::stats_cost`] estimates it beforehand. A database that was made
+    /// by an earlier release, and is open for reading only, has all its canonical blocks read, on all
+    /// cores.
     ///
     /// # Errors
     ///
@@ -304,21 +305,21 @@ impl Stats {
     }
 }
 
-/// The sums up to blocks of the trunk, which are asked for by ascending height.
+/// The sums up to blocks of the trunk, requested by ascending height.
 ///
 /// With runs of 256 and steps of 100, the step from 200 to 299 needs the sums up to 199, which the step
-/// before it ended with, and up to 299: those of the run that ends at 255, and of 44 headers of the next one,
-/// which is read once for all steps that end in it. Steps of 512 need stored sums only.
+/// before it ended with, and up to 299: the sums of the run that ends at 255, and of 44 headers of the next
+/// run, which is read once for all steps that end in it. Steps of 512 need stored sums only.
 struct Sealed<'a, 'v> {
     divided: &'a Divided<'v>,
-    /// The run that was read last, and its first height.
+    /// The latest run that was read, and its first height.
     run: Option<(BlockHeight, Bytes)>,
-    /// The sums that were found last, and up to which height.
+    /// The latest sums that were found, and the height up to which they go.
     last: Option<(BlockHeight, Sums, Micros)>,
 }
 
 impl Sealed<'_, '_> {
-    /// The sums up to a block, it too, and when it was made.
+    /// The sums up to and including a block, and when the block was made.
     fn upto(&mut self, height: BlockHeight) -> Result<(Sums, Micros), StoreError> {
         if let Some((_, sums, made)) = self.last.filter(|(known, ..)| *known == height) {
             return Ok((sums, made));
@@ -343,7 +344,7 @@ impl Sealed<'_, '_> {
         let (own, above) = records.split_at_checked(count.saturating_mul(LEN)).ok_or_else(gap)?;
         let top = own.last_chunk::<LEN>().ok_or_else(gap)?;
         let made = HeaderRef::parse(top).map_err(|_| gap())?.creation_time();
-        // From the end that is nearer.
+        // Add up from the nearer end.
         if own.len() < above.len() && !self.divided.is_lowest(first) {
             let below = first.parent().ok_or_else(gap)?;
             let below = snapshot.run_sums(chain, blocks.run_heights(below).0)?;
@@ -369,7 +370,7 @@ impl Sealed<'_, '_> {
         Ok(run.sums.minus(tally.sums()))
     }
 
-    /// The headers of a run. They do not go into the cache, where those of pages are.
+    /// The headers of a run. They bypass the cache, which pages need.
     fn run(&mut self, first: BlockHeight) -> Result<Bytes, StoreError> {
         if let Some((_, run)) = self.run.as_ref().filter(|(known, _)| *known == first) {
             return Ok(run.clone());

@@ -1,19 +1,19 @@
 use super::{Steps, View};
 use crate::types::{BlockHeight, ChainId};
 
-/// What statistics read, by an estimate that reads nothing.
+/// An estimate of what statistics will read, made without reading anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatsCost {
-    /// Runs of headers: one for each place where a step begins within a run. All of them, where there are
-    /// no stored sums.
+    /// Runs of headers: one for each step that begins inside a run; all of them if there are no stored
+    /// sums.
     pub runs: u64,
-    /// Rows that are smaller: stored sums, and headers that are not in runs yet.
+    /// Smaller rows: stored sums, and headers that are not in runs yet.
     pub rows: u64,
 }
 
 impl StatsCost {
-    /// The work in rows. Reading a run and adding up half of its headers takes as long as reading some
-    /// fifteen rows.
+    /// The work, in rows. Reading a run and adding up half of its headers takes as long as reading
+    /// some fifteen rows.
     #[must_use]
     pub const fn in_rows(self) -> u64 {
         self.rows.saturating_add(self.runs.saturating_mul(15))
@@ -21,7 +21,7 @@ impl StatsCost {
 }
 
 impl View {
-    /// What [`View::stats`] of these steps would read.
+    /// Estimates what [`View::stats`] would read for these steps.
     #[must_use]
     pub fn stats_cost(&self, chains: &[ChainId], steps: Steps) -> StatsCost {
         let mut cost = StatsCost::default();
@@ -44,7 +44,7 @@ impl View {
             let starts = starts.filter(|start| (low..=end).contains(start));
             for start in starts {
                 cost.rows = cost.rows.saturating_add(2);
-                // The lowest run has none below it whose sums are stored.
+                // The lowest run has no run below it whose sums are stored.
                 let is_within = length.start(start) != start && start != trunk.end();
                 if is_within || start == trunk.first() {
                     cost.runs = cost.runs.saturating_add(1);
@@ -54,7 +54,8 @@ impl View {
         cost
     }
 
-    /// The number of heights in a run: steps of its multiples read none, but for their ends.
+    /// The number of heights in a run: a step of a multiple of it reads no run, except at the ends
+    /// of the range.
     #[must_use]
     pub fn run_heights(&self) -> u64 {
         self.snapshot().meta().run_length.heights()

@@ -11,16 +11,16 @@ use crate::types::{BlockHeight, ChainId, Grow, PayloadHash};
 /// Places of one payload that are looked at: genesis payloads have twenty.
 const PLACES_MAX: usize = 64;
 
-/// Payloads that are read together at most.
+/// The most payloads that are read together.
 const TOGETHER: usize = 16;
 
-/// Keys of which one is read: see [`Snapshot::has_payloads`].
+/// Keys of which the first and the last payload are read: see [`Snapshot::has_payloads`].
 const SAMPLED: usize = 100;
 
-/// The first ones that are read together, whatever their length.
+/// How many of the first payloads are read together, whatever their length.
 const TOGETHER_FIRST: usize = 4;
 
-/// Bytes of payloads that are read together, if they are as long as those before them.
+/// Bytes of payloads to read together, assuming that they are as long as those before them.
 const TOGETHER_BYTES: usize = 1 << 20;
 
 impl Store {
@@ -77,12 +77,12 @@ impl Snapshot {
         Ok(payloads)
     }
 
-    /// Whether there is a payload under each of these keys, which are best side by side.
+    /// Whether each of these keys has a payload. The keys should lie side by side.
     ///
-    /// Payloads are not read for that, but for some of them: RocksDB tells from a block of keys in memory
-    /// that a key is not there. A block has some 250 keys, and reading two in a hundred leaves all
-    /// of them there. If a block has gone again, its keys count as there. Of those that are read it is known
-    /// whether they have outputs, and those without do not count.
+    /// Only a sample of the payloads is read: from a block of keys in memory, RocksDB can tell that a key is
+    /// missing. A block has some 250 keys, and reading two in a hundred brings all of them into memory. If a
+    /// block has been dropped again, its keys count as present. The payloads that are read must have outputs
+    /// to count as present.
     ///
     /// # Errors
     ///
@@ -109,8 +109,8 @@ impl Snapshot {
         Ok(has)
     }
 
-    /// Lends what is under each key to `visit` until it has enough. Some are read together: the fewer, the
-    /// longer those before them are.
+    /// Lends the payload of each key to `visit` until it has enough. Several are read together: the longer
+    /// the ones before, the fewer.
     fn each_payload(
         &self,
         mut keys: &[PayloadKey],

@@ -89,7 +89,7 @@ impl Snapshot {
         options
     }
 
-    /// The same for reads that are asked of the database itself.
+    /// Options for reads that go to the database itself.
     pub(super) fn options_at_moment(&self) -> ReadOptions {
         let mut options = self.options();
         options.set_snapshot(self.pinned.borrow_dependent());

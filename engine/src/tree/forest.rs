@@ -29,21 +29,21 @@ pub enum Place {
     Node(NodeId),
 }
 
-/// The blocks of one chain: a [`Trunk`], and beside and above it nodes, linked child to parent.
+/// The blocks of one chain: a [`Trunk`], and nodes beside and above it, linked child to parent.
 ///
-/// A node whose parent is not held begins a part of its own, until the parent arrives. Nothing
-/// here depends on the trunk being a part of the heaviest branch; it is just straight.
+/// A node whose parent is not held begins a tree of its own, until the parent arrives. Nothing here
+/// depends on the trunk being on the heaviest branch; it is just straight.
 ///
-/// A node of a sealed block is given to the next block that comes. What jumped to it is told by its age, and goes
-/// on from its parent instead: so does at most every step down to the trunk, each of which halves the
-/// way that is left (Myers below), so sealing needs no repair of jumps.
+/// When a block is sealed, the next new block gets its node. A jump to the sealed block is recognized by the age
+/// of the node, and the search goes on from the parent instead. At most every step down to the trunk needs that,
+/// and each halves the way that is left (Myers below), so sealing needs no repair of jumps.
 ///
 /// # Cost
 ///
-/// Of the trunk a few words, of every node about 75 bytes. A clone shares the nodes, and a change copies
-/// logarithmically many: see `tree/persistent`. An ancestor at any
-/// height is found in logarithmic time over skew-binary jump pointers (Myers, "An applicative
-/// random-access stack", 1983), which a new block gets in constant time.
+/// The trunk takes a few words, every node about 75 bytes. A clone shares the nodes, and a change copies
+/// logarithmically many: see `tree/persistent`. An ancestor at any height is found in logarithmic time
+/// over skew-binary jump pointers (Myers, "An applicative random-access stack", 1983); setting the
+/// pointer of a new block takes constant time.
 #[derive(Clone, Debug, Default)]
 pub struct Forest {
     pub(super) run_length: RunLength,
@@ -52,9 +52,10 @@ pub struct Forest {
     pub(super) epoch: u64,
     /// How often anything changed.
     pub(super) generation: u64,
-    /// Nodes, and what was one.
+    /// Nodes, in use and free.
     pub(super) nodes: List<Node>,
-    /// What was a node last, and names the one before it as its parent; the first of these names itself.
+    /// The latest node to become free, which names the one freed before it as its parent; the first one
+    /// freed names itself.
     pub(super) free: Option<NodeId>,
     pub(super) by_hash: ByHash,
     pub(super) hasher: DefaultHashBuilder,

@@ -51,7 +51,7 @@ impl Tree {
         self.forests.get(chain.index())
     }
 
-    /// The forest of `chain` to insert into; if a view still holds it, a clone of it, which shares its nodes.
+    /// The forest of `chain` to insert into; if a view still holds it, a clone that shares its nodes.
     pub fn forest_mut(&mut self, chain: ChainId) -> Option<&mut Forest> {
         self.forests.get_mut(chain.index()).map(Arc::make_mut)
     }

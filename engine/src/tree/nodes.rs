@@ -8,22 +8,23 @@ use crate::types::{BlockHash, Rank};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) rank: Rank,
-    /// The block below; the node itself, if that is not held.
+    /// The block below; the node itself, if that block is not held.
     pub(super) parent: NodeId,
-    /// A block far below, on the way down; the node itself where its part begins.
+    /// An ancestor far below; the node itself if its parent is not a node.
     pub(super) jump: NodeId,
-    /// The age that the block far below had: if its node is older by now, it is sealed.
+    /// The age of that ancestor's node when the jump was set: if the node is older now, the
+    /// ancestor is sealed.
     pub(super) jump_age: u32,
     /// How many blocks had this node before.
     pub(super) age: u32,
 }
 
 impl Forest {
-    /// A new node that begins a part of its own.
+    /// Makes a node whose parent is not held yet.
     ///
     /// # Panics
     ///
-    /// As of [`Forest::insert`].
+    /// As for [`Forest::insert`].
     pub(super) fn push(&mut self, rank: Rank) -> NodeId {
         let new = |id, age| Node { rank, parent: id, jump: id, jump_age: age, age };
         let id = if let Some(id) = self.free {
@@ -44,7 +45,8 @@ impl Forest {
         id
     }
 
-    /// Takes a node out of everything but the links of others to it, which [`Forest::free`] ends.
+    /// Takes a node out of everything except the links of others to it, which [`Forest::free`]
+    /// ends.
     pub(super) fn remove(&mut self, id: NodeId) {
         let rank = self.rank(id);
         self.by_hash.remove(self.hasher.hash_one(rank.hash), id);
@@ -53,7 +55,7 @@ impl Forest {
         self.set_parent(id, NodeId::SEALED);
     }
 
-    /// Gives a node that was removed to the next block. None may have it as its parent.
+    /// Makes a removed node free for the next block. No node may have it as its parent.
     pub(super) fn free(&mut self, id: NodeId) {
         let next = self.free.unwrap_or(id);
         if let Some(node) = self.nodes.get_mut(id.0 as usize) {
@@ -62,12 +64,12 @@ impl Forest {
         self.free = Some(id);
     }
 
-    /// Takes note of the first node of a part.
+    /// Records a node whose parent is not held.
     pub(super) fn wait(&mut self, id: NodeId, parent: BlockHash) {
         Arc::make_mut(&mut self.waiting).entry(parent).or_default().push(id);
     }
 
-    /// Makes the block of the trunk right below the parent of a node.
+    /// Makes the block of the trunk right below a node its parent.
     pub(super) fn put_on_trunk(&mut self, id: NodeId) {
         let node = *self.node(id);
         self.set(id, Node { parent: NodeId::TRUNK, jump: id, jump_age: node.age, ..node });
@@ -83,16 +85,17 @@ impl Forest {
         }
     }
 
-    /// What a node jumps to, if it is not sealed; the node itself where its part begins.
+    /// The node that a node jumps to, unless it is sealed; the node itself if its parent is not a
+    /// node.
     pub(super) fn jump(&self, node: &Node) -> Option<(NodeId, &Node)> {
         let far = self.node(node.jump);
         (far.age == node.jump_age).then_some((node.jump, far))
     }
 
-    /// Sets the parent of a block. Blocks above it keep their pointers, which stay true.
+    /// Sets the parent of a block. Blocks above it keep their pointers, which stay valid.
     pub(super) fn link(&mut self, id: NodeId, parent: NodeId) {
         let below = self.node(parent);
-        // What jumps to a sealed block jumps nowhere, as if its part began with it.
+        // A jump to a sealed block counts as none, as if the parent of its node were not a node.
         let (near_id, near) = self.jump(below).unwrap_or((parent, below));
         let (far_id, far) = self.jump(near).unwrap_or((near_id, near));
         let height = |node: &Node| node.rank.height.get();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Forest, NodeId, Place, Trunk};
 use crate::types::{BlockHash, BlockHeight, Grow, Rank, RunLength};
 
-/// Runs that are given back at once, at most: 650 KB of headers.
+/// The most runs that are given back at once: 650 KB of headers.
 const RUNS_MAX: u64 = 8;
 
 /// What to do next so that the blocks of the heaviest branch that are buried deep are the trunk.
@@ -131,7 +131,7 @@ impl Forest {
         (self.epoch, self.generation) =
             (self.epoch.saturating_add(1), self.generation.saturating_add(1));
         let Some(mut trunk) = self.trunk.take() else { return };
-        // What stands on the trunk stands on nodes of these heights then.
+        // Nodes whose parent was on the trunk now have nodes of these heights as parents.
         let above = BlockHeight::new(trunk.end.get().saturating_add(1));
         let standing: Vec<NodeId> = self
             .nodes_from(from)

@@ -48,7 +48,7 @@ pub struct Writer {
     snapshot: Snapshot,
     /// Heights at the tip that are not sealed.
     window: u64,
-    /// Chains of which something is left to be sealed or given back.
+    /// Chains that have blocks left to seal or to give back.
     unsettled: BTreeSet<ChainId>,
     batch: Batch,
     /// The blocks of `batch`, in the order they came.
@@ -202,7 +202,7 @@ impl Writer {
         self.commit_sealing(u64::MAX)
     }
 
-    /// Commits, and seals or gives back blocks until so many were moved.
+    /// Commits, and seals or gives back blocks until about this many were moved.
     fn commit_sealing(&mut self, moved_max: u64) -> Result<usize, WriteError> {
         if !self.is_indexed() {
             // Rows of the indexes are looked up from now on.
@@ -351,7 +351,7 @@ impl Writer {
         Ok(self.store().tidy_pending()?)
     }
 
-    /// Shows what was committed to views that are made from now on. They share the forests, of which the next
+    /// Makes the commit visible to views that are made from now on. They share the forests, of which the next
     /// commits copy what they change.
     pub fn publish(&self) {
         self.reader.publish(self.tree.clone(), self.snapshot.clone(), self.cut.clone());

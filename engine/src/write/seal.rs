@@ -6,28 +6,29 @@ use crate::store::{Batch, RunSums, Sealed, StoreError};
 use crate::tree::{Forest, NodeId, Step};
 use crate::types::{BlockHeight, ChainId, Rank};
 
-/// Blocks that are sealed or given back with one commit of few blocks, at least; some 20 ms.
+/// Blocks that a commit of a few blocks may seal or give back, plus as many as it has; some 20 ms.
 const MOVED_MAX: u64 = if cfg!(test) { 16 } else { 2_048 };
 
 impl Writer {
-    /// [`Writer::commit`] for blocks that come a few at a time: where another branch is about to be sealed
-    /// instead of the one that is, some 2,000 blocks are moved now, and others with the next commits. It
-    /// changes no answer which blocks are sealed.
+    /// [`Writer::commit`] for blocks that come a few at a time: when one branch is to be sealed instead of
+    /// another, some 2,000 blocks are moved now, and the others with the next commits. No answer depends
+    /// on which blocks are sealed.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`Writer::commit`].
     pub fn commit_some(&mut self) -> Result<usize, WriteError> {
         let staged = self.staged.len() as u64;
         self.commit_sealing(MOVED_MAX.saturating_add(staged))
     }
 
-    /// Seals what is buried deep, and gives back what is not on the heaviest branch any more, until about so
-    /// many blocks were moved. Every step is one batch, so that each leaves a whole database.
+    /// Seals blocks that are buried deep, and gives back blocks that are no longer on the heaviest branch,
+    /// until about `moved_max` blocks were moved. Every step is one batch, so that each leaves a complete
+    /// database.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Store`]. The steps before it are taken.
+    /// [`WriteError::Store`]. The steps before the failure are done.
     pub(super) fn seal(&mut self, moved_max: u64) -> Result<(), WriteError> {
         let mut left = moved_max;
         while let Some(chain) = self.unsettled.first().copied() {

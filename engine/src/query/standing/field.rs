@@ -7,27 +7,27 @@ use crate::tree::cut::{self, Candidate, Sum};
 use crate::types::ChainId;
 
 /// Chains whose blocks have to agree, at the heights at which one graph is in force, and the heaviest cut of
-/// them.
+/// these chains.
 ///
-/// Of a full history there is one for each graph. Of a partial one that lacks chains, the others may fall into
-/// parts that nothing connects: these are fields of their own, and one cut is put together of them.
+/// A full history has one field for each graph. A partial history may lack chains, so that the others form
+/// groups that no edge connects: each group is a field, and the cut is put together from their cuts.
 #[derive(Debug)]
 pub(super) struct Field {
     /// Ascending.
     pub(super) chains: Vec<ChainId>,
-    /// How far members are apart at most.
+    /// The greatest difference in height between members.
     pub(super) spread: u64,
     /// The lowest height of the graph.
     pub(super) first: u64,
     /// The first height of the next graph, whose blocks still have adjacent parents by this one.
     pub(super) end: u64,
-    /// Whether a cut of this graph has no other chains.
+    /// Whether this field has all chains of a cut of this graph.
     pub(super) is_whole: bool,
     pub(super) best: Option<Vec<Candidate>>,
 }
 
 impl Field {
-    /// The fields of the chains that have blocks, those of the newest graph first.
+    /// The fields of the chains that have blocks, the newest graph first.
     pub(super) fn divide(web: &impl Source) -> Vec<Self> {
         let (mut fields, mut end) = (Vec::new(), u64::MAX);
         for (first, graph) in web.version().graphs().iter().rev() {
@@ -55,14 +55,15 @@ impl Field {
         fields
     }
 
-    /// Whether these are blocks of its chains, and at its heights.
+    /// Whether these are blocks of its chains at its heights.
     pub(super) fn is_of(&self, blocks: &[Candidate]) -> bool {
         let lowest = blocks.iter().map(|block| block.rank.height.get()).min();
         blocks.iter().map(|block| block.chain).eq(self.chains.iter().copied())
             && lowest.is_some_and(|lowest| (self.first..self.end).contains(&lowest))
     }
 
-    /// The lowest heights of cuts that may have a member at one of these heights; without heights, all.
+    /// The ranges of lowest heights of cuts that may have a member at one of these heights; all heights
+    /// if there are none.
     pub(super) fn ranges(&self, heights: Option<&BTreeSet<u64>>) -> Vec<(u64, u64)> {
         let Some(heights) = heights else { return vec![(self.first, self.end)] };
         let mut ranges: Vec<(u64, u64)> = Vec::new();
@@ -87,7 +88,8 @@ impl Field {
         .max()
     }
 
-    /// The members of the heaviest cut of all fields; of equals that of the newest graph.
+    /// The members of the heaviest cut of all fields; of equally heavy ones, the cut of the newest
+    /// graph.
     pub(super) fn heaviest(fields: &[Self]) -> Option<Members> {
         let lead = Self::lead(fields)?;
         let mut eras = fields.chunk_by(|a, b| a.first == b.first);
@@ -102,7 +104,7 @@ impl Field {
     }
 }
 
-/// The parts of a graph that these chains, which ascend, make.
+/// The connected groups that these chains form in a graph. `chains` ascends.
 fn connected(graph: ChainGraph, chains: &[ChainId]) -> Vec<Vec<ChainId>> {
     let mut left: BTreeSet<ChainId> = chains.iter().copied().collect();
     let mut parts = Vec::new();

@@ -12,35 +12,35 @@ use crate::types::{BlockHash, ChainId};
 /// Heights that are searched together.
 const CHUNK: u64 = 16;
 
-/// Such parts that are searched in one go at most, some 0.1 s. A history that was verified takes a handful
-/// even if all of it is new.
+/// The most chunks that one search covers: some 0.1 s. A verified history takes a handful even if all of
+/// it is new.
 pub(super) const CHUNKS_MAX: usize = 256;
 
-/// Heights that are searched above where the heaviest blocks part.
+/// Heights to search above the height at which the branches of the heaviest blocks fork off.
 const ABOVE: u64 = 128;
 
 /// A search for a better cut of one [`Field`], by branch and bound over the heights.
 ///
-/// A range of heights stands for all cuts whose lowest member is in it. What is heaviest on each chain from there
-/// to one diameter above is a bound on their weight:
+/// A range of heights represents all cuts whose lowest member is in it. The heaviest block of each chain, from
+/// there to one diameter above, gives a bound on their weight:
 ///
 /// ```text
-/// new are all blocks, the tips are at 9,000                     bound
+/// all blocks are new, the tips are at 9,000                    bound
 /// 8,985 to 9,000   searched: the cut of the tips, weight 900      900
-///     0 to 8,984   cannot be better, so nothing of it is read     899
+///     0 to 8,984   cannot be better, so none of it is read        899
 /// ```
 ///
-/// Of two branches with tips at 9,000 and 7,500, the latter of which is heavier, 7,485 to 7,500 comes first, and
-/// what is above is divided in two, again and again, as long as its bound is greater.
+/// If two branches have tips at 9,000 and 7,500, and the latter is heavier, the range from 7,485 to 7,500 comes
+/// first, and the range above is halved again and again, as long as its bound is greater.
 pub(super) struct Hunt<'a, S> {
     web: &'a S,
     field: &'a Field,
     ceilings: &'a [Ceiling],
     recent: &'a HashMap<BlockHash, Header>,
-    /// What a better cut of another graph weighs.
+    /// The weight of a better cut of another graph.
     floor: Option<Sum>,
     best: Option<Vec<Candidate>>,
-    /// The weight of the best.
+    /// The weight of `best`.
     weight: Option<Sum>,
     left: usize,
 }
@@ -63,13 +63,14 @@ impl<'a, S: Source> Hunt<'a, S> {
         self.best
     }
 
-    /// Searches cuts whose lowest member is in these ranges of heights.
+    /// Searches for cuts whose lowest member is in these ranges of heights.
     pub(super) fn run(&mut self, ranges: &[(u64, u64)]) -> Result<(), QueryError> {
         let highest = self.field.chains.iter().map(|chain| self.web.highest(*chain));
         let Some(Some(common)) = highest.min() else { return Ok(()) };
         let last = common.min(self.field.end.saturating_sub(1));
         let is_done = self.explore(ranges, last)?;
-        // A full history has a cut, if only that of its first blocks: a search has ended at its bounds.
+        // A full history has at least the cut of its first blocks: without one, the search ended at its
+        // bounds.
         let lacks = self.best.is_none() && self.field.first <= last && !self.web.is_partial();
         if !is_done || lacks {
             self.search_above_parting(last)?;
@@ -77,7 +78,8 @@ impl<'a, S: Source> Hunt<'a, S> {
         Ok(())
     }
 
-    /// Whether all was searched that may be better.
+    /// Searches these ranges, at most up to `last`. Returns whether it covered all that may be
+    /// better.
     fn explore(&mut self, ranges: &[(u64, u64)], last: u64) -> Result<bool, QueryError> {
         let mut open = BinaryHeap::new();
         for (low, high) in ranges {
@@ -125,7 +127,7 @@ impl<'a, S: Source> Hunt<'a, S> {
         Ok(())
     }
 
-    /// Equal weights may be better by their ranks, or of a newer graph.
+    /// A cut of equal weight may be better by its ranks, or by having a newer graph.
     fn may_be_better(&self, bound: Sum) -> bool {
         let known = self.weight.max(self.floor);
         known.is_none_or(|known| bound >= known)
@@ -145,13 +147,13 @@ impl<'a, S: Source> Hunt<'a, S> {
         height.saturating_add(self.field.spread).min(self.field.end)
     }
 
-    /// Searches cuts whose lowest member is at a height from `low` to `high`.
+    /// Searches for cuts whose lowest member is at a height from `low` to `high`.
     fn search(&mut self, low: u64, high: u64) -> Result<(), QueryError> {
         if let Some(cut) = self.advanced(low, self.top(high))? {
             self.take(cut);
             return Ok(());
         }
-        // Right above a change of the graph it takes the blocks below to tell what agrees.
+        // Right above a change of the graph, only the blocks below show which blocks agree.
         let low = if self.is_near_change(low) { self.field.first } else { low };
         let mut near = Vec::with_capacity(self.field.chains.len());
         for chain in &self.field.chains {
@@ -180,8 +182,8 @@ impl<'a, S: Source> Hunt<'a, S> {
         low <= self.field.first.saturating_add(self.field.spread.saturating_mul(2))
     }
 
-    /// The cut in which the heaviest block of each chain stands for its member, if these are blocks that came
-    /// just now, and agree: nothing has to be read for it, and nothing in these heights is better.
+    /// The cut of the heaviest blocks of all chains, if these are the members before or blocks that were just
+    /// added, and agree: nothing has to be read, and no cut in these heights is better.
     fn advanced(&self, low: u64, top: u64) -> Result<Option<Vec<Candidate>>, QueryError> {
         let Some(best) = &self.best else { return Ok(None) };
         if self.is_near_change(low) && self.field.first > 0 {
@@ -206,7 +208,7 @@ impl<'a, S: Source> Hunt<'a, S> {
         let found = self.recent_at(&wanted);
         for (list, member) in lists.iter_mut().zip(best).filter(|(list, _)| list.is_empty()) {
             let Some(block) = found.get(&member.chain) else { return Ok(None) };
-            // It takes the block below to tell whether the new one agrees with its neighbours.
+            // Only the block below shows whether the new one agrees with its neighbours.
             let below = match self.recent.get(&block.parent) {
                 Some(below) => self.web.candidate(below.view()),
                 None if member.rank.hash == block.parent => member.clone(),
@@ -219,7 +221,7 @@ impl<'a, S: Source> Hunt<'a, S> {
         Ok(cut.filter(|cut| cut.iter().map(|block| block.rank).eq(tops())))
     }
 
-    /// The blocks of these chains at these heights that came just now.
+    /// The just added blocks of these chains at these heights.
     fn recent_at(&self, wanted: &[(ChainId, u64)]) -> HashMap<ChainId, Candidate> {
         let is_wanted = |block: &HeaderRef<'_>| {
             let place = (block.chain(), block.height().get());
@@ -229,8 +231,8 @@ impl<'a, S: Source> Hunt<'a, S> {
         blocks.map(|block| (block.chain(), self.web.candidate(block))).collect()
     }
 
-    /// Searches a little above the last height at which the ancestors of the heaviest blocks agree: where so
-    /// little of a history fits together that the bounds are of no use.
+    /// Searches a little above the last height at which the ancestors of the heaviest blocks agree, if so
+    /// few blocks agree that the bounds are of no use.
     fn search_above_parting(&mut self, last: u64) -> Result<(), QueryError> {
         let mut highest = last;
         for chain in &self.field.chains {

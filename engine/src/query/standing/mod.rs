@@ -1,12 +1,12 @@
 //! The heaviest cut, kept up to date with the tree.
 //!
 //! Enters: a tree, and each block that is added to it. Leaves: the [heaviest cut](crate::tree::cut) of all
-//! its blocks, whatever branches there are and however deep they part.
+//! its blocks, whatever branches there are and however deep they fork off.
 //!
-//! # Why little has to be searched
+//! # Why a small search is enough
 //!
-//! Blocks are never removed, and no block comes before its parent. So a cut that was not there before has a
-//! new block as the member of its chain, with nothing above it yet:
+//! Blocks are never removed, and no block is added before its parent. So a new cut has a new block as the
+//! member of its chain, with no block above it yet:
 //!
 //! ```text
 //! heaviest after = the heavier of   heaviest before
@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Members of a cut are at most the graph's diameter apart in height: 3 for twenty chains. So a new block at
-//! height *h* leaves the heights from *h* - 3 to *h* + 3 to be searched, where a split of 21,000 heights looks
+//! height *h* requires a search of the heights from *h* - 3 to *h* + 3, where a fork 21,000 heights deep looks
 //! like one of 7. Neither the depth of forks nor the length of the chain matters.
 //!
 //! ```text
@@ -23,25 +23,25 @@
 //! long       ─── ─── ─── ─── ─── ─── ───      its blocks at these heights are candidates, too
 //! ```
 //!
-//! Before anything is searched, the sum of what is heaviest on each chain within these heights is compared with the
-//! heaviest cut so far ([`Ceiling`]): no cut there can weigh more. That settles most blocks of a replay, and
-//! on a straight chain it also says that the tips are the cut.
+//! Before a search, the heaviest blocks of all chains within these heights are added up and compared with the
+//! heaviest cut so far ([`Ceiling`]): no cut there can weigh more. That settles most blocks of a replay, and on a
+//! straight chain it also shows that the tips are the cut.
 //!
-//! When a database is opened every block counts as new. Heights are taken up by that same bound, the
-//! greatest first ([`hunt`]), so of a long chain only those around the tips are read.
+//! When a database is opened, every block counts as new. The search takes up heights by the same
+//! bound, the greatest first ([`hunt`]), so of a long chain it reads only those around the tips.
 //!
-//! - `I-1` What is found does not depend on the order or the grouping in which blocks came.
-//! - `I-2` A cut is replaced by a better one only: never by a lighter one.
+//! - `I-1` The cut does not depend on the order or the grouping in which blocks were added.
+//! - `I-2` Only a better cut replaces a cut, never a lighter one.
 //!
-//! # Where it ends
+//! # Bounds
 //!
-//! A web of forks on forks, made for that purpose, could make a search exponentially long. So a search
-//! has bounds ([`tree::cut`](crate::tree::cut)), of a chain at most [`READ_MAX`](web::READ_MAX) blocks are read, and in one
-//! go at most [`CHUNKS_MAX`](hunt::CHUNKS_MAX) parts of the heights are searched. Beyond these what was
-//! found by then counts, which is consistent, and not lighter than before.
+//! A web of forks on forks, made for that purpose, could make a search exponentially long. So a search is bounded
+//! ([`tree::cut`](crate::tree::cut)): it reads at most [`READ_MAX`](web::READ_MAX) blocks of a chain, and covers at most
+//! [`CHUNKS_MAX`](hunt::CHUNKS_MAX) ranges of heights. Beyond these bounds it returns the best cut found so far, which is
+//! consistent, and not lighter than the cut before.
 //!
-//! In a partial history a block may come below others. Then blocks that agreed, since nothing was held between them,
-//! may do so no longer. If the cut has such a block within reach, all is searched anew.
+//! In a partial history a block may be added below others. Blocks that agreed, because no block was held between
+//! them, may then disagree. If the cut has such a block within reach, everything is searched again.
 
 mod field;
 mod hunt;
@@ -66,24 +66,24 @@ use web::{Source, Web};
 /// The members of a cut, by ascending chain.
 pub(crate) type Members = Arc<[Member]>;
 
-/// Heights above a block within which another one depends on whether it is held.
+/// Heights above a block within which the members of a cut may depend on that block.
 const REACH: u64 = 8;
 
-/// The heaviest cut, and what it takes to advance it.
+/// The heaviest cut, and the state needed to advance it.
 #[derive(Debug)]
 pub(crate) struct Standing {
     /// By chain.
     ceilings: Vec<Ceiling>,
-    /// Those of the newest graph first.
+    /// The fields of the newest graph first.
     fields: Vec<Field>,
     fresh: Fresh,
 }
 
-/// What was not searched yet.
+/// The heights that were not searched yet.
 #[derive(Debug)]
 enum Fresh {
     All,
-    /// Heights of new blocks, and the one that came last.
+    /// Heights of new blocks, and the height of the latest one.
     Heights {
         all: BTreeSet<u64>,
         last: Option<u64>,
@@ -91,12 +91,14 @@ enum Fresh {
 }
 
 impl Standing {
-    /// Nothing is searched yet. There is a ceiling for each chain of the network, ascending.
+    /// Makes a cut for which nothing was searched yet. `ceilings` has one for each chain of the
+    /// network, ascending.
     pub(crate) const fn new(ceilings: Vec<Ceiling>) -> Self {
         Self { ceilings, fields: Vec::new(), fresh: Fresh::All }
     }
 
-    /// The same, of a tree that has at least the blocks of an earlier one, where this was the cut.
+    /// Makes the cut of a tree that has at least the blocks of an earlier tree, whose cut was
+    /// `earlier`.
     pub(crate) fn after(
         ceilings: Vec<Ceiling>,
         tree: &Tree,
@@ -116,20 +118,20 @@ impl Standing {
         standing
     }
 
-    /// Takes note of a block that is added. It counts once the tree has it.
+    /// Records a block that is being added. It counts once the tree has it.
     pub(crate) fn add(&mut self, header: HeaderRef<'_>) {
         self.note(header);
         let height = header.height().get();
         if let Fresh::Heights { all, last } = &mut self.fresh
             && *last != Some(height)
         {
-            // Of many blocks most are at the height of the one before.
+            // Most blocks of a large commit are at the height of the one before.
             *last = Some(height);
             all.insert(height);
         }
     }
 
-    /// Takes note that a block was added below others that were there before.
+    /// Records a block that was added below blocks that were there before.
     pub(crate) fn add_below(&mut self, chain: ChainId, height: BlockHeight) {
         let near = height.get()..=height.get().saturating_add(REACH);
         for field in &mut self.fields {
@@ -142,7 +144,7 @@ impl Standing {
         }
     }
 
-    /// Takes note that nodes of a chain were sealed.
+    /// Records that nodes of a chain were sealed.
     pub(crate) fn seal(&mut self, chain: ChainId, forest: &Forest, ranks: &[Rank]) {
         let Some(ceiling) = self.ceilings.get_mut(chain.index()) else { return };
         for rank in ranks {
@@ -152,17 +154,17 @@ impl Standing {
         }
     }
 
-    /// Takes note of a block that is not sealed, or not any more.
+    /// Records a block that is not sealed, or is no longer sealed.
     pub(crate) fn note(&mut self, header: HeaderRef<'_>) {
         if let Some(ceiling) = self.ceilings.get_mut(header.chain().index()) {
             ceiling.add(header.height(), header.weight());
         }
     }
 
-    /// The members of the heaviest cut of a tree that has all blocks that were added; if there is no cut, the
-    /// heaviest block of each chain. `recent` are blocks that came last, as far as they are at hand.
+    /// The members of the heaviest cut of a tree that has all added blocks; if there is no cut, the heaviest
+    /// block of each chain. `recent` holds the latest blocks, as far as they are at hand.
     ///
-    /// `None` if the disk cannot be read where it has to be. Then all is searched anew the next time.
+    /// `None` if a read of the disk failed. The next call then searches everything again.
     pub(crate) fn settle(
         &mut self,
         tree: &Tree,
@@ -172,7 +174,7 @@ impl Standing {
         self.search(&Web::new(tree, snapshot), recent).ok()
     }
 
-    /// The same, and why it cannot be found.
+    /// Like [`Standing::settle`], but returns the error.
     ///
     /// # Errors
     ///
@@ -201,7 +203,8 @@ impl Standing {
                 Fresh::All => None,
                 Fresh::Heights { all, .. } => Some(all),
             });
-            // Where an era is more than one field, the weight of one says nothing of that of another era.
+            // If a graph has more than one field, the weight of one cannot be compared with a cut of
+            // another graph.
             let floor = floor.filter(|_| field.is_whole);
             let mut hunt = Hunt::new(web, field, &self.ceilings, recent, floor);
             hunt.run(&ranges)?;
@@ -217,7 +220,7 @@ impl Standing {
         }
     }
 
-    /// Divides the chains anew where others have blocks than before.
+    /// Divides the chains again if other chains have blocks than before.
     fn divide(&mut self, web: &impl Source) {
         let fields = Field::divide(web);
         let is_same = fields.len() == self.fields.len()
@@ -237,14 +240,14 @@ fn tips(web: &impl Source) -> Result<Members, QueryError> {
     Ok(tips.into())
 }
 
-/// What a cut says of a member.
+/// What a cut holds for a member.
 const fn member(block: &Candidate) -> (ChainId, Rank, Weight) {
     (block.chain, block.rank, block.weight)
 }
 
 #[cfg(test)]
 mod tests {
-    //! The cut that is kept up to date, against the search of all blocks at once.
+    //! Compares the cut that is kept up to date with a search of all blocks at once.
 
     use std::collections::BTreeMap;
     use std::thread;
@@ -259,24 +262,27 @@ mod tests {
     use crate::tree::cut::{self, Most};
     use crate::types::{ChainwebVersion, Micros};
 
-    /// Histories that are tried; more with `PLAIT_CUT_HISTORIES`, 10,000 in a minute or two.
+    /// Histories to try; `PLAIT_CUT_HISTORIES` sets another number (10,000 take a minute or two).
     const HISTORIES: u64 = 400;
 
-    /// What histories are made of.
+    /// How large the histories are, and how many cuts are compared.
     #[derive(Clone, Copy)]
     struct Sizes {
-        /// Blocks of histories across the change of the graph, of twenty chains, and of ten; up to twice as many.
+        /// Minimum number of blocks of a history: across the change of the graph, of twenty chains, and of ten.
+        /// At most twice as many.
         blocks: [usize; 3],
-        /// Of so many cuts one is compared, if blocks come one by one; if up to four come together.
+        /// One of so many cuts is compared: if blocks come one by one, and if up to four come
+        /// together.
         compared: [usize; 2],
     }
 
     const SIZES: Sizes = Sizes { blocks: [120, 160, 80], compared: [24, 6] };
 
-    /// Those of histories of which two in 10,000 had a better cut than 1,024 parts of a search found.
+    /// Sizes of histories of which two in 10,000 have a better cut than a search with 1,024 parts
+    /// finds.
     const LARGE: Sizes = Sizes { blocks: [200, 300, 120], compared: [6, 1] };
 
-    /// Random numbers (xorshift64*): the same for the same seed.
+    /// Random numbers (xorshift64*), the same for the same seed.
     struct Random(u64);
 
     impl Random {
@@ -326,7 +332,7 @@ mod tests {
             self.blocks.range(end(low, 0)..=end(high, 0xFF)).map(|(_, block)| block.view())
         }
 
-        /// The heaviest cut of each graph among all blocks, and of all.
+        /// The heaviest cut of all blocks, from the heaviest of each graph.
         fn heaviest(&self) -> Option<Vec<Candidate>> {
             let (mut best, mut end): (Option<Vec<Candidate>>, _) = (None, u64::MAX);
             for (first, graph) in self.version.graphs().iter().rev() {
@@ -396,8 +402,8 @@ mod tests {
         }
     }
 
-    /// Blocks that are mined one by one, each on a cut of those before it. A cut is the number of its member on
-    /// each chain.
+    /// Blocks that are mined one by one, each on a cut of the blocks before it. A cut holds, for each chain,
+    /// the number of its member.
     #[derive(Clone)]
     struct Mine {
         version: ChainwebVersion,
@@ -416,7 +422,7 @@ mod tests {
             self.blocks[block].view().height().get()
         }
 
-        /// Mines a block of a chain that adds so much weight, if its neighbours are high enough.
+        /// Mines a block of a chain that adds this weight, if its neighbours are high enough.
         fn mine(&mut self, cut: &mut [usize], chain: usize, weight: u64) -> bool {
             let parent = self.blocks[cut[chain]];
             let (parent, below) = (parent.view(), self.height(cut[chain]));
@@ -430,7 +436,7 @@ mod tests {
             let [Some(a), Some(b), Some(c)] = adjacent else { return false };
             let named = [a, b, c].map(|block| self.blocks[block].view());
             let number = self.blocks.len();
-            // The order of hashes is not that of mining.
+            // The order of hashes is not the order of mining.
             let mut hash = [0xEE; 32];
             let mixed = (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string();
             hash[..mixed.len()].copy_from_slice(mixed.as_bytes());
@@ -461,8 +467,8 @@ mod tests {
             }
         }
 
-        /// Mines about `blocks` blocks on branches that part on all chains, each at its own rate and with its own
-        /// weights. Of a thousand blocks `jumps` are followed by their branch being set back a little.
+        /// Mines about `blocks` blocks on branches that fork off on all chains, each at its own rate and with its
+        /// own weights. After `jumps` of a thousand blocks the branch is set back a little.
         fn split(&mut self, random: &mut Random, cut: &[usize], blocks: usize, jumps: usize) {
             let chains = self.version.graph_at(BlockHeight::new(self.height(cut[0]) + 1)).order();
             let (branches, end) = (2 + random.below(2), self.blocks.len() + blocks);
@@ -476,7 +482,7 @@ mod tests {
                 }
                 let mut cut = cuts[branch].last().unwrap().clone();
                 let weight = weights[branch] + random.below(3);
-                // Mostly it is turn of a low chain, so that the branch gets high.
+                // Prefer a low chain, so that the branch gets high.
                 let mut chain = random.below(chains);
                 for _ in 0..3 {
                     let other = random.below(chains);
@@ -500,7 +506,8 @@ mod tests {
             }
         }
 
-        /// The numbers of the blocks from `first` on, each behind its parents, else in random order.
+        /// The numbers of the blocks from `first` on, each after its parents, otherwise in random
+        /// order.
         fn order(&self, random: &mut Random, first: usize) -> Vec<usize> {
             let numbers: HashMap<BlockHash, usize> =
                 self.blocks.iter().enumerate().map(|(i, block)| (block.view().hash(), i)).collect();
@@ -538,8 +545,9 @@ mod tests {
         }
     }
 
-    /// Adds blocks in commits of random size, and compares each cut. Returns the number of cuts, and how often one had
-    /// fewer than half of the members of the one before above it: it went to another branch.
+    /// Adds blocks in commits of random size, and compares each cut. Returns the number of cuts; how many of them
+    /// moved to another branch, that is, are above fewer than half of the members before; and how many searches ended
+    /// at their bounds.
     fn compare(
         seed: u64,
         random: &mut Random,
@@ -567,7 +575,7 @@ mod tests {
                 recent.insert(block.view().hash(), block);
             }
             let cut = standing.search(&memory, &recent).unwrap();
-            // What a search of all costs is not worth it for every block.
+            // A search of all blocks is too slow to compare after every block.
             let compared = match most {
                 1 => sizes.compared[0],
                 4 => sizes.compared[1],
@@ -579,7 +587,8 @@ mod tests {
             let expected = memory.heaviest().unwrap();
             let ranks: Vec<Member> = expected.iter().map(member).collect();
             if *cut != *ranks {
-                // Only a search that reached its bounds may miss the heaviest; it is consistent even so.
+                // Only a search that reached its bounds may miss the heaviest cut; its cut is still
+                // consistent.
                 assert!(sum(&cut) < sum(&ranks), "seed {seed}, {} blocks left", rest.len());
                 agree(mine.version.graph_at(BlockHeight::new(0)), &cut, &memory);
                 return [0, 0, 1];
@@ -592,7 +601,7 @@ mod tests {
             }
             before = Some(expected);
         }
-        // What is loaded as a whole has the same cut.
+        // A tree that is loaded as a whole has the same cut.
         let mut anew = Standing::new(vec![Ceiling::default(); 20]);
         mine.blocks.iter().for_each(|block| anew.note(block.view()));
         let cut = anew.search(&memory, &HashMap::new()).unwrap();
@@ -613,7 +622,8 @@ mod tests {
         above == Some(block.rank)
     }
 
-    /// One of the histories: of ten chains, of twenty, or across the change from the one to the other.
+    /// Makes and compares one history: of ten chains, of twenty, or across the change from ten to
+    /// twenty.
     fn history(seed: u64, straight: &(Mine, Vec<usize>), sizes: Sizes) -> [usize; 3] {
         let mut random = Random(seed);
         let jumps = [0, 0, 20, 60][random.below(4)];
@@ -712,7 +722,7 @@ mod tests {
             let heaviest = memory.heaviest().unwrap();
             let heaviest: Vec<Member> = heaviest.iter().map(member).collect();
             bounded += usize::from(before < sum(&heaviest));
-            // As when such a database is opened: no cut is known.
+            // No cut is known, as when such a database is opened.
             let mut anew = Standing::new(vec![Ceiling::default(); 20]);
             mine.blocks.iter().for_each(|block| anew.note(block.view()));
             let cut = anew.search(&memory, &HashMap::new()).unwrap();
@@ -748,7 +758,8 @@ mod tests {
     fn a_web_of_forks_on_forks_has_a_consistent_cut_that_never_gets_lighter() {
         let (mut mine, cut) = Mine::new(ChainwebVersion::Mainnet01);
         let mut random = Random(11);
-        // Branches on branches, set back all the time, so that most blocks agree with blocks of many of them.
+        // Branches on branches, set back all the time, so that most blocks agree with blocks of many
+        // branches.
         let mut cuts = vec![cut; 70];
         while mine.blocks.len() < 12_000 {
             let branch = random.below(cuts.len());
@@ -782,7 +793,7 @@ mod tests {
 
     #[test]
     fn a_block_that_comes_below_others_can_end_a_cut_of_a_partial_history() {
-        // Blocks of chain 4 from two branches: which one those at 8 are of shows only with the block at 7.
+        // Blocks of chain 4 from two branches: only the block at 7 shows which branch those at 8 are on.
         let (mut mine, mut cut) = Mine::new(ChainwebVersion::Development);
         mine.grow(&mut cut, 5);
         let (first, mut other) = (mine.blocks.len(), cut.clone());

@@ -10,11 +10,11 @@ use crate::tree::cut::{Candidate, Most};
 use crate::tree::{Place, Tree};
 use crate::types::{BlockHash, BlockHeight, ChainId, ChainwebVersion, Rank};
 
-/// Blocks of a chain that a search reads at most. Where there are more, those are left out that no block
-/// stands on.
+/// Blocks of a chain that a search reads at most. If there are more, it leaves out blocks without
+/// children.
 pub(super) const READ_MAX: u64 = 1 << 13;
 
-/// The blocks of all chains at one moment, as a search sees them.
+/// The blocks of all chains at one moment, as a search reads them.
 pub(super) trait Source {
     fn version(&self) -> ChainwebVersion;
 
@@ -26,7 +26,7 @@ pub(super) trait Source {
     /// The number of blocks of `chain` at `height`.
     fn count(&self, chain: ChainId, height: u64) -> u64;
 
-    /// The heaviest sealed block at heights from `low` to `high`, which is the highest of them.
+    /// The heaviest sealed block at heights from `low` to `high`, which is the highest sealed one.
     fn sealed_most(&self, chain: ChainId, low: u64, high: u64) -> Result<Option<Most>, QueryError>;
 
     /// The blocks of `chain` at heights from `low` to `high`, by ascending rank.
@@ -39,7 +39,7 @@ pub(super) trait Source {
         height: Option<u64>,
     ) -> Result<Option<Candidate>, QueryError>;
 
-    /// Another bound for searches than [`PARTS_MAX`](crate::tree::cut::PARTS_MAX).
+    /// A bound for searches instead of [`PARTS_MAX`](crate::tree::cut::PARTS_MAX).
     fn parts_max(&self) -> Option<usize> {
         None
     }
@@ -137,7 +137,8 @@ impl<'a> Web<'a> {
         blocks.header(place).ok().map(|header| self.candidate(header.view()))
     }
 
-    /// The blocks of `chain` between two heights without those that none stands on, but for the first of these.
+    /// The blocks of `chain` between two heights: all that have children, and the first of those that have
+    /// none.
     fn some_between(
         &self,
         blocks: &Blocks<'_>,

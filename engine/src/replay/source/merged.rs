@@ -22,26 +22,26 @@ pub type Watcher = Box<dyn FnMut(BlockHeight) + Send>;
 
 /// Several chains as one input, by ascending height, so that parents come first on every chain.
 ///
-/// A chain that begins above the others is not read before these have come so far: whoever feeds it may
-/// wait for that.
+/// A chain that begins above the others is not read before they have come that far: its feed may wait
+/// for them.
 ///
-/// What a feed gives is checked to be of its chain and in order; what the blocks are is for others
-/// to say. A feed that is read ahead of the others waits, with what it gave last.
+/// A feed's blocks are checked to be of its chain and in order; others verify the blocks
+/// themselves. A feed that is ahead of the others waits, with its latest records.
 pub struct Merged {
     name: String,
     chains: Vec<Lane>,
     watcher: Watcher,
     position: u64,
-    /// Chains that begin above it are not read yet.
+    /// Chains that begin above this height are not read yet.
     reached: BlockHeight,
-    /// Why it ends behind what was read last.
+    /// The error that ends the input after the latest records.
     failed: Option<io::Error>,
 }
 
 /// One chain.
 struct Lane {
     chain: ChainId,
-    /// The height that it begins at, or one below that.
+    /// The first height of the feed, or one below that.
     begin: BlockHeight,
     /// `None` at its end.
     feed: Option<Feed>,
@@ -52,8 +52,8 @@ struct Lane {
 }
 
 impl Merged {
-    /// The blocks of these chains from height `from` on, each with the height that it begins at;
-    /// `name` is what errors call them.
+    /// Makes the input of the blocks of these chains from height `from` on, each with the height at
+    /// which it begins; errors call the input `name`.
     #[must_use]
     pub fn new(
         name: String,
@@ -74,7 +74,7 @@ impl Merged {
         Self { name, chains, watcher, position: 0, reached: from, failed: None }
     }
 
-    /// The next records; an error only where there are none before it.
+    /// The next records; an error only if no records come before it.
     fn read(&mut self, records_max: usize) -> io::Result<Vec<u8>> {
         if let Some(error) = self.failed.take() {
             return Err(error);

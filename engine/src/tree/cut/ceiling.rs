@@ -4,41 +4,41 @@ use ruint::aliases::U256;
 
 use crate::types::{BlockHeight, Weight};
 
-/// How heavy the blocks of one chain that are not sealed are at most, height by height.
+/// An upper bound on the weight of the blocks of one chain that are not sealed, height by height.
 ///
-/// It says which heights need not be searched for a heavier cut. What it says may be too much, as where
-/// a block was sealed since, but never too little.
+/// It shows which heights need no search for a heavier cut. The bound may be too high, for example
+/// after a block was sealed, but is never too low.
 #[derive(Clone, Debug, Default)]
 pub struct Ceiling {
-    /// [`u128::MAX`] stands for any greater weight: no real network comes near.
+    /// [`u128::MAX`] means any greater weight: no real network comes near.
     heights: BTreeMap<u64, u128>,
 }
 
-/// The most that a block of some heights weighs.
+/// The heaviest block of some heights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Most {
     /// Its weight.
     pub weight: U256,
     /// Its height.
     pub height: u64,
-    /// Whether no other of the heights may have a block as heavy.
+    /// Whether no other height can have a block as heavy.
     pub is_alone: bool,
 }
 
 impl Ceiling {
-    /// Takes note of a block.
+    /// Records a block.
     pub fn add(&mut self, height: BlockHeight, weight: Weight) {
         let weight = u128::try_from(weight.get()).unwrap_or(u128::MAX);
         let most = self.heights.entry(height.get()).or_default();
         *most = weight.max(*most);
     }
 
-    /// Takes note that the only block of a height is sealed.
+    /// Records that the only block of a height is sealed.
     pub fn remove(&mut self, height: BlockHeight) {
         self.heights.remove(&height.get());
     }
 
-    /// The most that a block at heights from `low` to `high` weighs; `None` if there is none.
+    /// The weight of the heaviest block at heights from `low` to `high`; `None` if there is none.
     #[must_use]
     pub fn most(&self, low: u64, high: u64) -> Option<Most> {
         let mut found: Option<(u128, u64, bool)> = None;
@@ -56,7 +56,7 @@ impl Ceiling {
 }
 
 impl Most {
-    /// The more of the two.
+    /// The heavier of the two.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let is_alone = self.weight != other.weight;

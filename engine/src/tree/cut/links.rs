@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use super::Candidate;
 use crate::types::{BlockHash, BlockHeight, ChainId};
 
-/// A block that another one stands on: it must be the member of its chain, or below it.
+/// A block that another one needs: it must be the member of its chain, or below it.
 #[derive(Clone, Copy, Debug)]
 struct Need {
     list: usize,
@@ -26,11 +26,11 @@ struct Need {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relation {
     pub(super) list: usize,
-    /// The place of this list among the relations of the other one.
+    /// The index of this list among the relations of the other list.
     pub(super) back: usize,
 }
 
-/// Which blocks agree. Blocks are numbered through all lists, by ascending rank in each.
+/// Which blocks agree. Blocks are numbered across all lists, by ascending rank in each list.
 pub(super) struct Links {
     /// The numbers of each list's blocks.
     pub(super) spans: Vec<Range<usize>>,
@@ -39,9 +39,9 @@ pub(super) struct Links {
     /// The list of each block.
     lists: Vec<usize>,
     parents: Vec<Option<usize>>,
-    /// For each block the first of its places, one for each relation of its list.
+    /// For each block its first place; it has one for each relation of its list.
     places: Vec<usize>,
-    /// For each place where in `agreeing` it begins, and at last the end.
+    /// For each place the index at which it begins in `agreeing`, followed by the end.
     starts: Vec<usize>,
     agreeing: Vec<usize>,
 }
@@ -62,7 +62,8 @@ impl Links {
         for (index, block) in web.blocks.iter().enumerate() {
             links.places.push(links.starts.len());
             let height = block.rank.height.get();
-            // Blocks of neighbours are one height apart. What a parent named in an earlier graph may be farther.
+            // Agreeing blocks of neighbours are at most one height apart. A block that a parent named in an
+            // earlier graph may be farther.
             let reach = if web.is_inherited { spread } else { spread.min(1) };
             let (low, high) = (height.saturating_sub(reach), height.saturating_add(reach));
             for relation in &links.relations[web.lists[index]] {
@@ -85,31 +86,31 @@ impl Links {
         self.lists[block]
     }
 
-    /// The block below, if it is in the list.
+    /// The parent of a block, if it is in the list.
     pub(super) fn parent(&self, block: usize) -> Option<usize> {
         self.parents[block]
     }
 
-    /// The place of a block that has what agrees with it in the given relation of its list.
+    /// The place that holds the blocks that agree with `block`, in the given relation of its list.
     pub(super) fn place(&self, block: usize, relation: usize) -> usize {
         self.places[block] + relation
     }
 
-    /// The blocks that agree with a block in the given relation of its list.
+    /// The blocks that agree with `block`, in the given relation of its list.
     pub(super) fn agreeing(&self, block: usize, relation: usize) -> &[usize] {
         let place = self.place(block, relation);
         &self.agreeing[self.starts[place]..self.starts[place + 1]]
     }
 }
 
-/// The blocks of all lists, and what they stand on.
+/// The blocks of all lists, and the blocks that they need.
 struct Web<'a> {
     blocks: Vec<&'a Candidate>,
     spans: Vec<Range<usize>>,
     lists: Vec<usize>,
     parents: Vec<Option<usize>>,
     needs: Vec<Vec<Need>>,
-    /// Whether a block needs what only its parent names.
+    /// Whether a block needs a block that only its parent names.
     is_inherited: bool,
 }
 
@@ -138,7 +139,7 @@ impl<'a> Web<'a> {
                 web.lists[*parent] == web.lists[index]
                     && web.blocks[*parent].rank.height.child() == Some(block.rank.height)
             });
-            // Parents come before their children, so theirs are known.
+            // Parents come before their children, so their needs are known.
             let inherited = parent.map_or(&[][..], |parent| &web.needs[parent]);
             let needs = needs(block, &list_of, inherited);
             let named = block.adjacents.iter().flatten();
@@ -150,7 +151,7 @@ impl<'a> Web<'a> {
         web
     }
 
-    /// For each list the others that it names blocks of, or that name blocks of it.
+    /// For each list, the other lists whose blocks it names, or that name its blocks.
     fn relations(&self) -> Vec<Vec<Relation>> {
         let lists = self.spans.len();
         let mut related = vec![false; lists * lists];
@@ -190,8 +191,8 @@ impl<'a> Web<'a> {
         fits(a, b) && fits(b, a)
     }
 
-    /// Whether a block is the one that is needed, or above it. Where its chain of parents is not
-    /// held that far down, it may be.
+    /// Whether a block is the needed one, or above it. If the parents in between are not held, it
+    /// may be.
     fn stands_on(&self, mut block: usize, need: &Need) -> bool {
         loop {
             let Candidate { rank, parent, .. } = self.blocks[block];
@@ -209,8 +210,8 @@ impl<'a> Web<'a> {
     }
 }
 
-/// What a block stands on: the adjacent parents that it names, and on other chains what its parent
-/// stands on, which was named in an earlier graph.
+/// The blocks that a block needs: the adjacent parents that it names, and on other chains the needs
+/// of its parent, which were named in an earlier graph.
 fn needs(block: &Candidate, list_of: &HashMap<ChainId, usize>, inherited: &[Need]) -> Vec<Need> {
     let below = block.rank.height.parent();
     let named = block.adjacents.iter().flatten().zip(below.into_iter().cycle());

@@ -1,45 +1,46 @@
 //! The heaviest consistent cut of some blocks: one of each chain, none of which rules out another.
 //!
 //! Enters: for each chain the blocks that may be its member, with their parents and adjacent
-//! parents. Leaves: one of each, of the greatest sum of weights.
+//! parents. Leaves: one block of each, with the greatest sum of weights.
 //!
 //! # What a cut is
 //!
-//! The past of a block is what its parents and adjacent parents lead down to. A set of blocks is a
-//! consistent cut if the union of their pasts has one block for each chain and height, and each of
-//! them is the top of its chain there. Blocks *a* and *b* of adjacent chains then are of one
-//! height, and each names the other's parent, or one is one higher and names the other.
+//! The past of a block is the block and everything that its parents and adjacent parents lead down
+//! to. A set of blocks is a consistent cut if the union of their pasts has one block for each chain
+//! and height, and each of them is the top of its chain there. Then blocks *a* and *b* of adjacent
+//! chains either have one height, and each names the other's parent, or one is a height higher and
+//! names the other.
 //!
-//! That is a matter of pairs: *a* and *b* agree if every block that *a* names on the chain of *b*
-//! is *b* or below it, and the other way round. Nothing deeper has to be compared, because the
-//! pasts of *a* and of *b* were braided when these were mined. Where the graph has just changed, a
-//! block also speaks for what its parent names on chains that it has no edge to any more.
-//! What is not held constrains nothing.
+//! This can be checked pair by pair: *a* and *b* agree if every block that *a* names on the chain
+//! of *b* is *b* or below it, and vice versa. Nothing deeper has to be compared, because the pasts
+//! of *a* and of *b* were braided when these were mined. Right after a change of the graph, a block
+//! also needs the blocks that its parent names on chains to which it has no edge any more. A block
+//! that is not held constrains nothing.
 //!
-//! # How the heaviest is found
+//! # How the heaviest cut is found
 //!
-//! Without forks the members are the tops of the union of everything that has a partner on each
-//! chain: blocks that agree with no block of some neighbour are dropped until all others do (arc
-//! consistency, after Mohr and Henderson, 1986), and the heaviest that are left on each chain
-//! agree, because the higher of two blocks of a chain stands on all that the lower one stands on.
-//! Only where forks disagree there is a choice: the heaviest blocks of two chains do not agree,
-//! and on one of these the supporters of both lie on two branches. That splits the search in two:
-//! on the one branch, or not on it. The bound of a part is the sum of the heaviest block left on
-//! each chain, parts are taken up by descending bound, and each is followed down to a cut at once,
-//! so that there is something to compare with.
+//! Without forks, blocks that agree with no block of some neighbour are dropped until every block
+//! left has a partner on each neighbouring chain (arc consistency, after Mohr and Henderson, 1986).
+//! The heaviest blocks left on each chain then agree, because the higher of two blocks of a chain
+//! stands on everything that the lower one stands on. Only forks that disagree leave a choice: the
+//! heaviest blocks of two chains do not agree, and on one of these chains the blocks that agree
+//! with each are on two branches. That splits the search in two: on the one branch, or not on it.
+//! The bound of a part is the sum of the heaviest blocks left on each chain. Parts are taken up by
+//! descending bound, and each is followed down to a cut at once, so that there is a cut to compare
+//! with.
 //!
 //! - `I-1` Members agree in pairs.
-//! - `I-2` Within these bounds no cut of these blocks is heavier.
-//! - `I-3` The order in which blocks came does not matter: of equally heavy cuts the one with the lowest
-//!   ranks counts, compared chain by chain.
-//! - `I-4` A search that is given a cut never ends with a lighter one.
+//! - `I-2` Within the bounds of the search, no cut of these blocks is heavier.
+//! - `I-3` The order in which blocks were added does not matter: of equally heavy cuts, the result is
+//!   the one with the lowest ranks, compared chain by chain.
+//! - `I-4` A search that is given a cut never returns a lighter one.
 //!
 //! # Cost
 //!
-//! One pass over the pairs of blocks within reach of each other, and the same again at most for
-//! each part. Siblings that no block stands on and that a heavier one of equal parents stands for
-//! are dropped first, so their number matters little. Of what is left at most 32 blocks a chain and height
-//! are considered, and all parts together look at 16 M pairs of a block and a chain, or 32 times at each.
+//! One pass over the pairs of blocks within reach of each other, and at most one more for each part.
+//! Siblings without children are dropped first if one with the same parents is as heavy, so their number
+//! matters little. Of the rest at most 32 blocks a chain and height are considered, and all parts together
+//! look at 16 M pairs of a block and a chain, or 32 times at each.
 
 mod ceiling;
 mod links;
@@ -69,28 +70,28 @@ pub struct Candidate {
     pub rank: Rank,
     /// The block below.
     pub parent: BlockHash,
-    /// The blocks below on the neighbouring chains. The first block of a chain has none: what it
-    /// names are no blocks.
+    /// The adjacent parents. The first block of a chain has none: the hashes that it names are not
+    /// blocks.
     pub adjacents: Option<[(ChainId, BlockHash); DEGREE]>,
     /// The work behind the block.
     pub weight: Weight,
 }
 
-/// The heaviest cut with one block out of each list, in the order of the lists; of equally heavy ones the one
+/// The heaviest cut with one block of each list, in the order of the lists; of equally heavy cuts, the one
 /// whose blocks have the lowest ranks, compared list by list.
 ///
-/// Members of a cut are at most the graph's diameter, `spread`, apart in height. Each list is of
-/// one chain, ascending by rank. Chains that have no list have no say.
+/// Members of a cut are at most the graph's diameter, `spread`, apart in height. Each list has
+/// blocks of one chain, ascending by rank. Chains without a list are ignored.
 ///
-/// `None` if there is no cut, or none was found within [`PARTS_MAX`] parts of the search. After
-/// that many it is the heaviest that was found.
+/// `None` if there is no cut, or none was found within [`PARTS_MAX`] parts of the search. If the
+/// search ends there, the result is the heaviest cut found so far.
 #[must_use]
 pub fn heaviest(chains: &[Vec<Candidate>], spread: u64) -> Option<Vec<Candidate>> {
     within(chains, spread, None, None)
 }
 
-/// [`heaviest`], if it is better than a cut of the same chains that is known; its members need not be among
-/// the blocks. `parts_max` is another bound than [`PARTS_MAX`].
+/// [`heaviest`], if it is better than a known cut of the same chains, whose members need not be among the
+/// blocks. `parts_max` replaces [`PARTS_MAX`].
 #[must_use]
 pub fn better(
     chains: &[Vec<Candidate>],
@@ -101,7 +102,7 @@ pub fn better(
     within(chains, spread, known, parts_max)
 }
 
-/// [`heaviest`], however long it takes: the reference for tests.
+/// [`heaviest`] without a bound: the reference for tests.
 #[cfg(test)]
 pub(crate) fn heaviest_unbounded(chains: &[Vec<Candidate>], spread: u64) -> Option<Vec<Candidate>> {
     within(chains, spread, None, Some(usize::MAX))
@@ -157,8 +158,8 @@ fn fewer<'a>(blocks: Vec<&'a Candidate>, known: Option<&[Candidate]>) -> Vec<&'a
     kept
 }
 
-/// Leaves out siblings that another one stands for: of the same parents and not lighter, while
-/// no block stands on them.
+/// Leaves out a block if a sibling with the same parents is at least as heavy, and no block stands
+/// on it.
 fn undominated<'a>(blocks: &'a [Candidate], named: &HashSet<BlockHash>) -> Vec<&'a Candidate> {
     let mut best: HashMap<_, &Candidate> = HashMap::with_capacity(blocks.len());
     for block in blocks {
@@ -175,7 +176,7 @@ fn undominated<'a>(blocks: &'a [Candidate], named: &HashSet<BlockHash>) -> Vec<&
 }
 
 impl Candidate {
-    /// The blocks that it stands on, as far as it names them itself.
+    /// The blocks that it names itself: its adjacent parents and its parent.
     fn names(&self) -> impl Iterator<Item = BlockHash> + '_ {
         let adjacents = self.adjacents.iter().flatten().map(|(_, hash)| *hash);
         adjacents.chain(std::iter::once(self.parent))
@@ -189,10 +190,10 @@ mod tests {
     use crate::types::{BlockHeight, ChainwebVersion};
     use ruint::aliases::U256;
 
-    /// The height from which the webs of these tests have twenty chains.
+    /// The height from which on the webs of these tests have twenty chains.
     const CHANGE: u64 = 3;
 
-    /// Heights of a web at most.
+    /// The most heights of a web.
     const HEIGHTS: usize = 32;
 
     fn graph(height: u64) -> ChainGraph {
@@ -200,7 +201,7 @@ mod tests {
         ChainwebVersion::Mainnet01.graph_at(BlockHeight::new(mainnet_height))
     }
 
-    /// Random numbers (xorshift64*): the same for the same seed.
+    /// Random numbers (xorshift64*), the same for the same seed.
     struct Random(u64);
 
     impl Random {
@@ -213,11 +214,11 @@ mod tests {
         }
     }
 
-    /// Blocks that were mined one by one, each on a cut of those before it.
+    /// Blocks that were mined one by one, each on a cut of the blocks before it.
     struct Web {
         blocks: Vec<Candidate>,
         parents: Vec<usize>,
-        /// The past of each block, itself too: by chain and height.
+        /// The past of each block, including the block: by chain and height.
         pasts: Vec<Vec<Option<usize>>>,
         cuts: Vec<Vec<usize>>,
     }
@@ -239,8 +240,8 @@ mod tests {
             Self { blocks, parents: (0..20).collect(), pasts, cuts: vec![(0..20).collect()] }
         }
 
-        /// A web of about this many blocks, grown on three cuts at once. Of a thousand blocks
-        /// `jumps` are followed by one of these cuts being set back.
+        /// Makes a web of about this many blocks, grown on three cuts at once. After `jumps` of a
+        /// thousand blocks one of these cuts is set back.
         fn random(random: &mut Random, blocks: usize, jumps: usize) -> Self {
             let (mut web, mut tips) = (Self::new(), [0; 3]);
             for _ in 0..blocks * 20 {
@@ -374,7 +375,7 @@ mod tests {
         weight: u64,
     ) -> Candidate {
         let mut hash = [0; 32];
-        // Not in the order of mining.
+        // The order of hashes is not the order of mining.
         let mixed = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string();
         hash[..mixed.len()].copy_from_slice(mixed.as_bytes());
         let rank = Rank { height: BlockHeight::new(height), hash: BlockHash::new(hash) };
@@ -386,7 +387,7 @@ mod tests {
         cut.iter().map(|block| u64::try_from(block.weight.get()).unwrap()).sum()
     }
 
-    /// Compares with the oracle; returns whether there was a cut.
+    /// Compares with the oracle; returns whether there is a cut.
     fn compare(web: &Web, lists: &[Vec<Candidate>], spread: u64) -> bool {
         let cut = heaviest(lists, spread);
         let members: Vec<usize> = cut.iter().flatten().map(|block| web.number(block)).collect();

@@ -16,50 +16,50 @@ use ruint::aliases::U256;
 use super::links::Links;
 use crate::types::Rank;
 
-/// Parts that a search takes up. Forks of a real web need a handful; without an end there could be
-/// exponentially many.
+/// The most parts that a search takes up. Forks of a real web need a handful; without a bound there
+/// could be exponentially many.
 pub const PARTS_MAX: usize = 1 << 15;
 
-/// Pairs of a block and a related list that all parts of a search look at together: some 0.1 s. Where
-/// three branches part on twenty chains, and are set back again and again, it takes a tenth of that. Parts
-/// that wait have four bytes for each pair: at most 64 MB.
+/// The most pairs of a block and a related list that all parts of a search look at together: some 0.1 s.
+/// Three branches that fork off on twenty chains, and are set back again and again, take a tenth of that.
+/// Waiting parts take four bytes for each pair: at most 64 MB.
 const STEPS_MAX: usize = 1 << 24;
 
-/// Parts that a search takes up, however many blocks there are.
+/// Parts that a search may take up, however many blocks there are.
 const PARTS_MIN: usize = 32;
 
 /// A sum of weights that cannot overflow.
 pub type Sum = Uint<320, 5>;
 
-/// A cut to be surpassed: its weight, and the ranks of its members.
+/// A cut to be improved on: its weight, and the ranks of its members.
 pub(super) type Known = (Sum, Vec<Rank>);
 
-/// What is left of the blocks in one part of the search.
+/// The blocks left in one part of the search.
 #[derive(Clone)]
 struct Part {
     alive: Vec<bool>,
-    /// For each place how many of the blocks that agree are alive.
+    /// For each place, how many of its agreeing blocks are alive.
     partners: Vec<u32>,
 }
 
 /// A part that waits to be taken up.
 struct Waiting {
     bound: Sum,
-    /// Parts that were left when it was made: of equal bounds the earlier one goes first.
+    /// Parts left when it was made: of equal bounds, the earlier one goes first.
     number: usize,
     part: Part,
 }
 
-/// Blocks of one list that are on a branch, as against all others of it.
+/// Splits the blocks of one list into those on a branch and all others.
 struct Branch {
     list: usize,
-    /// By place in the list.
+    /// By index in the list.
     inside: Vec<bool>,
 }
 
 struct Search<'a> {
     links: &'a Links,
-    /// For each list its blocks, heaviest first; of equals that of the lower rank.
+    /// For each list its blocks, heaviest first; of equally heavy ones, the lower rank first.
     by_weight: Vec<Vec<usize>>,
     weights: &'a [U256],
     ranks: &'a [Rank],
@@ -69,8 +69,8 @@ struct Search<'a> {
     members: Option<Vec<usize>>,
 }
 
-/// The best set of one block of each list, all of which agree: the greatest sum of weights, of equal ones
-/// the lowest ranks, by ascending list. `None` if none is better than what is known.
+/// The best set of one block of each list, all of which agree: the greatest sum of weights; of equal
+/// sums, the lowest ranks, by ascending list. `None` if none is better than the known cut.
 pub(super) fn heaviest(
     links: &Links,
     weights: &[U256],
@@ -132,7 +132,7 @@ impl Search<'_> {
                 }
             };
         }
-        // Out of parts: what is left of this one is given up.
+        // Out of parts: the rest of this one is given up.
     }
 
     fn put(&mut self, part: Part) {
@@ -147,8 +147,8 @@ impl Search<'_> {
     }
 
     /// Whether a set of these blocks is better than the best so far. If they are the tops of a part, no set
-    /// of it is better than they are: of equal weight, each of its blocks is as heavy as the top, and of no
-    /// lower rank.
+    /// of that part is better: of equal weight, each of its blocks is as heavy as the top, and of no lower
+    /// rank.
     fn is_better(&self, sum: Sum, blocks: &[usize]) -> bool {
         self.best.as_ref().is_none_or(|(best, ranks)| match sum.cmp(best) {
             Ordering::Equal => blocks.iter().map(|block| &self.ranks[*block]).lt(ranks),
@@ -156,7 +156,7 @@ impl Search<'_> {
         })
     }
 
-    /// The heaviest block that is left of each list.
+    /// The heaviest block left of each list.
     fn tops(&self, part: &Part) -> Vec<usize> {
         let alive = |block: &&usize| part.alive[**block];
         self.by_weight.iter().filter_map(|blocks| blocks.iter().find(alive)).copied().collect()
@@ -166,7 +166,7 @@ impl Search<'_> {
         members.iter().fold(Sum::ZERO, |sum, block| sum + Sum::from(self.weights[*block]))
     }
 
-    /// A branch of a list on which the tops disagree; `None` if they all agree.
+    /// A branch of a list on which the tops disagree; `None` if all tops agree.
     fn fork(&self, part: &Part, tops: &[usize]) -> Option<Branch> {
         let relations = self.links.relations.iter().enumerate();
         let mut pairs = relations.flat_map(|(list, others)| {
@@ -187,12 +187,12 @@ impl Search<'_> {
         })
     }
 
-    /// The branch that leads to `block` from where it leaves the way to `other`; `None` if it
-    /// does not.
+    /// The branch that leads to `block`, from where it forks off the way to `other`; `None` if it
+    /// does not fork off.
     fn branch(&self, block: usize, other: usize) -> Option<Branch> {
         let (mut first, mut on, mut beside) = (None, Some(block), Some(other));
         while let Some(block) = on {
-            // Numbers of one list ascend with the height; siblings have no way between them.
+            // Numbers of one list ascend with the height; no chain of parents connects siblings.
             while let Some(above) = beside.filter(|beside| *beside > block) {
                 beside = self.links.parent(above);
             }
@@ -214,7 +214,7 @@ impl Search<'_> {
         Some(Branch { list, inside })
     }
 
-    /// One block as against the others of its list: where nothing of the forks is held.
+    /// One block, and all others of its list: for forks whose lower blocks are not held.
     fn single(&self, block: usize) -> Branch {
         let list = self.links.list(block);
         Branch {
@@ -223,7 +223,7 @@ impl Search<'_> {
         }
     }
 
-    /// What is left of a part on one side of a branch; `None` if that is no cut.
+    /// What is left of a part on one side of a branch; `None` if no cut is possible.
     fn half(&self, part: &Part, branch: &Branch, side: bool) -> Option<Part> {
         let mut part = part.clone();
         let blocks = self.links.spans[branch.list].clone().zip(&branch.inside);
@@ -233,7 +233,8 @@ impl Search<'_> {
 }
 
 impl Part {
-    /// All blocks that agree with some block of every related list; `None` if some list has none.
+    /// Keeps all blocks that agree with some block of every related list; `None` if some list has
+    /// none.
     fn new(links: &Links) -> Option<Self> {
         let blocks = links.spans.last().map_or(0, |span| span.end);
         let mut part = Self { alive: vec![true; blocks], partners: vec![0; links.places()] };
@@ -251,8 +252,8 @@ impl Part {
         part.drop_all(links, alone).then_some(part)
     }
 
-    /// Drops blocks, and those that agree with no other block of some list then. Returns whether
-    /// every list has a block left.
+    /// Drops blocks, and then all blocks that agree with no other block of some list. Returns
+    /// whether every list has a block left.
     fn drop_all(&mut self, links: &Links, mut blocks: Vec<usize>) -> bool {
         while let Some(block) = blocks.pop() {
             if !std::mem::take(&mut self.alive[block]) {

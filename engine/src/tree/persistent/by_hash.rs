@@ -2,24 +2,24 @@ use std::sync::Arc;
 
 use crate::tree::NodeId;
 
-/// Bits of a hash that one level of the tree takes.
+/// Bits of a hash that one level of the tree uses.
 const BITS: u32 = 4;
 
 const WIDTH: usize = 1 << BITS;
 
-/// Entries of a leaf from which on it is divided.
+/// Entries at which a leaf is divided.
 const LEAF_MAX: usize = 32;
 
-/// Nodes that are found by the hash of a key which they have themselves.
+/// Nodes, found by the hash of a key that the node itself holds.
 ///
-/// Of a hash 32 bits are kept beside the node: they lead to its leaf, from the highest ones down, and spare
-/// most comparisons of keys. Whoever asks compares the keys. The hashes must be seeded: a leaf of equal ones
-/// is searched from end to end.
+/// Beside each node 32 bits of its hash are kept: they lead to its leaf, from the highest ones down, and
+/// make most comparisons of keys unnecessary. The caller compares the keys. The hashes must be seeded: a
+/// leaf of equal hashes is searched from end to end.
 ///
 /// # Cost
 ///
-/// A search: one step for every four bits of the length, and a leaf of at most 32 entries. A change copies what it meets, unless no
-/// clone holds it.
+/// A search takes one step for every four bits of the length, and looks through a leaf of at most 32 entries. A change copies the
+/// arrays on its way, unless no clone holds them.
 #[derive(Clone, Debug)]
 pub(in crate::tree) struct ByHash {
     root: Branch,
@@ -40,7 +40,7 @@ impl Default for ByHash {
 }
 
 impl ByHash {
-    /// The node with this hash which `is_it`.
+    /// The node with this hash for which `is_it` holds.
     pub(in crate::tree) fn find(
         &self,
         hash: u64,
@@ -61,7 +61,7 @@ impl ByHash {
         }
     }
 
-    /// Adds a node that is not there.
+    /// Adds a node that is not in the tree.
     pub(in crate::tree) fn insert(&mut self, hash: u64, id: NodeId) {
         self.root.insert((prefix(hash), id), 0);
     }
@@ -118,14 +118,14 @@ const fn prefix(hash: u64) -> u32 {
     (hash >> u32::BITS) as u32
 }
 
-/// The child that the highest bits lead to.
+/// The child to which the highest bits lead.
 const fn child(bits: u32) -> usize {
     (bits >> (u32::BITS - BITS)) as usize
 }
 
 #[cfg(test)]
 impl ByHash {
-    /// The number of arrays that another one does not share.
+    /// The number of arrays that the other one does not share.
     pub(in crate::tree) fn own_arrays(&self, other: &Self) -> usize {
         fn own(branch: &Branch, other: Option<&Branch>) -> usize {
             match (branch, other) {
@@ -163,7 +163,7 @@ mod tests {
     fn nodes_are_found_by_hash_and_clones_stay_as_they_are() {
         let (mut by_hash, mut expected, mut kept) = (ByHash::default(), BTreeMap::new(), vec![]);
         for id in 0..30_000_u32 {
-            // Of every hundred, ten have one hash.
+            // Ten of every hundred have the same hash.
             let seed = if id % 100 < 10 { 1 } else { u64::from(id) };
             let hash = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             by_hash.insert(hash, NodeId(id));

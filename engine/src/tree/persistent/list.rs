@@ -1,25 +1,25 @@
 use std::sync::Arc;
 
-/// Bits of an index that one level of the tree takes.
+/// Bits of an index that one level of the tree uses.
 const BITS: u32 = 5;
 
 const WIDTH: usize = 1 << BITS;
 
-/// A sequence whose elements are read, replaced and appended.
+/// A sequence with reads, replacements and appends.
 ///
 /// # Cost
 ///
-/// Reading: one step for every five bits of the greatest index. Changing: a copy of 32 elements, and of 32
+/// A read takes one step for every five bits of the greatest index. A change copies 32 elements, and 32
 /// pointers for each other step, unless no clone holds them.
 #[derive(Clone, Debug)]
 pub(in crate::tree) struct List<T> {
     root: Option<Branch<T>>,
-    /// Bits of an index below those that choose a child of the root.
+    /// Number of index bits below those that choose a child of the root.
     shift: u32,
     len: usize,
 }
 
-/// Elements and branches behind the end repeat another one, or are absent.
+/// Elements and branches beyond the end repeat another one, or are absent.
 #[derive(Clone, Debug)]
 enum Branch<T> {
     Leaf(Arc<[T; WIDTH]>),
@@ -100,7 +100,7 @@ impl<T: Copy> List<T> {
 
 #[cfg(test)]
 impl<T> List<T> {
-    /// The number of arrays that another list does not share.
+    /// The number of arrays that the other list does not share.
     pub(in crate::tree) fn own_arrays(&self, other: &Self) -> usize {
         fn own<T>(branch: Option<&Branch<T>>, other: Option<&Branch<T>>) -> usize {
             match (branch, other) {

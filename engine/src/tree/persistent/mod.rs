@@ -1,9 +1,8 @@
 //! Collections whose clones share memory.
 //!
-//! Every commit publishes the forests of its chains, and views keep those that they were made with. So a
-//! forest is cloned for each commit, and then changed. Each collection here is a tree of small
-//! arrays behind [`Arc`](std::sync::Arc)s: a clone copies the root alone, and a change copies the arrays on the way to the
-//! element, unless nobody else holds them.
+//! Every commit publishes the forests of its chains, and a view keeps the forests that it was made with. So each commit
+//! clones a forest, and then changes it. Each collection here is a tree of small arrays behind [`Arc`](std::sync::Arc)s: a
+//! clone copies the root alone, and a change copies the arrays on the way to the element, unless no clone holds them.
 //!
 //! ```text
 //! published    root ── a ── [0..32]          a commit changes element 70
@@ -11,8 +10,8 @@
 //!                 └─ c ── [64..96]           copied: root and c; shared: a and b
 //! ```
 //!
-//! - `I-1` A change of a clone does not change what it was cloned from.
-//! - `I-2` A change copies a number of bytes that grows with the logarithm of the length only.
+//! - `I-1` A change to a clone does not change the original.
+//! - `I-2` A change copies a number of bytes that grows only with the logarithm of the length.
 
 mod by_hash;
 mod list;

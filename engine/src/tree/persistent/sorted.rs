@@ -3,22 +3,22 @@ use std::sync::Arc;
 use crate::tree::NodeId;
 use crate::types::{BlockHash, BlockHeight, Rank};
 
-/// Nodes, or parts, of one part at most.
+/// The most nodes, or children, of one page.
 const WIDTH: usize = 64;
 
-/// What no node is below.
+/// No node has a lower rank.
 const LOWEST: Rank = Rank { height: BlockHeight::new(0), hash: BlockHash::new([0; 32]) };
 
 /// Nodes by ascending rank.
 ///
-/// A tree of pages: each knows of those below it how many nodes they have, and a rank that is not lower than
-/// theirs, and lower than those of the next page. Nodes have their ranks elsewhere, so whoever inserts says
-/// how they are read.
+/// A tree of pages: for each child a page holds the number of nodes in it, and a rank that is at least as
+/// high as theirs and lower than those of the next child. Ranks are stored elsewhere, so the caller passes a
+/// function that reads them.
 ///
 /// # Cost
 ///
 /// Searching, inserting and removing: logarithmic. A change copies at most 64 elements of each level,
-/// unless no clone holds them. Pages that removals left small are not put together, empty ones are dropped.
+/// unless no clone holds them. Pages that removals left small are not merged; empty ones are dropped.
 #[derive(Clone, Debug)]
 pub(in crate::tree) struct Sorted {
     root: Part,
@@ -27,7 +27,7 @@ pub(in crate::tree) struct Sorted {
 #[derive(Clone, Debug)]
 struct Part {
     len: usize,
-    /// No node of it is above this, all of the next part are.
+    /// No node of this part is above this rank; all nodes of the next part are.
     last: Rank,
     page: Arc<Page>,
 }
@@ -49,7 +49,7 @@ impl Sorted {
         self.root.len
     }
 
-    /// The number of nodes below `height`, which is the position of the first one from there on.
+    /// The number of nodes below `height`, which is the position of the first one at or above it.
     pub(in crate::tree) fn below(
         &self,
         height: BlockHeight,
@@ -73,7 +73,7 @@ impl Sorted {
         }
     }
 
-    /// The nodes from a position on.
+    /// The nodes from a position on, ascending.
     pub(in crate::tree) fn from(&self, mut position: usize) -> impl Iterator<Item = NodeId> {
         let leaves = std::iter::from_fn(move || {
             let leaf = self.leaf(position)?;
@@ -103,7 +103,7 @@ impl Sorted {
         }
     }
 
-    /// Adds a node of this rank, which has none yet.
+    /// Adds a node of this rank, which no other node has.
     pub(in crate::tree) fn insert(&mut self, id: NodeId, new: Rank, rank: impl Fn(NodeId) -> Rank) {
         if let Some(behind) = self.root.insert(id, new, &rank) {
             let last = behind.last;
@@ -115,7 +115,7 @@ impl Sorted {
     /// Removes the node of this rank.
     pub(in crate::tree) fn remove(&mut self, gone: Rank, rank: impl Fn(NodeId) -> Rank) {
         self.root.remove(gone, &rank);
-        // A root with one part is a step for nothing.
+        // A root with a single child is an unnecessary step.
         while let Page::Inner(parts) = &*self.root.page
             && parts.len() < 2
         {
@@ -136,7 +136,7 @@ impl Part {
         Self { len, last, page: Arc::new(page) }
     }
 
-    /// Adds a node. If there are too many then, returns those of the upper part.
+    /// Adds a node. If the page gets too long, splits it and returns the upper half.
     fn insert(&mut self, id: NodeId, new: Rank, rank: &impl Fn(NodeId) -> Rank) -> Option<Self> {
         self.len = self.len.saturating_add(1);
         self.last = self.last.max(new);
@@ -147,7 +147,7 @@ impl Part {
                 if nodes.len() <= WIDTH {
                     return None;
                 }
-                // Most nodes come behind all others: then full pages stay behind.
+                // Most nodes come after all others: then full pages stay behind.
                 let half = if at == WIDTH { WIDTH } else { WIDTH / 2 };
                 Page::Leaf(nodes.split_off(half))
             }
@@ -199,7 +199,7 @@ impl Part {
 
 #[cfg(test)]
 impl Sorted {
-    /// The number of pages that another one does not share.
+    /// The number of pages that the other one does not share.
     pub(in crate::tree) fn own_arrays(&self, other: &Self) -> usize {
         fn pages<'a>(part: &'a Part, found: &mut Vec<&'a Arc<Page>>) {
             found.push(&part.page);
@@ -223,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    /// The rank of a node: at most a handful at each height.
+    /// Makes the rank of a node: at most a handful at each height.
     fn rank(id: NodeId) -> Rank {
         let mixed = id.0.wrapping_mul(0x9E37_79B9);
         let mut hash = [0; 32];
@@ -265,7 +265,7 @@ mod tests {
             }
         }
         kept.push((sorted.clone(), expected.clone()));
-        // All but a few, from below.
+        // Remove all but a few, from below.
         for id in 0..20_000 {
             if id % 100 > 0 {
                 sorted.remove(rank(NodeId(id)), rank);
