@@ -6,8 +6,8 @@
 //!   no more jobs at once than configured. What is in memory is read in place.
 //! - `I-2` A job is short: a page, or one chunk of a stream. Between two chunks a stream holds no
 //!   thread, no place and no view of the database, however long its client sleeps.
-//! - `I-3` A request that may take long has a lane of its own, where it pays by what it will read. Pages
-//!   never wait behind it, and it leaves them a core.
+//! - `I-3` A request that may take long uses a lane of its own, where it pays for what it will read.
+//!   Pages never wait behind it, and it leaves them a core.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -28,10 +28,10 @@ use crate::metrics::Metrics;
 use crate::reading::{logged, panicked, read_view};
 use crate::request_id::RequestId;
 
-/// Rows of the database that a job of the slow lane reads for each permit of it: some 0.2 ms.
+/// Rows of the database that a job reads per permit of the slow lane: some 0.2 ms.
 const ROWS_A_PERMIT: u64 = 64;
 
-/// Permits of the slow lane that one core is worth.
+/// Permits of the slow lane per core.
 const PERMITS_A_CORE: usize = 32;
 
 /// How far the server is on its way out.
@@ -70,7 +70,7 @@ impl Bridge {
         metrics: Metrics,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        // Half of the cores: one job at once of those that read much, or many that do not.
+        // Half of the cores: one job that reads much at a time, or many that do not.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let permits = PERMITS_A_CORE.saturating_mul(cores.div_ceil(2)).min(Semaphore::MAX_PERMITS);
         Self {
@@ -78,7 +78,7 @@ impl Bridge {
             slow_lane: Arc::new(Semaphore::new(permits)),
             slow_permits: u32::try_from(permits).unwrap_or(u32::MAX),
             budget: Budget::new(config.response_bytes_max, metrics.clone()),
-            // One that is longer than all long pieces may be together would never be made.
+            // A piece beyond the limit of all long pieces together would never be made.
             piece_bytes: config.page_bytes_max.min(config.response_bytes_max / 8),
             files: FileReads::new(config, metrics.clone()),
             places: Arc::new(Semaphore::new(config.reads_max)),
@@ -145,8 +145,8 @@ impl Bridge {
         self.run(place, job).await
     }
 
-    /// Runs `job`, which reads about so many `rows` of the database, in the slow lane. The more it reads,
-    /// the fewer others run at once; one that reads very much runs alone.
+    /// Runs `job`, which reads about `rows` rows of the database, in the slow lane. The more it reads,
+    /// the fewer others run at the same time; a job that reads very much runs alone.
     ///
     /// # Errors
     ///
@@ -287,7 +287,8 @@ impl Bridge {
         }
     }
 
-    /// One chunk of a stream; waits for a place as long as it takes, for the client has waited too.
+    /// Reads one chunk of a stream; waits for a permit as long as it takes, because the client has
+    /// waited too.
     ///
     /// # Errors
     ///

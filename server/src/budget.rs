@@ -1,20 +1,19 @@
 //! One budget of bytes for all responses in progress.
 //!
-//! A response costs memory until its client has taken it: a body made whole costs its length, a stream a
+//! A response takes memory until its client has read it: a body made whole takes its length, a stream a
 //! fixed number of pieces, and a piece that is longer than usual its length. The sum has a limit, so that
-//! clients that do not read cannot take all memory, however many they are and whatever they ask for.
+//! clients that do not read cannot take all memory, however many they are and whatever they request.
 //!
 //! Long responses give way first. With the default of 256 MiB, a page of 188 kB is refused once 192 MiB
 //! are in use, a payload of 2 MB once 126 MiB are, and a header of 400 bytes only at 256 MiB.
 //!
 //! Streams are made in pieces of 2 MiB while less than a quarter of the budget is in use: each piece takes a
-//! turn of its own on a thread that may block, and thirty times as many turns make a page of blocks cost
-//! several times as much. Beyond that quarter they are made in pieces of 64 KiB, so that more clients have room.
-//! With the default, some 16 clients that do not read get two long pieces each, and all further ones two
-//! short ones.
+//! turn of its own on a blocking thread, and thirty times as many turns make a page of blocks cost several times
+//! as much. Beyond that quarter, pieces have 64 KiB, so that more clients have room. With the default, some 16
+//! clients that do not read get two long pieces each, and all further ones two short ones.
 //!
 //! - `I-1` A charge is made before the bytes are handed to the connection, and is returned when the last
-//!   of them is gone: written to the socket, or dropped with the connection or the stream.
+//!   of them has left memory: written to the socket, or dropped with the connection or the stream.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,18 +24,19 @@ use tokio::time::sleep;
 
 use crate::metrics::Metrics;
 
-/// Bytes of a short piece of a stream, as far as it can end there. Twice as many bytes are still a short
-/// response.
+/// Bytes of a short piece of a stream, if a piece can end there. A response of up to twice as many bytes
+/// is still short.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
-/// Bytes that a stream is charged for as long as it lasts: a short piece that is sent, one that waits for
-/// that, and one that is being read. Longer pieces are charged by themselves.
+/// Bytes charged for a stream as long as it lasts: a short piece that is sent, one that waits to be sent,
+/// and one that is being read. Longer pieces are charged separately.
 pub(crate) const STREAM_BYTES: usize = 3 * PIECE_BYTES;
 
 /// Bytes of a response of medium length.
 const MEDIUM_BYTES: usize = 512 << 10;
 
-/// Bytes of a response that costs nothing: there are not more of them than connections and streams.
+/// Bytes up to which a response is not charged: there are not more of these than connections and
+/// streams.
 pub(crate) const FREE_BYTES: usize = 1 << 10;
 
 /// How long a stream waits before it asks for room again.
@@ -49,7 +49,7 @@ pub(crate) struct Budget {
     max: u64,
 }
 
-/// Bytes in use, until this is dropped.
+/// Bytes in use, until the charge is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     metrics: Metrics,
@@ -62,15 +62,15 @@ impl Budget {
         Self { metrics, max: max as u64 }
     }
 
-    /// Charges a response of so many bytes, unless that is too many now.
+    /// Charges a response of this length, unless too much is in use now.
     pub(crate) fn take(&self, bytes: usize) -> Option<Charge> {
         let bytes = if bytes <= FREE_BYTES { 0 } else { bytes };
         let limit = self.limit(bytes);
         self.charge(bytes as u64, limit, limit / 2)
     }
 
-    /// Charges `bytes` unless that makes more than `limit`. What is longer than `need_max` has to be sent, too,
-    /// when little is in use: then there is room for it if there is for that.
+    /// Charges `bytes` unless more than `limit` would then be in use. A piece longer than `need_max` needs only
+    /// that much room: it has to be sent, too, when little is in use.
     fn charge(&self, bytes: u64, limit: u64, need_max: u64) -> Option<Charge> {
         let used = &self.metrics.counters().response_bytes;
         let fits = |used: u64| {
@@ -81,17 +81,16 @@ impl Budget {
         Some(Charge { metrics: self.metrics.clone(), bytes })
     }
 
-    /// Charges a piece of so many bytes that can as well be a short one, unless a quarter of the budget is in
-    /// use.
+    /// Charges a long piece that could also be a short one, unless a quarter of the budget is in use.
     pub(crate) fn spare(&self, bytes: usize) -> Option<Charge> {
         self.charge(bytes as u64, self.max / 4, u64::MAX)
     }
 
-    /// Charges a piece of a response that has begun, which waits for as long as it takes: clients that do not
-    /// read are cut off, and give back what they hold.
+    /// Charges a piece of a response that has begun. Waits for room as long as it takes: clients that do not
+    /// read are cut off, and return their charges.
     ///
-    /// Streams take at most three quarters of the budget, so that all that wait here at once do not wait for
-    /// each other.
+    /// Streams take at most three quarters of the budget, so the pieces that wait here at once never wait
+    /// only for each other.
     pub(crate) async fn wait(&self, bytes: usize) -> Charge {
         loop {
             if let Some(charge) = self.charge(bytes as u64, self.max, self.max / 8) {
@@ -101,7 +100,7 @@ impl Budget {
         }
     }
 
-    /// Bytes in use up to which a response of this length is let in.
+    /// Bytes in use up to which a response of this length is accepted.
     fn limit(&self, bytes: usize) -> u64 {
         let quarter = self.max / 4;
         if bytes <= 2 * PIECE_BYTES {
@@ -120,7 +119,7 @@ impl Charge {
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 
-    /// Returns what is beyond so many bytes.
+    /// Returns the charge for everything beyond `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let beyond = self.bytes.saturating_sub(bytes as u64);
         self.bytes = self.bytes.saturating_sub(beyond);
@@ -134,7 +133,7 @@ impl Drop for Charge {
     }
 }
 
-/// Bytes that return their charge when the last part of them is gone.
+/// Bytes that return their charge when the last part of them is dropped.
 pub(crate) fn charged(bytes: impl AsRef<[u8]> + Send + 'static, charge: Arc<Charge>) -> Bytes {
     Bytes::from_owner(Charged { bytes, _charge: charge })
 }

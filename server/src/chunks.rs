@@ -1,12 +1,12 @@
-//! What is read chunk by chunk, as the sources of streams: files of an archive, pages of blocks, batches of
+//! Sources that are read chunk by chunk for streams: files of an archive, pages of blocks, batches of
 //! payloads.
 //!
-//! - `I-1` A chunk is read as the database is: by a short job, on a thread made for blocking, no more
-//!   at once than configured. Between two chunks a stream holds what the next one begins with, an
-//!   open file or some hashes, and nothing else.
-//! - `I-2` A chunk of more than 64 KiB is charged to the budget for responses before it is made. It is so long
-//!   where the budget has much room (see [`Budget::spare`](crate::budget::Budget::spare)), or because one block
-//!   or payload is. Such a one waits for room without holding anything.
+//! - `I-1` A chunk is read like the database: by a short job, on a thread made for blocking, no more
+//!   at once than configured. Between two chunks a stream holds only what it needs to begin the next
+//!   one: an open file, or some hashes.
+//! - `I-2` A chunk of more than 64 KiB is charged to the budget for responses before it is made. It is that
+//!   long if the budget has much room (see [`Budget::spare`](crate::budget::Budget::spare)), or if one block or
+//!   payload is. In the latter case it waits for room without holding anything.
 
 use std::fs::File;
 use std::io::Read;
@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::request_id::RequestId;
 use crate::response::{Cut, Source, Step};
 
-/// Bytes of a chunk of a file: each costs a system call of some 100 us.
+/// Bytes of a chunk of a file: each chunk costs a system call of some 100 us.
 const FILE_BYTES: usize = 256 << 10;
 
 /// What is read chunk by chunk.
@@ -32,19 +32,19 @@ pub(crate) trait Chunks: Send + Sized + 'static {
     /// Whether it reads a file of the archive, and not the database.
     const IS_FILE: bool;
 
-    /// Makes the next bytes, at most as many as there is room for. Blocks.
+    /// Makes the next bytes, at most `room` of them. Blocks.
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong, which is in the log already. The stream breaks.
+    /// Any error, which is already in the log. The stream is cut.
     fn next(self, room: usize) -> Result<Made<Self>, Error>;
 }
 
-/// What a job made.
+/// The result of a job.
 pub(crate) enum Made<C> {
     /// The next bytes.
     Chunk(Chunk<C>),
-    /// They need room for so many bytes; nothing was read.
+    /// The next bytes need this much room; nothing was read.
     Longer(usize, C),
 }
 
@@ -104,7 +104,7 @@ impl<C: Chunks> Source for ChunkFeed<C> {
     }
 }
 
-/// Makes the next chunk as soon as there is a thread for it, and room.
+/// Makes the next chunk as soon as a thread and room are free.
 async fn chunk<C: Chunks>(bridge: Bridge, mut chunks: C) -> Result<Chunk<C>, Error> {
     let long = bridge.piece_bytes();
     let mut charge = if long > PIECE_BYTES { bridge.budget().spare(long) } else { None };
@@ -183,7 +183,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::response::{Body, Stream};
 
-    /// As many chunks as this has lengths; 0 is one that fails.
+    /// One chunk for each of these lengths; a length of 0 is one that fails.
     struct Lengths(Vec<usize>);
 
     impl Chunks for Lengths {
@@ -212,7 +212,7 @@ mod tests {
         let source = Box::new(ChunkFeed::new(&bridge, Lengths(lengths.to_vec())));
         let body = Body::Stream(Box::new(Stream::begun(Bytes::from_static(b"first"), source)));
         let (mut body, mut len) = (body, 0);
-        // Each is dropped before the next one is made, as the connection does it.
+        // Drop each chunk before the next one is made, as a connection does.
         while let Some(frame) = body.frame().await {
             len += frame?.into_data().map_or(0, |data| data.len());
         }
@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn chunk_that_is_longer_than_usual_waits_for_room_and_is_made_then() {
-        // Longer than the whole budget: it is charged alone.
+        // Longer than the whole budget: charged alone.
         assert_eq!(collected(&[10, 3 << 20, 100_001, 10]).await, Ok((3 << 20) + 100_026));
     }
 

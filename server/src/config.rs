@@ -72,20 +72,20 @@ pub struct Config {
     pub page_headers_max: usize,
     /// Blocks on a page; the default if a request names no `limit`.
     pub page_blocks_max: usize,
-    /// Bytes of a page of blocks, and of a batch of payloads, up to which it is made whole. What is longer
-    /// is made in pieces of this length, as the client reads; in shorter ones if many clients do not.
+    /// Bytes up to which a page of blocks or a batch of payloads is made whole. A longer one is made in
+    /// pieces of this length, as the client reads; in shorter pieces if many clients do not read.
     pub page_bytes_max: usize,
-    /// Bytes of memory that all responses in progress may use together. Further ones are answered 503.
+    /// Bytes of memory that all responses in progress may use together. Further ones get 503.
     pub response_bytes_max: usize,
     /// Payloads that a batch may ask for; further ones are not looked at.
     pub batch_payloads_max: usize,
-    /// Steps of heights that statistics are told of at once, times the chains.
+    /// Steps of heights that one request for statistics may have, times the chains.
     pub stats_steps_max: usize,
     /// Headers that a stream reads at once, the unit of its memory.
     pub stream_headers: usize,
     /// Maximum number of event streams. Further ones get 503, or end at once if they resume.
     pub subscribers_max: usize,
-    /// Time between two looks for blocks that have joined the cut, at least.
+    /// Minimum time between two checks for blocks that have joined the cut.
     pub updates_interval: Duration,
     /// How long an event stream may be silent before the server sends an empty line; zero: never.
     pub updates_keep_alive: Duration,
@@ -93,7 +93,7 @@ pub struct Config {
     pub updates_resume_wait: Duration,
     /// Bytes of events that are kept for subscribers that are slow.
     pub updates_log_bytes: usize,
-    /// What a lower bound means that is not stored.
+    /// How to treat a lower bound that is not stored.
     pub unknown_lower: UnknownLower,
     /// After the signal to stop: how long new requests are still answered, while `/health-check`
     /// answers 503, so that a load balancer can turn away first.
@@ -171,44 +171,44 @@ impl Default for Ingest {
     }
 }
 
-/// Which payloads a follower takes from its node, as far as that has them.
+/// Which payloads a follower takes from its node, if the node has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payloads {
-    /// Those of new blocks, and of what is missing near the tips.
+    /// Payloads of new blocks, and missing ones near the tips.
     #[default]
     Auto,
-    /// Those of all blocks.
+    /// Payloads of all blocks.
     Yes,
     /// None.
     No,
 }
 
-/// Which nodes a database is kept in step with, and how.
+/// Which nodes to follow, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// The nodes; one at a time is followed, and the next when that fails.
+    /// The nodes, followed one at a time: if one fails, the next.
     pub upstreams: Vec<Upstream>,
-    /// A file of certificates that are trusted beside those of the system.
+    /// A file of certificates to trust in addition to those of the system.
     pub ca: Option<PathBuf>,
-    /// Which payloads are taken.
+    /// Which payloads to take.
     pub payloads: Payloads,
-    /// Whether a database that is made for a node may begin where the node's history begins.
+    /// Whether a new database may begin where the history of the followed node begins.
     pub allow_partial: bool,
-    /// Time for a connection.
+    /// Time limit for connecting.
     pub connect_time: Duration,
-    /// Time for the head of an answer, and for a page.
+    /// Time limit for the head of an answer, and for a page.
     pub answer_time: Duration,
-    /// How long an answer may stand still.
+    /// How long a streamed answer may pause.
     pub stall_time: Duration,
-    /// The time between two looks at the cut of the node.
+    /// The time between two requests for the cut of the node.
     pub poll_time: Duration,
-    /// The time between two looks for blocks beside the heaviest branches; zero for never.
+    /// The time between two checks for blocks beside the heaviest branches; zero: never.
     pub siblings_time: Duration,
-    /// How long to wait after a first failure.
+    /// The pause after a first failure.
     pub retry_time_min: Duration,
-    /// The same after many.
+    /// The longest pause after failures.
     pub retry_time_max: Duration,
-    /// Heights of a chain that are asked for at once.
+    /// Heights of a chain per request.
     pub range_heights: usize,
     /// How far the cut may be behind, in its height, for the server to be ready.
     pub ready_lag: usize,

@@ -223,7 +223,7 @@ pub(crate) enum Error {
     /// The server takes no more connections.
     #[error("too many connections, try again later")]
     Full,
-    /// The responses in progress take as much memory as they may.
+    /// The responses in progress use all the memory that they may.
     #[error(
         "too many responses are waiting for their clients to read them, try again later or request \
          less at once"

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::request_id::RequestId;
 use crate::response::{Cut, Source, Step};
 
-/// What one job of a stream read.
+/// The result of one job of a stream.
 struct Chunk {
     scan: Option<Scan>,
     slices: Option<Vec<Bytes>>,
@@ -21,7 +21,7 @@ struct Chunk {
     resume: Option<Cursor>,
 }
 
-/// The job that reads the next chunk of `scan`. Once it has succeeded it gives nothing more.
+/// The job that reads the next chunk of `scan`. After it has succeeded once, it returns no more.
 fn next_chunk(
     scan: Scan,
     headers_max: usize,
@@ -37,13 +37,13 @@ fn next_chunk(
     }
 }
 
-/// The source of a stream: one job per chunk, begun when the one before is nearly sent.
+/// The source of a stream: one job per chunk, started when the chunk before is nearly sent.
 pub(crate) struct Feed {
     bridge: Bridge,
-    /// Headers of a chunk.
+    /// Headers per chunk.
     headers_max: usize,
     state: State,
-    /// Where that begins which was not given yet; `None` before the first chunk.
+    /// The position of the next chunk; `None` before the first one.
     resume: Option<Cursor>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -56,7 +56,7 @@ enum State {
 }
 
 impl Feed {
-    /// All that `scan` gives, in chunks of so many headers at most.
+    /// Makes the source of all headers of `scan`, in chunks of at most `headers_max`.
     pub(crate) fn new(bridge: &Bridge, scan: Scan, headers_max: usize) -> Self {
         let (bridge, stop) = (bridge.clone(), bridge.cutting());
         Self { bridge, headers_max, state: State::Idle(scan), resume: None, stop }
@@ -99,7 +99,7 @@ impl Source for Feed {
             return Poll::Ready(Ok(Step::Stop(resume)));
         }
         if let State::Reading(read) = &mut self.state {
-            // A job that was aborted or panicked has no chunk either.
+            // A job that was aborted or panicked returns no chunk either.
             let read = std::task::ready!(Pin::new(read).poll(cx));
             self.state = State::Read(read.unwrap_or(Err(Error::Bug)));
         }

@@ -1,15 +1,16 @@
-//! Bytes that a server sends and that are no part of an answer.
+//! Counts the bytes that a server sends without answering.
 //!
-//! Enters: a stream of bytes. Leaves: the same stream, which fails once too much of it was in vain.
+//! Enters: a stream of bytes. Leaves: the same stream, which fails once too many bytes came without
+//! an answer.
 //!
 //! HTTP/1.1 lets a server send without end and without ever answering: interim responses (`100 Continue`,
-//! `103 Early Hints`), zeros or blanks in front of the size of a chunk. A client reads all of that as fast
-//! as it comes, which takes a whole core until some timeout ends it, and then again at the next try. So
-//! every read is counted, and whoever gets a head or a piece of a body sets the count to zero:
+//! `103 Early Hints`), or zeros or blanks in front of the size of a chunk. A client reads all of that as
+//! fast as it comes, which takes a whole core until some timeout ends it, and again at the next try. So
+//! every read is counted, and whenever a head or a piece of a body arrives, the count goes back to zero:
 //!
 //! ```text
 //! read 17 ─ head ─ read 8,192 ─ piece ─ read 900 …       counts: 17, 0, 8,192, 0, 900 …
-//! read 400,000 ─ read 400,000 ─ read 400,000: fails      more than a mebibyte, and nothing came of it
+//! read 400,000 ─ read 400,000 ─ read 400,000: fails      more than a mebibyte without any answer
 //! ```
 
 use std::io;
@@ -24,23 +25,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that may come without an answer: more than the HTTP client reads ahead.
 const VAIN_BYTES_MAX: usize = 1 << 20;
 
-/// Counts what came since the last piece of an answer.
+/// Counts the bytes that came since the last piece of an answer.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<AtomicUsize>);
 
 impl Meter {
-    /// Notes that a part of an answer has come.
+    /// Notes that a part of an answer has arrived.
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Whether it is still few enough, with `bytes` more.
+    /// Counts `bytes` more, and returns whether the count is within the limit.
     fn allows(&self, bytes: usize) -> bool {
         self.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= VAIN_BYTES_MAX
     }
 }
 
-/// A connection whose reads are counted.
+/// A connection that counts its reads.
 #[derive(Debug)]
 pub struct Metered<S> {
     stream: S,
@@ -48,7 +49,7 @@ pub struct Metered<S> {
 }
 
 impl<S> Metered<S> {
-    /// `stream` with a meter of its own.
+    /// Gives `stream` a meter of its own.
     pub fn new(stream: S) -> Self {
         Self { stream, meter: Meter::default() }
     }
@@ -69,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let came = buf.filled().len().saturating_sub(before);
         if !self.meter.allows(came) {
-            let text = format!("{VAIN_BYTES_MAX} bytes came that are no part of an answer");
+            let text = format!("{VAIN_BYTES_MAX} bytes came without an answer");
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
         }
         read

@@ -1,4 +1,4 @@
-//! One read of the database, and what the log says of it.
+//! One read of the database, with its entry in the log.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use plait_engine::{QueryError, Reader, View};
 use crate::error::Error;
 use crate::request_id::RequestId;
 
-/// How long a read waits for a database to be read anew where a file is gone.
+/// How long a read waits for the database to be refreshed after a file is gone.
 const MORE_TIME: Duration = Duration::from_secs(5);
 
-/// Runs `job` on what `reader` shows now. Its files may be gone where another process writes the database,
-/// but what was in them is not: then it is run again on what is shown next.
+/// Runs `job` on the current view of `reader`. If another process writes to the database, a file may be
+/// gone, but its content is not: then the job runs again on the next view.
 pub(crate) fn read_view<T>(
     reader: &Reader,
     job: &mut impl FnMut(&View) -> Result<T, QueryError>,
@@ -28,7 +28,7 @@ pub(crate) fn read_view<T>(
     }
 }
 
-/// Writes to the log what a response does not say.
+/// Logs the details that the response leaves out.
 pub(crate) fn logged<T>(result: Result<T, QueryError>) -> Result<T, Error> {
     let result = result.map_err(Error::from);
     if let Err(Error::Store(source)) = &result {
@@ -38,7 +38,7 @@ pub(crate) fn logged<T>(result: Result<T, QueryError>) -> Result<T, Error> {
     result
 }
 
-/// Writes a bug of ours to the log.
+/// Logs a bug of ours.
 pub(crate) fn panicked(how: &dyn Display) -> Error {
     tracing::error!(request = %RequestId::current(), "a read panicked: {how}");
     Error::Bug

@@ -50,7 +50,7 @@ fn a_cut_of_blocks_that_the_node_does_not_have_is_a_failure() {
             })
         })
     });
-    liar.assert_fails("content", "does not give what is below its own cut");
+    liar.assert_fails("content", "does not send the blocks below its own cut");
     liar.assert_recovers();
 }
 

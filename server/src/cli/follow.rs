@@ -27,11 +27,11 @@ again continues.";
 
 /// Keep a database in step with a chainweb-node or another Plait.
 ///
-/// All that the node has is verified and stored, and then what it gets; where it fails it is asked
-/// again, or the next one is. An address may be that of a load balancer whose nodes differ. The database
-/// is made if there is none; if a node holds only a part of the history, --allow-partial makes one that
-/// begins where the node does. To serve it meanwhile, use plait serve --follow instead: a database has
-/// one process that writes.
+/// Verifies and stores everything that the node has, and then each new block; if the node fails, the
+/// next one is asked, or the same one again. A URL may be that of a load balancer whose nodes differ. If
+/// there is no database, it is created; if a node holds only part of the history, --allow-partial
+/// creates one that begins where the node's history begins. To serve the database meanwhile, use plait
+/// serve --follow instead, because only one process can write to a database.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

@@ -29,7 +29,7 @@ use super::progress::{Display, Shown};
 const PIECE_BYTES: usize = 64 << 10;
 const AHEAD: usize = 4;
 
-/// Bytes of a line of the answer at most, and of the reason for a refusal.
+/// The longest line of the answer, in bytes, and the longest reason for a refusal.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 const EXAMPLES: &str = "\
@@ -265,7 +265,7 @@ where
     Ok((response, meter))
 }
 
-/// The beginning of the body of a refusal.
+/// Reads the beginning of the body of a refusal.
 async fn reason(mut body: Incoming) -> Result<Vec<u8>, Failed> {
     let mut reason = Vec::new();
     while let Some(frame) = body.frame().await {

@@ -36,8 +36,8 @@ use super::{backup, config, export, fail, logs, open_advice, shut_down};
 /// checking that the folder is still at its path, and refreshing.
 const OTHER_JOBS: usize = 4;
 
-/// How long a thread that reads is kept when there is nothing to read. The allocator keeps some 10 MB of what it
-/// freed for each; making a thread takes 50 us.
+/// How long an idle reading thread is kept. The allocator keeps some 10 MB of freed memory for each; making a
+/// thread takes 50 us.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\

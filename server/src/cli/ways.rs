@@ -42,7 +42,7 @@ struct OtherNetwork {
     asked: ChainwebVersion,
 }
 
-/// The nodes to follow hold a part of the history only.
+/// The nodes to follow hold only part of the history.
 #[derive(Debug, Error)]
 #[error("the history of the node to follow is partial: {0}. Nothing was written")]
 struct PartialNode(String);
@@ -93,8 +93,8 @@ pub(super) async fn make_database(
     made.map(drop).map_err(|error| fail(&error, open_advice(&error)))
 }
 
-/// Which history a new database is for: all of it, unless the nodes to follow hold less and that is
-/// accepted. Reports it if it is not.
+/// Decides which history a new database has: all of it, unless the nodes to follow hold less and a
+/// partial history is allowed. Reports the missing heights if it is not.
 async fn history(
     settings: &Settings,
     network: Option<ChainwebVersion>,

@@ -22,7 +22,7 @@ const SMALL_BYTES: usize = 256 << 10;
 /// millisecond.
 const SMALL_BODY_BYTES: usize = 64 << 10;
 
-/// Bytes of payloads that are read at once to see which are stored.
+/// Bytes of payloads to read at once to find out which are stored.
 const STORED_BYTES: usize = 256 << 10;
 
 /// `POST chain/{chain}/payload/batch`: the payloads of these hashes that are stored.
@@ -87,7 +87,7 @@ where
             return Ok(response::json(media.content_type(), body));
         }
     }
-    // Where there is much room, it is made at once up to a length.
+    // If much room is left, make a response up to that length at once.
     if let Some(spare) = app.budget.spare(bytes_max) {
         let whole = batch.clone();
         let job = move |view: &View| {
@@ -120,19 +120,20 @@ struct Batch {
 struct Found {
     asked: Vec<Asked>,
     payloads: Vec<Payload>,
-    /// What they have together.
+    /// Their total length.
     bytes: usize,
     end: usize,
 }
 
 impl Batch {
-    /// What is stored of what is asked for from `start` on, of at most `bytes_max` bytes, or one payload.
+    /// Finds the stored ones of the requested payloads from `start` on, at most `bytes_max` bytes or one
+    /// payload.
     fn gather(&self, view: &View, start: usize, bytes_max: usize) -> Result<Found, QueryError> {
         let (mut asked, mut payloads, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
         for (place, wanted) in self.asked.iter().enumerate().skip(start) {
             let payload = view.payload(self.chain, &wanted.hash, wanted.height)?;
             if let Some(payload) = payload.filter(|payload| self.form.covers(payload.view())) {
-                // With a comma.
+                // Including a comma.
                 let more = self.form.len(payload.view()).saturating_add(bytes).saturating_add(1);
                 if more > bytes_max && !payloads.is_empty() {
                     return Ok(Found { asked, payloads, bytes, end: place });
@@ -178,7 +179,7 @@ impl Chunks for Rest {
         let start = begun.as_ref().map_or(0, |(_, start)| *start);
         let mut gather = |view: &View| batch.gather(view, start, room.saturating_sub(64));
         let found = logged(read_view(&reader, &mut gather))?;
-        // Brackets, or the number of payloads.
+        // Plus brackets, or the number of payloads.
         let bytes = found.bytes.saturating_add(16);
         if bytes > room {
             return Ok(Made::Longer(bytes, Self { reader, batch, begun }));

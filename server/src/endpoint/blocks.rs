@@ -24,13 +24,13 @@ use crate::response::{self, Blocks, Body, Stream, block_len};
 /// Blocks of a page that may be read and written where the request arrived.
 const SMALL_BLOCKS: usize = 16;
 
-/// The same in bytes, but for the first block.
+/// Bytes of a small page, not counting its first block.
 const SMALL_BYTES: usize = 256 << 10;
 
-/// Blocks of the rest of a page that are looked up together at most.
+/// The most blocks of the rest of a page that are looked up together.
 const TOGETHER: usize = 64;
 
-/// Bytes of what ends a page, with its cursor.
+/// Bytes at the end of a page, with its cursor.
 const END_BYTES: usize = 128;
 
 /// `GET chain/{chain}/block`: a page of all blocks, ascending.
@@ -107,7 +107,7 @@ async fn answer(
             spare.shrink(first.len());
             Some(spare)
         }
-        // A block that is longer than a piece.
+        // The first block is longer than a piece.
         None if first.len() > PIECE_BYTES => Some(app.take_room(first.len())?),
         None => None,
     };
@@ -141,8 +141,8 @@ impl From<NoPayload> for Error {
     }
 }
 
-/// The page of blocks for `query`, with payloads of at most `bytes_max` bytes if it has more than
-/// one block; or the first block whose payload is not stored.
+/// Makes the page of blocks for `query`, with payloads of at most `bytes_max` bytes if it has more
+/// than one block; or finds the first block whose payload is not stored.
 fn begin(
     query: &Query,
     view: &View,
@@ -170,7 +170,7 @@ fn begin(
     Ok(Ok(Page { items: Blocks { headers, payloads }, next }))
 }
 
-/// The payload of a block with outputs, if another block has the same.
+/// The payload of a block with outputs, if it is stored for another block.
 fn elsewhere(
     view: &View,
     on: ChainId,
@@ -180,8 +180,8 @@ fn elsewhere(
     Ok(payload.filter(|payload| payload.view().has_outputs()))
 }
 
-/// A block in the rest of a page whose payload is not stored. Payloads are never removed: what is
-/// there now will be there when its piece is made.
+/// A block in the rest of a page whose payload is not stored. Payloads are never removed: a payload
+/// that is stored now will be there when its piece is made.
 fn missing_payload(
     page: &Page<Blocks>,
     view: &View,
@@ -202,19 +202,19 @@ struct Rest {
     chain: ChainId,
     version: ChainwebVersion,
     left: Left,
-    /// The number of the next one.
+    /// The index of the next block.
     begin: usize,
-    /// Bytes of a block, about.
+    /// Approximate length of a block, in bytes.
     block_bytes: usize,
     next: Option<Cursor>,
 }
 
 /// The blocks of the rest of a page.
 enum Left {
-    /// Their headers, charged to the budget: 114 kB for a page of 360 blocks.
+    /// The headers, charged to the budget: 114 kB for a page of 360 blocks.
     Headers(Bytes),
-    /// Their hashes, by which the headers are looked up again, one by one. They are a tenth as long, and all
-    /// that a client that does not read holds if many do not.
+    /// The hashes, by which the headers are looked up again, one by one. They take a tenth of the memory,
+    /// which matters if many clients do not read.
     Hashes(Vec<BlockHash>),
 }
 
@@ -236,7 +236,7 @@ impl Left {
         }
     }
 
-    /// The headers from one number on, up to so many.
+    /// Up to this many headers from this index on.
     fn headers(
         &self,
         view: &View,
@@ -265,9 +265,9 @@ fn parsed(records: &[u8]) -> impl Iterator<Item = HeaderRef<'_>> {
 
 /// The next blocks of a page.
 enum Piece {
-    /// Their text, and the number of the block behind them.
+    /// The text of blocks, and the index of the next one.
     Made(Vec<u8>, usize),
-    /// The first one takes so many bytes, for which there is no room.
+    /// The first block needs this many bytes, for which there is no room.
     Longer(usize),
 }
 
@@ -288,7 +288,7 @@ impl Rest {
                 };
                 let lost = || QueryError::UnknownHash(header.view().hash());
                 let payload = payload.ok_or_else(lost)?;
-                // With a comma.
+                // Including a comma.
                 let more = block_len(payload.view()).saturating_add(1);
                 if bytes.saturating_add(more) > room && found.is_empty() {
                     return Ok(Piece::Longer(bytes.saturating_add(more)));
@@ -318,7 +318,7 @@ impl Chunks for Rest {
         let piece = logged(read_view(&self.reader, &mut |view: &View| self.piece(view, room)));
         let piece = piece.inspect_err(|_| {
             let request = RequestId::current();
-            tracing::error!(%request, "a page of blocks was cut: a block of it cannot be read any more");
+            tracing::error!(%request, "a page of blocks was cut: one of its blocks can no longer be read");
         })?;
         let (mut out, end) = match piece {
             Piece::Made(out, end) => (out, end),

@@ -61,7 +61,7 @@ use crate::updates::Updates;
 /// What every endpoint works with.
 pub(crate) struct App {
     pub(crate) bridge: Bridge,
-    /// Bytes of responses in progress.
+    /// The budget for responses in progress.
     pub(crate) budget: Budget,
     pub(crate) config: Config,
     pub(crate) version: ChainwebVersion,
@@ -113,11 +113,11 @@ impl App {
         }
     }
 
-    /// Room for a response of so many bytes.
+    /// Takes room for a response of this length.
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if there is none now.
+    /// [`Error::Memory`] if there is no room now.
     pub(crate) fn take_room(&self, bytes: usize) -> Result<Charge, Error> {
         self.budget.take(bytes).ok_or_else(|| {
             self.metrics.counters().responses_refused.fetch_add(1, Relaxed);

@@ -53,9 +53,9 @@ async fn answer(
         response::payload(form, payload.view())
     } else {
         let len = form.len(payload.view());
-        // It is read anew, so that nobody holds it while waiting for a thread.
+        // Read it again later, so that nothing is held while waiting for a thread.
         drop(payload);
-        // It is charged when it is made: it is not made if there is no room for it.
+        // The response is charged when it is made: here, only check that there is room.
         drop(app.take_room(len)?);
         let job = move |view: &View| {
             let payload = view.payload(chain, &hash, height)?;

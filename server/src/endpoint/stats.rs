@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::request::{Media, Params, negotiate};
 use crate::response::{self, Body};
 
-/// Runs of headers that are read at most to add them up, 21 MB.
+/// The most runs of headers that are read to add them up, 21 MB.
 const RUNS_MAX: u64 = 256;
 
 /// `GET stats` and `GET chain/{chain}/stats`: counts and sums of the blocks of a range of heights, for each
@@ -56,11 +56,12 @@ struct Asked {
 }
 
 impl Asked {
-    /// The steps to answer with, and about how many rows of the database these read; `None` if there are no
+    /// The steps to answer with, and about how many rows of the database they read; `None` if there are no
     /// blocks.
     ///
-    /// Where a step begins within a run of 256 headers, that run has to be read: 81 kB for one row of the
-    /// response. Beyond some hundreds of them, steps are rounded up to whole runs, whose sums are stored.
+    /// If a step begins inside a run of 256 headers, that run has to be read: 81 kB for one row of the
+    /// response. If there are too many such steps, they are rounded up to whole runs, whose sums are
+    /// stored.
     fn plan(&self, view: &View) -> Result<Option<(Steps, u64)>, Error> {
         let Some(steps) = Steps::of(view, &self.chains, self.heights, self.step) else {
             return Ok(None);

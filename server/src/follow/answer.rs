@@ -12,13 +12,13 @@ use super::error::FollowError;
 use crate::clock::after;
 use crate::meter::Meter;
 
-/// Bytes that must come in the time in which something must come: what trickles is not enough.
+/// Bytes that must arrive within each time limit: a trickle is not enough.
 const PROGRESS_BYTES: usize = 16 << 10;
 
-/// Bytes that there is room for from the start.
+/// The first capacity of a buffer for a body, in bytes.
 const ROOM: usize = 1 << 20;
 
-/// What a body is.
+/// The type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
     /// Headers of 318 bytes.
@@ -31,7 +31,7 @@ pub(super) enum Media {
     Other,
 }
 
-/// The answer of a node, of which the head has come.
+/// The answer of a node, of which the head has arrived.
 #[derive(Debug)]
 pub(super) struct Answer {
     path: String,
@@ -40,11 +40,11 @@ pub(super) struct Answer {
     body: Incoming,
     whole_time: Duration,
     stall_time: Duration,
-    /// What is left of the time for the next bytes that are progress.
+    /// The time left for the next bytes that count as progress.
     left: Duration,
-    /// Bytes since that began.
+    /// Bytes since that time began.
     came: usize,
-    /// That of its connection.
+    /// The meter of its connection.
     meter: Option<Meter>,
 }
 
@@ -72,7 +72,7 @@ impl Answer {
         answer
     }
 
-    /// Notes that a part of it has come.
+    /// Notes that a part of the answer has arrived.
     fn note(&self) {
         if let Some(meter) = &self.meter {
             meter.reset();
@@ -84,12 +84,12 @@ impl Answer {
         self.status
     }
 
-    /// What the body is.
+    /// The type of the body.
     pub(super) const fn media(&self) -> Media {
         self.media
     }
 
-    /// The same, if it is with success.
+    /// Returns the answer if its status is a success.
     ///
     /// # Errors
     ///
@@ -101,16 +101,16 @@ impl Answer {
         Err(FollowError::Status { path: self.path, status: self.status })
     }
 
-    /// What was asked for.
+    /// The requested path.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// Whole JSON, of at most so many bytes.
+    /// Reads the whole body as JSON, of at most `bytes_max` bytes.
     ///
     /// # Errors
     ///
-    /// [`FollowError`] if it is of another type, longer, or does not come to its end in time.
+    /// [`FollowError`] if the body has another type, is longer, or does not end in time.
     pub(super) async fn json(self, bytes_max: usize) -> Result<Bytes, FollowError> {
         if self.media == Media::Json {
             return self.whole(bytes_max).await;
@@ -118,14 +118,14 @@ impl Answer {
         Err(FollowError::content(&self.path, "expected JSON"))
     }
 
-    /// The whole body, of at most so many bytes.
+    /// Reads the whole body, of at most `bytes_max` bytes.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// As for [`Answer::json`].
     pub(super) async fn whole(mut self, bytes_max: usize) -> Result<Bytes, FollowError> {
-        // Once, as the allocator keeps what a buffer leaves behind that grows; what is not written
-        // takes no memory.
+        // Allocated once, because the allocator keeps the old memory of a buffer that grows; pages that
+        // are not written take no memory.
         let mut whole = BytesMut::with_capacity(bytes_max.min(ROOM));
         let (end, time) = (after(Instant::now(), self.whole_time), self.whole_time);
         while let Some(piece) = self.piece().await? {
@@ -145,8 +145,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// [`FollowError::Timeout`] if they do not come in time, [`FollowError::Connect`] if the body is
-    /// cut.
+    /// [`FollowError::Timeout`] if they do not arrive in time, [`FollowError::Connect`] if the body
+    /// is cut.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, FollowError> {
         let begin = Instant::now();
         loop {
@@ -163,7 +163,7 @@ impl Answer {
             let Ok(data) = frame.into_data() else { continue };
             self.note();
             self.came = self.came.saturating_add(data.len());
-            // Only the time that was waited here counts: who asks for the next may be slow himself.
+            // Only the time spent waiting here counts: the caller may be slow itself.
             self.left = self.left.saturating_sub(begin.elapsed());
             if self.came >= PROGRESS_BYTES {
                 (self.came, self.left) = (0, self.stall_time);
@@ -172,11 +172,11 @@ impl Answer {
         }
     }
 
-    /// The same of a stream that may be silent for as long as comes something within `silence`.
+    /// The next bytes of a stream, which may be silent for up to `silence`.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// As for [`Answer::piece`].
     pub(super) async fn event_bytes(
         &mut self,
         silence: Duration,

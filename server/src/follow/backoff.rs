@@ -1,7 +1,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// How long to wait before it is tried again: longer each time, and never as long as others do.
+/// The pause before the next try: longer each time, and random, so that servers do not all retry at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
     least: Duration,
@@ -15,17 +15,17 @@ impl Backoff {
         Self { least: least.min(most), most, failures: 0, random: RandomState::new() }
     }
 
-    /// It went well.
+    /// Resets the pause after a success.
     pub(super) const fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The time to wait after a failure.
+    /// The pause after a failure.
     pub(super) fn next(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let longest = self.least.saturating_mul(factor).min(self.most);
-        // Between half of it and all of it.
+        // Between half of it and all of it, at random.
         let random = self.random.hash_one(self.failures) % 1024;
         let half = longest.div_f64(2.0);
         half.saturating_add(half.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 1024.0))

@@ -1,15 +1,17 @@
-//! Branches from above: a block that is asked for by its hash, and what is below it.
+//! Branches, read from the top down: a block that is requested by its hash, and the blocks below
+//! it.
 //!
-//! A node that knows a block has all its ancestors, but behind a load balancer the next request may be
-//! answered by a node that does not. So no request refers to an earlier one: each names the block that
-//! comes next, has no lower bounds, which that node may not know either, and no cursor. How far down it
-//! goes is said by height, a little at first and then more. It ends at a block that is stored:
+//! A node that knows a block has all its ancestors, but behind a load balancer another node may answer
+//! the next request, and may not know the block. So no request refers to an earlier one: each names the
+//! next block, and has no cursor and no lower bounds, which that node may not know either. A minimum
+//! height limits the request, a little at first and then further down. The branch ends at a block that
+//! is stored:
 //!
 //! ```text
 //! stored        97 ── 98
 //!                 \
 //! wanted           98' ── 99' ── 100'      POST branch?minheight=92 {"upper":["100'"]}
-//!                                          → 100', 99', 98', 97, 96 …: taken up to 98', the rest is stored
+//!                                          → 100', 99', 98', 97, 96 …: taken down to 98', the rest is stored
 //! ```
 
 use std::mem;
@@ -26,41 +28,41 @@ use super::error::FollowError;
 use super::node::{Node, NodeCut, PAGE_BYTES, PageText, from_json, raw};
 use super::session;
 
-/// Times that something is asked for, each time over another connection, until it is taken for unknown, or
-/// the failure for final. Of two nodes behind a load balancer that draws, one that has it is missed once
+/// Requests for a block, each over another connection, before it counts as unknown, or a failure as final.
+/// If a load balancer picks one of two nodes at random, ten requests miss the one that has the block once
 /// in 1,000 times.
 const TRIES: u32 = 10;
 
-/// The same where the answer is an error, as a node that is overloaded is not to be asked more often, or
-/// wrong, as it may be as long as an answer may be.
+/// Requests if the answer is an error, because an overloaded node should not be asked more often, or is
+/// wrong, because it may be as long as any answer.
 const TRIES_WRONG: u32 = 5;
 
-/// The time to wait before the third of them; before the next, so many times more.
+/// The pause before the third request; each later one is longer by the same time.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// How much farther each request goes down than the one before.
 const SPAN_FACTOR: u64 = 8;
 
-/// Heights of a request at most.
+/// The most heights of one request.
 const SPAN_MAX: u64 = 2000;
 
-/// What is below a block.
+/// The blocks below a block.
 #[derive(Debug)]
 pub(super) enum Descent {
-    /// From the highest down; what is below the last one is stored, or there is nothing below it.
+    /// The blocks from the highest down; the block below the last one is stored, or there is none.
     Joined(Vec<RawHeader>),
-    /// More blocks than were allowed.
+    /// More blocks than allowed.
     Deep,
-    /// No node knows this block: the one that was asked for, or one below it.
+    /// No node knows this block: the requested one, or one below it.
     Unknown(BlockHash),
 }
 
-/// The block of `chain` with this height and hash, and its ancestors that are not stored, `blocks_max`
-/// at most. Some `span` heights are asked for first.
+/// Requests the block of `chain` with this height and hash, and its ancestors that are not stored, at
+/// most `blocks_max`. The first request covers about `span` heights.
 ///
 /// # Errors
 ///
-/// [`FollowError`] if what the node answers is no branch.
+/// [`FollowError`] if the node's answer is not a branch.
 pub(super) async fn descend(
     (node, reader): (&Node, &Reader),
     chain: ChainId,
@@ -73,7 +75,7 @@ pub(super) async fn descend(
     while let Some((below, parent)) = line.next {
         let min = below.saturating_sub(span);
         if !ask(node, &mut line, (parent, min), blocks_max).await? {
-            // A false block names whatever it likes.
+            // A false block can name any parent.
             if node.lies().exposes(mem::take(&mut line.blocks)).await? {
                 line = Line::new(chain, (height, hash));
                 continue;
@@ -89,7 +91,7 @@ pub(super) async fn descend(
     Ok(Descent::Joined(line.blocks))
 }
 
-/// The block of `chain` with this hash; none if no node knows it.
+/// The block of `chain` with this hash; `None` if no node knows it.
 pub(super) async fn header(
     node: &Node,
     chain: ChainId,
@@ -108,7 +110,7 @@ pub(super) async fn header(
     }
 }
 
-/// The cut of a node: of the first one that answers.
+/// The cut of the first node that answers.
 pub(super) async fn cut(node: &Node) -> Result<NodeCut, FollowError> {
     let mut tries = Tries::new(node);
     loop {
@@ -131,7 +133,8 @@ async fn ask(
         let before = line.blocks.len();
         let failed = match read(&tries.next().await, line, (hash, min), blocks_max).await {
             Ok(()) => return Ok(true),
-            // What has come of it is as good as any: where it is not, it joins nothing.
+            // The blocks that arrived before the error are as good as any: false ones link to
+            // nothing.
             Err(_) if line.blocks.len() > before => return Ok(true),
             Err(error) => tries.forgive(error),
         };
@@ -142,7 +145,7 @@ async fn ask(
     }
 }
 
-/// The same of this node.
+/// Like [`ask`], of this node only.
 async fn read(
     node: &Node,
     line: &mut Line,
@@ -154,7 +157,7 @@ async fn read(
     match answer.media() {
         Media::Octets => {
             let mut rest = BytesMut::new();
-            // A node that goes on and on below what was asked for is left.
+            // Stop reading if a node sends too many blocks below the requested ones.
             while line.blocks.len() <= blocks_max
                 && let Some(piece) = answer.piece().await?
             {
@@ -179,25 +182,25 @@ async fn read(
         }
     }
     if line.blocks.len() == before {
-        return Err(FollowError::content(&path, "a branch without the block at its end"));
+        return Err(FollowError::content(&path, "the branch does not include its upper block"));
     }
     Ok(())
 }
 
-/// The nodes to ask, one after the other: whichever the usual connections lead to, and then whichever a
-/// new one does.
+/// The nodes to ask, one after the other: the one behind the usual connections, then those that new
+/// connections reach.
 pub(super) struct Tries<'a> {
     node: &'a Node,
     made: u32,
 }
 
 impl<'a> Tries<'a> {
-    /// None yet.
+    /// Starts before the first try.
     pub(super) const fn new(node: &'a Node) -> Self {
         Self { node, made: 0 }
     }
 
-    /// The next one, after a pause.
+    /// The node to ask next, after a pause.
     pub(super) async fn next(&mut self) -> Node {
         let made = self.made;
         self.made = made.saturating_add(1);
@@ -208,7 +211,7 @@ impl<'a> Tries<'a> {
         self.node.opening()
     }
 
-    /// Whether another one may answer better: nothing if so, and else the error.
+    /// Returns the error, unless another node may answer better.
     pub(super) fn forgive(&self, error: FollowError) -> Result<(), FollowError> {
         let tries = match error {
             FollowError::Unknown(_) | FollowError::Connect(_) => TRIES,
@@ -220,30 +223,33 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// A branch that comes from above: each block is the parent of the one before.
+/// A branch, read from the top down: each block is the parent of the one before.
 struct Line {
     chain: ChainId,
-    /// The height and the hash of the next block, if one is below.
+    /// The height and the hash of the next block, if there is one below.
     next: Option<(u64, BlockHash)>,
     blocks: Vec<RawHeader>,
-    /// So many of them stand on blocks that are not stored.
+    /// Number of blocks whose parents are known not to be stored.
     checked: usize,
 }
 
 impl Line {
-    /// The one that begins with this block.
+    /// Begins a line with this block.
     const fn new(chain: ChainId, (height, hash): (BlockHeight, BlockHash)) -> Self {
         Self { chain, next: Some((height.get(), hash)), blocks: Vec::new(), checked: 0 }
     }
 
-    /// Takes the next blocks, which `node` gave.
+    /// Takes the next blocks, which `node` sent.
     async fn push(&mut self, node: &Node, path: &str, records: Bytes) -> Result<(), FollowError> {
         let (sound, wrong) = node.lies().sound(&records).await?;
         let records = <[RawHeader]>::ref_from_bytes(&records).unwrap_or_default();
         for record in records.iter().take(sound) {
             let got = (record.height.get(), record.hash);
             if record.chain.get() != self.chain.get() || Some(got) != self.next {
-                return Err(FollowError::content(path, "the branch is not one of parents"));
+                return Err(FollowError::content(
+                    path,
+                    "the branch does not go from child to parent",
+                ));
             }
             self.next = got.0.checked_sub(1).map(|below| (below, record.parent));
             self.blocks.push(*record);
@@ -251,7 +257,7 @@ impl Line {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// Ends it above the first block that is stored, or at the first block of its chain.
+    /// Ends the line above the first stored block, or at the first block of its chain.
     async fn end_at_stored(&mut self, reader: &Reader) -> Result<(), FollowError> {
         let (chain, first) = (self.chain, reader.version().genesis_height(self.chain));
         let new = self.blocks.get(self.checked..).unwrap_or_default();

@@ -23,51 +23,51 @@ use crate::inlet::now;
 /// Pieces of an answer that are read ahead, on each chain; of the size that they arrive in.
 const AHEAD: usize = 4;
 
-/// False blocks of one pass, after which it ends: each was verified.
+/// False blocks after which a pass ends: verifying each one took time.
 const FALSE_MAX: usize = 2000;
 
-/// Blocks of one pass that may turn out to stand on none after all, after which it ends.
+/// Blocks with missing parents, found by the replay, after which a pass ends.
 const MISSING_MAX: usize = 640;
 
 /// How often those who read are shown what is stored.
 const SHOW_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What came of a part of a history.
+/// The outcome of a pass over part of a history.
 #[derive(Debug)]
 pub(super) struct Pass {
     /// Blocks that were stored.
     pub(super) stored: u64,
-    /// Blocks that stand on others which did not come.
+    /// Blocks whose parents did not arrive.
     pub(super) waiting: Vec<RawHeader>,
-    /// How it ended.
+    /// How the pass ended.
     pub(super) end: End,
-    /// The first of what was left out: a false block, one of the future, or an answer that is none.
+    /// The first thing that was left out: a false block, a block of the future, or a wrong answer.
     pub(super) left_out: Option<FollowError>,
 }
 
 /// How a pass ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// All of it was read.
+    /// Everything was read.
     Whole,
-    /// Too much waits, from below this height on.
+    /// Too many blocks wait, from this height on.
     Full(u64),
     /// A chain has no block at this height.
     Short(u64),
 }
 
-/// From where to where blocks are taken.
+/// The heights to take blocks from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
     /// The first height.
     pub(super) from: u64,
     /// The last.
     pub(super) to: u64,
-    /// Of each chain, the lowest height that must come.
+    /// For each chain, the lowest height that the node must send.
     pub(super) needed: BTreeMap<ChainId, u64>,
-    /// Blocks that are stored without those below them.
+    /// Blocks that are stored without their parents.
     pub(super) roots: HashSet<BlockHash>,
-    /// Blocks one after the other that may stand on none, before it ends.
+    /// Blocks in a row whose parents may be missing, before the pass ends.
     pub(super) row_max: usize,
 }
 
@@ -80,12 +80,12 @@ impl Drop for Dropped {
     }
 }
 
-/// Takes the blocks of the node at these heights, on all chains at once, through a replay; those that
-/// stand on none are held back.
+/// Takes the blocks of the node at these heights, on all chains at once, through a replay; blocks
+/// with missing parents are held back.
 ///
 /// # Errors
 ///
-/// [`FollowError`]. What came before is stored.
+/// [`FollowError`]. The blocks before the failure are stored.
 pub(super) async fn catch_up(session: &Session, part: Part) -> Result<Pass, FollowError> {
     let Part { from, to, needed, roots, row_max } = part;
     let version = session.reader.version();
@@ -118,8 +118,8 @@ pub(super) async fn catch_up(session: &Session, part: Part) -> Result<Pass, Foll
     taken.pass(held)
 }
 
-/// Takes these blocks, of each chain by ascending rank; returns how many were stored, and the first of
-/// what was left out.
+/// Takes these blocks, of each chain by ascending rank; returns how many were stored, and the first
+/// error of a block that was left out.
 ///
 /// # Errors
 ///
@@ -168,15 +168,15 @@ struct Taken {
 /// Blocks that were not stored.
 #[derive(Default)]
 struct Rejected {
-    /// Those that stand on none.
+    /// Blocks with missing parents.
     missing: Vec<RawHeader>,
     false_blocks: usize,
-    /// The first that is false, and the first of the future.
+    /// The first false block, and the first block of the future.
     wrong: Option<FollowError>,
     future: Option<FollowError>,
 }
 
-/// Replays `source` to its end, without what is wrong with it.
+/// Replays `source` to its end, and leaves out what is wrong.
 fn take(
     writer: &mut Writer,
     source: Box<dyn Source>,
@@ -198,7 +198,7 @@ fn take(
         }
         Event::Held { .. } | Event::Waiting(_) | Event::Indexed(_) => {}
     });
-    // Whatever ended it, what came before is to be found fast.
+    // However the replay ended, index what it stored.
     if !matches!(result, Err(ReplayError::Write(_))) {
         let finished = replay.finish(&mut |_| ());
         result = result.and(finished);
@@ -249,7 +249,7 @@ pub(super) const fn is_of_another_genesis(failure: &Failure) -> bool {
 }
 
 impl Taken {
-    /// What came of it, where this was held back.
+    /// Makes a pass of the replay's outcome and of what the sieve held back.
     fn pass(self, held: Held) -> Result<Pass, FollowError> {
         let Self { result, stored, rejected } = self;
         let is_too_much = rejected.is_too_much();
@@ -274,7 +274,8 @@ impl Taken {
     }
 }
 
-/// Why a replay failed; our own error, where it came through it as one of its input.
+/// The reason why a replay failed; our own error, if the replay passed it on as an error of its
+/// input.
 fn own(error: ReplayError) -> FollowError {
     let ReplayError::Io { input, source } = error else {
         return FollowError::Store(error.to_string());

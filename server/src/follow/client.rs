@@ -28,16 +28,16 @@ use crate::address::Upstream;
 use crate::config::Follow;
 use crate::meter::Metered;
 
-/// How long a connection is kept that nothing is asked on.
+/// How long an idle connection is kept.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 type Connections = Pool<HttpsConnector<Connector>, Full<Bytes>>;
 
-/// Asks nodes.
+/// Sends requests to nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pool: Connections,
-    /// Opens a connection for each request.
+    /// Opens a new connection for each request.
     anew: Connections,
     answer_time: Duration,
     stall_time: Duration,
@@ -68,7 +68,8 @@ impl Client {
         Ok(Self { pool, anew, answer_time, stall_time })
     }
 
-    /// The same, which opens a connection for each request: a load balancer may give it to another node.
+    /// A client that opens a new connection for each request: a load balancer may give it to another
+    /// node.
     pub(super) fn opening(&self) -> Self {
         Self { pool: self.anew.clone(), ..self.clone() }
     }
@@ -106,7 +107,7 @@ impl Client {
     }
 }
 
-/// Opens connections that fail where too much comes which is no answer.
+/// Opens connections that fail if too many bytes come without an answer.
 #[derive(Clone, Debug)]
 struct Connector(HttpConnector);
 

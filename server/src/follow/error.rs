@@ -7,24 +7,24 @@ use thiserror::Error;
 use crate::inlet::PushError;
 use crate::metrics::FollowFailure;
 
-/// Why following goes no further for now.
+/// Why following has stopped for now.
 #[derive(Debug, Error)]
 pub(super) enum FollowError {
     /// There is no connection, or it broke.
     #[error("no connection: {0}")]
     Connect(String),
-    /// Nothing comes, or too slowly.
+    /// Nothing arrives, or too slowly.
     #[error("{path}: nothing came for {}", seconds(*time))]
     Timeout {
-        /// What was asked for.
+        /// The requested path.
         path: String,
         /// How long was waited.
         time: Duration,
     },
-    /// The answer is not the one that was asked for.
+    /// The status is not a success.
     #[error("{path}: answered with {status}")]
     Status {
-        /// What was asked for.
+        /// The requested path.
         path: String,
         /// The status.
         status: StatusCode,
@@ -32,7 +32,7 @@ pub(super) enum FollowError {
     /// The node has no cut: a partial history before its first blocks.
     #[error("it has no blocks yet")]
     Empty,
-    /// The node does not know a block that was asked for by its hash.
+    /// The node does not know a block that was requested by its hash.
     #[error("block {0} is not known there")]
     Unknown(BlockHash),
     /// A chain ends below the cut, or leaves out heights.
@@ -43,7 +43,7 @@ pub(super) enum FollowError {
         /// The first height without a block.
         height: u64,
     },
-    /// The node lacks a part of the history that the database does not have either.
+    /// The node lacks a part of the history that the database also lacks.
     #[error("{0}")]
     Partial(String),
     /// The node is of another network.
@@ -57,7 +57,7 @@ pub(super) enum FollowError {
     /// The answer is not what is promised.
     #[error("{path}: {wrong}")]
     Content {
-        /// What was asked for.
+        /// The requested path.
         path: String,
         /// What is wrong with the answer.
         wrong: String,
@@ -90,7 +90,7 @@ impl FollowError {
         Self::Content { path: path.to_owned(), wrong: wrong.into() }
     }
 
-    /// Whether it shows that the node which answered is wrong: another one may answer better.
+    /// Whether the error shows that the answering node is wrong: another node may answer better.
     pub(super) const fn is_lie(&self) -> bool {
         matches!(self, Self::Content { .. } | Self::Rules(_) | Self::Genesis(_))
     }

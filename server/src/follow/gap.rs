@@ -16,13 +16,15 @@ use super::siblings;
 /// Heights that a chain may be behind to be brought up by branches.
 const FAR: u64 = 300;
 
-/// Blocks of a branch, which is held until its beginning has come: it may begin far below.
+/// Blocks of a branch, which is held in memory until it joins a stored block: that may be far
+/// below.
 const BRANCH_MAX: usize = 2000;
 
-/// Heights below a tip that are asked for with what is above it: most reorganisations are no deeper.
+/// Heights below a tip that are requested along with those above it: most reorganizations are no
+/// deeper.
 const SPAN_MIN: u64 = 8;
 
-/// What came of a cut of the node.
+/// The outcome for a cut of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
     /// All of it is stored.
@@ -31,21 +33,21 @@ pub(super) enum Gap {
     Far,
 }
 
-/// What is missing of a chain.
+/// The missing blocks of a chain.
 #[derive(Debug)]
 struct Missing {
     chain: ChainId,
     tip: (BlockHeight, BlockHash),
-    /// Heights to ask for first.
+    /// Heights to request first.
     span: u64,
 }
 
-/// Stores what is missing of `cut`, by branches that end at what is stored.
+/// Stores the missing blocks of `cut`, by branches that end at a stored block.
 ///
 /// # Errors
 ///
 /// [`FollowError`]; it is [`FollowError::Unknown`] if no node knows a block of the cut any more. Nothing
-/// of a branch that is not whole is stored.
+/// is stored of a branch that is not complete.
 pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, FollowError> {
     let members = cut.members.clone();
     let missing = session.read(move |view| missing(view, &members)).await?;
@@ -71,26 +73,28 @@ pub(super) async fn close(session: &Session, cut: &NodeCut) -> Result<Gap, Follo
     let siblings = siblings::beside(session, &blocks).await?;
     let beside: HashSet<BlockHash> = siblings.iter().map(|raw| raw.hash).collect();
     blocks.extend(siblings);
-    // A kill in between leaves all of some heights, and nothing of those above.
+    // If the process is killed in between, some heights are complete, and nothing is stored above
+    // them.
     blocks.sort_by_key(|raw| raw.height.get());
     let left = push(session, &blocks).await?;
     let mut left: Vec<FollowError> =
         left.into_iter().filter(|left| !beside.contains(&left.hash)).map(|left| left.why).collect();
-    // What stands on a false one is missing something, too.
+    // Blocks above a false one have a missing parent as well, so look for the false one first.
     let first = left.iter().position(FollowError::is_lie).unwrap_or(0);
     if first < left.len() { Err(left.swap_remove(first)) } else { Ok(Gap::Closed) }
 }
 
-/// A block that is not stored, as it stands on none that is, is of the future, or false.
+/// A block that is not stored, because a parent is missing, because it is of the future, or because
+/// it is false.
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) hash: BlockHash,
-    /// Which one it is, and why.
+    /// Which block it is, and why it is not stored.
     pub(super) why: FollowError,
 }
 
-/// Stores these blocks, by ascending height, and those below them that are missing, as far as any node
-/// has them; returns those that are left.
+/// Stores these blocks, by ascending height, and the missing blocks below them, if any node has them;
+/// returns the blocks that are not stored.
 ///
 /// # Errors
 ///
@@ -101,7 +105,7 @@ pub(super) async fn push(
 ) -> Result<Vec<Left>, FollowError> {
     let (mut waiting, mut left) = (Vec::new(), Vec::new());
     for batch in blocks.chunks(BATCH) {
-        // Near the tips: events are to tell of them with what they carry.
+        // Near the tips, with payloads, because the events of these blocks should include them.
         let outcomes = session.push(batch).await?;
         for (raw, outcome) in batch.iter().zip(&outcomes) {
             match held(raw, outcome) {
@@ -124,7 +128,7 @@ pub(super) async fn push(
     Ok(left)
 }
 
-/// How many blocks are stored now that were not before.
+/// The number of blocks that were not stored before.
 pub(super) fn stored(outcomes: &[Outcome]) -> u64 {
     let is_new = |outcome: &&Outcome| {
         matches!(outcome, Outcome::Stored(_) | Outcome::HeaderOnly(Some(_), _))
@@ -133,7 +137,7 @@ pub(super) fn stored(outcomes: &[Outcome]) -> u64 {
     stored.count() as u64
 }
 
-/// Whether a block is stored, or why not.
+/// Whether a block is stored, or the reason why not.
 pub(super) fn held(raw: &RawHeader, outcome: &Outcome) -> Result<(), FollowError> {
     let text = |why: &dyn std::fmt::Display| {
         format!("chain {}, height {}, block {}: {why}", raw.chain, raw.height, raw.hash)
@@ -152,7 +156,7 @@ pub(super) fn held(raw: &RawHeader, outcome: &Outcome) -> Result<(), FollowError
     }
 }
 
-/// Which blocks of a cut are not stored; `None` if one is too far above what is.
+/// The blocks of a cut that are not stored; `None` if one is too far above the stored ones.
 fn missing(
     view: &View,
     members: &BTreeMap<ChainId, (BlockHeight, BlockHash)>,

@@ -1,16 +1,16 @@
-//! Blocks that are provably false, and how the true ones are found beside them.
+//! Blocks that are provably false, and how the true ones beside them are found.
 //!
 //! Behind a load balancer, an honest node may be next to one that lies, or whose disk is damaged. So a
-//! false block ends nothing: it is left out, and counted. Two cases differ in what else follows:
+//! false block ends nothing: it is left out, and counted. There are two cases:
 //!
-//! - Its hash is right, and it breaks a rule. The hash commits to all that the block was judged by, so it
-//!   is false for ever, and is left out wherever it comes up again.
-//! - Its hash or its work is wrong. That says nothing about the block which it claims to be, and which an
-//!   honest node has. From then on every answer is checked as it arrives, and one with such a block is
-//!   requested again over another connection.
+//! - Its hash is right, and it breaks a rule. The hash commits to everything that the block was judged
+//!   by, so the block will always be false, and is left out wherever it appears again.
+//! - Its hash or its work is wrong. That says nothing about the block that it claims to be, which an
+//!   honest node has. From then on every answer is checked as it arrives, and an answer with such a block
+//!   is requested again over another connection.
 //!
-//! The second case hashes twice, here and in the replay; so that an honest node costs nothing more, it
-//! begins with the first false block.
+//! The second case hashes blocks twice, here and in the replay. It begins only with the first false
+//! block, so following an honest node costs nothing more.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,8 @@ use super::error::FollowError;
 use super::state::State;
 use crate::inlet::now;
 
-/// False blocks that are remembered. Beyond that all are forgotten, and found false once more.
+/// False blocks to remember. With more than that, all are forgotten, and will be found false once
+/// more.
 const REFUTED_MAX: usize = 4096;
 
 /// What is known to be false.
@@ -39,17 +40,17 @@ pub(super) struct Lies {
     state: Option<State>,
     /// Whether any block was false so far.
     any: AtomicBool,
-    /// Blocks that break a rule, by their hashes, with the reasons.
+    /// Hashes of blocks that break a rule, with the reasons.
     refuted: Mutex<HashMap<BlockHash, FollowError>>,
 }
 
 impl Lies {
-    /// Nothing yet.
+    /// Begins with nothing known to be false.
     pub(super) fn new(version: ChainwebVersion, state: Option<State>) -> Self {
         Self { version, state, any: AtomicBool::new(false), refuted: Mutex::default() }
     }
 
-    /// The network whose rules are meant.
+    /// The network whose rules apply.
     pub(super) const fn version(&self) -> ChainwebVersion {
         self.version
     }
@@ -57,7 +58,7 @@ impl Lies {
     /// Notes that this block is false, and why.
     pub(super) fn note(&self, raw: &RawHeader, error: &FollowError) {
         self.report(error);
-        // The hash of one that is false by itself may be that of a true block.
+        // If the block's own hash or work is wrong, its hash may be that of a true block.
         if first_false(self.version, std::slice::from_ref(raw)).is_none() {
             let mut refuted = self.refuted();
             if refuted.len() >= REFUTED_MAX {
@@ -67,13 +68,13 @@ impl Lies {
         }
     }
 
-    /// Why the block with this hash is false, if it is known to be.
+    /// Why the block with this hash is false, if it is known to be false.
     pub(super) fn why(&self, hash: &BlockHash) -> Option<FollowError> {
         if self.any.load(Ordering::Relaxed) { self.refuted().get(hash).map(again) } else { None }
     }
 
-    /// How many of these whole records come before the first one whose hash or work is wrong, and what is
-    /// wrong with that. As long as no block was false, it does not look.
+    /// The number of these whole records before the first one whose hash or work is wrong, and the error
+    /// of that one. Checks nothing as long as no block was false.
     pub(super) async fn sound(
         &self,
         records: &Bytes,
@@ -97,7 +98,7 @@ impl Lies {
         })
     }
 
-    /// Whether one of these blocks is the first false one: all later ones are found as they come.
+    /// Whether one of these blocks is the first false one: later ones are found as they arrive.
     pub(super) async fn exposes(&self, blocks: Vec<RawHeader>) -> Result<bool, FollowError> {
         if self.any.load(Ordering::Relaxed) {
             return Ok(false);
@@ -125,7 +126,7 @@ impl Lies {
     }
 }
 
-/// The same reason once more.
+/// A copy of the reason.
 fn again(error: &FollowError) -> FollowError {
     match error {
         FollowError::Genesis(text) => FollowError::Genesis(text.clone()),
@@ -134,7 +135,8 @@ fn again(error: &FollowError) -> FollowError {
     }
 }
 
-/// The first of these blocks that is false by itself, and why. One of the future may be true later.
+/// The first of these blocks that is false by itself, and why. A block of the future may be true
+/// later.
 pub(super) fn first_false(
     version: ChainwebVersion,
     records: &[RawHeader],

@@ -18,29 +18,30 @@ use crate::metrics::FollowPhase;
 /// Bytes of an event: a block with its payload.
 const EVENT_BYTES: usize = 16 << 20;
 
-/// Bytes between two blocks that are part of neither: empty lines, comments, and other events.
+/// Bytes between two blocks that belong to neither: empty lines, comments, and other events.
 const VAIN_BYTES_MAX: usize = 1 << 20;
 
-/// Blocks of events, one after the other, that are stored already: more than a gap has that is closed
-/// while their events wait.
+/// Events in a row whose blocks are already stored: more than a branch can bring while their events
+/// wait.
 const REPEATS_MAX: usize = 8192;
 
-/// How long it may be silent: Plait sends an empty line every 20 seconds, by default. A chainweb-node
-/// sends nothing but events, on mainnet01 every two seconds.
+/// How long the stream may be silent: Plait sends an empty line every 20 seconds, by default. A
+/// chainweb-node sends only events, on mainnet01 every two seconds.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// Blocks of events that may stand on none, or be of the future, between two looks at the cut.
+/// Blocks of events that may have missing parents, or be of the future, between two checks of the
+/// cut.
 const STRAYS_MAX: usize = 4096;
 
-/// The time between two looks at a gap that events show.
+/// The time between two checks of the cut after an event with a missing parent.
 const GAP_TIME: Duration = Duration::from_secs(1);
 
 /// Keeps in step with the node of `session`, until it fails.
 ///
-/// Events bring blocks at once. What they do not bring, for whatever reason, is found by looking at
-/// the cut now and then, so nothing depends on them.
+/// Events bring blocks at once. Regular checks of the cut find everything that events do not bring,
+/// so nothing depends on them.
 pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
-    // Before the cut: what joins it in between is in the stream.
+    // Before the cut: the stream then has the blocks that join in between.
     let answer = session.node.updates().await?;
     let phase = if answer.is_some() { FollowPhase::Live } else { FollowPhase::Polling };
     let mut events = answer.map(Events::new);
@@ -57,7 +58,7 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
         select! {
             blocks = next(&mut events) => match blocks {
                 Ok(blocks) if blocks.is_empty() => {
-                    // It ends where the node stops, and the next one may be asked at once.
+                    // The stream ends when the node stops, and the next node may be asked at once.
                     return Err(FollowError::Connect("the stream of events has ended".to_owned()));
                 }
                 Ok(blocks) => {
@@ -106,8 +107,8 @@ async fn next(events: &mut Option<Events>) -> Result<Vec<RawHeader>, FollowError
     }
 }
 
-/// Stores blocks of events; returns how many are not stored, for now, and how many were before, unless
-/// one is new.
+/// Stores blocks of events; returns how many are not stored for now, and how many were stored before,
+/// unless one is new.
 async fn push(
     session: &Session,
     blocks: Vec<RawHeader>,
@@ -120,7 +121,8 @@ async fn push(
             let again = usize::from(matches!(outcome, Outcome::Known));
             known = known.map(|known| known.saturating_add(again));
             match held(raw, outcome) {
-                // It is in the cut, and comes with what is below it, or once its time has come.
+                // The block is in the cut, and arrives with the missing blocks below it, or once
+                // its time has come.
                 Err(FollowError::Unconnected(_) | FollowError::Clock(_)) => {
                     strays = strays.saturating_add(1);
                 }
@@ -135,7 +137,7 @@ async fn push(
 struct Events {
     answer: Answer,
     parser: Parser,
-    /// Bytes that came since the last block.
+    /// Bytes that arrived since the last block.
     came: usize,
 }
 

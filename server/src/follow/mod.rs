@@ -1,18 +1,18 @@
-//! A store that is kept in step with another node: a chainweb-node, or a Plait.
+//! Keeps a database in step with another node: a chainweb-node, or a Plait.
 //!
-//! Enters: what nodes answer, true or not. Leaves: blocks that hold, stored; what is going on, in the
-//! log and in numbers.
+//! Enters: the answers of nodes, true or false. Leaves: verified blocks, stored; progress and
+//! failures, in the log and in metrics.
 //!
-//! - `I-1` Nothing is believed but what passes full verification, so a node can keep blocks to itself,
-//!   or waste time, and nothing else.
-//! - `I-2` What a node can make this one hold is bounded: pages, branches, events, blocks and answers that
-//!   wait to be stored. What it can make it wait or compute is, too.
-//! - `I-3` A failure is followed by a pause, longer each time, up to a limit; the next node is asked
-//!   then, if there is one.
-//! - `I-4` Where it stands is what is stored: nothing else is kept from one run to the next.
-//! - `I-5` Each request may reach another node: none depends on the answer to an earlier one, and what
-//!   one node does not know is no lie of another.
-//! - `I-6` What is provably false is left out, and counted; what is true beside it is taken.
+//! - `I-1` Only fully verified blocks are believed, so a node can withhold blocks or waste time, and
+//!   nothing else.
+//! - `I-2` Whatever a node sends, the memory for it is bounded: pages, branches, events, and blocks and
+//!   answers that wait to be stored. The time and the processor are bounded, too.
+//! - `I-3` A failure is followed by a pause, longer each time, up to a limit; then the next node is
+//!   asked, if there is one.
+//! - `I-4` The stored blocks are the only state: nothing else is kept from one run to the next.
+//! - `I-5` Each request may reach another node: none depends on the answer to an earlier one, and a
+//!   block that one node does not know may still be true.
+//! - `I-6` Provably false blocks are left out, and counted; true blocks beside them are taken.
 
 mod answer;
 mod backoff;
@@ -60,7 +60,7 @@ use crate::metrics::Metrics;
 /// Why a database is not in step.
 #[derive(Debug, Error)]
 pub enum Apart {
-    /// The nodes hold a part of the history only, and the database lacks what is below.
+    /// The nodes hold only part of the history, and the database lacks what is below.
     #[error("{0}")]
     Partial(String),
     /// Anything else.
@@ -163,12 +163,12 @@ impl Follower {
         Err(last)
     }
 
-    /// Makes sure that a node holds the history of `version` from its beginning on, as far as any
-    /// answers.
+    /// Makes sure that a node holds the history of `version` from its beginning. Nodes that do not
+    /// answer are ignored.
     ///
     /// # Errors
     ///
-    /// What the last one lacks, if all that answer lack something.
+    /// The missing heights of the last node, if every node that answers lacks some.
     pub async fn check_whole(&self, version: ChainwebVersion) -> Result<(), String> {
         let mut lacks = None;
         for upstream in &self.config.upstreams {
@@ -177,7 +177,7 @@ impl Follower {
             match look(&node).await {
                 Ok(found) if found.is_empty() => return Ok(()),
                 Ok(found) => lacks = Some(format!("{upstream}: {}", survey::describe(&found))),
-                // It is asked again while it is followed.
+                // The node is asked again when following begins.
                 Err(error) => tracing::debug!("following: {upstream}: {error}"),
             }
         }
@@ -203,13 +203,13 @@ impl Follower {
     }
 }
 
-/// What a node lacks of the history above the first blocks.
+/// What a node lacks of the history above the first blocks of its chains.
 async fn look(node: &Node) -> Result<Vec<survey::Lack>, FollowError> {
     let cut = node.cut().await?;
     survey::survey(node, &cut, &survey::above_genesis(node.version())).await
 }
 
-/// Makes sure that the node is of the network that is followed: the first one that says so or not.
+/// Makes sure that the node is on the followed network; the first node that answers decides.
 async fn check_network(node: &Node) -> Result<(), FollowError> {
     let mut tries = Tries::new(node);
     loop {

@@ -15,7 +15,7 @@ use super::error::FollowError;
 use super::lies::Lies;
 use crate::address::Upstream;
 
-/// What headers are asked for as: the shorter form, where the node has it.
+/// The media types to request for headers: the shorter form, if the node has it.
 pub(super) const HEADERS: &str = "application/octet-stream, application/json;q=0.5";
 
 const JSON: &str = "application/json";
@@ -23,13 +23,13 @@ const JSON: &str = "application/json";
 /// Bytes of `info` and `cut`.
 const SMALL_BYTES: usize = 1 << 20;
 
-/// Bytes of a page in JSON: 4,096 hashes, or 360 headers, and as much again.
+/// Bytes of a page in JSON: twice as many as 4,096 hashes or 360 headers have.
 pub(super) const PAGE_BYTES: usize = 1 << 20;
 
 /// Bytes of a batch of payloads.
 const PAYLOAD_BYTES: usize = 32 << 20;
 
-/// A node that is asked.
+/// A node to ask.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     client: Client,
@@ -77,28 +77,28 @@ impl Node {
         Self { client, upstream, lies }
     }
 
-    /// The same, asked over a new connection each time: behind a load balancer that may be another
-    /// node.
+    /// The same address, over a new connection for each request: behind a load balancer that may be
+    /// another node.
     pub(super) fn opening(&self) -> Self {
         Self { client: self.client.opening(), ..self.clone() }
     }
 
-    /// The network that it is to be of.
+    /// The network that the node has to be on.
     pub(super) fn version(&self) -> ChainwebVersion {
         self.lies.version()
     }
 
-    /// What is known to be false of what it gave.
+    /// The blocks of this node that are known to be false.
     pub(super) const fn lies(&self) -> &Arc<Lies> {
         &self.lies
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) fn name(&self) -> String {
         self.upstream.to_string()
     }
 
-    /// The network that a node is of, by its name.
+    /// The name of the network that a node is on.
     pub(super) async fn network(
         client: &Client,
         upstream: &Upstream,
@@ -108,7 +108,7 @@ impl Node {
         Ok(info.node_version)
     }
 
-    /// Makes sure that it is of the network that is followed.
+    /// Makes sure that the node is on the followed network.
     pub(super) async fn check_network(&self) -> Result<(), FollowError> {
         let got = Self::network(&self.client, &self.upstream).await?;
         let expected = self.version().name();
@@ -133,7 +133,7 @@ impl Node {
         for (chain, Member { height, hash }) in cut.hashes {
             let known = self.version().chain_ids().find(|known| known.to_string() == chain);
             let known = known.ok_or_else(|| wrong(format!("there is no chain {chain:?}")))?;
-            let hash = hash.parse().map_err(|_| wrong(format!("{hash:?} is no block hash")))?;
+            let hash = hash.parse().map_err(|_| wrong(format!("{hash:?} is not a block hash")))?;
             members.insert(known, (BlockHeight::new(height), hash));
         }
         if members.is_empty() {
@@ -144,7 +144,7 @@ impl Node {
         Ok(NodeCut { height, members })
     }
 
-    /// The blocks of `chain` at these heights, ascending; of pages, the first one.
+    /// The blocks of `chain` at these heights, ascending; if there are pages, the first one.
     pub(super) async fn range(
         &self,
         chain: ChainId,
@@ -154,7 +154,7 @@ impl Node {
         self.get(&path, HEADERS).await?.successful()
     }
 
-    /// The lowest height between these two at which `chain` has a block, if any.
+    /// The lowest of these heights at which `chain` has a block, if any.
     pub(super) async fn lowest(
         &self,
         chain: ChainId,
@@ -162,17 +162,17 @@ impl Node {
     ) -> Result<Option<u64>, FollowError> {
         let path = format!("/chain/{chain}/header?minheight={min}&maxheight={max}&limit=1");
         let page: PageText = parsed(self.get(&path, JSON).await?.successful()?, PAGE_BYTES).await?;
-        // One that gives more gives them in whatever order.
+        // A node that ignores the limit may answer in any order.
         let heights = page.items.iter().map(|item| raw(&path, item).map(|raw| raw.height.get()));
         let height = heights.collect::<Result<Vec<u64>, _>>()?.into_iter().min();
         if height.is_some_and(|height| height < min || height > max) {
-            return Err(FollowError::content(&path, "blocks of other heights"));
+            return Err(FollowError::content(&path, "blocks of heights that were not requested"));
         }
         Ok(height)
     }
 
-    /// The hashes of the blocks of `chain` at this height: of the first page, which has them all unless
-    /// somebody made more on purpose.
+    /// The hashes of the blocks of `chain` at this height, from the first page. It has all of them,
+    /// unless somebody made more on purpose.
     pub(super) async fn hashes_at(
         &self,
         chain: ChainId,
@@ -180,13 +180,14 @@ impl Node {
     ) -> Result<Vec<BlockHash>, FollowError> {
         let page = self.hashes(chain, (height, Some(height)), None).await?;
         let parsed = page.items.iter().map(|text| {
-            let wrong = |_| FollowError::content("hash", format!("{text:?} is no block hash"));
+            let wrong = |_| FollowError::content("hash", format!("{text:?} is not a block hash"));
             text.parse().map_err(wrong)
         });
         parsed.collect()
     }
 
-    /// `upper` and its ancestors down to height `min`, descending; of pages, the first one.
+    /// `upper` and its ancestors down to height `min`, descending; if there are pages, the first
+    /// one.
     ///
     /// # Errors
     ///
@@ -236,7 +237,7 @@ impl Node {
         if fits { Ok(header) } else { Err(FollowError::content(&path, "another block")) }
     }
 
-    /// The payloads of these hashes that it has, as a list in JSON, and what was asked for.
+    /// The stored ones of these payloads, as a list in JSON, and the requested path.
     pub(super) async fn payloads(
         &self,
         chain: ChainId,
@@ -250,7 +251,7 @@ impl Node {
         Ok((path, answer.json(PAYLOAD_BYTES).await?))
     }
 
-    /// Its stream of new blocks; `None` if it has none.
+    /// Its stream of new blocks; `None` if it has no such stream.
     pub(super) async fn updates(&self) -> Result<Option<Answer>, FollowError> {
         let answer = self.get("/header/updates", "text/event-stream").await?;
         let has_none = matches!(
@@ -285,12 +286,12 @@ impl Node {
     }
 }
 
-/// The answer, if it is with success; that `hash` is not known, if it is not found.
+/// Returns the answer if it is a success, and the error that `hash` is unknown if it is a 404.
 async fn known(answer: Answer, hash: BlockHash) -> Result<Answer, FollowError> {
     if answer.status() != StatusCode::NOT_FOUND {
         return answer.successful();
     }
-    // So that the connection can be used again.
+    // Read the body, so that the connection can be used again.
     answer.whole(SMALL_BYTES).await?;
     Err(FollowError::Unknown(hash))
 }

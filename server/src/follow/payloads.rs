@@ -17,26 +17,26 @@ use super::node::Node;
 use super::session::Session;
 use crate::config::Payloads;
 
-/// Payloads that are asked for at once: a block of mainnet01 has some megabytes at most.
+/// Payloads per request: a block of mainnet01 has a few megabytes at most.
 const BATCH: usize = 32;
 
-/// Heights of a chain whose payloads are looked for at once.
+/// Heights of a chain to check for missing payloads at once.
 const HEIGHTS: u64 = 360;
 
-/// How long new blocks wait for what they carry, which may come later.
+/// How long new blocks wait for their payloads, which may arrive later.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The time between two looks at what is missing; twice as long after each that brought nothing.
+/// The time between two checks for missing payloads; doubled after each that brought nothing.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The same at most.
+/// The longest time between two checks.
 const PAUSE_MAX: Duration = Duration::from_mins(10);
 
-/// Times that payloads are asked for which did not come, each time over another connection: behind a load
-/// balancer another node may have them.
+/// Requests for payloads that did not come, each over another connection: behind a load balancer another
+/// node may have them.
 const TRIES: u32 = 4;
 
-/// Batches that bring nothing, one after the other, after which the node is taken to have none.
+/// Batches in a row that bring nothing, before the node counts as having no payloads.
 const FRUITLESS_MAX: u32 = 8;
 
 /// What names a payload.
@@ -46,7 +46,7 @@ struct Named {
     payload_hash: String,
 }
 
-/// Blocks with what they carry, as far as the node has it; it may not stop their headers.
+/// Blocks with their payloads, if the node has these; a missing payload must not delay a header.
 pub(super) async fn with(session: &Session, headers: Vec<RawHeader>) -> Vec<Block> {
     let has_none = session.without_payloads.load(Relaxed);
     if session.config.payloads == Payloads::No || has_none {
@@ -75,7 +75,7 @@ pub(super) async fn with(session: &Session, headers: Vec<RawHeader>) -> Vec<Bloc
     }
     let block = |header: RawHeader| {
         let payload = found.get(&header.payload_hash).map(|text| RawPayload::Object(text.clone()));
-        // One that is wrong is as good as none.
+        // A wrong payload counts as missing.
         let payload = payload.filter(|payload| payload.verify(&header).is_ok());
         Block { header, payload }
     };
@@ -103,8 +103,8 @@ async fn fetch(node: &Node, chain: ChainId, hashes: &[PayloadHash]) -> Result<Fo
     Ok(found)
 }
 
-/// Stores what blocks carry that are stored without it, as far as the node has it: of all of them, or
-/// near the tips. For ever; what fails, and what the node does not have, is looked for again later.
+/// Stores missing payloads, if the node has them: of all blocks, or near the tips. Never ends; it
+/// looks later again for payloads that failed to arrive, or that the node does not have.
 pub(super) async fn keep_filled(session: &Session) {
     let mut filling = Filling::default();
     let mut pause = pause_of(session);
@@ -128,7 +128,7 @@ fn pause_of(session: &Session) -> Duration {
     PAUSE.min(session.poll_time())
 }
 
-/// The same once.
+/// Checks once.
 pub(super) async fn fill(session: &Session) -> Result<(), FollowError> {
     if session.config.payloads == Payloads::No {
         return Ok(());
@@ -136,17 +136,17 @@ pub(super) async fn fill(session: &Session) -> Result<(), FollowError> {
     Filling::default().pass(session).await
 }
 
-/// How far payloads were looked for.
+/// How far the blocks were checked for payloads.
 #[derive(Default)]
 struct Filling {
-    /// Of each chain, the height to go on from.
+    /// For each chain, the height at which to continue.
     from: BTreeMap<ChainId, u64>,
-    /// Batches that brought nothing, one after the other.
+    /// Batches in a row that brought nothing.
     fruitless: u32,
 }
 
 impl Filling {
-    /// Looks through the chains, up to a little below their tips, unless the node seems to have none.
+    /// Checks the chains, up to a little below their tips, unless the node seems to have no payloads.
     async fn pass(&mut self, session: &Session) -> Result<(), FollowError> {
         self.fruitless = 0;
         let all = session.config.payloads == Payloads::Yes;
@@ -178,7 +178,7 @@ impl Filling {
     }
 }
 
-/// Stores what these blocks carry, as far as any node has it; whether one has some of it.
+/// Stores the payloads of these blocks, if any node has them; returns whether a node has some.
 async fn store(
     session: &Session,
     chain: ChainId,
@@ -200,7 +200,7 @@ async fn store(
     failed.filter(|_| !brings).map_or(Ok(brings), Err)
 }
 
-/// The same of this node; what it does not have, or has wrong, is left in `missing`.
+/// Like [`store`], from this node; payloads that it lacks, or has wrong, are left in `missing`.
 async fn store_of(
     session: &Session,
     node: &Node,
@@ -231,7 +231,7 @@ async fn store_of(
     Ok(!whole.is_empty())
 }
 
-/// The blocks of a chain at these heights that are stored without what they carry.
+/// The stored blocks of a chain at these heights that lack their payloads.
 fn missing(view: &View, chain: ChainId, heights: Heights) -> Result<Vec<RawHeader>, QueryError> {
     let query = RangeQuery { heights, limit: usize::MAX, ..RangeQuery::default() };
     let page = view.range_headers(chain, &query)?;

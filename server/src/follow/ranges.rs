@@ -12,45 +12,45 @@ use super::answer::{Answer, Media};
 use super::error::FollowError;
 use super::node::{Node, PAGE_BYTES, PageText, from_json, raw};
 
-/// Blocks at one height on average, beside which there may be some more, before a range is taken for
-/// one without end.
+/// Blocks at one height on average, plus a few, before a range counts as endless.
 const SIBLINGS_MAX: u64 = 64;
 
-/// Times that a range may fail without having brought anything: another connection may lead to a node
-/// that answers better.
+/// Failures in a row of a range that brings no block: another connection may lead to a node that
+/// answers better.
 const TRIES: u32 = 10;
 
-/// The same where the answer is wrong: each may be as long as an answer may be.
+/// Tries if the answer is wrong: each may be as long as any answer.
 const TRIES_WRONG: u32 = 5;
 
-/// The time to wait after the first of them; after the next, so many times more.
+/// The pause after the first failure; each later one is longer by the same time.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The same where a node answers, but not with what is needed.
+/// The pause if a node answers, but without the required blocks.
 const PAUSE_SHORT: Duration = Duration::from_millis(5);
 
-/// Records, or why no more come.
+/// Records, or the error that ends them.
 pub(super) type Piece = io::Result<Bytes>;
 
-/// Which blocks of a chain are asked for.
+/// The blocks of a chain to request.
 #[derive(Clone, Debug)]
 pub(super) struct Heights {
     /// The first height.
     pub(super) from: u64,
-    /// The lowest height that must come: those below are stored.
+    /// The lowest height that must come: blocks below it are stored.
     pub(super) needed: u64,
     /// The last.
     pub(super) to: u64,
-    /// Heights that are asked for at once.
+    /// Heights of one request.
     pub(super) at_once: u64,
 }
 
-/// Asks `node` for the blocks of `chain` at these heights, and gives them to `pieces` in order.
+/// Requests the blocks of `chain` at these heights from `node`, and sends them to `pieces` in
+/// order.
 ///
-/// It does not run ahead of `reached`, the height that all chains are at, by more than what is asked
-/// for at once: an answer that nobody takes is cut by its node. One that is cut is asked for anew from
-/// where it was, as long as that brings more. So is one that ends below the last height: behind a load
-/// balancer one node has what another one lacks.
+/// It does not run ahead of `reached`, the height of all chains, by more than one request: a node cuts
+/// an answer that nobody reads. A range that breaks off is requested again from its last block, as
+/// long as that brings more. So is a range that ends below its last height: behind a load balancer one
+/// node has what another one lacks.
 pub(super) async fn feed(
     node: Node,
     chain: ChainId,
@@ -80,7 +80,7 @@ pub(super) async fn feed(
     }
 }
 
-/// Whether somebody reads.
+/// Whether the receiver still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     On,
@@ -92,13 +92,13 @@ struct Lane {
     chain: ChainId,
     /// The lowest height that must come.
     needed: u64,
-    /// The block that was given last.
+    /// The last block that was sent.
     last: Option<Rank>,
     pieces: mpsc::Sender<Piece>,
 }
 
 impl Lane {
-    /// Gives the blocks at these heights.
+    /// Sends the blocks at these heights.
     async fn window(&mut self, from: u64, to: u64) -> Result<Flow, FollowError> {
         let (mut tries, mut wrongs, opening) = (0_u32, 0_u32, self.node.opening());
         let mut node = self.node.clone();
@@ -115,9 +115,10 @@ impl Lane {
             let (is_over, pause) = match error {
                 FollowError::Connect(_) | FollowError::Status { .. } => (tries >= TRIES, PAUSE),
                 FollowError::Short { .. } => (tries >= TRIES, PAUSE_SHORT),
-                // Where nothing came for too long, it is as well tried later.
+                // If nothing came for too long, a later try is as good.
                 FollowError::Timeout { .. } => (tries > 0, PAUSE),
-                // However much came before what is wrong: it may go on like that without end.
+                // However many blocks came before the wrong one: such answers could go on without
+                // end.
                 _ if error.is_lie() => {
                     wrongs = wrongs.saturating_add(1);
                     (wrongs >= TRIES_WRONG, PAUSE_SHORT)
@@ -134,12 +135,12 @@ impl Lane {
         }
     }
 
-    /// The lowest height that was not given yet, of those from `from` on.
+    /// The lowest height from `from` on that was not sent yet.
     fn expected(&self, from: u64) -> u64 {
         self.last.map_or(from, |last| last.height.get().saturating_add(1).max(from))
     }
 
-    /// That the node has no more for now.
+    /// The error that the node has no more for now.
     fn short(&self, from: u64) -> FollowError {
         let (chain, height) = (self.chain, self.expected(from));
         FollowError::Short { chain, height }
@@ -183,8 +184,8 @@ impl Lane {
         Err(FollowError::content(answer.path(), "the answer ends within a header"))
     }
 
-    /// Page after page, each from the height that the one before ended at: a cursor means nothing to
-    /// another node.
+    /// Reads page after page, each from the last height of the one before: another node cannot use a
+    /// cursor.
     async fn pages(
         &mut self,
         node: &Node,
@@ -229,7 +230,7 @@ impl Lane {
             return Ok(Flow::On);
         };
         if first.height.get() < range.from || last.height.get() > range.to {
-            return Err(FollowError::content(path, "blocks of other heights"));
+            return Err(FollowError::content(path, "blocks of heights that were not requested"));
         }
         if first.height.get() > last.height.get() {
             return Err(FollowError::content(path, "blocks that are not in order"));
@@ -244,7 +245,7 @@ impl Lane {
         {
             records.advance(LEN);
         }
-        // Heights have no gaps: where one node has some, another one may have what is missing.
+        // Heights have no gaps: if a node has only some, another one may have the rest.
         let gap = self.gap(&records, range.from);
         let whole = gap.map_or(records.len(), |at| at.saturating_mul(LEN));
         records.truncate(whole);
@@ -264,10 +265,10 @@ impl Lane {
         }
     }
 
-    /// The number of the first record that leaves out a height that is needed.
+    /// The number of the first record above a gap in the required heights.
     fn gap(&self, records: &Bytes, from: u64) -> Option<usize> {
         let records = <[RawHeader]>::ref_from_bytes(records).unwrap_or_default();
-        // Below what is needed it may begin anywhere.
+        // Below the required heights the range may begin anywhere.
         let first = self.expected(from);
         let mut allowed = if self.last.is_some() { first } else { first.max(self.needed) };
         records.iter().position(|record| {

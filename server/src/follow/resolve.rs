@@ -1,9 +1,9 @@
-//! Blocks that stand on others which did not come: those are asked for by their hashes.
+//! Requests missing parents by their hashes.
 //!
-//! What waits names what it stands on. The highest of those on each chain is asked for first, with its
-//! branch down to what is stored, as the others are mostly below it. What came may name more, so there are
-//! some rounds. Then all that stands on something is stored, and the rest is left out: an orphan that
-//! nobody can complete is no lie.
+//! A waiting block names its parents. Of the missing parents on each chain the highest is requested first,
+//! with its branch down to a stored block, because the others are mostly below it. The blocks that arrive
+//! may have missing parents as well, so there are several rounds. Then every block whose parents are there
+//! is stored, and the rest is left out: an orphan that nobody can complete is not a lie.
 //!
 //! ```text
 //! two nodes that split at height 300, chains 0 to 9 read from one and 10 to 19 from the other
@@ -29,40 +29,40 @@ use super::node::Node;
 use super::session::Session;
 use super::sieve::{WAITING_MAX, below, is_first, is_second};
 
-/// Rounds of asking.
+/// Rounds of requests.
 const ROUNDS_MAX: u32 = 16;
 
-/// Branches that are asked for in all rounds together: each may be of one orphan.
+/// Branches requested in all rounds together: each may be a single orphan.
 const BRANCHES_MAX: usize = 4096;
 
-/// The same of one chain in one round.
+/// Branches of one chain in one round.
 const OF_CHAIN_MAX: usize = BRANCHES_MAX / 20;
 
-/// Blocks of a branch: of one chain, twice what can wait on all of them.
+/// Blocks of a branch: for one chain, twice as many as may wait on all of them.
 const BRANCH_MAX: usize = WAITING_MAX / 20 * 2;
 
-/// Blocks that nobody knows, after which no more are asked for: each took many requests.
+/// Unknown blocks after which no more are requested: each took many requests.
 const UNKNOWN_MAX: usize = 64;
 
-/// Heights that are asked for first below a block.
+/// Heights below a block that are requested first.
 const SPAN: u64 = 4;
 
-/// What came of blocks that waited.
+/// The outcome for blocks that waited.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     /// Blocks that were stored.
     pub(super) stored: u64,
-    /// Blocks that waited and are left out, with which ones these are and what is missing.
+    /// Waiting blocks that are left out, each with a text that names it and the missing parent.
     pub(super) left: Vec<(BlockHash, String)>,
-    /// The first thing that is wrong.
+    /// The first error of a false block.
     pub(super) wrong: Option<FollowError>,
 }
 
-/// Stores these blocks and what is missing below them, as far as any node has it.
+/// Stores these blocks and the missing blocks below them, if any node has them.
 ///
 /// # Errors
 ///
-/// [`FollowError`] if the node cannot be asked.
+/// [`FollowError`] if no node can be asked.
 pub(super) async fn resolve(
     session: &Session,
     waiting: Vec<RawHeader>,
@@ -84,23 +84,23 @@ pub(super) async fn resolve(
     room.store(session).await
 }
 
-/// Blocks that wait, and what is known of those that they stand on.
+/// Waiting blocks, and what is known of their parents.
 struct Room {
     blocks: HashMap<BlockHash, RawHeader>,
-    /// Those that waited from the start.
+    /// The blocks that waited from the start.
     given: HashSet<BlockHash>,
     stored: HashSet<BlockHash>,
-    /// Nobody knows them, or what is below them is too much.
+    /// Blocks that nobody knows, or whose branches are too deep.
     lost: HashSet<BlockHash>,
     unknown: usize,
     asked: usize,
-    /// Whether some stand on a branch that is too deep to be held.
+    /// Whether a missing parent is on a branch that is too deep to be held.
     is_deep: bool,
-    /// The first thing that is wrong.
+    /// The first error of a false block.
     wrong: Option<FollowError>,
 }
 
-/// The blocks of a chain that are missing, from the highest down.
+/// The missing blocks of a chain, from the highest down.
 type Wanted = BTreeMap<ChainId, Vec<(BlockHeight, BlockHash)>>;
 
 impl Room {
@@ -111,7 +111,7 @@ impl Room {
         Self { blocks, given, stored, lost, unknown, asked, is_deep: false, wrong: None }
     }
 
-    /// Whether no more is to be asked for.
+    /// Whether no more blocks are to be requested.
     fn is_spent(&self) -> bool {
         self.is_deep
             || self.unknown >= UNKNOWN_MAX
@@ -119,7 +119,7 @@ impl Room {
             || self.blocks.len() >= WAITING_MAX.saturating_mul(2)
     }
 
-    /// What blocks stand on that is neither here nor stored.
+    /// The parents that are neither here nor stored.
     async fn wanted(&mut self, session: &Session) -> Result<Wanted, FollowError> {
         let mut names = HashMap::new();
         for raw in self.blocks.values() {
@@ -156,10 +156,10 @@ impl Room {
         Ok(wanted)
     }
 
-    /// Asks for the branches of what is wanted, on all chains at once.
+    /// Requests the branches of the wanted blocks, on all chains at once.
     async fn fetch(&mut self, session: &Session, wanted: Wanted) -> Result<(), FollowError> {
         let mut chains: Vec<_> = wanted.into_iter().collect();
-        // One chain first: where its branch is too deep, so are the others.
+        // One chain first: if its branch is too deep, so are the others.
         let rest = chains.split_off(1.min(chains.len()));
         for chains in [chains, rest] {
             if self.is_spent() {
@@ -182,7 +182,7 @@ impl Room {
         Ok(())
     }
 
-    /// Stores what stands on something.
+    /// Stores the blocks whose parents are all there.
     async fn store(self, session: &Session) -> Result<Resolved, FollowError> {
         let Self { blocks, given, stored, wrong, .. } = self;
         let version = session.reader.version();
@@ -191,7 +191,7 @@ impl Room {
         let (mut standing, mut left) = (stored, Vec::new());
         let mut chains: BTreeMap<ChainId, Vec<RawHeader>> = BTreeMap::new();
         for raw in blocks {
-            // What is no header is for the replay to judge.
+            // The replay judges records that are not headers.
             let missing = HeaderRef::new(&raw).ok().filter(|header| !is_first(version, *header));
             let missing = missing.and_then(|header| {
                 let missing = below(header).find(|(_, hash)| !standing.contains(hash))?;
@@ -217,7 +217,7 @@ impl Room {
     }
 }
 
-/// What came of the branches of a chain.
+/// The outcome for the branches of a chain.
 #[derive(Default)]
 struct Fetched {
     found: HashMap<BlockHash, RawHeader>,
@@ -228,7 +228,7 @@ struct Fetched {
 }
 
 impl Fetched {
-    /// Asks for the branches of these blocks of `chain`, from the highest down.
+    /// Requests the branches of these blocks of `chain`, from the highest down.
     async fn of(
         place: (&Node, &Reader),
         chain: ChainId,
@@ -261,8 +261,8 @@ impl Fetched {
     }
 }
 
-/// What is wrong with the first of these blocks, which are left out, that is false by itself: it may have
-/// been taken for the block that it claims to be.
+/// The error of the first of these left-out blocks that is false by itself: it may have been taken for
+/// the block that it claims to be.
 async fn check(
     session: &Session,
     left: Vec<RawHeader>,
@@ -278,7 +278,7 @@ async fn check(
     spawn_blocking(wrong).await.map_err(|error| FollowError::Store(error.to_string()))
 }
 
-/// Those of these blocks that are not known to be false, and what is wrong with the first of the others.
+/// The blocks that are not known to be false, and the error of the first of the others.
 async fn without_false(
     session: &Session,
     blocks: Vec<RawHeader>,

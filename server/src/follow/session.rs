@@ -26,49 +26,49 @@ use crate::metrics::FollowPhase;
 /// Blocks that are pushed at once.
 pub(super) const BATCH: usize = 256;
 
-/// Heights below what is stored on all chains, from where a history is taken; each time that it does
-/// not stand on what is stored, so many times more.
+/// Heights below the stored ones at which a pass begins; if its blocks do not link to stored ones,
+/// this many times more.
 const BACK: u64 = 4;
 const BACK_FACTOR: u64 = 8;
 
-/// Blocks one after the other that may stand on none, before a pass ends; each time that hashes bring
-/// what is missing, so many times more.
+/// Blocks in a row that may have missing parents, before a pass ends; each time that requests by hash
+/// bring blocks, this many times more.
 const ROW: usize = 640;
 const ROW_FACTOR: usize = 8;
 
-/// Passes that end early and bring nothing, after which no more are tried.
+/// Passes that end early and bring nothing, before following gives up.
 const SHORTS_MAX: u32 = 1;
 
-/// Cuts, one after the other, whose blocks nobody knows.
+/// Cuts in a row whose blocks nobody knows.
 const CUTS_UNKNOWN_MAX: u32 = 3;
 
-/// Connections over which another cut is looked for than one that was of no use.
+/// Connections over which to look for a cut that differs from a useless one.
 const CUT_DRAWS_MAX: u32 = 10;
 
-/// Cuts, one after the other, that are false, or whose blocks are.
+/// Cuts in a row that are false, or lead to false blocks.
 const CUTS_FALSE_MAX: u32 = 6;
 
-/// The same where the history up to them was taken in vain, which is more work.
+/// The same for a cut whose history was taken in vain, which is more work.
 const HISTORIES_FALSE_MAX: u32 = 1;
 
-/// Cuts, one after the other, below which there is nothing to take.
+/// Cuts in a row below which there is nothing to take.
 const HISTORIES_VAIN_MAX: u32 = 3;
 
-/// The database and one node that it is to be kept in step with.
+/// The database and one node that it is kept in step with.
 pub(super) struct Session {
     pub(super) node: Node,
     pub(super) inlet: Inlet,
     pub(super) reader: Reader,
     pub(super) config: Arc<Follow>,
     pub(super) state: State,
-    /// The height that all chains had reached when siblings were looked for last, or came with a range.
+    /// The height that all chains had reached when siblings were last checked, or came with a range.
     pub(super) looked: AtomicU64,
     /// Whether the node seems to have no payloads.
     pub(super) without_payloads: AtomicBool,
 }
 
 impl Session {
-    /// Runs `job` on a view of the database, where it may block.
+    /// Runs `job` on a view of the database, on a blocking thread.
     pub(super) async fn read<T, F>(&self, job: F) -> Result<T, FollowError>
     where
         T: Send + 'static,
@@ -77,7 +77,7 @@ impl Session {
         read(&self.reader, job).await
     }
 
-    /// Stores these blocks in one commit, with what they carry as far as the node has it in time; returns the
+    /// Stores these blocks in one commit, with their payloads if the node has these in time; returns the
     /// outcome of each. No more than [`BATCH`].
     pub(super) async fn push(&self, headers: &[RawHeader]) -> Result<Vec<Outcome>, FollowError> {
         let with_payloads = payloads::with(self, headers.to_vec()).await;
@@ -86,8 +86,8 @@ impl Session {
         Ok(outcomes)
     }
 
-    /// Stores all that the node has up to its cut of now, and returns that: behind a load balancer, the
-    /// highest one that was seen meanwhile.
+    /// Stores everything up to the node's current cut, and returns that cut: behind a load balancer,
+    /// the highest one that was seen meanwhile.
     pub(super) async fn step(&self) -> Result<NodeCut, FollowError> {
         let (mut highest, mut unknown): (Option<NodeCut>, u32) = (None, 0);
         let mut useless: Option<NodeCut> = None;
@@ -103,17 +103,17 @@ impl Session {
                     return Ok(cut);
                 }
                 Ok(Gap::Far) => {}
-                // The node that has this cut may not be there any more, or have left it.
+                // The node with this cut may be gone, or may have moved to another one.
                 Err(FollowError::Unknown(_)) if unknown < CUTS_UNKNOWN_MAX => {
                     unknown = unknown.saturating_add(1);
                     continue;
                 }
                 Err(error @ FollowError::Unknown(_)) => {
-                    // Or the block is of a part of the history that it has dropped.
+                    // Or the block belongs to a part of the history that the node has dropped.
                     self.check_whole(&cut, &self.needed(0).await?).await?;
                     return Err(error);
                 }
-                // A cut may be false, and so may be what is below it.
+                // The cut may be false, and so may the blocks below it.
                 Err(error) if error.is_lie() && false_cuts < CUTS_FALSE_MAX => {
                     tracing::debug!("following: {error}");
                     false_cuts = false_cuts.saturating_add(1);
@@ -123,9 +123,9 @@ impl Session {
             }
             self.state.enter(FollowPhase::CatchingUp);
             match self.catch_up(&cut).await {
-                // Else it would be asked again and again.
+                // Otherwise the same request would be repeated without end.
                 Ok(0) if vain >= HISTORIES_VAIN_MAX => {
-                    let wrong = "the node does not give what is below its own cut";
+                    let wrong = "the node does not send the blocks below its own cut";
                     return Err(FollowError::content("/cut", wrong));
                 }
                 Ok(0) => vain = vain.saturating_add(1),
@@ -142,8 +142,7 @@ impl Session {
         }
     }
 
-    /// The cut of the node: another one than this, which was of no use, if a new connection leads to one that
-    /// has another.
+    /// The cut of the node; if that is the useless one, a new connection may lead to a node with another cut.
     async fn cut_but(&self, useless: Option<NodeCut>) -> Result<NodeCut, FollowError> {
         let mut cut = branch::cut(&self.node).await?;
         let Some(useless) = useless else { return Ok(cut) };
@@ -161,21 +160,21 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`FollowError`]; the first thing that was left out because it is wrong, if nothing was stored.
+    /// [`FollowError`]; if nothing was stored, the error of the first false block that was left out.
     async fn catch_up(&self, cut: &NodeCut) -> Result<u64, FollowError> {
         let mut left_out = None;
         let result = self.passes(cut, &mut left_out).await;
         match (result, left_out) {
-            // For whatever else it failed: most likely because of that.
+            // Whatever else failed, this is the most likely cause.
             (Ok(0) | Err(_), Some(wrong)) => Err(wrong),
             (result, _) => result,
         }
     }
 
-    /// The same, and the first thing that was left out because it is wrong.
+    /// Takes the history up to `cut`, and keeps the first error of a false block in `left_out`.
     ///
-    /// Pass after pass, each from where the one before was left. What no pass can link is asked for by its
-    /// hash. Where even that brings nothing, the branch of the node leaves what is stored farther down.
+    /// Each pass continues where the one before ended. Missing parents of its blocks are requested by
+    /// their hashes. If even that brings nothing, the node's branch forks off farther down.
     async fn passes(
         &self,
         cut: &NodeCut,
@@ -199,7 +198,7 @@ impl Session {
             *left_out = left_out.take().or(wrong).or(resolved.wrong);
             let new = stored.saturating_add(resolved.stored);
             total = total.saturating_add(new);
-            // Where hashes bring on what waits, more of it may wait.
+            // If requests by hash brought blocks, more blocks may wait for such parents.
             let brings = resolved.stored > 0;
             row_max = if brings { row_max.saturating_mul(ROW_FACTOR) } else { ROW };
             if new > 0 {
@@ -211,7 +210,7 @@ impl Session {
             }
             match end {
                 End::Whole if new > 0 || resolved.left.is_empty() => {
-                    // With what stands beside it, so that this need not be looked for again.
+                    // Siblings came with the range, so they need not be looked for again.
                     if lowest <= self.looked.load(Relaxed) {
                         self.looked.fetch_max(to, Relaxed);
                     }
@@ -224,7 +223,7 @@ impl Session {
                 End::Short(_) => {
                     self.check_whole(cut, &needed).await?;
                     shorts = shorts.saturating_add(1);
-                    // Behind a load balancer, a node that is behind may have been drawn each time.
+                    // Behind a load balancer, a node that is behind may have answered each time.
                     if shorts <= SHORTS_MAX {
                         continue;
                     }
@@ -237,7 +236,7 @@ impl Session {
                     return Err(FollowError::Unconnected(block));
                 }
                 Some(block) if total == 0 => {
-                    tracing::debug!("following: from height {from} on it stands apart: {block}");
+                    tracing::debug!("following: from height {from} on no block links: {block}");
                     back = back.saturating_mul(BACK_FACTOR).max(BACK);
                     from = ours.saturating_sub(back).max(start.floor);
                 }
@@ -246,13 +245,13 @@ impl Session {
         }
     }
 
-    /// The height below which not all chains have blocks.
+    /// The height below which some chains have no blocks.
     pub(super) async fn floor(&self) -> Result<u64, FollowError> {
         let partial = self.reader.meta().history == History::Partial;
         Ok(self.read(move |view| Ok(heights(view, partial))).await?.1)
     }
 
-    /// Where the history is taken from.
+    /// Where to begin.
     async fn start(&self, cut: &NodeCut) -> Result<Start, FollowError> {
         let partial = self.reader.meta().history == History::Partial;
         let (height, floor, is_new) = self.read(move |view| Ok(heights(view, partial))).await?;
@@ -264,7 +263,7 @@ impl Session {
         Ok(Start { height, floor: height, roots })
     }
 
-    /// Of each chain, the lowest height that is not stored, of those from `from` on.
+    /// For each chain, the lowest height from `from` on that is not stored.
     async fn needed(&self, from: u64) -> Result<BTreeMap<ChainId, u64>, FollowError> {
         let needed = move |view: &View| {
             let chains = view.version().chain_ids();
@@ -278,7 +277,7 @@ impl Session {
         self.read(needed).await
     }
 
-    /// Makes sure that the node has what is needed.
+    /// Makes sure that the node has the required blocks.
     async fn check_whole(
         &self,
         cut: &NodeCut,
@@ -298,30 +297,30 @@ impl Session {
         Err(FollowError::Partial(format!("{}; {advice}", survey::describe(&lacks))))
     }
 
-    /// Tells how far the node is, and how far this database.
+    /// Reports the cut heights of the node and of this database.
     async fn note(&self, cut: &NodeCut) -> Result<(), FollowError> {
         let ours = self.read(|view| view.cut(None).map(|cut| cut.height())).await?;
         self.state.heights(cut.height, ours);
         Ok(())
     }
 
-    /// The time between two looks at its cut.
+    /// The time between two requests for the cut.
     pub(super) fn poll_time(&self) -> Duration {
         self.config.poll_time
     }
 }
 
-/// Where a history is taken from.
+/// Where to begin taking a history.
 struct Start {
     /// The height that all chains have reached.
     height: u64,
-    /// The height below which not all chains have blocks.
+    /// The height below which some chains have no blocks.
     floor: u64,
-    /// Blocks that need nothing below them.
+    /// Blocks that are stored without their parents.
     roots: HashSet<BlockHash>,
 }
 
-/// Runs `job` on a view of the database, where it may block.
+/// Runs `job` on a view of the database, on a blocking thread.
 pub(super) async fn read<T, F>(reader: &Reader, job: F) -> Result<T, FollowError>
 where
     T: Send + 'static,
@@ -336,11 +335,11 @@ where
     }
 }
 
-/// The height that all chains are at, the one below which not all of them have blocks, and whether there
-/// is nothing yet.
+/// The height that all chains have reached, the height below which some have no blocks, and whether
+/// nothing is stored yet.
 ///
-/// A full history has the first block of every chain from the start, so that those which begin above
-/// are no lower than others. A partial one has what it was given.
+/// A full history has the first block of every chain from the start, so chains that begin higher do
+/// not count as behind. A partial history has only the blocks that it was given.
 fn heights(view: &View, partial: bool) -> (u64, u64, bool) {
     let first = |chain| view.version().genesis_height(chain);
     let lowest = view.version().chain_ids().filter_map(|chain| {

@@ -11,29 +11,29 @@ use super::node::Node;
 use super::session::Session;
 use super::{branch, gap};
 
-/// Heights among which siblings are looked for, below the tips of the last look: a block may be late.
+/// Heights below the tips of the last check in which to look for siblings: a block may be late.
 const HEIGHTS: u64 = 360;
 
-/// Heights that branches may have without their siblings.
+/// Heights that branches may have without a check for their siblings.
 const ALONE_MAX: u64 = 8;
 
-/// Pages of hashes of a chain: far more than those heights have.
+/// Pages of hashes of a chain: far more than these heights have.
 const PAGES_MAX: usize = 4;
 
-/// Blocks that are asked for one by one at most; what is left is for the next time.
+/// The most blocks to request one by one; the rest is left to the next check.
 const BLOCKS_MAX: usize = 1000;
 
-/// Stores what the node has beside the heaviest branches, near the tips: events and branches do not
-/// bring it.
+/// Stores the blocks that the node has beside the heaviest branches, near the tips: events and
+/// branches do not bring them.
 pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     let (tips, top) = session.read(|view| Ok((lowest_tip(view), highest_tip(view)))).await?;
     let from = session.looked.load(Relaxed).min(tips).saturating_sub(HEIGHTS);
-    // Below its beginning a partial history takes no block.
+    // A partial history takes no block below its beginning.
     let from = from.max(session.floor().await?);
-    // What is above is no sibling: another node may be far ahead of the one that was followed so far.
+    // Blocks above are not siblings: this node may be far ahead of the one that was followed before.
     let unknown = unknown(session, from, Some(top)).await?;
-    // Some may be new blocks of which no event has told yet; one may stand on what nobody has, or be of a
-    // moment that is still to come.
+    // Some may be new blocks without an event so far; one may have a parent that nobody has, or be of the
+    // future.
     let mut blocks = headers(session, &unknown).await?;
     blocks.sort_by_key(|raw| raw.height.get());
     for left in gap::push(session, &blocks).await? {
@@ -45,8 +45,8 @@ pub(super) async fn fetch(session: &Session) -> Result<(), FollowError> {
     Ok(())
 }
 
-/// What the node has at the heights of these branches, and neither they nor the database; not where
-/// they are so short that the next looks find it, whatever ends before.
+/// The blocks that the node has at the heights of these branches, and that neither they nor the
+/// database have. None if the branches are so short that later checks find these, even after a kill.
 pub(super) async fn beside(
     session: &Session,
     blocks: &[RawHeader],
@@ -76,7 +76,7 @@ async fn unknown(
     while let Some(page) = pages.join_next().await {
         let page = page.map_err(|error| FollowError::Store(error.to_string()))?;
         let (chain, hashes) = match page {
-            // The others are as good as ever.
+            // The other answers are still good.
             Err(error) if error.is_lie() => {
                 session.state.leave_out(&error);
                 continue;
@@ -97,7 +97,7 @@ async fn unknown(
     Ok(unknown)
 }
 
-/// These blocks, but for what is too many at once.
+/// These blocks, as far as they are not too many at once.
 async fn headers(
     session: &Session,
     hashes: &[(ChainId, BlockHash)],
@@ -105,7 +105,7 @@ async fn headers(
     let mut headers = Vec::new();
     let is_open = |(_, hash): &&(ChainId, BlockHash)| session.node.lies().why(hash).is_none();
     for (chain, hash) in hashes.iter().filter(is_open).take(BLOCKS_MAX) {
-        // Another node than the one that named it may answer.
+        // Another node than the one that listed the hash may answer.
         match branch::header(&session.node, *chain, *hash).await {
             Err(error) if error.is_lie() => session.state.leave_out(&error),
             header => headers.extend(header?),
@@ -114,13 +114,13 @@ async fn headers(
     Ok(headers)
 }
 
-/// The height that some chain has reached.
+/// The height of the highest tip.
 fn highest_tip(view: &View) -> u64 {
     let tips = view.version().chain_ids().filter_map(|chain| view.tip(chain));
     tips.map(|tip| tip.height.get()).max().unwrap_or(0)
 }
 
-/// The height that all chains have reached, but for those that begin above it and have no block yet.
+/// The height that all chains have reached, without those that begin above it and have no block yet.
 pub(super) fn lowest_tip(view: &View) -> u64 {
     let tips: Vec<_> = view.version().chain_ids().map(|chain| (chain, view.tip(chain))).collect();
     let lowest = tips.iter().filter_map(|(_, tip)| Some(tip.as_ref()?.height.get())).min();
@@ -132,7 +132,7 @@ pub(super) fn lowest_tip(view: &View) -> u64 {
     if tips.iter().all(is_late) { lowest } else { 0 }
 }
 
-/// The hashes of the first node that answers as it should.
+/// The hashes of the first node that answers correctly.
 async fn hashes_of_any(
     node: Node,
     chain: ChainId,
@@ -157,14 +157,14 @@ async fn hashes(
     let (mut hashes, mut next) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
         let page = match node.hashes(chain, (from, to), next.as_deref()).await {
-            // Another node than the one that gave the cursor: the rest is for the next time.
+            // This node did not give the cursor: the rest is left to the next check.
             Err(FollowError::Status { status: StatusCode::NOT_FOUND, .. }) if next.is_some() => {
                 break;
             }
             page => page?,
         };
         for text in &page.items {
-            let wrong = |_| FollowError::content("hash", format!("{text:?} is no block hash"));
+            let wrong = |_| FollowError::content("hash", format!("{text:?} is not a block hash"));
             hashes.push(text.parse().map_err(wrong)?);
         }
         next = page.next.filter(|next| next.starts_with("inclusive:"));

@@ -1,9 +1,9 @@
-//! What stands on what came before, of a history that may come from several nodes.
+//! Lets through blocks whose parents are there, of a history that may come from several nodes.
 //!
-//! Behind a load balancer each chain may be read from another node. Those agree on what is old, but each
-//! has orphans that others lack, and their tips differ. A block of one whose adjacent parent only
-//! another one has is no lie; nor does it end the replay, which would leave its fast way for it. It is
-//! held back, and so is what stands on it:
+//! Behind a load balancer each chain may be read from another node. The nodes agree on old blocks, but
+//! each has orphans that others lack, and their tips differ. A block whose adjacent parent only another
+//! node has is not a lie; it must not end the replay, or make it leave its fast path, either. So it is
+//! held back, together with the blocks above it:
 //!
 //! ```text
 //! height         7        8        9
@@ -11,8 +11,8 @@
 //! chain 5        d   (x)  e        f             chain 5 that came: both wait, all others pass
 //! ```
 //!
-//! Parents and adjacent parents are one height below, so a set of the hashes of one height tells almost
-//! all of it; the rest are stored, or are missing.
+//! Parents and adjacent parents are one height below, so a set of the hashes of one height answers
+//! almost every lookup; the remaining parents are stored, or missing.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,45 +27,45 @@ use zerocopy::IntoBytes;
 use super::error::FollowError;
 use super::lies::Lies;
 
-/// Blocks that are held back at most: 10 MB.
+/// The most blocks that are held back: 10 MB.
 pub(super) const WAITING_MAX: usize = 32 << 10;
 
-/// Records that are read at once while nothing passes.
+/// Records to read at once while blocks are held back.
 const FEW: usize = 256;
 
-/// What a source had that did not pass.
+/// Blocks of a source that did not pass.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Blocks that stand on others that did not come.
+    /// Blocks whose parents did not arrive.
     pub(super) waiting: Vec<RawHeader>,
-    /// Whether it was left before its end.
+    /// Whether the source was left before its end.
     pub(super) is_full: bool,
-    /// The height that it was left or ended at.
+    /// The height at which the source was left or ended.
     pub(super) height: u64,
-    /// Why the first of those is false that are known to be, and that it had once more.
+    /// The reason of the first block that came again although it is known to be false.
     pub(super) refuted: Option<FollowError>,
 }
 
-/// A source without the blocks that stand on none.
+/// A source without the blocks whose parents are missing.
 pub(super) struct Sieve {
     merged: Merged,
     reader: Reader,
     lies: Arc<Lies>,
-    /// Blocks that need nothing below them.
+    /// Blocks that are accepted without their parents.
     roots: HashSet<BlockHash>,
-    /// What passed at `height`, and right below it.
+    /// Hashes that passed at `height`, and right below it.
     here: HashSet<BlockHash>,
     below: HashSet<BlockHash>,
     height: u64,
-    /// Blocks that may be held back one after the other, and how many were.
+    /// Blocks in a row that may be held back, and how many were.
     row_max: usize,
     row: usize,
     held: Arc<Mutex<Held>>,
 }
 
 impl Sieve {
-    /// The blocks of `merged` that stand on others of it or on what is stored, and `roots`. It ends where
-    /// `row_max` do not, one after the other. What is left is in `held`.
+    /// Passes the blocks of `merged` whose parents passed or are stored, and `roots`. The source ends
+    /// after `row_max` blocks in a row that do not pass. The others are in `held`.
     pub(super) fn new(
         merged: Merged,
         (reader, lies): (Reader, Arc<Lies>),
@@ -89,7 +89,8 @@ impl Sieve {
             }
             self.height = height;
         }
-        // What is no header, or a first block or on an unknown one, is for the replay to judge.
+        // The replay judges records that are not headers, first blocks, and blocks on unknown first
+        // blocks.
         let passes = match HeaderRef::new(raw) {
             Ok(header) => {
                 is_first(self.reader.version(), header)
@@ -104,7 +105,7 @@ impl Sieve {
         Ok(passes)
     }
 
-    /// Whether all that is directly below a block has come, or is stored.
+    /// Whether all parents of a block have passed, or are stored.
     fn stands(&self, header: HeaderRef<'_>) -> Result<bool, FollowError> {
         for (chain, hash) in below(header) {
             if self.below.contains(&hash) || self.roots.contains(&hash) {
@@ -132,7 +133,7 @@ impl Sieve {
                 }
                 continue;
             }
-            // Most chunks pass as they are.
+            // Most chunks pass unchanged.
             passed.get_or_insert_with(|| {
                 chunk.records().get(..number).map(|all| all.as_bytes().to_vec()).unwrap_or_default()
             });
@@ -195,14 +196,14 @@ pub(super) fn below(
     std::iter::once(parent).chain(header.adjacents().all())
 }
 
-/// Whether a block is the first one of its chain, or says so.
+/// Whether a block is the first one of its chain, or claims to be.
 pub(super) fn is_first(version: ChainwebVersion, header: HeaderRef<'_>) -> bool {
     let first = version.genesis_height(header.chain()).map_or(0, BlockHeight::get);
     header.height().get() <= first
 }
 
-/// Whether a block is right above the first one of its chain: where that is unknown, it is of another
-/// network.
+/// Whether a block is right above the first one of its chain: if that one is unknown, the block is of
+/// another network.
 pub(super) fn is_second(version: ChainwebVersion, header: HeaderRef<'_>) -> bool {
     let first = version.genesis_height(header.chain()).map_or(0, BlockHeight::get);
     header.height().get() == first.saturating_add(1)

@@ -3,13 +3,13 @@ use bytes::{Buf, Bytes, BytesMut};
 /// An event of a stream of server-sent events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    /// Its type; `message` if that is not said.
+    /// Its type; `message` if there is none.
     pub(super) name: String,
     /// Its lines, joined.
     pub(super) data: String,
 }
 
-/// The stream has something else than events of a size that is allowed.
+/// The stream has something other than events of the allowed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -17,17 +17,17 @@ pub(super) struct Malformed;
 ///
 /// # Shape
 ///
-/// As the standard has it: lines end with `\n`, `\r\n` or `\r`, an empty one ends an event, one that
-/// begins with a colon is a comment; events without data are none, and so are empty lines, which keep
-/// a stream open.
+/// As in the standard: lines end with `\n`, `\r\n` or `\r`, an empty line ends an event, and a line
+/// that begins with a colon is a comment; events without data are ignored, and so are empty lines,
+/// which keep a stream open.
 #[derive(Debug)]
 pub(super) struct Parser {
     event_bytes_max: usize,
-    /// What no line was made of yet.
+    /// Bytes that are not part of a line yet.
     rest: BytesMut,
-    /// How much of it is known to have no end of a line.
+    /// Number of these that are known to have no end of a line.
     searched: usize,
-    /// Whether the last line ended with `\r`, so that `\n` is no line.
+    /// Whether the last line ended with `\r`, so that a `\n` is no further line.
     after_return: bool,
     begun: bool,
     name: String,
@@ -35,7 +35,7 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// A parser of events that have at most so many bytes.
+    /// A parser of events of at most this many bytes.
     pub(super) fn new(event_bytes_max: usize) -> Self {
         Self {
             event_bytes_max,
@@ -53,7 +53,7 @@ impl Parser {
         self.rest.extend_from_slice(bytes);
     }
 
-    /// The next event that is whole.
+    /// The next complete event.
     ///
     /// # Errors
     ///
@@ -86,13 +86,13 @@ impl Parser {
                     data.push_str(value);
                 }
             },
-            // Comments, and what is not used here.
+            // Comments, and fields that are not used here.
             _ => {}
         }
         self.check(0)
     }
 
-    /// The next whole line, without its end.
+    /// The next complete line, without its end.
     fn line(&mut self) -> Result<Option<Bytes>, Malformed> {
         if !self.begun && self.rest.len() >= 3 {
             if self.rest.starts_with(b"\xef\xbb\xbf") {
@@ -123,7 +123,7 @@ impl Parser {
         Ok(Some(line.freeze()))
     }
 
-    /// Bytes of the event that is not whole yet.
+    /// Bytes of the event that is not complete yet.
     pub(super) fn held(&self) -> usize {
         let data = self.data.as_ref().map_or(0, String::len);
         self.name.len().saturating_add(data).saturating_add(self.rest.len())

@@ -7,13 +7,13 @@ use super::error::FollowError;
 use crate::address::Upstream;
 use crate::metrics::{FollowFailure, FollowPhase, Metrics};
 
-/// Time between two lines of the log about one catch-up.
+/// Time between two lines of the log about catching up.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Time between two lines about the same kind of failure of the same node.
 const SAY_EVERY: Duration = Duration::from_mins(10);
 
-/// What is told of following: in the log once a change, and in numbers.
+/// Reports on following: in the log when something changes, and in metrics.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     metrics: Metrics,
@@ -23,15 +23,15 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Shared {
     upstream: String,
-    /// What was said last of how it goes.
+    /// The latest phase in the log.
     phase: Option<FollowPhase>,
-    /// What was said last of how it does not: of which node, and when.
+    /// The latest failure in the log: of which node, and when.
     failure: Option<(String, FollowFailure, Instant)>,
-    /// Whether that is the last that was said.
+    /// Whether the failure is the latest line of the two.
     has_failed: bool,
-    /// When progress was said last.
+    /// When progress was last logged.
     progress: Instant,
-    /// Since when it is in step.
+    /// Since when the database is in step.
     in_step: Option<Instant>,
 }
 
@@ -49,12 +49,12 @@ impl State {
         Self { metrics, shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// This node is asked now.
+    /// Reports the node that is asked now.
     pub(super) fn ask(&self, upstream: &Upstream) {
         self.shared().upstream = upstream.to_string();
     }
 
-    /// This is done now.
+    /// Reports the current phase.
     pub(super) fn enter(&self, phase: FollowPhase) {
         self.metrics.follow(phase);
         let mut shared = self.shared();
@@ -76,12 +76,12 @@ impl State {
         (shared.phase, shared.has_failed) = (Some(phase), false);
     }
 
-    /// How long it was in step, until now.
+    /// How long the database was in step, until now.
     pub(super) fn leave_step(&self) -> Duration {
         self.shared().in_step.take().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// It failed, and is tried again after `wait`.
+    /// Reports a failure, and that the next try comes after `wait`.
     pub(super) fn fail(&self, error: &FollowError, wait: Duration) {
         self.metrics.fail_follow(error.failure());
         self.metrics.follow(FollowPhase::Waiting);
@@ -91,13 +91,13 @@ impl State {
         }
     }
 
-    /// It gave something false, which is left out.
+    /// Reports false data from the node, which is left out.
     pub(super) fn leave_out(&self, error: &FollowError) {
         self.metrics.fail_follow(error.failure());
-        self.say(error, "leaving it out, and taking what is true from whichever node has it");
+        self.say(error, "leaving it out, and taking the true data from another node");
     }
 
-    /// Warns of a failure, unless the same kind was said lately of the same node.
+    /// Warns of a failure, unless a warning of the same kind was just logged for the same node.
     fn say(&self, error: &FollowError, then: &str) -> bool {
         let mut shared = self.shared();
         let upstream = shared.upstream.clone();
@@ -115,12 +115,12 @@ impl State {
         true
     }
 
-    /// Heights of the cuts, of the node and of this database.
+    /// Reports the heights of the cuts, of the node and of this database.
     pub(super) fn heights(&self, theirs: u64, ours: u64) {
         self.metrics.follow_heights(theirs, ours);
     }
 
-    /// A replay has come so far.
+    /// Reports the progress of a replay.
     pub(super) fn progress(&self, progress: &Progress) {
         let mut shared = self.shared();
         if shared.progress.elapsed() >= LOG_EVERY {
@@ -130,7 +130,7 @@ impl State {
         }
     }
 
-    /// So many blocks were stored.
+    /// Counts stored blocks.
     pub(super) fn took(&self, blocks: u64) {
         self.metrics.followed(blocks);
     }

@@ -1,4 +1,4 @@
-//! What a node holds of the history that is needed: nodes drop old blocks, and some never had them.
+//! Finds out which required blocks a node lacks: nodes drop old blocks, and some never had them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::time::sleep;
 use super::error::FollowError;
 use super::node::{Node, NodeCut};
 
-/// Times that a chain is asked for, each time over another connection, until what is not there is
-/// taken for missing: behind a load balancer another node may have it.
+/// Requests for a chain, each over another connection, before heights count as missing: behind a
+/// load balancer another node may have them.
 const TRIES: u32 = 10;
 
-/// The time to wait between two of them.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Heights of a chain that a node does not have.
@@ -23,12 +23,13 @@ pub(super) struct Lack {
     pub(super) chain: ChainId,
     /// The first height.
     pub(super) from: u64,
-    /// The height above the last: there it has a block.
+    /// The height above the last missing one: the node has a block there.
     pub(super) end: u64,
 }
 
-/// What the node lacks from the heights `needed` on, up to where each chain has a block. A chain of which
-/// it has none there, though its cut has, lacks nothing that can be told.
+/// The heights that the node lacks, from `needed` up to its lowest block above that, for each chain. If
+/// it has no block of a chain there, although its cut is higher, no missing heights are reported for that
+/// chain.
 ///
 /// # Errors
 ///
@@ -60,13 +61,14 @@ pub(super) async fn survey(
     Ok(lacks)
 }
 
-/// The heights right above the first blocks of all chains.
+/// For each chain, the height right above its first block.
 pub(super) fn above_genesis(version: ChainwebVersion) -> BTreeMap<ChainId, u64> {
     let first = |chain| version.genesis_height(chain).map_or(0, BlockHeight::get);
     version.chain_ids().map(|chain| (chain, first(chain).saturating_add(1))).collect()
 }
 
-/// The lowest height that the node has in this range, asked until it is the first one.
+/// The lowest height in this range at which the node has a block; asked several times, unless it is
+/// the first height.
 async fn lowest(
     node: &Node,
     chain: ChainId,
@@ -75,7 +77,8 @@ async fn lowest(
     let mut lowest = node.lowest(chain, (from, top)).await?;
     let opening = node.opening();
     for _ in 1..TRIES {
-        // Where there is nothing at all, the node is behind, and says nothing of its beginning.
+        // A node without any block there is behind, which says nothing about the beginning of its
+        // history.
         if lowest.is_none_or(|lowest| lowest == from) {
             break;
         }
@@ -86,10 +89,10 @@ async fn lowest(
     Ok(lowest)
 }
 
-/// Where a history begins that a node has only a part of.
+/// Where the history of a node begins that holds only part of it.
 #[derive(Debug)]
 pub(super) struct Begin {
-    /// The height at which all chains have blocks that begin below it.
+    /// The lowest height at which all chains that begin below it have blocks.
     pub(super) height: u64,
     /// The blocks there.
     pub(super) roots: HashSet<BlockHash>,
@@ -115,7 +118,7 @@ pub(super) async fn begin(node: &Node, cut: &NodeCut) -> Result<Begin, FollowErr
     Ok(Begin { height, roots })
 }
 
-/// What a node lacks, in words.
+/// Names the missing heights in a text.
 pub(super) fn describe(lacks: &[Lack]) -> String {
     let mut holds: BTreeMap<u64, Vec<ChainId>> = BTreeMap::new();
     let mut missing: BTreeMap<(u64, u64), Vec<ChainId>> = BTreeMap::new();
@@ -140,7 +143,7 @@ pub(super) fn describe(lacks: &[Lack]) -> String {
     )
 }
 
-/// Chains by their numbers, which ascend.
+/// Names chains by their numbers, which ascend.
 fn chains(chains: &[ChainId]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for chain in chains.iter().map(|chain| chain.get()) {

@@ -39,7 +39,7 @@ pub(super) struct Activity {
     /// Of every request for events: when the client was given one that it has not made room behind
     /// since, 0 while it is the server that has none.
     listening: Mutex<Vec<Arc<AtomicU64>>>,
-    /// Of all other requests over HTTP/2: what is under way.
+    /// Parts in flight of all other requests over HTTP/2.
     sends: Mutex<Vec<Weak<Sends>>>,
     /// Milliseconds after `begin`: when the last request or write was over, when the first byte
     /// of a head came (0 for no), when the last bytes came, since when the socket takes no more
@@ -187,13 +187,13 @@ impl Activity {
             return is_over.then_some("the client does not close");
         }
         if self.cut_stalled(|since| over(since, config.stall_time)) {
-            return Some("the client takes none of its answer");
+            return Some("the client does not read its response");
         }
         let blocked_since = self.blocked_since.load(Relaxed);
         if blocked_since > 0 || self.is_answering() {
             let is_blocked = blocked_since > 0 && over(blocked_since, config.stall_time);
             let stalled = is_blocked || self.is_stalled(|since| over(since, config.stall_time));
-            return stalled.then_some("the client takes none of its answer");
+            return stalled.then_some("the client does not read its response");
         }
         // A server that stops waits for the rest of a head only as long as it takes to arrive.
         let is_draining = self.draining.load(Relaxed);
@@ -217,19 +217,19 @@ impl Activity {
         let listening = self.listening();
         let given = |since: &Arc<AtomicU64>| Some(since.load(Relaxed)).filter(|since| *since > 0);
         let open = self.begun.load(Relaxed).saturating_sub(self.ended.load(Relaxed));
-        // Streams of HTTP/2 with something under way are watched one by one.
+        // HTTP/2 streams with parts in flight are watched one by one.
         let others =
             open > listening.len() as u64 && self.awaited.load(Relaxed) == 0 && !self.is_sending();
         listening.iter().filter_map(given).any(&over)
             || (others && over(self.quiet_since.load(Relaxed)))
     }
 
-    /// Looks for frames of a stream that are not sent in time.
+    /// Watches a stream for parts that are not sent in time.
     pub(super) fn watch_sends(&self, sends: &Arc<Sends>) {
         self.sends.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(sends));
     }
 
-    /// Resets streams of HTTP/2 that do not move. Returns whether there is one that cannot be reset.
+    /// Resets HTTP/2 streams that do not move. Returns whether one of them cannot be reset.
     fn cut_stalled(&self, over: impl Fn(u64) -> bool) -> bool {
         let mut must_close = false;
         self.sends.lock().unwrap_or_else(PoisonError::into_inner).retain(|sends| {
@@ -242,7 +242,7 @@ impl Activity {
         must_close
     }
 
-    /// Whether something is under way of a stream of HTTP/2.
+    /// Whether an HTTP/2 stream has a part in flight.
     fn is_sending(&self) -> bool {
         let sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
         sends.iter().filter_map(Weak::upgrade).any(|sends| sends.since().is_some())
@@ -305,7 +305,7 @@ impl Turn {
         self.activity.listening().push(Arc::clone(since));
     }
 
-    /// Its answer was cut where that looks like its end: the connection has to break.
+    /// The answer was cut in a way that looks like its end: the connection has to break.
     pub(super) fn break_off(&self) {
         self.activity.must_reset.store(true, Relaxed);
     }
@@ -315,7 +315,7 @@ impl Turn {
         self.version
     }
 
-    /// What is under way of its answer, over HTTP/2: nothing yet.
+    /// Watches the parts in flight of its answer, over HTTP/2. None are in flight yet.
     pub(super) fn sends(&self) -> Option<Arc<Sends>> {
         (self.version == Version::HTTP_2).then(|| Sends::new(&self.activity))
     }
@@ -467,7 +467,7 @@ mod tests {
         assert_eq!(activity.overdue(&config()), None);
         activity.wrote(1);
         advance(31 * SECOND).await;
-        assert_eq!(activity.overdue(&config()), Some("the client takes none of its answer"));
+        assert_eq!(activity.overdue(&config()), Some("the client does not read its response"));
         drop(answer);
         assert_eq!(activity.overdue(&config()), None);
     }
@@ -478,7 +478,7 @@ mod tests {
         drop(answer(Turn::begin(&activity, Version::HTTP_11)));
         activity.block();
         advance(31 * SECOND).await;
-        assert_eq!(activity.overdue(&config()), Some("the client takes none of its answer"));
+        assert_eq!(activity.overdue(&config()), Some("the client does not read its response"));
     }
 
     #[tokio::test]
@@ -522,7 +522,7 @@ mod tests {
         http_body::Body::poll_frame(Pin::new(body), &mut cx).is_ready()
     }
 
-    const STALLED: Option<&str> = Some("the client takes none of its answer");
+    const STALLED: Option<&str> = Some("the client does not read its response");
 
     #[tokio::test(start_paused = true)]
     async fn event_stream_may_wait_for_ever_but_not_for_its_client() {

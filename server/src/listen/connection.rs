@@ -39,8 +39,8 @@ use crate::route;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Bytes of responses that the kernel buffers for a connection before they are sent. Without this
-/// limit it buffers 1.7 MB for a client that does not read, and the control group of the server is
-/// charged for it.
+/// limit it buffers 1.7 MB for a client that does not read, and charges them to the control group
+/// of the server.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES: u32 = 128 * 1024;
 
@@ -246,10 +246,10 @@ fn refused(error: &Error, is_head: bool) -> Response<Body> {
     if is_head { response::without_body(response) } else { response }
 }
 
-/// The response instead of one for which there is no memory.
+/// The response that replaces one for which there is no memory.
 fn without_room(instead: &Response<Body>, is_head: bool) -> Response<Body> {
     let mut response = refused(&Error::Memory, is_head);
-    // Some of the request may be unread.
+    // Part of the request may be unread.
     if let Some(close) = instead.headers().get(CONNECTION) {
         response.headers_mut().insert(CONNECTION, close.clone());
     }

@@ -81,7 +81,7 @@ impl Record {
         self.whole |= whole;
     }
 
-    /// The stream of its answer was reset because its client did not take it.
+    /// The stream of the answer was reset because its client did not read it.
     pub(super) fn cut(&self) {
         self.metrics.counters().streams_cut.fetch_add(1, Relaxed);
     }

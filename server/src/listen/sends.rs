@@ -1,8 +1,8 @@
-//! What was given to a connection and is not on its way to the client yet.
+//! Response bytes that a connection has, and has not yet sent to the client.
 //!
 //! hyper and h2 take a part of a response from its body at once, and keep it until the socket and the client's
-//! windows have room for all of it. So each part says how much of it is left, and when it is dropped. That
-//! bounds what a stream of HTTP/2 holds, and shows which streams do not move:
+//! windows have room for all of it. So each part records how much of it is left, and when it is dropped. That
+//! bounds what an HTTP/2 stream holds, and shows which streams do not move:
 //!
 //! ```text
 //! t = 0 s   a part of 64 KiB is given,           since = 0      (and one more at most)
@@ -10,12 +10,13 @@
 //! t = 40 s  only some bytes more were written    37 s > stallTime: the stream is reset
 //! ```
 //!
-//! A client that opens its window byte by byte does not take 16 KiB in time, either.
+//! A client that opens its window byte by byte does not read 16 KiB in time, either.
 //!
-//! There are three ways to reset a stream, by where it waits. The body waits for the part that it gave: it
-//! fails, and hyper resets the stream, which drops what h2 has of it. hyper waits for a window of 0: h2 has
-//! nothing, and ending the task resets the stream. h2 has the last part, and hyper has ended the stream: only
-//! closing the connection helps. That is why a long response ends for hyper only when all of it was sent.
+//! There are three ways to reset a stream, depending on where it waits. If the body waits until a part of
+//! it is sent, it fails, and hyper resets the stream, which drops h2's data of it. If hyper waits for a
+//! window of 0, h2 has no data, and ending the task resets the stream. If h2 has the last part, and hyper has
+//! ended the stream, only closing the connection helps. That is why a long response ends for hyper only when
+//! all of it was sent.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,28 +29,28 @@ use super::streams::StreamTask;
 use crate::budget::Charge;
 use crate::response::Cut;
 
-/// Bytes of a short response over HTTP/2. It fits into the window that a stream usually begins with, so it
-/// waits for no client, and ends for hyper as soon as it is given away.
+/// Bytes of a short response over HTTP/2. It fits into the initial window of most streams, so it waits for
+/// no client, and ends for hyper as soon as it is handed over.
 pub(super) const SHORT_BYTES: usize = (64 << 10) - 1;
 
 /// A client that takes less than this in `stallTime` stalls. It is the length of a frame of HTTP/2.
 const STALL_BYTES: usize = 16 << 10;
 
-/// How often a stream is asked to end before its connection is closed.
+/// How often a stream is told to end before its connection is closed.
 const ASKED_MAX: usize = 3;
 
-/// A part of a response, on its way until it is dropped.
+/// A part of a response, in flight until it is dropped.
 #[derive(Debug)]
 pub(super) struct Part {
     bytes: Bytes,
-    /// Of a stream of HTTP/2.
+    /// Set for a stream of HTTP/2.
     under_way: Option<UnderWay>,
-    /// Returned with the last part.
+    /// Returned with the last part that holds it.
     _charge: Option<Arc<Charge>>,
 }
 
 impl Part {
-    /// A part that nobody watches.
+    /// Makes a part that is not watched.
     pub(super) const fn new(bytes: Bytes, charge: Option<Arc<Charge>>) -> Self {
         Self { bytes, under_way: None, _charge: charge }
     }
@@ -81,16 +82,16 @@ impl Drop for UnderWay {
     }
 }
 
-/// What is under way of one stream of HTTP/2.
+/// The parts in flight of one HTTP/2 stream.
 #[derive(Debug)]
 pub(super) struct Sends {
     activity: Arc<Activity>,
     task: Option<Arc<StreamTask>>,
-    /// Since when the client has taken too little; 0 if nothing is under way.
+    /// Since when the client has read too little; 0 if nothing is in flight.
     since: AtomicU64,
     /// Bytes written since then.
     written: AtomicUsize,
-    /// How often it was asked to end.
+    /// How often the stream was told to end.
     asked: AtomicUsize,
     is_cut: AtomicBool,
     waits: Mutex<Waits>,
@@ -99,12 +100,12 @@ pub(super) struct Sends {
 #[derive(Debug, Default)]
 struct Waits {
     parts: usize,
-    /// The body that waits until there are fewer.
+    /// Wakes the body that waits until fewer are in flight.
     waker: Option<Waker>,
 }
 
 impl Sends {
-    /// A stream of which nothing is under way; it is the one that the current task answers.
+    /// A stream with nothing in flight; it is the one that the current task answers.
     pub(super) fn new(activity: &Arc<Activity>) -> Arc<Self> {
         let sends = Arc::new(Self {
             activity: Arc::clone(activity),
@@ -119,7 +120,7 @@ impl Sends {
         sends
     }
 
-    /// Since when the client has taken too little of what is under way.
+    /// Since when the client has read too little of the parts in flight.
     pub(super) fn since(&self) -> Option<u64> {
         Some(self.since.load(Relaxed)).filter(|since| *since > 0)
     }
@@ -129,7 +130,7 @@ impl Sends {
         self.is_cut.load(Relaxed)
     }
 
-    /// Resets the stream; false if that takes closing the connection.
+    /// Resets the stream; returns false if only closing the connection can end it.
     pub(super) fn cut(&self) -> bool {
         self.is_cut.store(true, Relaxed);
         let has_ended = self.task.as_ref().is_none_or(|task| task.has_ended());
@@ -144,7 +145,7 @@ impl Sends {
         true
     }
 
-    /// A part that is under way until it is dropped.
+    /// Makes a part that is in flight until it is dropped.
     pub(super) fn give(self: &Arc<Self>, bytes: Bytes, charge: Option<Arc<Charge>>) -> Part {
         let mut waits = self.waits();
         waits.parts = waits.parts.saturating_add(1);
@@ -153,7 +154,7 @@ impl Sends {
         Part { bytes, under_way: Some(UnderWay(Arc::clone(self))), _charge: charge }
     }
 
-    /// Waits until at most so many parts are under way.
+    /// Waits until at most `parts_max` parts are in flight.
     ///
     /// # Errors
     ///
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(sends.since(), since);
         part.advance(1);
         assert_ne!(sends.since(), since);
-        // Without a task there is nothing to reset but the connection.
+        // Without a task, only the connection can be closed.
         assert!(!sends.cut() && sends.is_cut());
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(sends.poll_sent(&mut cx, 0), Poll::Ready(Err(Cut::Stalled)));

@@ -1,8 +1,8 @@
 //! The tasks of HTTP/2 streams, each of which can be ended by itself.
 //!
 //! hyper answers each stream in a task of its own. Dropping that task resets the stream (`RST_STREAM`), and
-//! its connection goes on with the others: a proxy shares one connection among many clients, so one that
-//! does not read must not cost the others their responses.
+//! the connection stays open for the others: a proxy shares one connection among many clients, so one
+//! client that does not read must not cost the others their responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -48,7 +48,7 @@ pub(super) struct StreamTask {
 }
 
 impl StreamTask {
-    /// The task that runs this; `None` if it is of no stream, as over HTTP/1.
+    /// The task that runs this code; `None` if it belongs to no stream, as over HTTP/1.
     pub(super) fn current() -> Option<Arc<Self>> {
         STREAM.try_with(Arc::clone).ok()
     }
@@ -64,7 +64,7 @@ impl StreamTask {
     }
 }
 
-/// Tells that a task ends, however it does.
+/// Records that a task has ended, however it ended.
 struct Ending(Arc<StreamTask>);
 
 impl Drop for Ending {

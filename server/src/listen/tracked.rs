@@ -13,28 +13,29 @@ use crate::budget::Charge;
 use crate::metrics::Held;
 use crate::response::{Body, Cut};
 
-/// Bytes of a part of a response over HTTP/2 from which on it is watched, and charged until it is sent.
+/// Bytes from which on a part of a response over HTTP/2 is watched, and charged until it is sent.
 const WATCHED_BYTES_MIN: usize = 1 << 10;
 
-/// A body that tells how far its request has come.
+/// A body that reports the progress of its request.
 #[derive(Debug)]
 pub(super) struct Tracked {
     body: Body,
     turn: Turn,
     record: Record,
-    /// Where it is a stream: it is counted as one.
+    /// Counts the answer as a stream, if it is one.
     stream: Option<Held>,
     charge: Option<Arc<Charge>>,
-    /// What is under way, over HTTP/2.
+    /// The parts in flight, over HTTP/2.
     sends: Option<Arc<Sends>>,
-    /// Whether it is long: then it ends only when all of it was sent.
+    /// Whether the answer is long: a long one ends only when all of it was sent.
     is_long: bool,
-    /// Whether the body has said that there is no more.
+    /// Whether the body has reported its end.
     has_ended: bool,
 }
 
 impl Tracked {
-    /// The body of the answer of `turn`, of which `record` tells; its bytes are in `charge`.
+    /// Makes the body of the answer to `turn`, which reports to `record`; `charge` pays for its
+    /// bytes.
     pub(super) fn new(body: Body, mut turn: Turn, record: Record, charge: Option<Charge>) -> Self {
         let (mut sends, len) = (None, body.size_hint().exact().unwrap_or(u64::MAX));
         if let Body::Events(_) = body {
@@ -71,7 +72,7 @@ impl Tracked {
         polled
     }
 
-    /// Waits until there is room for another part, over HTTP/2: one may be under way, and none when a long
+    /// Waits until another part may be in flight, over HTTP/2: one may already be, and none when a long
     /// response ends.
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
         let Some(sends) = &self.sends else { return Poll::Ready(Ok(())) };
@@ -79,7 +80,7 @@ impl Tracked {
         sends.poll_sent(cx, usize::from(!ends))
     }
 
-    /// The next part of the response, which notes when it is sent.
+    /// The next part of the response, which records when it is sent.
     fn give(&mut self, bytes: Bytes) -> Part {
         self.is_long |= bytes.len() > SHORT_BYTES;
         self.record.give(bytes.len(), self.body.is_end_stream());
@@ -121,7 +122,7 @@ impl HttpBody for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Its task can be ended only as long as the body has not.
+        // Its task can be ended only before the body has ended.
         self.body.is_end_stream() && (self.sends.is_none() || !self.is_long)
     }
 

@@ -50,7 +50,7 @@ pub(crate) enum FollowFailure {
     Clock,
     /// The database does not take it.
     Store,
-    /// The node lacks a part of the history that is needed.
+    /// The node lacks a required part of the history.
     Partial,
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct Counters {
     /// Bytes of responses in progress: see `budget`.
     pub(crate) response_bytes: AtomicU64,
     pub(crate) responses_refused: AtomicU64,
-    /// Streams of HTTP/2 that were cut, because their clients did not take what was sent.
+    /// HTTP/2 streams that were cut because their clients did not read them.
     pub(crate) streams_cut: AtomicU64,
     readiness: Readiness,
     backup: Backup,

@@ -115,9 +115,9 @@ fn load(text: &mut Text, counters: &Counters) {
     text.counter("plait_reads_refused_total", help, now(&counters.reads_refused));
     let help = "Bytes of memory that responses in progress may use now.";
     text.gauge("plait_response_bytes", help, now(&counters.response_bytes));
-    let help = "Responses that did not fit into the budget for them: 503.";
+    let help = "Responses that did not fit into their budget and got 503.";
     text.counter("plait_responses_refused_total", help, now(&counters.responses_refused));
-    let help = "Streams of HTTP/2 that were reset because their clients did not take them.";
+    let help = "HTTP/2 streams that were reset because their clients did not read them.";
     text.counter("plait_streams_cut_total", help, now(&counters.streams_cut));
 }
 

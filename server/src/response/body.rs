@@ -14,7 +14,7 @@ use crate::budget::STREAM_BYTES;
 pub(crate) enum Body {
     /// Slices, sent as they are.
     Whole(VecDeque<Bytes>),
-    /// Bytes that the server holds anyway.
+    /// Bytes that the server keeps in any case.
     Shared(Bytes),
     /// As much as its source gives.
     Stream(Box<Stream>),
@@ -37,7 +37,7 @@ impl Body {
         }
     }
 
-    /// Bytes that it holds until they are sent, at most: what a budget is charged.
+    /// The most bytes that the body holds until they are sent, as charged to the budget.
     pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Self::Whole(slices) => slices.iter().map(Bytes::len).fold(0, usize::saturating_add),

@@ -108,7 +108,7 @@ fn typed(content_type: &'static str, body: Body) -> Response<Body> {
     response
 }
 
-/// An answer of JSON that the server holds anyway.
+/// A JSON response whose body the server keeps in any case.
 pub(crate) fn shared_json(body: Bytes) -> Response<Body> {
     typed("application/json", Body::Shared(body))
 }

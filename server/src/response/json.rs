@@ -86,14 +86,14 @@ pub(super) fn frame(
     out.into()
 }
 
-/// What is in front of the items of a page of so many.
+/// Writes the text before the items of a page of `count` items.
 pub(super) fn begin_frame(out: &mut Vec<u8>, count: usize) {
     out.extend_from_slice(b"{\"limit\":");
     push_number(out, count as u64);
     out.extend_from_slice(b",\"items\":[");
 }
 
-/// What is behind them.
+/// Writes the text after the items.
 pub(super) fn end_frame(out: &mut Vec<u8>, next: Option<Cursor>) {
     let written = match next {
         Some(cursor) => write!(out, "],\"next\":\"{cursor}\"}}"),

@@ -43,8 +43,8 @@ pub(crate) enum Cut {
     /// The source failed.
     #[error("stream cut: its source failed")]
     Failed,
-    /// The client takes too little of it.
-    #[error("stream cut: the client does not take it")]
+    /// The client reads too little of it.
+    #[error("stream cut: the client does not read it")]
     Stalled,
     /// The server stops, and the client does not read trailers.
     #[error("stream cut: the server stops")]
@@ -73,7 +73,7 @@ impl Stream {
         Self { source, ready: VecDeque::new(), trailers, left: None, ended: false }
     }
 
-    /// A stream that begins with `first`, and goes on with `source`.
+    /// A stream that begins with `first`, and continues with `source`.
     pub(crate) fn begun(first: Bytes, source: Box<dyn Source>) -> Self {
         Self { ready: [first].into(), ..Self::new(source, false) }
     }

@@ -140,11 +140,11 @@ pub(crate) fn blocks(page: &Page<Blocks>, version: ChainwebVersion) -> Bytes {
     })
 }
 
-/// The beginning of a page of blocks, written piece by piece: as many of its first blocks as make
-/// `piece_bytes`, and at least one. Returns how many these are.
+/// Begins a page of blocks that is written piece by piece, with as many of its first blocks as make
+/// `piece_bytes`, and at least one. Returns the number of these.
 ///
-/// The text is that of [`blocks`]: `{"limit":3,"items":[` and the first blocks, then `,` and a block for
-/// each further one by [`push_next_block`], then `],"next":null}` by [`end_blocks`].
+/// The text is the same as that of [`blocks`]: `{"limit":3,"items":[` and the first blocks, then `,` and
+/// a block for each further one by [`push_next_block`], then `],"next":null}` by [`end_blocks`].
 pub(crate) fn begin_blocks(
     page: &Page<Blocks>,
     version: ChainwebVersion,

@@ -43,7 +43,7 @@ pub fn stats_json(rows: &[StatsRow], version: ChainwebVersion) -> Bytes {
     let text = serde_json::to_vec(&statistics);
     debug_assert!(text.is_ok(), "a vector takes everything");
     let mut text = text.unwrap_or_default();
-    // It may be twice as long as it has to be, and is charged for its bytes while a client reads it.
+    // The buffer may be twice as long as the text, but only the text is charged to the budget.
     text.shrink_to_fit();
     text.into()
 }

@@ -20,37 +20,37 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("follow.upstreams"),
         flag: Some("follow"),
-        about: "Nodes to keep in step with, as in https://node.example.org; with commas, the next where one fails.",
+        about: "Nodes to follow, as in https://node.example.org, separated by commas; if one fails, the next is asked.",
         field: |s| Field::Upstreams(&mut s.follow.upstreams),
     },
     Row {
         key: Some("follow.ca"),
         flag: Some("ca"),
-        about: "File of certificates (PEM) to trust beside those of the system.",
+        about: "File of certificates (PEM) to trust in addition to those of the system.",
         field: |s| Field::File(&mut s.follow.ca),
     },
     Row {
         key: Some("follow.payloads"),
         flag: Some("follow-payloads"),
-        about: "Which payloads to take from a node: auto for those of new blocks and near the tips, yes for all, or no.",
+        about: "Which payloads to take from a node: auto for new blocks and near the tips, yes for all, or no.",
         field: |s| Field::Payloads(&mut s.follow.payloads),
     },
     Row {
         key: Some("follow.allowPartial"),
         flag: Some("allow-partial"),
-        about: "Whether a new database may begin where the history of the node begins: nodes drop old blocks.",
+        about: "Whether a new database may begin where the node's history begins, because nodes drop old blocks.",
         field: |s| Field::Switch(&mut s.follow.allow_partial),
     },
     Row {
         key: Some("follow.connectTime"),
         flag: Some("follow-connect-time"),
-        about: "Time for a connection to a node.",
+        about: "Time limit for connecting to a node.",
         field: |s| Field::Seconds(&mut s.follow.connect_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.answerTime"),
         flag: Some("follow-answer-time"),
-        about: "Time for the head of an answer of a node, and for a page.",
+        about: "Time limit for the head of a node's answer, and for a page.",
         field: |s| Field::Seconds(&mut s.follow.answer_time, SOME_TIME..=TIME_MAX),
     },
     Row {
@@ -74,19 +74,19 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("follow.retryTimeMin"),
         flag: Some("follow-retry-time-min"),
-        about: "Time to wait after a first failure.",
+        about: "Pause after a first failure.",
         field: |s| Field::Seconds(&mut s.follow.retry_time_min, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.retryTimeMax"),
         flag: Some("follow-retry-time-max"),
-        about: "The same after many, each of which doubles it.",
+        about: "Longest pause after failures, each of which doubles it.",
         field: |s| Field::Seconds(&mut s.follow.retry_time_max, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.rangeHeights"),
         flag: Some("follow-range-heights"),
-        about: "Heights of a chain that are asked for at once while far behind.",
+        about: "Heights of a chain per request while far behind.",
         field: |s| Field::Number(&mut s.follow.range_heights, 1..=1 << 24),
     },
     Row {
@@ -226,7 +226,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("limits.pageBytes"),
         flag: Some("max-page-bytes"),
-        about: "Bytes of a page of blocks or a batch; longer ones are sent in pieces.",
+        about: "Bytes of a page of blocks or a batch of payloads; longer ones are sent in pieces.",
         field: |s| Field::Number(&mut s.config.page_bytes_max, 0..=BYTES_MAX),
     },
     Row {
@@ -244,7 +244,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("limits.statsSteps"),
         flag: Some("max-stats-steps"),
-        about: "Steps of heights that statistics are told of at once, times the chains.",
+        about: "Steps of heights that one request for statistics may have, times the chains.",
         field: |s| Field::Number(&mut s.config.stats_steps_max, 1..=COUNT_MAX),
     },
     Row {
@@ -304,7 +304,7 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("unknownLowerBound"),
         flag: Some("unknown-lower-bound"),
-        about: "What a lower bound means that is not stored: refuse for 404, or ignore, as chainweb-node does.",
+        about: "How to treat a lower bound that is not stored: refuse with 404, or ignore, as chainweb-node does.",
         field: |s| Field::Unknown(&mut s.config.unknown_lower),
     },
     Row {
