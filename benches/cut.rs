@@ -94,7 +94,8 @@ impl Growing {
         (start.elapsed().as_secs_f64() * 1e6, self::busy() - busy)
     }
 
-    /// Milliseconds that it takes to open the database once more, and megabytes that this takes.
+    /// Milliseconds that it takes to open the database once more, and megabytes by which the
+    /// process grows.
     pub(crate) fn open(&self) -> (f64, f64) {
         let (before, start) = (resident(), Instant::now());
         let opened = Engine::open_read_only(self.folder.path()).expect("a database");
@@ -103,7 +104,7 @@ impl Growing {
         (time, resident() - before)
     }
 
-    /// Microseconds that the cut takes.
+    /// Microseconds that a read of the cut takes.
     pub(crate) fn cut(&self) -> f64 {
         let start = Instant::now();
         for _ in 0..CALLS {
@@ -117,13 +118,13 @@ fn of(header: HeaderRef<'_>) -> Block {
     Block::from(*header.raw())
 }
 
-/// Microseconds that the processor was busy with this thread.
+/// Processor time of this thread, in microseconds.
 fn busy() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).expect("it ascends").as_secs_f64() * 1e6
 }
 
-/// Megabytes of this process that are in memory.
+/// Resident memory of this process, in megabytes.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,4 +1,5 @@
-//! Commits and the cut beside branches that split on all chains, by the depth of the split.
+//! Commits and the cut in databases with branches that split on all chains, by the depth of the
+//! split.
 
 use std::time::Instant;
 
@@ -8,30 +9,30 @@ use testkit::braid::braid;
 
 use crate::cut::{CHAINS, FORK, Growing, branch};
 
-/// Heights of the split; 0 is one branch alone.
+/// Heights of the split; 0 means a single branch.
 const DEPTHS: [usize; 6] = [0, 100, 750, 2_000, 8_000, 21_500];
 
-/// Heights by which one branch is above the other when anything is timed.
+/// Heights by which one branch is above the other when the measurement begins.
 const AHEAD: usize = 300;
 
 /// Heights of blocks that are committed one by one.
 const SINGLE: usize = 20;
 
-/// Heights that are committed each at once.
+/// Heights that are committed one height at a time.
 const TOGETHER: usize = 100;
 
-/// Heights that the lower branch gets in the end, until it is sealed instead of the other.
+/// Heights that the lower branch gains in the end, until it is sealed instead of the other.
 const OVERTAKING: usize = 1_400;
 
 /// A database with two branches that split on all chains.
 struct Split {
     depth: usize,
     growing: Growing,
-    /// What is still to come of the higher branch, and of the lower one.
+    /// Blocks still to be committed: of the higher branch, and of the lower one.
     rest: [Vec<Header>; 2],
 }
 
-/// Times of one kind of commits for each depth, how long the processor was busy with each, and times of the cut behind them.
+/// For each depth: durations of one kind of commits, processor times of each, and durations of reading the cut after each.
 type Times = Vec<[Vec<f64>; 3]>;
 
 pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
@@ -50,13 +51,13 @@ pub(crate) fn measure(rows: &mut Rows, is_quick: bool) {
     for split in &splits {
         let (open, memory) = split.growing.open();
         let row = Row::new(format!("pairs/cut/depth={}/open", split.depth), open, "ms");
-        rows.push(row.note(format!("its process got {memory:.0} MB larger")));
+        rows.push(row.note(format!("the process grew by {memory:.0} MB")));
     }
     let times = commits(&mut splits, 1, OVERTAKING - SINGLE - TOGETHER, CHAINS);
     save(rows, &splits, &times, "overtaking_1_height");
 }
 
-/// Commits so many times so many blocks of a branch to each of the databases, in turns.
+/// Commits `blocks` blocks of a branch to each of the databases in turns, `count` times.
 fn commits(splits: &mut [Split], branch: usize, count: usize, blocks: usize) -> Times {
     let mut times: Times = splits.iter().map(|_| [const { Vec::new() }; 3]).collect();
     for _ in 0..count {
@@ -81,7 +82,7 @@ fn save(rows: &mut Rows, splits: &[Split], times: &Times, name: &str) {
         }
         let longest = |times: &Vec<f64>| times.iter().copied().fold(0.0, f64::max);
         let note = format!(
-            "of the processor {:.0} us; the longest {:.0} us, of the processor {:.0} us; the cut {:.2} us",
+            "processor time {:.0} us; the longest {:.0} us, processor time {:.0} us; the cut {:.2} us",
             median(busy.clone()),
             longest(commit),
             longest(busy),
@@ -93,7 +94,8 @@ fn save(rows: &mut Rows, splits: &[Split], times: &Times, name: &str) {
 }
 
 impl Split {
-    /// The branch that gets `beside` splits from `straight`, which is above it.
+    /// Makes a database in which the branch with the blocks `beside` splits from `straight`, which
+    /// is higher.
     fn new(depth: usize, straight: &[Header], beside: &[Header]) -> Self {
         let start = Instant::now();
         let (tip, low) = ((FORK + depth + AHEAD + 1) * CHAINS, depth * CHAINS);

@@ -75,7 +75,7 @@ pub(crate) fn cut_of(server: &Server, network: ChainwebVersion) -> Value {
 
 pub(crate) fn height(server: &Server) -> u64 {
     let cut = server.get(&format!("/chainweb/0.0/{NETWORK}/cut"));
-    // One that has no block yet has no cut.
+    // A partial history without blocks has no cut.
     if cut.status == 404 {
         return 0;
     }
@@ -170,7 +170,7 @@ fn new_blocks_come_by_events_long_before_the_next_look_at_the_cut() {
         let expected = layer[0].view().height().get() * 20;
         until("the next blocks", || height(&follower) == expected);
     }
-    // Counted right after views can see them.
+    // Counted right after views can see the blocks.
     until("the count", || follower.metric("plait_follow_blocks_total") == Some(1200.0));
 }
 

@@ -1,7 +1,8 @@
 //! Nodes behind a load balancer: each connection may reach another one, with other orphans, another tip,
 //! or another branch.
 //!
-//! `PLAIT_FOLLOW_ROUNDS=5` says how long following takes, in so many rounds, beside that of one node.
+//! `PLAIT_FOLLOW_ROUNDS=5` prints how long following takes, in 5 rounds, compared with following a
+//! single node.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn hashes(blocks: &[Header]) -> HashSet<BlockHash> {
     blocks.iter().map(|block| block.view().hash()).collect()
 }
 
-/// Checks that all `expected` are stored, and nothing but what is in `possible`.
+/// Checks that all `expected` blocks are stored, and only blocks of `possible`.
 fn assert_holds(db: &Path, expected: &[Header], possible: &[Header]) {
     let (stored, possible) = (hashes(&stored(db)), hashes(&with_genesis(possible)));
     let missing = expected.iter().filter(|block| !stored.contains(&block.view().hash()));
@@ -33,9 +34,9 @@ fn assert_holds(db: &Path, expected: &[Header], possible: &[Header]) {
     assert_eq!(run(["verify", "--db", utf8(db)]).status, Some(0));
 }
 
-/// Nodes of either kind that have these blocks.
+/// Nodes of either kind, with these blocks.
 enum Nodes {
-    /// Those that answer as a chainweb-node.
+    /// Nodes that answer like a chainweb-node.
     Json(Vec<Node>),
     Plait(Vec<(Server, TempDir)>),
 }
@@ -64,7 +65,7 @@ impl Nodes {
         [Self::json(of), Self::plait(of)]
     }
 
-    /// The nodes one by one.
+    /// The URL of each node.
     fn urls(&self) -> Vec<String> {
         match self {
             Self::Json(nodes) => nodes.iter().map(Node::url).collect(),
@@ -80,14 +81,14 @@ impl Nodes {
     }
 }
 
-/// Follows what is behind `balancer` to its cut.
+/// Follows the nodes behind `balancer` to their cut.
 fn once(balancer: &Balancer, db: &Path) {
     let outcome = run(["follow", &balancer.url(), "--db", utf8(db), "--once"]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert!(balancer.connections() > 1);
 }
 
-/// Says how long it takes to follow each node, and both behind a load balancer, if that is asked for.
+/// If requested, prints how long it takes to follow each node, and both behind a load balancer.
 fn say_times(what: &str, nodes: &Nodes) {
     let rounds = std::env::var("PLAIT_FOLLOW_ROUNDS").ok().and_then(|text| text.parse().ok());
     let time = |url: &str| {
@@ -106,7 +107,7 @@ fn say_times(what: &str, nodes: &Nodes) {
     }
 }
 
-/// `blocks`, parents first.
+/// Sorts `blocks`, parents first.
 fn ordered(blocks: &[Header]) -> Vec<Header> {
     let mut blocks = sorted(blocks);
     blocks.sort_by_key(|block| block.view().height());
@@ -126,17 +127,17 @@ fn orphans_that_only_one_of_two_nodes_has_do_not_end_it() {
         let (db, balancer) = (folder(), nodes.balanced());
         once(&balancer, db.path());
         assert_holds(db.path(), &canonical, &all);
-        // Whatever orphan came has come with what it names.
+        // Every orphan came with the blocks that it names.
         let stored = hashes(&stored(db.path()));
         assert!(stored.len() > canonical.len() + 20 + 60, "{} blocks", stored.len());
-        // In step, it stays so.
+        // A second run changes nothing.
         once(&balancer, db.path());
         say_times("orphans", &nodes);
     }
 }
 
-/// A history of 1,200 heights that splits at 300, its other branch, which is ten heights longer and so
-/// becomes the canonical one, and what both have in common.
+/// A history of 1,200 heights; another branch that splits off at 300, is ten heights longer and so
+/// becomes canonical; and the blocks that both have in common.
 fn two_branches() -> [Vec<Header>; 3] {
     let history = generated(1210, 1, 0.0);
     let low = |header: &&Header| header.view().height().get() <= 300;
@@ -148,7 +149,7 @@ fn two_branches() -> [Vec<Header>; 3] {
 #[test]
 fn a_split_of_all_chains_is_followed_once_both_nodes_have_both_branches() {
     let [won, lost, common] = two_branches();
-    // Each has got the blocks in its own order.
+    // Each node received the blocks in its own order.
     let first = [&common[..], &won, &lost].concat();
     let second = [&common[..], &lost, &won].concat();
     for nodes in Nodes::both_kinds(&[&first, &second]) {
@@ -180,7 +181,7 @@ fn a_split_of_all_chains_is_followed_while_each_node_has_one_branch() {
     for nodes in Nodes::both_kinds(&[&first, &second]) {
         let (db, balancer) = (folder(), nodes.balanced());
         once(&balancer, db.path());
-        // To the cut of either: the other one may be ten heights above.
+        // To the cut of either node: the other one may be ten heights above.
         assert_holds(db.path(), &common, &both);
         for _ in 0..3 {
             balancer.skip();
@@ -205,7 +206,7 @@ fn nodes_that_reunite_are_followed_on_by_a_server() {
     nodes[0].add(&lost);
     nodes[1].add(&won);
     until("the branch that won", || height(&follower) == 1210 * 20);
-    // And new blocks that one node gets a little later than the other.
+    // And new blocks that one node receives a little later than the other.
     let more = split(&generated(1230, 1, 0.0), 300, 1);
     for part in more[won.len()..].chunks(50) {
         nodes[0].add(part);
@@ -227,11 +228,11 @@ fn a_node_that_is_far_behind_another_one_only_takes_time() {
         headers.iter().filter(|header| header.view().height().get() <= 200).copied().collect();
     for nodes in Nodes::both_kinds(&[&behind, &headers]) {
         let (db, balancer) = (folder(), nodes.balanced());
-        // The cut may be that of the one which is behind.
+        // The cut may be that of the node that is behind.
         let mut runs = 0;
         until("the cut of the first", || {
             once(&balancer, db.path());
-            // However many connections that took, the next time another node is asked first.
+            // However many connections that took, the next run asks another node first.
             runs += 1;
             if runs % 2 == 0 {
                 balancer.skip();

@@ -1,5 +1,5 @@
-//! A load balancer in front of an honest node and one that is wrong: what is provably false is left out and
-//! counted, and the truth is stored all the same.
+//! A load balancer in front of an honest node and one that is wrong: provably false blocks are left out and
+//! counted, and the true ones are stored nevertheless.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,25 +27,25 @@ fn chain_and_height(header: &Header) -> (u32, u64) {
     (header.view().chain().get(), header.view().height().get())
 }
 
-/// The block of this chain and height with something changed, but the same hash.
+/// The block with something changed, but the same hash.
 fn distorted(header: &Header) -> Header {
     let raw = *header.view().raw();
     Header::new(RawHeader { nonce: 99.into(), ..raw }).unwrap()
 }
 
-/// One that is older than its parent, with the hash that it has then.
+/// The block with a time before its parent's, and a hash that matches.
 fn too_old(header: &Header) -> Header {
     sealed(RawHeader { creation_time: 0.into(), ..*header.view().raw() })
 }
 
-/// The same that claims more work than is below it.
+/// The block with a claim of more work than is below it, and a hash that matches.
 fn heavier(header: &Header) -> Header {
     let mut raw = *header.view().raw();
     raw.weight[20] ^= 1;
     sealed(raw)
 }
 
-/// `headers` with what `change` makes of those whose chain and height it is asked for.
+/// `headers`, with `change` applied to those at these chains and heights.
 fn changed(headers: &[Header], at: &[(u32, u64)], change: fn(&Header) -> Header) -> Vec<Header> {
     let one = |header: &Header| {
         if at.contains(&chain_and_height(header)) { change(header) } else { *header }
@@ -67,8 +67,8 @@ fn server(headers: &[Header]) -> (Server, TempDir) {
     (Server::with(&["--db", utf8(db.path())]), db)
 }
 
-/// Follows an honest node and `wrong` behind a load balancer, each of them first; what is stored is
-/// `expected`, and so is what a server gets that follows them. Its log and its counters name the failure.
+/// Follows an honest node and `wrong` behind a load balancer, beginning with each of them; exactly the
+/// blocks of `honest` are stored, also by a server that follows them, whose log and counters name `failure`.
 fn assert_followed(wrong: &Node, honest: &[Header], failure: Option<(&str, &str)>) {
     let (plait, _place) = server(honest);
     let json = node(honest);
@@ -106,7 +106,7 @@ fn assert_is(db: &Path, headers: &[Header]) {
 #[test]
 fn blocks_whose_hash_is_wrong_are_taken_from_the_node_that_has_them_right() {
     let headers = generated(HEIGHTS, 1, 0.0);
-    // In the beginning, in the middle, on neighbouring chains, and at the tips.
+    // At the beginning, in the middle, on neighbouring chains, and at the tips.
     let at = [(3, 2), (5, 250), (6, 250), (5, 251), (0, 700), (19, 1199), (7, 1200)];
     let wrong = node(&changed(&headers, &at, distorted));
     assert_followed(&wrong, &headers, Some(("rules", "a block that is wrong")));
@@ -115,7 +115,7 @@ fn blocks_whose_hash_is_wrong_are_taken_from_the_node_that_has_them_right() {
 #[test]
 fn blocks_that_break_a_rule_do_not_keep_the_others_away() {
     let headers = generated(HEIGHTS, 1, 0.0);
-    // In the place of true ones, and beside them: one at each height.
+    // In place of true blocks, and beside them: one at each height.
     let at = [(3, 2), (5, 250), (6, 250), (0, 700), (19, 1199)];
     let mut all = changed(&headers, &at, too_old);
     let is_beside = |header: &&Header| {
@@ -131,19 +131,19 @@ fn blocks_that_break_a_rule_do_not_keep_the_others_away() {
 fn cuts_of_blocks_that_nobody_has_are_not_followed() {
     let headers = generated(HEIGHTS, 1, 0.0);
     let others = generated(HEIGHTS, 2, 0.0);
-    // Near, and so far above that nothing says that they are false.
+    // Near, and so far above that nothing shows that they are false.
     for above in [7, 5000] {
         let wrong = node(&headers);
         claim(&wrong, &others[others.len() - 20..], above);
         assert_followed(&wrong, &headers, None);
     }
-    // And a cut of blocks that it has, and that are false.
+    // And a cut of false blocks that the node has.
     let tips = headers[headers.len() - 20..].iter().step_by(3).map(heavier);
     let wrong = node(&headers.iter().copied().chain(tips).collect::<Vec<_>>());
     assert_followed(&wrong, &headers, Some(("rules", "a block that is wrong")));
 }
 
-/// Lets a node claim a cut of these blocks, so far above where they are.
+/// Lets a node claim a cut of these blocks, `above` heights above their real ones.
 fn claim(wrong: &Node, tips: &[Header], above: u64) {
     let tips: serde_json::Map<String, Value> = tips
         .iter()
@@ -178,7 +178,7 @@ fn answers_that_are_none_are_requested_from_another_node() {
         wrong.lie(move |asked| {
             let parts = ["/header", "/hash", "/cut"];
             let is_one = parts.iter().any(|part| asked.target.contains(part));
-            // Now and then it is as it should be.
+            // Now and then it answers correctly.
             let lies = is_one && count.fetch_add(1, Ordering::Relaxed) % 8 != 3;
             lies.then(|| reply(&garbage))
         });
@@ -196,7 +196,7 @@ fn orphans_that_stand_on_blocks_which_nobody_has_are_left_out() {
     let headers = generated(HEIGHTS, 1, 0.0);
     let is_at = |at: (u32, u64)| move |header: &&Header| chain_and_height(header) == at;
     let block = |at| headers.iter().find(is_at(at)).unwrap();
-    // Whose parent is missing, and whose adjacent parent is.
+    // One block with a missing parent, and one with a missing adjacent parent.
     let missing = sibling(block((4, 399)).view(), 7);
     let raw = *block((4, 400)).view().raw();
     let child = sealed(RawHeader { parent: missing.view().hash(), ..raw });
@@ -211,7 +211,7 @@ fn orphans_that_stand_on_blocks_which_nobody_has_are_left_out() {
     };
     let adjacents = plait_engine::header::AdjacentRecord::new(raw.adjacents.all().map(named));
     let nephew = sealed(RawHeader { adjacents, ..raw });
-    // And one above the first block of its chain, where the parent is of another network.
+    // And one above the first block of its chain, with a parent of another network.
     let whole: Vec<Header> = [&headers[..], &[child, grandchild, nephew]].concat();
     let nodes = [node(&whole), node(&whole)];
     let balancer = Balancer::start(nodes.iter().map(Node::address).collect());
@@ -242,7 +242,7 @@ fn a_block_of_the_future_beside_the_others_stops_none_of_them() {
 fn a_cursor_that_another_node_does_not_know_ends_nothing() {
     let headers = generated(HEIGHTS, 1, 0.05);
     let wrong = node(&headers);
-    // Short pages of headers and hashes, whose cursors no node knows.
+    // Short pages of headers and hashes, with cursors that no node knows.
     let all = sorted(&headers);
     wrong.lie(move |asked: &Asked| {
         let target = &asked.target;
@@ -278,7 +278,7 @@ fn payloads_come_from_whichever_node_has_them() {
     let (with, without) = (folder(), folder());
     let outcome = replay_file(with.path(), &["--verify", "full"], "blocks.jsonl", &lines(&all));
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
-    // The other one has those of the lower half.
+    // The other node has the payloads of the lower half.
     let (low, high) = all.split_at(all.len() / 2);
     for (name, bytes) in [("low.jsonl", lines(low)), ("high.dump", dump(&headers_of(high)))] {
         let outcome = replay_file(without.path(), &["--verify", "full"], name, &bytes);

@@ -1,4 +1,4 @@
-//! Servers that send without end and without an answer: whoever asked them goes away soon.
+//! Servers that send without end and without an answer: their clients soon disconnect.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::follow::{folder, height, until};
 use crate::follow_lies::{Liar, is, string};
 use crate::push::{NETWORK, generated};
 
-/// What comes first, and then for ever.
+/// What is sent first, and then without end.
 type Flood = (&'static str, &'static str);
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
@@ -52,7 +52,7 @@ fn a_node_that_floods_is_left_before_any_timeout() {
             let next = || flood(FLOODS[count.fetch_add(1, Ordering::Relaxed) % FLOODS.len()]);
             is(asked, path).then(next)
         });
-        // A timeout would end it, too, but only once a core was busy until then.
+        // A timeout would end it, too, but only after a core was busy until then.
         let failures = || liar.failures("connect") + liar.failures("content");
         let most = if path == "/info" { 10 } else { 2 };
         until("failures", || failures() >= f64::from(most));

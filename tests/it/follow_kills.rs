@@ -101,7 +101,8 @@ fn try_push(part: &[Header], to: &str) -> bool {
     true
 }
 
-/// The files of an export, by their names, but for the one that says how these looked to the file system.
+/// The files of an export, by their names, without the one that records how they looked to the file
+/// system.
 fn exported(db: &Path) -> BTreeMap<String, Vec<u8>> {
     let out = folder();
     let outcome = run(["export", "--db", utf8(db), "--out", utf8(&out.path().join("archive"))]);

@@ -274,7 +274,7 @@ fn connections_that_break_anywhere_only_take_time() {
 #[test]
 fn a_block_that_breaks_a_rule_is_named_and_what_came_before_it_stays() {
     let liar = Liar::new(700, |asked| {
-        // Else it would be taken from there.
+        // Otherwise the branch would be taken from there.
         if is(asked, "/chain/3/header/branch") {
             return Some(Reply::Json(404, "{}".to_owned()));
         }
@@ -301,7 +301,7 @@ fn a_block_that_breaks_a_rule_is_named_and_what_came_before_it_stays() {
 
 #[test]
 fn blocks_that_stand_on_none_are_not_kept() {
-    // A block of another history in the place of one of this, which nobody gives.
+    // A block of another history, in place of one of this history, which nobody sends.
     let others = |height: u64| {
         let of = |header: &&Header| {
             header.view().chain().get() == 3 && header.view().height().get() == height
@@ -342,7 +342,7 @@ fn what_a_node_leaves_out_is_named() {
     liar.assert_fails("partial", "it holds only chain 3 from height 251 on; missing: height 250");
     assert!(height(&liar.follower) < 260 * 20);
     liar.assert_recovers();
-    // Another history altogether, without its beginning; a new database would not be made for it.
+    // A different history, without its beginning; no new database would be made for it.
     let db = folder();
     let outcome = replay_file(db.path(), &[], "first.dump", &dump(&HEADERS[..20]));
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);

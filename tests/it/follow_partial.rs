@@ -1,4 +1,4 @@
-//! Nodes that hold only a part of the history: that is said at once, with what to do.
+//! Nodes that hold only part of the history: the error comes at once, and says what to do.
 
 use std::fs;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn a_new_database_needs_a_flag_for_a_node_without_the_beginning() {
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
         let held = above(&headers, 500);
         assert_eq!(stored(&db), sorted(&held));
-        // It goes on without the flag, and as the node drops more.
+        // It continues without the flag, and while the node drops more blocks.
         let more = generated(950, 1, 0.0);
         node.add(&more);
         node.forget_below(600, kept, |_| true);
@@ -88,13 +88,13 @@ fn a_database_that_ends_below_is_told_what_is_missing() {
         server.metric("plait_follow_failures_total{why=\"partial\"}").is_some_and(|n| n >= 1.0)
     });
     end(server);
-    // So is one that is near the cut of a node.
+    // The same holds for a database that is near the cut of a node.
     let near = Node::start(NETWORK);
     near.add(&headers[..300 * 20]);
     near.forget_below(200, true, |_| true);
     let lacks = "from height 200 on; missing: heights 101 to 199 of chains 0 to 19";
     once(&near, db.path(), &[]).assert_fails(2, &[lacks, advice]);
-    // One that has more than the node drops goes on.
+    // A database that has more blocks than the node drops continues.
     let outcome = replay_file(db.path(), &[], "more", &dump(&headers[..600 * 20]));
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert_eq!(once(&node, db.path(), &[]).status, Some(0));

@@ -176,7 +176,8 @@ fn page_of_any_length_has_all_its_blocks_and_is_the_same_in_pieces() {
             let head = Request::new("HEAD", real(3, &format!("block?{limit}")));
             let (head, at_once) = (server.ask(&head), whole.ask(&head));
             assert_eq!((head.status, at_once.status), (200, 200));
-            // Of pieces the length is not known, and none is better than a wrong one.
+            // The length of a response in pieces is unknown, and no length is better than a wrong
+            // one.
             let length = head.header("Content-Length").filter(|_| !pieces.chunked);
             let expected = at_once.header("Content-Length").filter(|_| !pieces.chunked);
             assert_eq!(length, expected, "{bytes} {limit}");

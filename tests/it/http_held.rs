@@ -1,5 +1,5 @@
-//! Memory of responses whose clients do not read them: of each endpoint the request that holds the most,
-//! from 400 clients at once. docs/threat-model.md states the limit.
+//! Memory of responses that clients do not read: for each endpoint the request that holds the most, from
+//! 400 clients at once. docs/threat-model.md states the limit.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -27,22 +27,22 @@ const CLIENTS: u32 = 400;
 /// Bytes of responses in progress: `limits.responseBytes`.
 const RESPONSES: u32 = 256 << 20;
 
-/// Bytes of what is not charged once the server has nothing more to do: 400 connections with some 40 kB each,
-/// and parts of pages of the allocator, in which a piece of another client is still in use.
+/// Memory that is not charged once the server has nothing more to do: 400 connections with some 40 kB each,
+/// and parts of the allocator's pages in which a piece of another client is still in use.
 const REST: u64 = 64 << 20;
 
-/// Bytes of the same while it reads: some twenty threads, each with what it reads and writes, and what the
-/// allocator keeps for it until it ends, some 12 MB.
+/// The same memory while the server reads: some twenty threads, each with the data that it reads and
+/// writes, and some 12 MB that the allocator keeps for it until it ends.
 const READING: u64 = 256 << 20;
 
-/// Bytes of long pieces, a quarter of the responses, and of a stream that has none.
+/// Bytes of all long pieces, a quarter of the responses; and of a stream without any.
 const LONG_PIECES: u32 = RESPONSES / 4;
 const STREAM: u32 = 192 << 10;
 
-/// Bytes that may be left of it when the clients are gone.
+/// Memory that may be left when the clients are gone.
 const LEFT: u64 = 48 << 20;
 
-/// Far more than anything here takes.
+/// Far longer than anything here takes.
 const LONG: Duration = Duration::from_mins(2);
 
 /// Blocks of chain 0 that have payloads: 360 of 64 kB and one of 5 MB, as JSON with outputs.
@@ -87,7 +87,7 @@ impl World {
         let longest =
             files(archive.path()).into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
         let ours = ["--archive", utf8(archive.path()), "--metrics", "127.0.0.1:0"];
-        // The caches are full at once.
+        // The caches fill up at once.
         let caches = ["--block-cache-bytes", "8388608", "--run-cache-bytes", "8388608"];
         let server = Server::start(&database, &[&ours[..], &caches, flags].concat());
         let file = longest.0;
@@ -98,7 +98,7 @@ impl World {
         self.blocks[number].1.hash().to_string()
     }
 
-    /// The request that holds the most, for each path of the document.
+    /// The request that holds the most memory, for each path of the document.
     fn requests(&self) -> BTreeMap<&'static str, Request> {
         let on = |chain: u32, rest: &str| format!("{BASE}/chain/{chain}/{rest}");
         let get = |path: String| Request::get(path);
@@ -148,7 +148,7 @@ impl World {
         ])
     }
 
-    /// Waits until the server has done all that it can do while nobody reads.
+    /// Waits until the server has done everything that it can do while nobody reads.
     fn settle(&self) {
         let begin = Instant::now();
         let busy = || {
@@ -192,8 +192,8 @@ fn charged_max(path: &str) -> u32 {
     if is_stream { LONG_PIECES + CLIENTS * STREAM } else { RESPONSES }
 }
 
-/// Bytes of memory that the responses to 400 of these requests take, while they are made and when nothing more
-/// happens, and how many of them were 503.
+/// The memory that 400 of these responses take, at the peak and when nothing more happens, and the number of
+/// 503s.
 fn held(world: &World, path: &str, request: &Request) -> (u64, u64, usize) {
     let before = world.server.resident_bytes().unwrap_or(0);
     let grown = || world.server.resident_bytes().unwrap_or(0).saturating_sub(before);
@@ -217,14 +217,14 @@ fn held(world: &World, path: &str, request: &Request) -> (u64, u64, usize) {
     world.settle();
     let charged = world.server.metric("plait_response_bytes").unwrap();
     assert!(charged <= f64::from(charged_max(path)), "{path}: {charged} bytes are charged");
-    // Threads that have nothing to do end, and what they freed is returned.
+    // Idle threads end, and the memory that they freed is returned.
     let begin = Instant::now();
     while grown() >= u64::from(charged_max(path)) + REST {
         assert!(begin.elapsed() < LONG, "{path}: {} bytes", grown());
         thread::sleep(Duration::from_millis(50));
     }
     let settled = grown();
-    // Whatever others hold, a short response has its place.
+    // Whatever others hold, there is room for a short response.
     assert_eq!(world.server.get(&format!("{BASE}/cut")).status, 200);
     drop(clients);
     world.until("plait_connections_open", 1.0);
@@ -239,7 +239,7 @@ fn clients_that_do_not_read_hold_no_more_than_documented_whatever_they_ask_for()
     let documented = documented(&world.server);
     let covered: Vec<&str> = requests.keys().copied().collect();
     assert_eq!(documented, covered, "each path of /openapi.json needs a request in this test");
-    // The caches are full, and the heaps of all threads warm.
+    // Fills the caches, and warms the heaps of all threads.
     for request in
         requests.values().filter(|request| !request.to_bytes().windows(8).any(|w| w == b"/updates"))
     {
@@ -258,7 +258,8 @@ fn clients_that_do_not_read_hold_no_more_than_documented_whatever_they_ask_for()
     }
 }
 
-/// Waits until what clients held is returned to the system, of a server that has nothing to do.
+/// Waits until the memory for clients is returned to the system, by a server that has nothing to
+/// do.
 fn returned(world: &World, first: u64, path: &str) {
     let begin = Instant::now();
     loop {
@@ -292,7 +293,7 @@ fn long_responses_beyond_the_budget_are_refused_and_short_ones_are_not() {
     assert!(!clients.is_empty());
     assert_eq!(refused.header("Retry-After"), Some("1"));
     assert!(world.server.metric("plait_responses_refused_total").unwrap() >= 1.0);
-    // They have half of it; the rest is for others.
+    // They use half of the budget; the rest is for others.
     for path in ["chain/0/block?minheight=1", "chain/2/header", "cut"] {
         assert_eq!(world.server.get(&format!("{BASE}/{path}")).status, 200, "{path}");
     }
@@ -306,7 +307,7 @@ async fn connect_with(server: &Server, window: u32) -> SendRequest<&'static [u8]
     let mut builder = h2::client::Builder::new();
     let (sender, connection) = builder.initial_window_size(window).handshake(stream).await.unwrap();
     tokio::spawn(async move {
-        // It ends with an error where a test breaks it.
+        // The connection ends with an error if a test breaks it.
         let _ = connection.await;
     });
     sender
@@ -341,7 +342,7 @@ async fn stream_that_opens_its_window_byte_by_byte_is_reset_and_its_connection_g
         };
         assert!(error.is_reset() && error.is_remote(), "{error:?}");
         assert!(got > 1, "it was not silent");
-        // The others of the connection go on.
+        // The other streams of the connection continue.
         let health = timeout(LONG, get(&sender, "/health-check").await).await.unwrap().unwrap();
         assert_eq!(health.status(), 200);
     }
@@ -367,7 +368,7 @@ async fn streams_of_http2_that_are_not_read_hold_little_and_are_cut() {
     for answer in answers {
         bodies.push(timeout(LONG, answer).await.unwrap().unwrap().into_body());
     }
-    // The first ones get long pieces.
+    // The first streams get long pieces.
     let charged = world.server.metric("plait_response_bytes").unwrap();
     assert!(charged <= f64::from(LONG_PIECES + 256 * STREAM), "{charged}");
     let grown = world.server.resident_bytes().unwrap_or(0).saturating_sub(before);

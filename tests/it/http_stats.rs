@@ -267,10 +267,10 @@ fn more_rows_than_memory_is_for_are_refused_by_the_command() {
 #[test]
 fn many_short_steps_are_answered_from_stored_sums_in_whole_runs() {
     let world = World::new(&[]);
-    // Twenty chains with one step each that begins within a run: these runs are read.
+    // Twenty chains with one step each that begins inside a run: these runs are read.
     let few = world.stats("stats?step=200&by=chain");
     assert_eq!(few["rows"].as_array().unwrap().len(), 4 * 20);
-    // With 25 such steps each they are not.
+    // With 25 such steps for each chain they are not.
     let whole = world.stats("stats?step=256&by=chain");
     let many = world.stats("stats?step=10&by=chain");
     assert_eq!(many, whole);
@@ -283,8 +283,8 @@ fn many_short_steps_are_answered_from_stored_sums_in_whole_runs() {
 
 #[test]
 fn pages_never_wait_behind_statistics() {
-    // One read at a time, and nobody waits for it.
-    // A page of so many headers takes that place as well.
+    // One read at a time, without waiting. A page of this many headers takes the only permit as
+    // well.
     let flags = ["--max-reads", "1", "--read-wait-time", "0", "--max-page-headers", "2000"];
     let world = World::new(&flags);
     let path = format!("{BASE}/stats?step=256&by=chain");

@@ -288,7 +288,7 @@ fn too_long(world: &World, method: &str, target: &str) -> String {
     world.ask(&Request::new(method, target).body(" ".repeat(100_000)), target).0
 }
 
-/// A body in a transfer coding that the server does not have.
+/// Sends a body in a transfer coding that the server does not support.
 fn coded(world: &World, method: &str, target: &str) -> String {
     let request = Request::new(method, target).header("Transfer-Encoding", "gzip, chunked");
     world.ask(&request, target).0

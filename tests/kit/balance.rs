@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// A load balancer on a port of its own, for TCP. It ends with this.
+/// A load balancer for TCP on a port of its own. It stops when this is dropped.
 pub struct Balancer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -18,7 +18,7 @@ struct Shared {
 }
 
 impl Balancer {
-    /// One in front of these nodes.
+    /// Starts a load balancer in front of these nodes.
     #[must_use]
     pub fn start(nodes: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -32,7 +32,7 @@ impl Balancer {
                     return;
                 }
                 let turn = balancing.connections.fetch_add(1, Ordering::Relaxed);
-                // Where it is not there, the client is left.
+                // If the node is down, drop the client's connection.
                 let Ok(node) = TcpStream::connect(nodes[turn % nodes.len()]) else { continue };
                 for stream in [&client, &node] {
                     let _ = stream.set_nodelay(true);
@@ -52,8 +52,8 @@ impl Balancer {
         format!("http://{}", self.address)
     }
 
-    /// Leaves out the node whose turn it is: who opens as many connections each time begins with another
-    /// one then.
+    /// Skips the node whose turn it is: a client that opens the same number of connections each time
+    /// then begins with another node.
     pub fn skip(&self) {
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
     }
@@ -68,12 +68,12 @@ impl Balancer {
 impl Drop for Balancer {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        // Wakes who accepts.
+        // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// Hands on what comes, to its end.
+/// Forwards all bytes from one stream to the other.
 fn pump(mut from: TcpStream, mut to: TcpStream) {
     let mut bytes = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut bytes) {

@@ -51,8 +51,9 @@ pub fn braid_with_orphans(top: u64, every: u64) -> Vec<Header> {
     braid(top).into_iter().flat_map(with_orphan).flatten().collect()
 }
 
-/// The same history once more from height `above` on, on all chains: every block above stands on its
-/// like, and has another hash. It is as valid as `history`, and as heavy.
+/// The same history again from height `above` on, on all chains: each block above has the
+/// counterparts of the original parents as its parents, and another hash. It is as valid as
+/// `history`, and as heavy.
 #[must_use]
 pub fn split(history: &[Header], above: u64, nonce: u64) -> Vec<Header> {
     let mut likes: HashMap<BlockHash, BlockHash> = HashMap::new();

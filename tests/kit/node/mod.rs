@@ -118,14 +118,14 @@ impl Node {
         format!("{scheme}://{}", self.address)
     }
 
-    /// Where it listens.
+    /// The address where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Drops the blocks of these chains at heights that are low, as nodes drop history, but for the first
-    /// ones if these are `kept`.
+    /// Drops the blocks of these chains below `height`, as nodes drop history, except their first blocks
+    /// if `kept`.
     pub fn forget_below(&self, height: u64, kept: bool, of: impl Fn(ChainId) -> bool) {
         let (mut state, version) = (self.shared.state(), self.shared.version);
         let stays = |block: &Header| {

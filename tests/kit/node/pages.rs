@@ -22,7 +22,7 @@ pub(super) fn ascending(blocks: &[Header], query: &HashMap<&str, &str>, most: us
     (items, next.or(last))
 }
 
-/// A page of a branch, down to the lowest height that is asked for.
+/// A page of a branch, down to the requested minimum height.
 pub(super) fn descending(
     mut branch: Vec<Header>,
     query: &HashMap<&str, &str>,

@@ -15,7 +15,7 @@ pub enum Reply {
     Cut(&'static str, Vec<u8>),
     /// With these bytes, again and again, for ever.
     Endless(&'static str, Vec<u8>),
-    /// With the first bytes once, which need be no head, and the others for ever.
+    /// Sends the first bytes once, which need not be a head, and then the others without end.
     Flood(Vec<u8>, Vec<u8>),
     /// With one byte now and then.
     Trickle(&'static str),
