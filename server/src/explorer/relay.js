@@ -1,6 +1,6 @@
 // Shares one event stream among tabs in browsers without SharedWorker, such as Chrome on Android. All tabs listen
 // to one BroadcastChannel. One of them leads: it holds the stream, and passes on the events. This does not use the
-// Web Locks API, which pages from http://HOST do not have.
+// Web Locks API, which pages that came over plain HTTP do not have.
 //
 // Example: tab A sends "who", gets no answer for a moment, leads, and sends "here" every two seconds. Tab B sends
 // "who", A answers "here", B follows. A is closed and sends "bye": B leads at once. If A crashes, B gets nothing

@@ -68,7 +68,9 @@ fn parse_host(value: &HeaderValue) -> Result<Option<Authority>, Error> {
         Some(digits) => digits.is_empty() || authority.port_u16().is_some(),
         None => port.is_empty(),
     };
-    if is_port && !host.is_empty() { Ok(Some(authority)) } else { Err(wrong()) }
+    // A name may have a comma by RFC 3986, but no host has one: a proxy has joined two values.
+    let is_host = !host.is_empty() && !host.contains(',');
+    if is_port && is_host { Ok(Some(authority)) } else { Err(wrong()) }
 }
 
 /// Whether these name the same host and port; the default port is 80.
