@@ -34,13 +34,13 @@ fn a_new_database_needs_a_flag_for_a_node_without_the_beginning() {
         let lacks = "it holds only chains 0 to 19 from height 500 on; missing: heights 1 to 499 of \
                      chains 0 to 19";
         once(&node, &db, &[])
-            .assert_fails(2, &[lacks, "add --allow-partial", "Nothing was written"]);
+            .assert_fails(2, &[lacks, "add --follow-allow-partial", "Nothing was written"]);
         let serve = ["serve", "--db", utf8(&db), "--listen", "127.0.0.1:0"];
         let serve = run([&serve[..], &["--follow", &node.url()]].concat());
-        serve.assert_fails(2, &[lacks, "add --allow-partial"]);
+        serve.assert_fails(2, &[lacks, "add --follow-allow-partial"]);
         assert!(!db.exists());
 
-        let outcome = once(&node, &db, &["--allow-partial"]);
+        let outcome = once(&node, &db, &["--follow-allow-partial"]);
         assert_eq!(outcome.status, Some(0), "{}", outcome.err);
         let held = above(&headers, 500);
         assert_eq!(stored(&db), sorted(&held));
@@ -61,7 +61,7 @@ fn a_server_that_makes_its_database_from_a_part_of_the_history_follows_on() {
     node.add(&headers[..700 * 20]);
     node.forget_below(650, true, |_| true);
     let db = place.path().join("db");
-    let follower = follower(&db, &node.url(), &["--allow-partial"]);
+    let follower = follower(&db, &node.url(), &["--follow-allow-partial"]);
     until("the cut", || height(&follower) == 700 * 20);
     node.add(&headers[700 * 20..]);
     until("the new blocks", || height(&follower) == 900 * 20);
@@ -136,7 +136,7 @@ fn chains_that_begin_later_do_not_make_it_wait_for_ever() {
         &["missing: heights 2 to 309 of chains 0 to 9, heights 61 to 309 of chains 10 to 19"],
     );
     let new = db.path().join("new");
-    let outcome = once(&node, &new, &["--allow-partial"]);
+    let outcome = once(&node, &new, &["--follow-allow-partial"]);
     assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     assert_eq!(stored(&new).len(), above(&headers, 310).len());
 }

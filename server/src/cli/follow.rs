@@ -18,7 +18,7 @@ Examples:
   plait follow https://node.example.org --db ./db
   plait follow http://10.0.0.1:1848 http://10.0.0.2:1848 --db ./db --network mainnet01
   plait follow http://127.0.0.1:1848 --db ./db --once
-  plait follow http://10.0.0.1:1848 --db ./db --allow-partial
+  plait follow http://10.0.0.1:1848 --db ./db --follow-allow-partial
   plait serve --db ./db --follow https://node.example.org
 
 Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends \
@@ -29,7 +29,7 @@ again continues.";
 ///
 /// Verifies and stores everything that the node has, and then each new block; if the node fails, the
 /// next one is asked, or the same one again. A URL may be that of a load balancer whose nodes differ. If
-/// there is no database, it is created; if a node holds only part of the history, --allow-partial
+/// there is no database, it is created; if a node holds only part of the history, --follow-allow-partial
 /// creates one that begins where the node's history begins. To serve the database meanwhile, use plait
 /// serve --follow instead, because only one process can write to a database.
 #[derive(Debug, ClapArgs)]

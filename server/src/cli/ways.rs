@@ -106,7 +106,7 @@ async fn history(
         Ok(()) => Ok(History::Full),
         Err(_) if settings.follow.allow_partial => Ok(History::Partial),
         Err(lacks) => {
-            let advice = "To keep only what it holds, add --allow-partial. For the whole history, \
+            let advice = "To keep only what it holds, add --follow-allow-partial. For the whole history, \
                           follow another node, or replay a dump or an archive first.";
             Err(fail(&PartialNode(lacks), advice))
         }

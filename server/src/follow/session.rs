@@ -290,7 +290,7 @@ impl Session {
         let version = self.reader.version();
         let is_new = *needed == survey::above_genesis(version);
         let advice = if is_new {
-            "to keep only what it holds, follow it into a new folder with --allow-partial"
+            "to keep only what it holds, follow it into a new folder with --follow-allow-partial"
         } else {
             "replay them from a dump or an archive first, or follow a node that has them"
         };

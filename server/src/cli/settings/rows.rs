@@ -37,7 +37,7 @@ static ROWS: &[Row] = &[
     },
     Row {
         key: Some("follow.allowPartial"),
-        flag: Some("allow-partial"),
+        flag: Some("follow-allow-partial"),
         about: "Whether a new database may begin where the node's history begins, because nodes drop old blocks.",
         field: |s| Field::Switch(&mut s.follow.allow_partial),
     },
@@ -355,6 +355,7 @@ mod tests {
             Field::Switch(field) if **field => "false",
             Field::Switch(_) => "true",
             Field::Number(_, range) if range.contains(&4095) => "4095",
+            Field::Number(_, range) if !range.contains(&70_000) => "2097152",
             Field::Number(..) | Field::MaybeNumber(..) => "70000",
             Field::Seconds(..) => "7.25",
             Field::Log(_) => "debug",
