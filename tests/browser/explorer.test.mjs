@@ -277,7 +277,7 @@ test("a search for a height that is not stored says which heights are", () => {
     const find = (text) => understand(text, network, stored, 1_800_049);
     const plain = (words) => words.replaceAll("\u202f", "");
     assert.match(plain(find("5").trouble), /not hold height 5.* 1800000 to 1800049/);
-    assert.match(plain(find("12/1800001").trouble), /chain 12 .* from height 1800002/);
+    assert.match(plain(find("12/1800001").trouble), /chain 12 from height 1800002/);
     assert.equal(find("1 800 010").address, "#/height/1800010");
     stored.take({ history: "full", lowest: { 0: 0, 12: LATE } });
     assert.equal(find("5").address, "#/height/5");

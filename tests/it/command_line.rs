@@ -1,7 +1,7 @@
 //! Error messages for wrong usage of the command line: they give advice and repeat nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -180,7 +180,8 @@ fn verify_and_generate_print_objects_for_machines() {
 
     let files: Vec<_> = fs::read_dir(folder.path().join("archive")).unwrap().collect();
     let damaged = files.into_iter().map(|file| file.unwrap().path());
-    let damaged = damaged.filter(|path| !path.ends_with("manifest.json")).min().unwrap();
+    let is_run = |path: &PathBuf| path.extension().is_some_and(|of| of == "plait");
+    let damaged = damaged.filter(is_run).min().unwrap();
     let mut bytes = fs::read(&damaged).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&damaged, bytes).unwrap();
