@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// Whether an event stream gives two comments, or, after a push, an event.
+    /// Whether an event stream sends two newlines alone, or, after a push, an event.
     fn is_heard(&mut self, server: &Server, by_event: bool) -> bool {
         let mut client = server.connect();
         client.set_patience(Duration::from_secs(5));
@@ -210,8 +210,9 @@ impl World {
                 Ok(bytes) if !bytes.is_empty() => heard += &String::from_utf8_lossy(&bytes),
                 _ => return false,
             }
-            let comments = heard.lines().filter(|line| line.starts_with(':')).count();
-            if heard.contains("data:") || (!by_event && comments >= 2) {
+            // Chunks of a newline alone.
+            let newlines = heard.matches("1\r\n\n\r\n").count();
+            if heard.contains("data:") || (!by_event && newlines >= 2) {
                 return true;
             }
         }
