@@ -7,7 +7,7 @@
 //! - `I-2` A job is short: a page, or one chunk of a stream. Between two chunks a stream holds no
 //!   thread, no place and no view of the database, however long its client sleeps.
 //! - `I-3` A request that may take long uses a lane of its own, where it pays for what it will read.
-//!   Pages never wait behind it, and it leaves them a core.
+//!   Pages never wait for such a request, and one core stays free for them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

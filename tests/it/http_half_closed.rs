@@ -45,7 +45,10 @@ fn client_that_closes_its_side_gets_every_response() {
                 let got = client.read(request.method());
                 let got = got.unwrap_or_else(|ended| panic!("{version} {request}: {ended:?}"));
                 assert_eq!((got.status, &got.body), (expected.status, &expected.body), "{request}");
-                assert!(client.drain(), "{version} {request}: it is closed behind the response");
+                assert!(
+                    client.drain(),
+                    "{version} {request}: the server closes the connection after the response"
+                );
             }
         }
     }

@@ -304,7 +304,7 @@ pub(crate) fn cut(live: &Live) -> Vec<(String, String)> {
     past.tops().map(|(chain, rank)| (chain.to_string(), rank.hash.to_string())).collect()
 }
 
-/// Extends chains until it is told to stop. Returns the members of the cut.
+/// Extends chains until `stop` is set. Returns the members of the cut.
 fn grow(live: &mut Live, tips: &[Header], stop: &AtomicBool) -> Vec<(String, String)> {
     let (mut growing, mut chance) = (Growing::new(tips), Chance::new(6));
     while !stop.load(Ordering::Relaxed) {

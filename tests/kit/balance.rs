@@ -46,7 +46,7 @@ impl Balancer {
         Self { address, shared }
     }
 
-    /// The address of the API behind it.
+    /// The base URL of the API at this address.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -36,7 +36,7 @@ pub(super) const SHORT_BYTES: usize = (64 << 10) - 1;
 /// A client that takes less than this in `stallTime` stalls. It is the length of a frame of HTTP/2.
 const STALL_BYTES: usize = 16 << 10;
 
-/// How often a stream is told to end before its connection is closed.
+/// Attempts to end a stream before its connection is closed.
 const ASKED_MAX: usize = 3;
 
 /// A part of a response, in flight until it is dropped.
@@ -91,7 +91,7 @@ pub(super) struct Sends {
     since: AtomicU64,
     /// Bytes written since then.
     written: AtomicUsize,
-    /// How often the stream was told to end.
+    /// Attempts to end the stream so far.
     asked: AtomicUsize,
     is_cut: AtomicBool,
     waits: Mutex<Waits>,

@@ -22,7 +22,7 @@
 //! Without forks, blocks that agree with no block of some neighbour are dropped until every block
 //! left has a partner on each neighbouring chain (arc consistency, after Mohr and Henderson, 1986).
 //! The heaviest blocks left on each chain then agree, because the higher of two blocks of a chain
-//! stands on everything that the lower one stands on. Only forks that disagree leave a choice: the
+//! has all ancestors of the lower one. Only forks that disagree leave a choice: the
 //! heaviest blocks of two chains do not agree, and on one of these chains the blocks that agree
 //! with each are on two branches. That splits the search in two: on the one branch, or not on it.
 //! The bound of a part is the sum of the heaviest blocks left on each chain. Parts are taken up by
