@@ -318,6 +318,21 @@ mod tests {
             self.by_hash.insert(view.hash(), *block);
         }
 
+        /// Adds blocks in one commit. Returns the cut after it.
+        fn commit(
+            &mut self,
+            standing: &mut Standing,
+            blocks: impl Iterator<Item = Header>,
+        ) -> Members {
+            let mut recent = HashMap::new();
+            for block in blocks {
+                standing.add(block.view());
+                self.add(&block);
+                recent.insert(block.view().hash(), block);
+            }
+            standing.search(self, &recent).unwrap()
+        }
+
         /// The blocks of a chain at heights from `low` to `high`, by ascending rank.
         fn of(
             &self,
@@ -567,14 +582,8 @@ mod tests {
         while !rest.is_empty() {
             let (some, more) = rest.split_at((1 + random.below(most)).min(rest.len()));
             rest = more;
-            let mut recent = HashMap::new();
-            for number in some {
-                let block = mine.blocks[*number];
-                standing.add(block.view());
-                memory.add(&block);
-                recent.insert(block.view().hash(), block);
-            }
-            let cut = standing.search(&memory, &recent).unwrap();
+            let some = some.iter().map(|number| mine.blocks[*number]);
+            let cut = memory.commit(&mut standing, some);
             // A search of all blocks is too slow to compare after every block.
             let compared = match most {
                 1 => sizes.compared[0],
@@ -707,14 +716,8 @@ mod tests {
             }
             let mut before = U256::ZERO;
             for some in mine.order(&mut random, first).chunks(3) {
-                let mut recent = HashMap::new();
-                for number in some {
-                    let block = mine.blocks[*number];
-                    standing.add(block.view());
-                    memory.add(&block);
-                    recent.insert(block.view().hash(), block);
-                }
-                let cut = standing.search(&memory, &recent).unwrap();
+                let some = some.iter().map(|number| mine.blocks[*number]);
+                let cut = memory.commit(&mut standing, some);
                 agree(graph, &cut, &memory);
                 assert!(sum(&cut) >= before, "seed {seed}");
                 before = sum(&cut);
@@ -774,13 +777,7 @@ mod tests {
         let mut standing = Standing::new(vec![Ceiling::default(); 20]);
         let (graph, mut before, mut heights) = (mine.version.graphs()[0].1, U256::ZERO, 0);
         for some in mine.blocks.chunks(100) {
-            let mut recent = HashMap::new();
-            for block in some {
-                standing.add(block.view());
-                memory.add(block);
-                recent.insert(block.view().hash(), *block);
-            }
-            let cut = standing.search(&memory, &recent).unwrap();
+            let cut = memory.commit(&mut standing, some.iter().copied());
             agree(graph, &cut, &memory);
             let weight = cut.iter().fold(U256::ZERO, |sum, (_, _, weight)| sum + weight.get());
             assert!(weight >= before);
