@@ -187,8 +187,8 @@ async fn read(
     Ok(())
 }
 
-/// The nodes to ask, one after the other: the one behind the usual connections, then those that new
-/// connections reach.
+/// The order in which a request is sent to nodes: first over the usual connections, then over new
+/// ones, which may reach other nodes.
 pub(super) struct Tries<'a> {
     node: &'a Node,
     made: u32,

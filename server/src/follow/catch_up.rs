@@ -16,7 +16,7 @@ use super::error::FollowError;
 use super::lies::Lies;
 use super::ranges::{self, Heights, Piece};
 use super::session::Session;
-use super::sieve::{Held, Sieve};
+use super::sieve::{Held, Sieve, first_height};
 use super::state::State;
 use crate::inlet::now;
 
@@ -95,7 +95,7 @@ pub(super) async fn catch_up(session: &Session, part: Part) -> Result<Pass, Foll
     let mut readers = JoinSet::new();
     let mut feeds = Vec::new();
     for chain in version.chain_ids() {
-        let begin = version.genesis_height(chain).map_or(0, BlockHeight::get).max(from);
+        let begin = first_height(version, chain).max(from);
         let needed = needed.get(&chain).copied().unwrap_or(begin);
         let heights = Heights { from: begin, needed, to, at_once };
         let (sender, receiver) = mpsc::channel(AHEAD);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plait_engine::push::Outcome;
 use plait_engine::store::History;
-use plait_engine::{BlockHash, BlockHeight, ChainId, QueryError, RawHeader, Reader, View};
+use plait_engine::{BlockHash, ChainId, QueryError, RawHeader, Reader, View};
 use tokio::task::spawn_blocking;
 
 use super::branch;
@@ -17,6 +17,7 @@ use super::node::{Node, NodeCut};
 use super::payloads;
 use super::resolve::resolve;
 use super::siblings::lowest_tip;
+use super::sieve::first_height;
 use super::state::State;
 use super::survey::{self, Begin};
 use crate::config::Follow;
@@ -268,7 +269,7 @@ impl Session {
         let needed = move |view: &View| {
             let chains = view.version().chain_ids();
             let above = |chain| {
-                let first = view.version().genesis_height(chain).map_or(0, BlockHeight::get);
+                let first = first_height(view.version(), chain);
                 let tip = view.tip(chain).map(|tip| tip.height.get().saturating_add(1));
                 (chain, tip.unwrap_or_else(|| first.max(from)))
             };

@@ -2,13 +2,14 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::StatusCode;
-use plait_engine::{BlockHash, BlockHeight, ChainId, Rank, RawHeader, View};
+use plait_engine::{BlockHash, ChainId, Rank, RawHeader, View};
 use tokio::task::JoinSet;
 
 use super::branch::Tries;
 use super::error::FollowError;
 use super::node::Node;
 use super::session::Session;
+use super::sieve::first_height;
 use super::{branch, gap};
 
 /// Heights below the tips of the last check in which to look for siblings: a block may be late.
@@ -126,7 +127,7 @@ pub(super) fn lowest_tip(view: &View) -> u64 {
     let lowest = tips.iter().filter_map(|(_, tip)| Some(tip.as_ref()?.height.get())).min();
     let lowest = lowest.unwrap_or(0);
     let is_late = |(chain, tip): &(ChainId, Option<Rank>)| {
-        let first = view.version().genesis_height(*chain).map_or(0, BlockHeight::get);
+        let first = first_height(view.version(), *chain);
         tip.is_some() || first > lowest
     };
     if tips.iter().all(is_late) { lowest } else { 0 }

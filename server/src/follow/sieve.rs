@@ -21,7 +21,9 @@ use std::{io, mem};
 use plait_engine::replay::ReplayError;
 use plait_engine::replay::source::{Chunk, Merged, Source};
 use plait_engine::store::MarkedAt;
-use plait_engine::{BlockHash, BlockHeight, ChainwebVersion, HeaderRef, RawHeader, Reader};
+use plait_engine::{
+    BlockHash, BlockHeight, ChainId, ChainwebVersion, HeaderRef, RawHeader, Reader,
+};
 use zerocopy::IntoBytes;
 
 use super::error::FollowError;
@@ -189,22 +191,24 @@ impl Source for Sieve {
 }
 
 /// The parent and the adjacent parents of a block.
-pub(super) fn below(
-    header: HeaderRef<'_>,
-) -> impl Iterator<Item = (plait_engine::ChainId, BlockHash)> {
+pub(super) fn below(header: HeaderRef<'_>) -> impl Iterator<Item = (ChainId, BlockHash)> {
     let parent = (header.chain(), header.parent());
     std::iter::once(parent).chain(header.adjacents().all())
 }
 
+/// The height at which a chain begins.
+pub(super) fn first_height(version: ChainwebVersion, chain: ChainId) -> u64 {
+    version.genesis_height(chain).map_or(0, BlockHeight::get)
+}
+
 /// Whether a block is the first one of its chain, or claims to be.
 pub(super) fn is_first(version: ChainwebVersion, header: HeaderRef<'_>) -> bool {
-    let first = version.genesis_height(header.chain()).map_or(0, BlockHeight::get);
-    header.height().get() <= first
+    header.height().get() <= first_height(version, header.chain())
 }
 
 /// Whether a block is right above the first one of its chain: if that one is unknown, the block is of
 /// another network.
 pub(super) fn is_second(version: ChainwebVersion, header: HeaderRef<'_>) -> bool {
-    let first = version.genesis_height(header.chain()).map_or(0, BlockHeight::get);
+    let first = first_height(version, header.chain());
     header.height().get() == first.saturating_add(1)
 }

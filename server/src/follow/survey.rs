@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use plait_engine::{BlockHash, BlockHeight, ChainId, ChainwebVersion};
+use plait_engine::{BlockHash, ChainId, ChainwebVersion};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::error::FollowError;
 use super::node::{Node, NodeCut};
+use super::sieve::first_height;
 
 /// Requests for a chain, each over another connection, before heights count as missing: behind a
 /// load balancer another node may have them.
@@ -63,7 +64,7 @@ pub(super) async fn survey(
 
 /// For each chain, the height right above its first block.
 pub(super) fn above_genesis(version: ChainwebVersion) -> BTreeMap<ChainId, u64> {
-    let first = |chain| version.genesis_height(chain).map_or(0, BlockHeight::get);
+    let first = |chain| first_height(version, chain);
     version.chain_ids().map(|chain| (chain, first(chain).saturating_add(1))).collect()
 }
 
