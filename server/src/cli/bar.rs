@@ -45,7 +45,9 @@ impl Bar {
         Self { line, phase: "", template: "" }
     }
 
-    /// Shows that `done` of `of` is done in `phase`, and details, the most important first.
+    /// Shows that `done` of `of` is done in `phase`, and details, the most important first. At most
+    /// twenty calls a second are drawn, and always the first and the last one of a phase: however
+    /// short it is, a user sees that it was there and how it ended.
     pub(super) fn show(
         &mut self,
         phase: &'static str,
@@ -55,6 +57,7 @@ impl Bar {
     ) {
         let is_new = self.phase != phase;
         if is_new {
+            self.line.force_draw();
             self.phase = phase;
             self.line.reset();
             self.line.set_prefix(phase);
@@ -77,7 +80,6 @@ impl Bar {
             self.line.set_draw_target(ProgressDrawTarget::stderr());
             self.line.enable_steady_tick(TICK);
         }
-        // Draw each phase at least once, however short it is.
         if is_new {
             self.line.force_draw();
         }

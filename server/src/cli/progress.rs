@@ -19,9 +19,6 @@ const RATE_AFTER: Duration = Duration::from_millis(100);
 /// Time between two JSON objects.
 const OBJECT_EVERY: Duration = Duration::from_secs(1);
 
-/// Time between two changes of the bar: a terminal is slow.
-const DRAW_EVERY: Duration = Duration::from_millis(50);
-
 /// Lines of a kind that are printed one by one.
 const LINES_MAX: u64 = 20;
 
@@ -208,10 +205,10 @@ impl Display {
     }
 
     /// Whether the interval since the last output is over; if so, a new one begins. `done` is the
-    /// amount done in the phase. On a terminal a new phase is shown at once.
+    /// amount done in the phase. The bar takes every step, and draws some of them.
     fn is_due(&mut self, phase: &'static str, done: u64) -> bool {
         let every = match &self.to {
-            To::Terminal(_) => DRAW_EVERY,
+            To::Terminal(_) => Duration::ZERO,
             To::Log => LOG_EVERY,
             To::Machine => OBJECT_EVERY,
         };
@@ -221,8 +218,7 @@ impl Display {
         } else if is_new {
             self.phase = Phase { name: phase, start: Instant::now(), done };
         }
-        let is_terminal = matches!(self.to, To::Terminal(_));
-        let due = is_new && is_terminal || self.shown.unwrap_or(self.start).elapsed() >= every;
+        let due = self.shown.unwrap_or(self.start).elapsed() >= every;
         if due {
             self.shown = Some(Instant::now());
         }
