@@ -44,7 +44,8 @@ impl Router {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        route::answer(&self.app, request, &mut Endpoint::Other).await
+        let (head, body) = request.into_parts();
+        route::answer(&self.app, &head, body, &mut Endpoint::Other).await
     }
 
     /// Serves a connection, as those of sockets are but for the times of patience. What breaks it off
@@ -53,10 +54,10 @@ impl Router {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(|request| {
-            let app = Arc::clone(&self.app);
+        let service = service_fn(|request: Request<_>| {
+            let (app, (head, body)) = (Arc::clone(&self.app), request.into_parts());
             async move {
-                let answer = route::answer(&app, request, &mut Endpoint::Other).await;
+                let answer = route::answer(&app, &head, body, &mut Endpoint::Other).await;
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });

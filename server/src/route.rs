@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use percent_encoding::percent_decode_str;
 use plait_engine::{ChainId, ChainwebVersion};
 
@@ -276,15 +276,15 @@ impl Route {
 /// Answers a request, whatever it is. `endpoint` is what it is counted as, once that is known.
 pub(crate) async fn answer<B>(
     app: &App,
-    request: Request<B>,
+    head: &Parts,
+    body: B,
     endpoint: &mut Endpoint,
 ) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let (head, body) = request.into_parts();
-    let result = dispatch(app, &head, body, endpoint).await;
+    let result = dispatch(app, head, body, endpoint).await;
     let response = result.unwrap_or_else(|error| response::error(&error));
     if head.method == Method::HEAD { response::without_body(response) } else { response }
 }
@@ -370,7 +370,7 @@ fn header_bytes(head: &Parts) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{Request, StatusCode};
     use http_body_util::{BodyExt, Full};
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
@@ -632,8 +632,8 @@ mod tests {
             let path = path.replace('~', "/chainweb/0.0/development");
             let builder = Request::builder().method(method).uri(path);
             let builder = headers.iter().fold(builder, |b, (name, value)| b.header(*name, *value));
-            let request = builder.body(Full::new(body.into())).unwrap();
-            answer(&self.app, request, &mut Endpoint::default()).await
+            let (head, body) = builder.body(Full::new(body.into())).unwrap().into_parts();
+            answer(&self.app, &head, body, &mut Endpoint::default()).await
         }
 
         async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
@@ -697,8 +697,9 @@ mod tests {
     async fn exchanged(server: &Server, bytes: &[u8]) -> Vec<u8> {
         let (client, end) = tokio::io::duplex(1024);
         let (mut read, mut write) = tokio::io::split(client);
-        let service = service_fn(|request| async move {
-            let answer = answer(&server.app, request, &mut Endpoint::default()).await;
+        let service = service_fn(|request: Request<_>| async move {
+            let (head, body) = request.into_parts();
+            let answer = answer(&server.app, &head, body, &mut Endpoint::default()).await;
             Ok::<_, std::convert::Infallible>(answer)
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(end), service);

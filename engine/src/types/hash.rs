@@ -20,6 +20,7 @@ pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 /// Characters of the base64url form of 32 bytes.
 pub(crate) const WORD_LEN: usize = 43;
 
+#[inline]
 pub(crate) fn push_base64url(out: &mut Vec<u8>, bytes: &[u8]) {
     // The encoder would let the buffer grow by no more than it needs, each time anew.
     out.reserve(bytes.len().div_ceil(3).saturating_mul(4));

@@ -118,10 +118,10 @@ const NOT_FOUND: &str =
 const PARAMETERS: QueryRule = QueryRule::Only(&["each"]);
 
 async fn answer(way: Way, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    if let Err(error) = check_framing(&request) {
+    let (head, body) = request.into_parts();
+    if let Err(error) = check_framing(&head) {
         return Ok(misframed(&error));
     }
-    let (head, body) = request.into_parts();
     if head.uri.path() != PATH {
         return Ok(text(StatusCode::NOT_FOUND, NOT_FOUND));
     }

@@ -20,7 +20,9 @@ pub(super) fn replaced(bufs: &[IoSlice<'_>], stamp: &Stamp) -> Option<(StatusCod
     let first = bufs.iter().find(|buf| !buf.is_empty())?;
     let status = status(first)?;
     let error = Error::Unread(status);
-    let bytes = written(&stamp.apply(response::error(&error), &RequestId::unique()), &error.body());
+    let mut response = response::error(&error);
+    stamp.apply(response.headers_mut(), &RequestId::unique());
+    let bytes = written(&response, &error.body());
     Some((status, bytes))
 }
 

@@ -199,14 +199,15 @@ async fn answer(
 ) -> Result<Response<Tracked>, Infallible> {
     let id = record.id().clone();
     let half_closed = entry.half_closed();
-    let expects = request.headers().contains_key(EXPECT);
-    let is_head = request.method() == Method::HEAD;
+    let (head, body) = request.into_parts();
+    let expects = !body.is_end_stream() && head.headers.contains_key(EXPECT);
+    let is_head = head.method == Method::HEAD;
     let (mut turn, slot, entered) = entry.enter().await;
     let checked = if admitted { entered } else { Err(Error::Full) };
-    let mut response = match checked.and_then(|()| check_framing(&request)) {
+    let mut response = match checked.and_then(|()| check_framing(&head)) {
         Ok(()) => {
-            let request = request.map(|body| RequestBody::new(body, half_closed.clone()));
-            let answer = pin!(route::answer(&app, request, record.endpoint()));
+            let body = RequestBody::new(body, half_closed.clone());
+            let answer = pin!(route::answer(&app, &head, body, record.endpoint()));
             id.clone().scope(answer).await
         }
         Err(error) => refused(&error, is_head),
@@ -225,7 +226,7 @@ async fn answer(
             response.headers_mut().insert(CONNECTION, CLOSE);
             leaves_unread = true;
         }
-        response = response.map(|body| half_closed::probing(body, half_closed));
+        half_closed::probe(response.body_mut(), half_closed);
     }
     if leaves_unread {
         turn.leave_unread();
@@ -234,7 +235,8 @@ async fn answer(
         turn.keep(slot);
     }
     record.answer(response.status(), response.body().is_end_stream());
-    Ok(stamp.apply(response, &id).map(|body| Tracked::new(body, turn, record, charge)))
+    stamp.apply(response.headers_mut(), &id);
+    Ok(response.map(|body| Tracked::new(body, turn, record, charge)))
 }
 
 /// The response to a rejected request.

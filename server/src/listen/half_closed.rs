@@ -19,6 +19,7 @@
 //! - Over HTTP/2 the socket hands over the end at once: a client that closes such a connection is
 //!   gone, because it would have to acknowledge frames.
 
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -157,14 +158,14 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// The body of an HTTP/1 response. If it may wait indefinitely, it finds out whether its client is
-/// still there.
-pub(super) fn probing(body: Body, half_closed: &Arc<HalfClosed>) -> Body {
-    match body {
-        Body::Events(source) => {
-            Body::Events(Box::new(Probing { source, half_closed: Arc::clone(half_closed) }))
-        }
-        body => body,
+/// Makes the body of an HTTP/1 response find out whether its client is still there, if it may wait
+/// indefinitely.
+pub(super) fn probe(body: &mut Body, half_closed: &Arc<HalfClosed>) {
+    if let Body::Events(_) = body
+        && let Body::Events(source) = mem::replace(body, Body::empty())
+    {
+        let half_closed = Arc::clone(half_closed);
+        *body = Body::Events(Box::new(Probing { source, half_closed }));
     }
 }
 

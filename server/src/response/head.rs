@@ -8,7 +8,7 @@ use http::header::{
     CONTENT_TYPE, DATE, ETAG, LINK, REFERRER_POLICY, RETRY_AFTER, SERVER, TRAILER, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use plait_engine::Cursor;
 
@@ -78,9 +78,8 @@ impl Stamp {
     }
 
     /// Adds the headers that every answer has, this one to the request of that name.
-    pub(crate) fn apply(&self, mut response: Response<Body>, id: &RequestId) -> Response<Body> {
+    pub(crate) fn apply(&self, headers: &mut HeaderMap, id: &RequestId) {
         let now = clock::seconds(SystemTime::now());
-        let headers = response.headers_mut();
         headers.insert(X_PEER_ADDR, self.peer.clone());
         headers.insert(X_REQUEST_ID, id.value());
         headers.insert(X_SERVER_TIMESTAMP, now.into());
@@ -91,7 +90,6 @@ impl Stamp {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         headers.entry(CACHE_CONTROL).or_insert(NOT_STORED);
-        response
     }
 }
 
@@ -320,8 +318,9 @@ mod tests {
     #[test]
     fn every_answer_is_stamped() {
         let id = RequestId::unique();
-        let response = Stamp::new(&"1.2.3.4:5", &HeaderValue::from_static("3.2"));
-        let response = response.apply(error(&Error::Busy), &id);
+        let stamp = Stamp::new(&"1.2.3.4:5", &HeaderValue::from_static("3.2"));
+        let mut response = error(&Error::Busy);
+        stamp.apply(response.headers_mut(), &id);
         let headers = response.headers();
         assert_eq!(headers["x-peer-addr"], "1.2.3.4:5");
         assert_eq!(headers["x-request-id"], id.to_string());
