@@ -169,11 +169,22 @@ impl View {
     }
 
     /// The lowest and the highest height at which one of these chains has a block.
+    ///
+    /// Chains that have not begun do not count, unless there is no other. In mainnet01 below height
+    /// 852,054, chains 10 to 19 have only their genesis blocks, which are at that height:
+    ///
+    /// ```text
+    /// chains 0 to 9     heights 0 to 300     so the range is 0 to 300,
+    /// chains 10 to 19   height 852,054       and not 0 to 852,054
+    /// ```
     fn heights(&self, chains: &[ChainId]) -> Option<(BlockHeight, BlockHeight)> {
         let low = chains.iter().filter_map(|chain| self.lowest(*chain)).min()?;
-        let highest = |chain: &ChainId| self.tree().forest(*chain)?.highest();
-        let high = chains.iter().filter_map(highest).max()?;
-        Some((low, high))
+        let highest = |chain: &ChainId| Some((*chain, self.tree().forest(*chain)?.highest()?));
+        let all = || chains.iter().filter_map(highest);
+        let begun =
+            all().filter(|(chain, high)| Some(*high) > self.version().genesis_height(*chain));
+        let high = begun.map(|(_, high)| high).max();
+        Some((low, high.or_else(|| all().map(|(_, high)| high).max())?))
     }
 
     /// A row for each step, by ascending heights: of all these chains together, or one of each of them.
@@ -238,8 +249,10 @@ impl View {
         cut: &Cut,
         stats: impl Fn(&Divided<'_>) -> Result<Vec<Stats>, StoreError>,
     ) -> Result<Vec<Stats>, StoreError> {
-        let member = cut.blocks().find(|(on, ..)| *on == chain);
-        let top: Option<BlockHash> = member.map(|(.., hash)| hash);
+        let member = cut.blocks().find(|(on, ..)| *on == chain).map(|(.., hash)| hash);
+        // The genesis block of a chain that the cut does not have yet is no orphan.
+        let genesis = || Some(self.version().genesis_header(chain)?.view().hash());
+        let top: Option<BlockHash> = member.or_else(genesis);
         let divided = self.divided(chain, top)?;
         divided.map_or_else(|| Ok(Vec::new()), |divided| stats(&divided))
     }

@@ -68,7 +68,7 @@ enum Error {
     Query(#[from] QueryError),
     #[error("the network has no chain {0}")]
     Chain(u32),
-    #[error("{got} rows of steps and chains, expected at most {ROWS_MAX}")]
+    #[error("{got} rows of steps and chains are added up, expected at most {ROWS_MAX}")]
     Rows { got: u64 },
     #[error("--min-height {min} is above --max-height {max}: the range is empty")]
     Empty { min: u64, max: u64 },
@@ -141,12 +141,15 @@ impl Args {
             max: self.max_height.map(BlockHeight::new),
         };
         let Some(steps) = Steps::of(view, &chains, asked, self.step) else { return Ok(Vec::new()) };
-        let got = steps.count().saturating_mul(chains.len() as u64);
-        if got > ROWS_MAX {
-            return Err(Error::Rows { got });
-        }
+        check_rows(steps, chains.len())?;
         Ok(view.stats_rows(&chains, steps, self.by_chain || self.chain.is_some())?)
     }
+}
+
+/// Checks that the rows of these steps, one for each chain, fit into memory.
+fn check_rows(steps: Steps, chains: usize) -> Result<(), Error> {
+    let got = steps.count().saturating_mul(chains as u64);
+    if got > ROWS_MAX { Err(Error::Rows { got }) } else { Ok(()) }
 }
 
 /// Writes rows as columns.
@@ -192,6 +195,15 @@ fn hashes_per_second(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_rows_than_memory_is_for_are_refused() {
+        let up_to = |max| Heights { min: None, max: Some(BlockHeight::new(max)) };
+        assert!(check_rows(Steps::new(up_to(49_999), 1), 20).is_ok());
+        let error = check_rows(Steps::new(up_to(852_054), 1), 20).unwrap_err();
+        let text = "17041100 rows of steps and chains are added up, expected at most 1000000";
+        assert_eq!(error.to_string(), text);
+    }
 
     #[test]
     fn hash_rates_have_three_digits_and_a_prefix() {
