@@ -186,6 +186,46 @@ fn generated_payloads_are_what_chainweb_api_decodes() {
     assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), expected, "{kinds:?}");
 }
 
+#[test]
+fn the_second_step_of_a_cross_chain_transfer_continues_a_first_step_of_the_other_chain() {
+    let fixed = ["generate", "--payloads", "--format", "jsonl", "--out", "-"];
+    let made = run([&fixed[..], &["--network", "development", "--heights", "60"]].concat());
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    let (mut begun, mut continued) = (BTreeMap::new(), 0);
+    for block in made.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let (chain, height) = (&block["header"]["chainId"], block["header"]["height"].as_u64());
+        for pair in block["payloadWithOutputs"]["transactions"].as_array().unwrap() {
+            let result = decoded(&pair[1]);
+            let (key, continuation) = (result["reqKey"].to_string(), &result["continuation"]);
+            if continuation.is_null() {
+                continue;
+            }
+            let events = result["events"].as_array().unwrap();
+            let event = |name: &str| events.iter().find(|event| event["name"] == name).cloned();
+            let args = continuation["continuation"]["args"].clone();
+            if let Some(event) = event("X_YIELD") {
+                // As on mainnet01, the event names the target chain.
+                let target = args[3].clone();
+                assert_eq!((&event["params"][0], &event["params"][2]), (&target, &args));
+                assert_ne!(target, chain.to_string());
+                begun.insert(key, (target, args, chain.clone(), height));
+                continue;
+            }
+            let (target, given, source, first) =
+                begun.remove(&continuation["pactId"].to_string()).expect("a first step, once");
+            assert_eq!((target, given), (Value::from(chain.to_string()), args.clone()));
+            assert!(first < height);
+            let event = event("X_RESUME").unwrap();
+            assert_eq!(
+                (&event["params"][0], &event["params"][2]),
+                (&Value::from(source.to_string()), &args)
+            );
+            continued += 1;
+        }
+    }
+    assert!(continued > 50, "{continued} continued, {} begun", begun.len());
+}
+
 /// A member of an object, as JavaScript reads it: it fails for null and undefined.
 fn read<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
     path.iter().fold(value, |value, name| {

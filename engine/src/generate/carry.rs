@@ -9,8 +9,10 @@
 //! - `I-1` The hash of a transaction, which is its request key, is the `BLAKE2b` hash of its `cmd`.
 //! - `I-2` Transaction ids ascend within a chain.
 //!
-//! No transaction is executed: signatures, proofs and logs are random, balances never run out, and
-//! a continuation names a pact that does not exist.
+//! - `I-3` A second step of a cross-chain transfer continues a first step of the other chain, which no
+//!   canonical block has continued before.
+//!
+//! No transaction is executed: signatures, proofs and logs are random, and balances never run out.
 
 use std::fmt::Write as _;
 
@@ -18,6 +20,7 @@ use blake2b_simd::Params;
 use serde_json::Value;
 use zerocopy::byteorder::little_endian::U64;
 
+use super::crossings::{Crossing, Crossings};
 use super::random::Random;
 use crate::payload::{Outputs, RecordError, VerifiedPayload};
 use crate::types::{
@@ -75,7 +78,7 @@ struct Draft {
     amount: String,
     /// The chain that a transfer goes to or comes from.
     other: u32,
-    /// The pact that is continued.
+    /// The pact that a second step continues.
     pact: String,
 }
 
@@ -86,17 +89,35 @@ struct Effect {
     continuation: String,
 }
 
-/// A payload of up to three transactions, some kilobytes at most.
+/// A payload, and its cross-chain transfers.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) payload: VerifiedPayload,
+    /// How many transfers it continues.
+    pub(super) taken: usize,
+    /// The transfers that it begins.
+    pub(super) begun: Vec<Crossing>,
+}
+
+/// A payload of up to three transactions, some kilobytes at most. It can continue `crossings`.
 pub(super) fn payload(
     block: &Carrier,
+    crossings: &Crossings,
     random: &mut Random,
-) -> Result<VerifiedPayload, RecordError> {
+) -> Result<Content, RecordError> {
     let miner = account(random.below(MINERS));
     let miner_data =
         format!(r#"{{"account":"k:{miner}","predicate":"keys-all","public-keys":["{miner}"]}}"#);
     let (mut transactions, mut outputs) = (Vec::new(), Vec::new());
+    let (mut taken, mut begun) = (0_usize, Vec::new());
     for number in 1..=random.below(TRANSACTIONS_END) {
-        let (transaction, output) = transaction(block, number, &miner, random);
+        let draft = Draft::new(block, crossings.next(block.chain, block.height, taken), random);
+        let (key, transaction, output) = transaction(block, &draft, number, &miner, random);
+        match draft.kind {
+            Kind::Send => begun.push(draft.crossing(block, key)),
+            Kind::Receive => taken = taken.saturating_add(1),
+            Kind::Transfer | Kind::Failure => {}
+        }
         transactions.push(transaction);
         outputs.push(output);
     }
@@ -104,7 +125,8 @@ pub(super) fn payload(
     let transactions: Vec<&[u8]> = transactions.iter().map(String::as_bytes).collect();
     let outputs: Vec<&[u8]> = outputs.iter().map(String::as_bytes).collect();
     let outputs = Outputs { coinbase: coinbase.as_bytes(), outputs: &outputs };
-    VerifiedPayload::seal(miner_data.as_bytes(), &transactions, outputs)
+    let payload = VerifiedPayload::seal(miner_data.as_bytes(), &transactions, outputs)?;
+    Ok(Content { payload, taken, begun })
 }
 
 impl Carrier {
@@ -126,9 +148,14 @@ fn coinbase(block: &Carrier, miner: &str, random: &mut Random) -> String {
     effect.output(0, &block.parent.to_string(), Some(block.transaction_id(0)), random)
 }
 
-/// A transaction and its output.
-fn transaction(block: &Carrier, number: u64, miner: &str, random: &mut Random) -> (String, String) {
-    let draft = Draft::new(block, random);
+/// The request key of a transaction, the transaction, and its output.
+fn transaction(
+    block: &Carrier,
+    draft: &Draft,
+    number: u64,
+    miner: &str,
+    random: &mut Random,
+) -> (String, String, String) {
     let gas = match draft.kind {
         Kind::Failure => GAS_LIMIT,
         _ => random.below(400).saturating_add(400),
@@ -148,11 +175,13 @@ fn transaction(block: &Carrier, number: u64, miner: &str, random: &mut Random) -
     effect.events.insert(0, fee);
     let is_failure = matches!(draft.kind, Kind::Failure);
     let id = (!is_failure).then(|| block.transaction_id(number));
-    (transaction, effect.output(gas, &key, id, random))
+    let output = effect.output(gas, &key, id, random);
+    (key, transaction, output)
 }
 
 impl Draft {
-    fn new(block: &Carrier, random: &mut Random) -> Self {
+    /// A random transaction. A second step continues `crossing`; without one it is a plain transfer.
+    fn new(block: &Carrier, crossing: Option<&Crossing>, random: &mut Random) -> Self {
         let kind = match random.below(8) {
             0 => Kind::Failure,
             1 => Kind::Send,
@@ -164,7 +193,23 @@ impl Draft {
         let amount = format!("{whole}.{parts:06}");
         // Every network has an even number of chains.
         let other = block.chain.get() ^ 1;
-        Self { kind, from, to, amount, other, pact: text(random) }
+        match (kind, crossing) {
+            (Kind::Receive, Some(Crossing { pact, from, to, amount, .. })) => {
+                let [from, to, amount, pact] = [from, to, amount, pact].map(Clone::clone);
+                Self { kind, from, to, amount, other, pact }
+            }
+            (Kind::Receive, None) => {
+                Self { kind: Kind::Transfer, from, to, amount, other, pact: String::new() }
+            }
+            (kind, _) => Self { kind, from, to, amount, other, pact: String::new() },
+        }
+    }
+
+    /// The transfer that its transaction with this request key begins.
+    fn crossing(&self, block: &Carrier, pact: String) -> Crossing {
+        let Self { from, to, amount, other, .. } = self;
+        let [from, to, amount] = [from, to, amount].map(Clone::clone);
+        Crossing { target: *other, height: block.height, pact, from, to, amount }
     }
 
     /// The key that signs and pays the gas.
@@ -244,10 +289,10 @@ impl Draft {
         let given = format!(
             r#"{{"receiver":"{receiver}","receiver-guard":{guard},"source-chain":"{chain}","amount":{amount}}}"#
         );
-        let pact_event = |name: &str, chains: [u32; 2]| {
-            let [source, target] = chains;
+        // `X_YIELD` names the target chain, and `X_RESUME` the source chain: each the other one.
+        let pact_event = |name: &str, target: u32| {
             let params = format!(
-                r#""{source}","coin.transfer-crosschain",["{sender}","{receiver}",{guard},"{target}",{amount}]"#
+                r#""{other}","coin.transfer-crosschain",["{sender}","{receiver}",{guard},"{target}",{amount}]"#
             );
             event("pact", name, &params)
         };
@@ -269,7 +314,7 @@ impl Draft {
                     events: vec![
                         event("coin", "TRANSFER_XCHAIN", &params),
                         transfer_event(&sender, "", amount),
-                        pact_event("X_YIELD", chains),
+                        pact_event("X_YIELD", *other),
                     ],
                     continuation: continued(key, 0, &given, chains),
                 }
@@ -282,7 +327,7 @@ impl Draft {
                     events: vec![
                         transfer_event("", &receiver, amount),
                         event("coin", "TRANSFER_XCHAIN_RECD", &params),
-                        pact_event("X_RESUME", chains),
+                        pact_event("X_RESUME", chain.get()),
                     ],
                     continuation: continued(pact, 1, &given, chains),
                 }

@@ -1,7 +1,8 @@
 use zerocopy::byteorder::little_endian::U64;
 
 use super::block::{self, Choice};
-use super::carry::{self, Carrier};
+use super::carry::{self, Carrier, Content};
+use super::crossings::Crossings;
 use super::forks::{Forks, of_2_32};
 use super::pace::Pace;
 use super::random::{Random, Use};
@@ -33,6 +34,7 @@ pub struct History {
     /// How many of 2^32 blocks vote.
     votes: u64,
     payloads: bool,
+    crossings: Crossings,
     mine: bool,
     hasher: Hasher,
     pace: Pace,
@@ -62,6 +64,7 @@ impl History {
             heights: plan.heights,
             votes: of_2_32(plan.votes),
             payloads: plan.payloads,
+            crossings: Crossings::default(),
             mine: plan.version.checks_pow(),
             hasher: Hasher::default(),
             pace: Pace::new(plan.version, plan.seed, &below),
@@ -130,18 +133,23 @@ impl History {
         let mut random = Random::new(self.seed, Use::Canonical, chain, height);
         let time = self.pace.time(parent.view(), &adjacents, height, &mut random);
         let carrier = Carrier { version, chain, height, parent: parent.view().hash(), time };
-        let (choice, payload) = choose(&carrier, votes, payloads, &mut random);
+        let crossings = payloads.then_some(&self.crossings);
+        let (choice, content) = choose(&carrier, votes, crossings, &mut random);
         let raw = block::above(version, parent.view(), &adjacents, choice);
         self.layer.push(raw.expect(RULED));
-        self.carried.extend(payload);
+        if let Some(Content { payload, taken, begun }) = content {
+            self.crossings.record(chain, taken, begun);
+            self.carried.push(payload);
+        }
         let mut random = Random::new(self.seed, Use::Forks, chain, height);
         for branch in self.forks.at(chain, height, parent, &mut random) {
             let time = branch.time(time, &mut random);
             let carrier = Carrier { parent: branch.tip.view().hash(), time, ..carrier };
-            let (choice, payload) = choose(&carrier, votes, payloads, &mut random);
+            let crossings = payloads.then_some(&self.crossings);
+            let (choice, content) = choose(&carrier, votes, crossings, &mut random);
             let raw = block::above(version, branch.tip.view(), &adjacents, choice);
             self.layer.push(raw.expect(RULED));
-            self.carried.extend(payload);
+            self.carried.extend(content.map(|content| content.payload));
         }
     }
 }
@@ -178,25 +186,26 @@ fn header(raw: &RawHeader) -> Header {
     Header::new(*raw).expect("adjacent parents are in ascending order")
 }
 
-/// The header fields that the miner of a block chooses, and the payload, if there is one.
+/// The header fields that the miner of a block chooses, and the payload, if blocks have one: it can
+/// continue `crossings`.
 #[expect(clippy::expect_used, reason = "payloads here are some kilobytes")]
 fn choose(
     carrier: &Carrier,
     votes: u64,
-    payloads: bool,
+    crossings: Option<&Crossings>,
     random: &mut Random,
-) -> (Choice, Option<VerifiedPayload>) {
+) -> (Choice, Option<Content>) {
     let words = [(); 4].map(|()| U64::new(random.next()));
     let (nonce, vote) = (random.next(), random.happens(votes));
     let [first, ..] = words;
-    let payload = payloads.then(|| {
+    let content = crossings.map(|crossings| {
         // A stream of its own: what is carried changes no other choice.
-        let payload = carry::payload(carrier, &mut Random::from(first.get()));
-        payload.expect("a small payload has a record")
+        let content = carry::payload(carrier, crossings, &mut Random::from(first.get()));
+        content.expect("a small payload has a record")
     });
     let drawn = PayloadHash::new(zerocopy::transmute!(words));
-    let hash = payload.as_ref().map_or(drawn, VerifiedPayload::hash);
-    (Choice { time: carrier.time, payload: hash, nonce, vote }, payload)
+    let hash = content.as_ref().map_or(drawn, |content| content.payload.hash());
+    (Choice { time: carrier.time, payload: hash, nonce, vote }, content)
 }
 
 #[cfg(test)]

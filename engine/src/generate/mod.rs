@@ -22,6 +22,7 @@
 
 mod block;
 mod carry;
+mod crossings;
 mod error;
 mod forks;
 mod history;
