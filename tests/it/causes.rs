@@ -690,9 +690,15 @@ fn standard_output_that_is_full_is_not_the_database() {
     let db = database(place.path());
     let made = run(["backup", "make", "--db", utf8(&db)]);
     assert_eq!(made.status, Some(0), "{}", made.err);
-    let commands: [&[&str]; 6] = [
+    let (archive, other) = (place.path().join("archive"), place.path().join("other"));
+    let made = run(["export", "--db", utf8(&db), "--out", utf8(&archive)]);
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    let commands: [&[&str]; 9] = [
         &["info", "--db", utf8(&db)],
         &["info", "--json", "--db", utf8(&db)],
+        &["verify", "--json", "--db", utf8(&db)],
+        &["verify", "--json", utf8(&archive)],
+        &["replay", "--json", "--db", utf8(&other), utf8(&archive)],
         &["stats", "--db", utf8(&db)],
         &["config", "print"],
         &["backup", "list", "--db", utf8(&db)],

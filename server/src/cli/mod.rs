@@ -113,7 +113,7 @@ pub(crate) fn main() -> ExitCode {
     if !matches!(command, Command::Serve(_) | Command::Follow(_)) {
         logs::init_from_flags(&log);
     }
-    match command {
+    let status = match command {
         Command::Serve(args) => args.run(&log),
         Command::Replay(args) => args.run(),
         Command::Follow(args) => args.run(&log),
@@ -129,6 +129,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(args) => args.run(&log),
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
+    };
+    // A summary that is lost must not look like a success, but a reader that has gone has seen enough.
+    match progress::unprinted().filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+        Some(error) => fail_output(error),
+        None => status,
     }
 }
 

@@ -2,6 +2,7 @@
 //! machines.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plait_engine::replay::Progress;
@@ -256,9 +257,20 @@ fn per_second(rate: f64) -> String {
     format!("{}/s", grouped(rate.round() as u64))
 }
 
-/// Prints an object for machines; who does not read on has seen enough.
+/// The first object for machines that could not be printed, and why.
+static UNPRINTED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Prints an object for machines. The command continues if that fails, because its work does not
+/// depend on it; [`unprinted`] returns the error in the end.
 fn object(value: &Value) {
-    let _ = writeln!(io::stdout(), "{value}");
+    if let Err(error) = writeln!(io::stdout(), "{value}") {
+        UNPRINTED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Why an object for machines could not be printed, if one could not.
+pub(super) fn unprinted() -> Option<io::Error> {
+    UNPRINTED.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// How many lines of a kind were printed: all of them would be too many.
