@@ -80,17 +80,31 @@ fn save(rows: &mut Rows, splits: &[Split], times: &Times, name: &str) {
         if commit.is_empty() {
             continue;
         }
-        let longest = |times: &Vec<f64>| times.iter().copied().fold(0.0, f64::max);
         let note = format!(
-            "processor time {:.0} us; the longest {:.0} us, processor time {:.0} us; the cut {:.2} us",
+            "processor time {:.0} us, of 99 in 100 at most {:.0} us, of all {:.0} us; the longest took {:.0} us; \
+             the cut {:.2} us",
             median(busy.clone()),
-            longest(commit),
-            longest(busy),
+            below(busy, 0.99),
+            below(busy, 1.0),
+            below(commit, 1.0),
             median(cut.clone())
         );
         let name = format!("pairs/cut/depth={}/{name}", split.depth);
         rows.push(Row::new(name, median(commit.clone()), "us").note(note));
     }
+}
+
+/// The time that this share of the commits does not exceed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a few thousand times"
+)]
+fn below(times: &[f64], share: f64) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable_by(f64::total_cmp);
+    times[((times.len() - 1) as f64 * share) as usize]
 }
 
 impl Split {

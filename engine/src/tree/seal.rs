@@ -3,9 +3,6 @@ use std::sync::Arc;
 use super::{Forest, NodeId, Place, Trunk};
 use crate::types::{BlockHash, BlockHeight, Grow, Rank, RunLength};
 
-/// The most runs that are given back at once: 650 KB of headers.
-const RUNS_MAX: u64 = 8;
-
 /// What to do next so that the blocks of the heaviest branch that are buried deep are the trunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -23,8 +20,8 @@ impl Forest {
     /// # Shape
     ///
     /// `Seal` fills up one run. Where another branch has become the heaviest, the trunk is given
-    /// back down to where it leaves, once there is as much to seal in its place: what two branches
-    /// in turn can cause is at most as much as they grow.
+    /// back run by run, down to where it leaves, once there is as much to seal in its place: what two
+    /// branches in turn can cause is at most as much as they grow.
     #[must_use]
     pub fn next_step(&self, window: u64) -> Option<Step> {
         let tip = self.tip()?;
@@ -43,7 +40,7 @@ impl Forest {
         let keep = join.unwrap_or(trunk.first);
         let lost = trunk.end.get().saturating_sub(keep.get());
         let worth = gained >= lost && gained >= self.run_length.get().into();
-        worth.then(|| Step::Unseal(self.lowest_given_back(&trunk, keep)))
+        worth.then(|| Step::Unseal(self.given_back(&trunk)))
     }
 
     /// The run that begins at `first`, if it is buried.
@@ -76,12 +73,10 @@ impl Forest {
         (nodes.len() as u64 == end.get().saturating_sub(first.get())).then_some(nodes)
     }
 
-    /// Where the next part to be given back begins: whole runs, down to the one with `keep`.
-    fn lowest_given_back(&self, trunk: &Trunk, keep: BlockHeight) -> BlockHeight {
+    /// Where the part of the trunk that is given back next begins: its last run.
+    fn given_back(&self, trunk: &Trunk) -> BlockHeight {
         let last = trunk.end.parent().map_or(trunk.first, |last| self.run_length.start(last));
-        let some = u64::from(self.run_length.get()) * (RUNS_MAX - 1);
-        let from = BlockHeight::new(last.get().saturating_sub(some));
-        from.max(self.run_length.start(keep)).max(trunk.first)
+        last.max(trunk.first)
     }
 
     /// Makes nodes a part of the trunk, as [`Forest::next_step`] said; the lowest of them names

@@ -6,25 +6,27 @@ use crate::store::{Batch, RunSums, Sealed, StoreError};
 use crate::tree::{Forest, NodeId, Step};
 use crate::types::{BlockHeight, ChainId, Rank};
 
-/// Blocks that a commit of a few blocks may seal or give back, plus as many as it has; some 20 ms.
-const MOVED_MAX: u64 = if cfg!(test) { 16 } else { 2_048 };
+/// Blocks that may be sealed or given back for each block of a commit. With 2 the sealing keeps up with
+/// the growth, and gets ahead of it.
+const MOVED_PER_BLOCK: u64 = 2;
 
 impl Writer {
     /// [`Writer::commit`] for blocks that come a few at a time: when one branch is to be sealed instead of
-    /// another, some 2,000 blocks are moved now, and the others with the next commits. No answer depends
-    /// on which blocks are sealed.
+    /// another, only a run, or twice as many blocks as were staged, are moved now, and the others with the
+    /// next commits. So a commit takes as long where branches fork off deep as where they do not. No
+    /// answer depends on which blocks are sealed.
     ///
     /// # Errors
     ///
     /// As for [`Writer::commit`].
     pub fn commit_some(&mut self) -> Result<usize, WriteError> {
         let staged = self.staged.len() as u64;
-        self.commit_sealing(MOVED_MAX.saturating_add(staged))
+        self.commit_sealing(staged.saturating_mul(MOVED_PER_BLOCK).max(1))
     }
 
     /// Seals blocks that are buried deep, and gives back blocks that are no longer on the heaviest branch,
-    /// until about `moved_max` blocks were moved. Every step is one batch, so that each leaves a complete
-    /// database.
+    /// until `moved_max` blocks were moved, or up to a run more. Every step is one batch, so that each
+    /// leaves a complete database.
     ///
     /// # Errors
     ///
