@@ -40,21 +40,21 @@ impl Needs {
 pub(crate) enum Missing {
     /// The path names a network that is not served.
     Network {
-        /// The network, decoded; long ones are truncated.
+        /// The network as in the path; long ones are truncated.
         got: String,
         /// The network that is served.
         served: &'static str,
     },
     /// The path names a chain that the network does not have.
     Chain {
-        /// The segment for the chain, decoded; long ones are truncated.
+        /// The segment for the chain; long ones are truncated.
         got: String,
         /// The last chain of the network.
         last: u32,
     },
     /// The path names another version of the API.
     ApiVersion {
-        /// The version, decoded; long ones are truncated.
+        /// The version as in the path; long ones are truncated.
         got: String,
     },
     /// The endpoint is below the path of the network, not at the root; or the other way round.
@@ -65,6 +65,11 @@ pub(crate) enum Missing {
         network: &'static str,
         /// Whether the endpoint is below the path of the network.
         is_below: bool,
+    },
+    /// The path has percent escapes where the server does not decode them.
+    Escaped {
+        /// The path; long ones are cut.
+        got: String,
     },
     /// Metrics have their own address.
     Metrics,
@@ -101,10 +106,11 @@ impl Missing {
                 Needs::Nothing | Needs::Database => Self::endpoint(path),
             };
         }
-        let segments = path.split('/').skip(1).take(SEGMENTS_MAX);
-        let segments: Vec<_> =
-            segments.map(|segment| percent_decode_str(segment).decode_utf8_lossy()).collect();
-        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        let decoded = percent_decode_str(path).decode_utf8_lossy();
+        if decoded != path && find(&decoded).is_some() {
+            return Self::Escaped { got: excerpt(path) };
+        }
+        let segments: Vec<&str> = path.split('/').skip(1).take(SEGMENTS_MAX).collect();
         match *segments.as_slice() {
             ["metrics"] => Self::Metrics,
             ["push"] => Self::Push,
@@ -180,6 +186,9 @@ impl fmt::Display for Missing {
             }
             Self::Elsewhere { got, network, is_below: false } => {
                 write!(f, "no endpoint {}: omit /chainweb/0.0/{network}", shown(got))
+            }
+            Self::Escaped { got } => {
+                write!(f, "no endpoint {}: write it without percent escapes", shown(got))
             }
             Self::Metrics => f.write_str(
                 "this address serves the API; metrics are on the address that --metrics sets",

@@ -3,8 +3,6 @@
 //! Everything but an answer of an endpoint is made here: unknown paths, wrong methods, `OPTIONS`,
 //! `HEAD`, errors.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
@@ -65,24 +63,25 @@ pub(crate) enum Route {
 impl Route {
     /// What `path` leads to on a server of this network; `None` if nowhere.
     ///
-    /// Segments are percent-decoded, and one slash at the end is ignored, as the reference does.
+    /// One slash at the end is ignored, as the reference does. Hashes, names of files and ids of
+    /// backups are percent-decoded. All other segments must be sent without escapes, which the
+    /// reference allows: a proxy that denies `/make-backup` does not recognize `/make%2Dbackup`.
     pub(crate) fn find(version: ChainwebVersion, path: &str) -> Option<Self> {
         if path == "*" {
             return Some(Self::Server);
         }
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-        let mut decoded = [const { Cow::Borrowed("") }; SEGMENTS_MAX];
+        let mut segments = [""; SEGMENTS_MAX];
         let mut count = 0_usize;
         for segment in path.split('/') {
-            *decoded.get_mut(count)? = percent_decode_str(segment).decode_utf8().ok()?;
+            *segments.get_mut(count)? = segment;
             count = count.saturating_add(1);
         }
-        let segments = decoded.each_ref().map(AsRef::as_ref);
         match segments.get(..count)? {
             [""] => Some(Self::Explorer("index.html".to_owned())),
-            ["explorer", name] => Some(Self::Explorer((*name).to_owned())),
-            ["archive", name] => Some(Self::Archive((*name).to_owned())),
+            ["explorer", name] => decoded(name).map(Self::Explorer),
+            ["archive", name] => decoded(name).map(Self::Archive),
             ["chainweb", "0.0", network, rest @ ..] if *network == version.name() => {
                 Self::find_in_network(version, rest)
             }
@@ -99,7 +98,7 @@ impl Route {
             ["config"] => Some(Self::Config),
             ["openapi.json"] => Some(Self::OpenApi),
             ["make-backup"] => Some(Self::MakeBackup),
-            ["check-backup", id] => Some(Self::CheckBackup((*id).to_owned())),
+            ["check-backup", id] => decoded(id).map(Self::CheckBackup),
             _ => None,
         }
     }
@@ -123,14 +122,14 @@ impl Route {
             ["hash", "branch"] => Some(Self::HashBranch(chain)),
             ["header"] => Some(Self::Headers(chain)),
             ["header", "branch"] => Some(Self::HeaderBranch(chain)),
-            ["header", hash] => Some(Self::Header(chain, (*hash).to_owned())),
+            ["header", hash] => Some(Self::Header(chain, decoded(hash)?)),
             ["stats"] => Some(Self::Stats(Some(chain))),
             ["block"] => Some(Self::Blocks(chain)),
             ["block", "branch"] => Some(Self::BlockBranch(chain)),
             ["payload", "batch"] => Some(Self::PayloadBatch(chain)),
             ["payload", "outputs", "batch"] => Some(Self::OutputsBatch(chain)),
-            ["payload", hash] => Some(Self::Payload(chain, (*hash).to_owned())),
-            ["payload", hash, "outputs"] => Some(Self::Outputs(chain, (*hash).to_owned())),
+            ["payload", hash] => Some(Self::Payload(chain, decoded(hash)?)),
+            ["payload", hash, "outputs"] => Some(Self::Outputs(chain, decoded(hash)?)),
             _ => None,
         }
     }
@@ -271,6 +270,12 @@ impl Route {
             }
         }
     }
+}
+
+/// A segment without percent escapes; `None` if that is not UTF-8.
+fn decoded(segment: &str) -> Option<String> {
+    let text = percent_decode_str(segment).decode_utf8().ok()?;
+    Some(text.into_owned())
 }
 
 /// Answers a request, whatever it is. `endpoint` is what it is counted as, once that is known.
@@ -425,7 +430,6 @@ mod tests {
             ("chain/4/payload/batch", Route::PayloadBatch(chain(4))),
             ("chain/4/payload/batch/outputs", Route::Outputs(chain(4), "batch".to_owned())),
             ("chain/4/payload/outputs/batch", Route::OutputsBatch(chain(4))),
-            ("%63ut", Route::Cut),
         ] {
             assert_eq!(find(&format!("/chainweb/0.0/mainnet01/{path}")), Some(expected), "{path}");
         }
@@ -496,6 +500,63 @@ mod tests {
         }
     }
 
+    /// `text` with one of its bytes as a percent escape, for each byte.
+    fn escaped(text: &str) -> impl Iterator<Item = String> {
+        text.bytes()
+            .enumerate()
+            .map(move |(at, byte)| format!("{}%{byte:02X}{}", &text[..at], &text[at + 1..]))
+    }
+
+    #[test]
+    fn escapes_in_fixed_segments_lead_nowhere() {
+        let base = "/chainweb/0.0/mainnet01";
+        let mut count = 0;
+        for path in [
+            "/health-check",
+            "/ready",
+            "/info",
+            "/config",
+            "/openapi.json",
+            "/make-backup",
+            "~/make-backup",
+            "~/cut",
+            "~/cut/peer",
+            "~/header/updates",
+            "~/block/updates",
+            "~/stats",
+            "~/state",
+            "~/chain/10/hash",
+            "~/chain/10/hash/branch",
+            "~/chain/10/header",
+            "~/chain/10/block",
+        ] {
+            let path = path.replace('~', base);
+            assert!(find(&path).is_some(), "{path}");
+            for escaped in escaped(&path[1..]).map(|path| format!("/{path}")) {
+                assert_eq!(find(&escaped), None, "{escaped}");
+                count += 1;
+            }
+        }
+        assert!(count > 400, "{count}");
+        for (prefix, rest) in [
+            ("explorer", "/main.js"),
+            ("archive", "/manifest.json"),
+            ("check-backup", "/1"),
+            ("chainweb/0.0/mainnet01/check-backup", "/1"),
+            ("chainweb/0.0/mainnet01/chain/7/header", "/x"),
+            ("chainweb/0.0/mainnet01/chain/7/payload", "/x"),
+        ] {
+            for escaped in escaped(prefix).map(|prefix| format!("/{prefix}{rest}")) {
+                assert_eq!(find(&escaped), None, "{escaped}");
+            }
+        }
+        // These are where a hash may be, so they are texts that are no hashes.
+        let payload = Some(Route::Payload(ChainId::new(7), "batch".to_owned()));
+        assert_eq!(find(&format!("{base}/chain/7/payload/%62atch")), payload);
+        let header = Some(Route::Header(ChainId::new(7), "branch".to_owned()));
+        assert_eq!(find(&format!("{base}/chain/7/header/branc%68")), header);
+    }
+
     /// The reason that a server gives for a path without an endpoint; `~` is the path of the
     /// network.
     fn missing(config: &Config, path: &str) -> String {
@@ -511,7 +572,17 @@ mod tests {
         let config = Config::default();
         for (path, expected) in [
             ("/chainweb/0.0/mainnet01/cut", "network mainnet01 is not served here; development is"),
-            ("/chainweb/0.0/x%2Fy/nowhere", "network x/y is not served here; development is"),
+            ("/chainweb/0.0/x%2Fy/nowhere", "network \"x%2Fy\" is not served here; development is"),
+            ("/make%2Dbackup", "no endpoint \"/make%2Dbackup\": write it without percent escapes"),
+            (
+                "/chainweb/0.0/%64evelopment/cut",
+                "no endpoint \"/chainweb/0.0/%64evelopment/cut\": write it without percent escapes",
+            ),
+            (
+                "~/chain/%30/hash",
+                "no endpoint \"/chainweb/0.0/development/chain/%30/hash\": write it without percent escapes",
+            ),
+            ("/%6Eowhere", "no endpoint \"/%6Eowhere\": /openapi.json lists all of them"),
             ("/chainweb/0.0/mainnet01", "network mainnet01 is not served here; development is"),
             ("~/chain/99/hash", "no chain 99: this network has 0 to 19"),
             ("~/chain/01/hash", "no chain 01: this network has 0 to 19"),

@@ -364,6 +364,19 @@ fn events(live: &Live, proxy: &Proxy) -> &'static str {
     "at once"
 }
 
+/// Spellings of a path whose last segment is `segment`, other than its own.
+fn spellings(base: &str, segment: &str) -> Vec<String> {
+    let mut all: Vec<String> = ["/", "?", "?x", "/?x", "#", "#x", "/#", "?#", "%23", ";x", "%00"]
+        .map(|end| format!("{base}/{segment}{end}"))
+        .into();
+    for (at, byte) in segment.bytes().enumerate() {
+        let (before, after) = (&segment[..at], &segment[at + 1..]);
+        all.push(format!("{base}/{before}%{byte:02X}{after}"));
+        all.push(format!("{base}/{before}%{byte:02x}{after}/"));
+    }
+    all
+}
+
 fn request_of(headers: &[Header]) -> Request {
     request(OCTETS, dump(headers))
 }
@@ -624,6 +637,45 @@ fn ranges_through_nginx_fetch_and_keep_slices_and_not_files() {
     let length = proxy.ask(&manifest).body.len() as u64;
     assert_eq!(proxy.ask(&manifest).status, 200);
     assert_eq!(archived.sent_more(before, 2 * length), 2 * length);
+}
+
+#[test]
+fn documented_proxies_refuse_backups_however_the_path_is_spelled() {
+    let mut tree = Tree::new(0);
+    tree.grow(0, 5);
+    let database = Replayed::new("development", tree.dump(), &["--format", "binary"]);
+    let backups = tempfile::tempdir().unwrap();
+    let server = Server::start(&database, &["--backup-api", "--backups", utf8(backups.path())]);
+    let in_network = format!("{BASE}/make-backup");
+    let mut paths = vec!["/make-backup".to_owned(), in_network.clone()];
+    paths.extend(["", BASE].into_iter().flat_map(|base| spellings(base, "make-backup")));
+    // The same with an escape in the path of the network.
+    paths.extend(
+        ["%63hainweb/0.0/development", "chainweb/0.0/%64evelopment"]
+            .map(|base| format!("/{base}/make-backup")),
+    );
+    for kind in
+        [Kind::Nginx, Kind::Varnish, Kind::Haproxy].into_iter().filter(|kind| kind.is_there())
+    {
+        let proxy = Proxy::ready(kind, true, server.address());
+        for path in &paths {
+            let status = proxy.ask(&Request::post(path.clone(), "")).status;
+            assert!(matches!(status, 400 | 403 | 404), "{kind:?} {path}: {status}");
+        }
+        for path in
+            ["/check-backup/1", "/check-backup/%31", "/check-backup/1#", "/check%2Dbackup/1"]
+        {
+            let status = proxy.ask(&Request::get(path)).status;
+            assert!(matches!(status, 400 | 403 | 404), "{kind:?} {path}: {status}");
+        }
+    }
+    for path in paths.iter().filter(|path| path.contains('%')) {
+        assert_eq!(server.post(path, "").status, 404, "{path}");
+    }
+    let made = || fs::read_dir(backups.path()).unwrap().count();
+    assert_eq!(made(), 0, "no request has begun a backup");
+    assert_eq!(server.post(&in_network, "").status, 200);
+    assert!(made() > 0);
 }
 
 #[test]
