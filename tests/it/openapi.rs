@@ -512,6 +512,7 @@ fn openapi_document_is_of_the_server_that_sends_it() {
     );
     assert_eq!(&document_of(&world.server, &format!("{BASE}/openapi.json")), document);
     let get = world.server.get("/openapi.json");
+    assert_eq!(get.text().find(char::is_control), None, "some tools read it as YAML");
     let head = world.server.ask(&Request::new("HEAD", "/openapi.json"));
     for name in ["Content-Type", "Content-Length", "ETag", "Cache-Control"] {
         assert_eq!(get.header(name), head.header(name), "{name}");

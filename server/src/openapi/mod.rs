@@ -12,6 +12,8 @@
 
 mod examples;
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use plait_engine::archive::Checksum;
 use plait_engine::{ChainId, ChainwebVersion, Cursor};
@@ -61,7 +63,7 @@ pub(crate) struct Document {
 impl Document {
     /// That of a server of this network.
     pub(crate) fn new(version: ChainwebVersion, config: &Config) -> Self {
-        let bytes = Bytes::from(rendered(version, config).to_string());
+        let bytes = Bytes::from(printable(&rendered(version, config).to_string()));
         let tag = format!("\"{}\"", Checksum::of(&bytes));
         Self { bytes, tag }
     }
@@ -75,6 +77,21 @@ impl Document {
     pub(crate) fn tag(&self) -> &str {
         &self.tag
     }
+}
+
+/// `json` with `\u00XX` for the control characters from U+007F on, which JSON allows and YAML does
+/// not: some tools read the document as YAML. They occur only in strings, and those below U+0020 are
+/// escaped already.
+fn printable(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn rendered(version: ChainwebVersion, config: &Config) -> Value {
@@ -310,6 +327,18 @@ mod tests {
         assert_eq!(at(upper), Some(json!(3)));
         assert_eq!(at("/components/parameters/chain/schema/maximum"), Some(json!(19)));
         assert_eq!(at("/info/version"), Some(json!(env!("CARGO_PKG_VERSION"))));
+    }
+
+    #[test]
+    fn document_has_no_character_that_yaml_forbids() {
+        for version in ChainwebVersion::ALL {
+            let document = Document::new(version, &all());
+            let text = str::from_utf8(&document.bytes).unwrap();
+            assert_eq!(text.find(char::is_control), None);
+            let read: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(read, rendered(version, &all()));
+            assert!(text.contains("\\u0089PLAIT"), "the first bytes of an archive are an example");
+        }
     }
 
     #[test]
