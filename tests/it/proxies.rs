@@ -91,12 +91,19 @@ struct Proxy {
 
 impl Proxy {
     fn start(kind: Kind, is_documented: bool, server: SocketAddr) -> Self {
+        Self::configured(kind, |address, dir| {
+            configuration(kind, is_documented, server, address, dir)
+        })
+    }
+
+    /// One whose configuration `make` makes of its address and folder.
+    fn configured(kind: Kind, make: impl FnOnce(SocketAddr, &str) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let dir = utf8(folder.path()).to_owned();
         let file = folder.path().join("config");
-        fs::write(&file, configuration(kind, is_documented, server, address, &dir)).unwrap();
+        fs::write(&file, make(address, &dir)).unwrap();
         let mut command = Command::new(kind.program());
         match kind {
             Kind::Nginx => command.args(["-p", &dir, "-e", "stderr", "-c", utf8(&file)]),
@@ -676,6 +683,46 @@ fn documented_proxies_refuse_backups_however_the_path_is_spelled() {
     assert_eq!(made(), 0, "no request has begun a backup");
     assert_eq!(server.post(&in_network, "").status, 200);
     assert!(made() > 0);
+}
+
+#[test]
+fn nginx_repeats_queries_that_a_full_replica_refuses_but_not_backups() {
+    if !Kind::Nginx.is_there() {
+        return;
+    }
+    let mut tree = Tree::new(0);
+    tree.grow(0, 20);
+    let database = || Replayed::new("development", tree.dump(), &["--format", "binary"]);
+    let databases = [database(), database()];
+    let good = Server::start(&databases[0], &[]);
+    let full = Server::start(&databases[1], &["--max-connections", "1"]);
+    let mut only = full.connect();
+    assert_eq!(only.ask(&Request::get("/info")).status, 200);
+    let proxy = Proxy::configured(Kind::Nginx, |address, dir| {
+        let config = documented_nginx(good.address(), dir, address, &format!("listen {address};"));
+        let (one, allow) = (format!("server {};", good.address()), "allow 10.0.0.0/8;");
+        assert!(config.contains(&one) && config.contains(allow));
+        // They take turns, whatever their responses were.
+        let of = |server: &Server| format!("server {} max_fails=0;", server.address());
+        config.replace(&one, &(of(&full) + &of(&good))).replace(allow, "allow 127.0.0.1;")
+    });
+    let upper = format!(r#"{{"upper":["{}"],"lower":[]}}"#, tree.hash(9));
+    let query = |path: &str| Request::post(on(0, path), upper.clone());
+    for request in [
+        query("hash/branch"),
+        query("header/branch"),
+        Request::post(on(0, "payload/batch"), "[]"),
+        Request::get(format!("{BASE}/cut")),
+    ] {
+        for _ in 0..4 {
+            let got = proxy.ask(&request.clone().header("Content-Type", "application/json"));
+            assert_eq!(got.status, 200, "{request}: {}", got.text());
+        }
+    }
+    // Only the one that is not full knows that it makes no backups.
+    let statuses = [(); 4].map(|()| proxy.ask(&Request::post("/make-backup", "")).status);
+    assert!(statuses.contains(&503) && statuses.contains(&404), "{statuses:?}");
+    assert_eq!(only.ask(&Request::get("/info")).status, 200, "the other was full all the time");
 }
 
 #[test]
