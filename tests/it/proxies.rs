@@ -326,7 +326,12 @@ fn changing(live: &Live, proxy: &Proxy) -> &'static str {
 }
 
 fn compression(live: &Live, proxy: &Proxy) -> &'static str {
-    let request = Request::get(on(0, "header"));
+    let [first, second] = [JSON, OBJECT].map(|accept| compression_of(live, proxy, accept));
+    if first == second { first } else { "only one form" }
+}
+
+fn compression_of(live: &Live, proxy: &Proxy, accept: &str) -> &'static str {
+    let request = Request::get(on(0, "header")).accept(accept);
     let plain = live.server.ask(&request);
     let got = proxy.ask(&request.header("Accept-Encoding", "gzip"));
     if got.header("Content-Encoding") != Some("gzip") {
