@@ -260,6 +260,23 @@ async fn host_is_that_of_the_target() {
     assert_eq!(timeout(LONG, answer).await.unwrap().unwrap().status(), StatusCode::BAD_REQUEST);
 }
 
+#[tokio::test]
+async fn target_has_no_user_information() {
+    let server = served();
+    let sender = connect(&server).await;
+    for (authority, status) in
+        [("u@plait.test", 400), ("u:p@plait.test:80", 400), ("[::1]:80", 200)]
+    {
+        let uri = format!("http://{authority}/info");
+        let request = Request::builder().uri(uri).body(()).unwrap();
+        let mut sender = sender.clone().ready().await.unwrap();
+        let (answer, _) = sender.send_request(request, true).unwrap();
+        let (head, body, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+        assert_eq!(head.status().as_u16(), status, "{authority}");
+        assert!(status == 200 || String::from_utf8(body).unwrap().contains("target"));
+    }
+}
+
 #[test]
 fn rubbish_after_the_preface_ends_the_connection() {
     let server = served();

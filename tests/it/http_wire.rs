@@ -337,6 +337,22 @@ fn host_is_named_once_and_by_a_name() {
 }
 
 #[test]
+fn target_of_a_request_has_no_user_information() {
+    let server = served();
+    for (target, status) in [
+        ("http://a.example/info", 200),
+        ("http://a.example:1848/info", 200),
+        ("http://u@a.example/info", 400),
+        ("http://u:p@a.example/info", 400),
+        ("http://u@a.example:80/info", 400),
+    ] {
+        let answer = server.ask(&Request::get(target));
+        assert_eq!(answer.status, status, "{target}");
+        assert!(status == 200 || reason(&answer, 400).contains("target"), "{target}");
+    }
+}
+
+#[test]
 fn codings_that_the_server_does_not_decode_are_refused() {
     let server = served();
     let body = "2\r\n{}\r\n0\r\n\r\n";
@@ -349,6 +365,7 @@ fn codings_that_the_server_does_not_decode_are_refused() {
         ("Transfer-Encoding: ,chunked\r\n", 501),
         ("Transfer-Encoding: chunked, chunked\r\n", 400),
         ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("Transfer-Encoding: gzip\r\n", 400),
         ("Transfer-Encoding: identity\r\n", 400),
         ("Transfer-Encoding: chunked, gzip\r\n", 400),
         ("Transfer-Encoding: Chunked\r\n", 200),

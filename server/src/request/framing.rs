@@ -7,6 +7,7 @@
 //! | head | status |
 //! | --- | --- |
 //! | HTTP/1.1 without `Host`; any version with two, or with a malformed one | 400 |
+//! | an absolute target or `:authority` with user information, or otherwise malformed | 400 |
 //! | HTTP/2 whose `Host` names another host than `:authority` | 400 |
 //! | `Transfer-Encoding: gzip, chunked`: hyper decodes only the chunks | 501 |
 //! | `Transfer-Encoding: chunked, chunked` | 400 |
@@ -37,11 +38,22 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Error> {
             chunked = chunked.saturating_add(codings(value)?);
         }
     }
+    check_target(head.uri.authority())?;
     check_host(head, host)?;
     if chunked > 1 {
         return Err(Error::ChunkedTwice);
     }
     if lengths > 1 { Err(Error::ContentLength) } else { Ok(()) }
+}
+
+/// The authority of an absolute target, or `:authority`, must be as `Host` must be: RFC 9110,
+/// section 4.2.4, and RFC 9113, section 8.3.1.
+fn check_target(authority: Option<&Authority>) -> Result<(), Error> {
+    let Some(authority) = authority else { return Ok(()) };
+    if is_plain(authority.as_str().as_bytes()) || is_host(authority) {
+        return Ok(());
+    }
+    Err(Error::Host("the authority of the target is not a host name with or without port"))
 }
 
 fn check_host(head: &Parts, host: Option<&HeaderValue>) -> Result<(), Error> {
@@ -87,22 +99,25 @@ fn is_plain(host: &[u8]) -> bool {
 
 /// The value of `Host`; `None` for an empty one, which is valid.
 fn parse_host(value: &HeaderValue) -> Result<Option<Authority>, Error> {
-    let wrong = malformed;
-    let text = value.to_str().map_err(|_| wrong())?.trim();
+    let text = value.to_str().map_err(|_| malformed())?.trim();
     if text.is_empty() {
         return Ok(None);
     }
-    let authority: Authority = text.parse().map_err(|_| wrong())?;
-    // An authority may have user information, a host may not. A port is a number, or empty.
+    let authority: Authority = text.parse().map_err(|_| malformed())?;
+    if is_host(&authority) { Ok(Some(authority)) } else { Err(malformed()) }
+}
+
+/// Whether an authority is a host with or without a port. It may have user information, a host may
+/// not. A port is a number, or empty.
+fn is_host(authority: &Authority) -> bool {
     let host = authority.host();
-    let port = text.strip_prefix(host).ok_or_else(wrong)?;
+    let Some(port) = authority.as_str().strip_prefix(host) else { return false };
     let is_port = match port.strip_prefix(':') {
         Some(digits) => digits.is_empty() || authority.port_u16().is_some(),
         None => port.is_empty(),
     };
     // A name may have a comma by RFC 3986, but no host has one: a proxy has joined two values.
-    let is_host = !host.is_empty() && !host.contains(',');
-    if is_port && is_host { Ok(Some(authority)) } else { Err(wrong()) }
+    is_port && !host.is_empty() && !host.contains(',')
 }
 
 /// Whether these name the same host and port; the default port is 80.
@@ -202,6 +217,30 @@ mod tests {
         assert_eq!(check(Version::HTTP_2, "http://a.example/x", &[]), Ok(()));
         // Requests to a proxy have this form, and the target counts.
         assert_eq!(check(Version::HTTP_11, "http://a.example/x", &[("host", "b")]), Ok(()));
+    }
+
+    #[test]
+    fn target_has_a_host_and_no_user_information() {
+        let of = |version, authority: &str| {
+            check(
+                version,
+                &format!("http://{authority}/x"),
+                &[("host", "a")][..usize::from(version == Version::HTTP_11)],
+            )
+        };
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            for good in ["a", "a:80", "a:", "[::1]:80", "127.0.0.1", "a_b"] {
+                assert_eq!(of(version, good), Ok(()), "{version:?} {good}");
+            }
+            for bad in ["u@a", "u:p@a", "@a", "u@a:80", "a,b", "a:b", "a:99999"] {
+                let uri = format!("http://{bad}/x");
+                // `http` rejects some of them itself.
+                let is_parsed = uri.parse::<http::Uri>().is_ok();
+                assert!(!is_parsed || of(version, bad) == Err(400), "{version:?} {bad}");
+            }
+            assert_eq!(of(version, "u@a"), Err(400));
+        }
+        assert_eq!(check(Version::HTTP_2, "http://u@a/", &[("host", "u@a")]), Err(400));
     }
 
     #[test]
