@@ -731,6 +731,53 @@ fn nginx_repeats_queries_that_a_full_replica_refuses_but_not_backups() {
 }
 
 #[test]
+fn varnish_answers_ranges_that_the_server_ignores() {
+    if !Kind::Varnish.is_there() {
+        return;
+    }
+    let archived = Archived::new();
+    let proxy = Proxy::ready(Kind::Varnish, true, archived.server.address());
+    let file = format!("/archive/{}", archived.file);
+    for (method, range, status) in [
+        ("GET", "bytes=0-9", 206),
+        ("GET", "bytes=6000000-", 206),
+        ("GET", "bytes=-10", 206),
+        ("GET", "Bytes=007-0009", 206),
+        ("GET", "bytes=100000000-", 416),
+        ("GET", "bytes=0-1,4-5", 200),
+        ("GET", "items=0-1", 200),
+        ("GET", "bytes=a-b", 200),
+        ("GET", "bytes=", 200),
+        ("GET", "bytes=-", 200),
+        ("GET", "bytes=5-4", 200),
+        ("GET", "bytes=10-9", 200),
+        ("GET", "0-1", 200),
+        ("HEAD", "bytes=0-9", 200),
+    ] {
+        let request = Request::new(method, &*file).header("Range", range);
+        let (direct, got) = (archived.server.ask(&request), proxy.ask(&request));
+        assert_eq!((got.status, direct.status), (status, status), "{method} {range}");
+        for name in ["Content-Range", "ETag"] {
+            assert!(status == 416 || got.header(name) == direct.header(name), "{range}: {name}");
+        }
+        assert!(status == 416 || got.body == direct.body, "{method} {range}");
+    }
+    // Plait serves these as a part; Varnish cannot read them.
+    for range in ["bytes= 1-2", "bytes=-0", "bytes=5-99999999999999999999999"] {
+        let got = proxy.ask(&archived.request().header("Range", range));
+        assert!(got.status == 200 && got.body == archived.bytes, "{range}: {}", got.status);
+    }
+    let condition = archived.request().header("Range", "bytes=0-9").header("If-Range", "\"x\"");
+    assert_eq!(proxy.ask(&condition).status, 200);
+    // By default Varnish passes on requests with cookies, and those that are neither GET nor HEAD.
+    for path in ["/archive/manifest.json", "/health-check"] {
+        let request = Request::get(path).header("Range", "bytes=0-4").header("Cookie", "a=b");
+        let (direct, got) = (archived.server.ask(&request), proxy.ask(&request));
+        assert_eq!((got.status, &got.body), (200, &direct.body), "{path}");
+    }
+}
+
+#[test]
 fn nginx_limits_the_rate_of_a_client() {
     if !Kind::Nginx.is_there() {
         return;
