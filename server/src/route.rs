@@ -321,6 +321,7 @@ where
     })?;
     *endpoint = route.endpoint();
     if head.method == Method::OPTIONS {
+        pass_over(head, &mut body, app.body_limits(app.config.body_bytes_max)).await?;
         return Ok(response::preflight(route.methods()));
     }
     if !route.methods().contains(&head.method) {

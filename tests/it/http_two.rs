@@ -1,12 +1,14 @@
 //! HTTP/2 without TLS, from clients that know beforehand that the server speaks it.
 
+use std::future::poll_fn;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use h2::RecvStream;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use testkit::http::Request as Plain;
-use testkit::server::{Replayed, Server, Signal};
+use testkit::server::{Replayed, Server, Signal, utf8};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -274,6 +276,98 @@ async fn target_has_no_user_information() {
         let (head, body, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
         assert_eq!(head.status().as_u16(), status, "{authority}");
         assert!(status == 200 || String::from_utf8(body).unwrap().contains("target"));
+    }
+}
+
+/// Requests that are refused before their bodies end, with the length of the body and the status.
+fn refused_with_bodies() -> [(Method, String, usize, u16); 7] {
+    let (batch, branch) = (on(0, "payload/batch"), on(0, "hash/branch"));
+    [
+        (Method::POST, branch.clone(), 70_000, 413),
+        (Method::POST, batch.clone(), (2 << 20) + 2, 413),
+        (Method::POST, batch, 4 << 20, 413),
+        (Method::POST, "/nowhere".to_owned(), 70_000, 404),
+        (Method::POST, "/info".to_owned(), 2 << 20, 405),
+        (Method::POST, on(0, "hash/branch?limit=x"), 10, 400),
+        (Method::OPTIONS, branch, 70_000, 413),
+    ]
+}
+
+#[tokio::test]
+async fn responses_before_the_end_of_the_body_reset_no_stream() {
+    let server = served();
+    for (method, path, length, status) in refused_with_bodies() {
+        for declared in [true, false] {
+            let sender = connect(&server).await;
+            let request = Request::builder().method(method.clone());
+            let request = request.uri(format!("http://plait.test{path}"));
+            let request = if declared { request.header("content-length", length) } else { request };
+            let mut ready = sender.clone().ready().await.unwrap();
+            let (answer, mut stream) =
+                ready.send_request(request.body(()).unwrap(), false).unwrap();
+            // All but the last byte, as the windows allow; the last after the response.
+            let body: &'static [u8] = vec![b' '; length].leak();
+            stream.send_data(&body[1..], false).unwrap();
+            let (head, _, _) = timeout(LONG, whole(answer)).await.unwrap().unwrap();
+            assert_eq!(head.status().as_u16(), status, "{method} {path}");
+            stream.send_data(&body[..1], true).unwrap();
+            let reset = poll_fn(|cx| stream.poll_reset(cx));
+            // A reset would arrive before the response to a later request on the connection.
+            let later = async {
+                for _ in 0..20 {
+                    assert_eq!(get(&sender, "/health-check").await.0.status(), StatusCode::OK);
+                }
+            };
+            tokio::select! {
+                biased;
+                reset = reset => panic!("{method} {path} {declared}: {reset:?}"),
+                () = later => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn endless_body_is_not_read_to_its_end() {
+    let server = served();
+    let sender = connect(&server).await;
+    let request = Request::post(format!("http://plait.test{}", on(0, "payload/batch")));
+    let mut ready = sender.clone().ready().await.unwrap();
+    let (answer, mut stream) = ready.send_request(request.body(()).unwrap(), false).unwrap();
+    let body: &'static [u8] = vec![b' '; 8 << 20].leak();
+    stream.send_data(body, false).unwrap();
+    let status = timeout(LONG, whole(answer)).await.unwrap().map(|(head, ..)| head.status());
+    assert!(status.is_err() || status.unwrap() == StatusCode::PAYLOAD_TOO_LARGE);
+    let reset = timeout(LONG, poll_fn(|cx| stream.poll_reset(cx))).await.expect("it is reset");
+    assert_eq!(reset.unwrap(), h2::Reason::NO_ERROR);
+    assert_eq!(get(&sender, "/health-check").await.0.status(), StatusCode::OK);
+}
+
+#[test]
+fn curl_reports_the_status_and_the_reason_of_refused_bodies() {
+    let version = Command::new("curl").arg("-V").stdin(Stdio::null()).output();
+    if !version.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("HTTP2")) {
+        testkit::say("skipped: there is no curl that speaks HTTP/2");
+        return;
+    }
+    let server = served();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (method, path, length, status) in refused_with_bodies() {
+        std::fs::write(file.path(), vec![b' '; length]).unwrap();
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "--http2-prior-knowledge", "--noproxy", "*", "--max-time", "20"]);
+        curl.args(["-X", method.as_str(), "--data-binary", &format!("@{}", utf8(file.path()))]);
+        curl.args(["-H", "Content-Type: application/json", "-w", "\n%{http_version} %{http_code}"]);
+        let run =
+            curl.arg(format!("{}{path}", server.url())).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(run.stdout).unwrap();
+        let expected = format!("\n2 {status}");
+        assert!(
+            run.status.success() && said.ends_with(&expected),
+            "{path}: {:?} {said}",
+            run.status
+        );
+        assert!(said.contains("reason"), "{path}: {said}");
     }
 }
 

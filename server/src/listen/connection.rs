@@ -30,7 +30,7 @@ use crate::budget::FREE_BYTES;
 use crate::config::Config;
 use crate::endpoint::App;
 use crate::error::Error;
-use crate::request::check_framing;
+use crate::request::{check_framing, discard};
 use crate::response::{self, Body, Stamp};
 use crate::route;
 
@@ -204,14 +204,18 @@ async fn answer(
     let is_head = head.method == Method::HEAD;
     let (mut turn, slot, entered) = entry.enter().await;
     let checked = if admitted { entered } else { Err(Error::Full) };
+    let mut body = RequestBody::new(body, half_closed.clone());
     let mut response = match checked.and_then(|()| check_framing(&head)) {
         Ok(()) => {
-            let body = RequestBody::new(body, half_closed.clone());
-            let answer = pin!(route::answer(&app, &head, body, record.endpoint()));
+            let answer = pin!(route::answer(&app, &head, &mut body, record.endpoint()));
             id.clone().scope(answer).await
         }
         Err(error) => refused(&error, is_head),
     };
+    if head.version == Version::HTTP_2 && !body.is_end_stream() {
+        let bytes_max = app.config.body_bytes_max.max(app.config.batch_body_bytes_max);
+        tokio::spawn(discard(body, app.body_limits(bytes_max.saturating_mul(2))));
+    }
     let held_bytes = response.body().held_bytes();
     let charge = if held_bytes > FREE_BYTES { app.take_room(held_bytes).ok() } else { None };
     if held_bytes > FREE_BYTES && charge.is_none() {

@@ -107,6 +107,32 @@ where
     read(head, body, limits, |_| Ok(())).await
 }
 
+/// Reads what is left of a body after the response has been made, and discards it: at most
+/// `limits.bytes_max` bytes. A body that is declared as longer is not read at all.
+///
+/// Over HTTP/2, a server that drops the body of a request resets the stream after the response (RFC
+/// 9113, section 8.1). Clients must keep the response, but some, such as curl 7.88, report only the
+/// reset.
+pub(crate) async fn discard<B>(body: B, limits: BodyLimits)
+where
+    B: Body<Data = Bytes>,
+{
+    let mut left = limits.bytes_max;
+    if body.is_end_stream() || usize::try_from(body.size_hint().lower()).map_or(true, |n| n > left)
+    {
+        return;
+    }
+    let all = async {
+        let mut body = pin!(body);
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            let Some(less) = left.checked_sub(len) else { return };
+            left = less;
+        }
+    };
+    let _ = timeout(limits.time, all).await;
+}
+
 /// Passes every data frame of a body to `take`.
 async fn read<B>(
     head: &Parts,
@@ -140,12 +166,13 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::convert::Infallible;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
     use http::Request;
-    use http_body::Frame;
+    use http_body::{Frame, SizeHint};
     use http_body_util::Full;
 
     use super::*;
@@ -162,6 +189,29 @@ mod tests {
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             Poll::Pending
+        }
+    }
+
+    /// A body of these parts, with its length or without.
+    struct Parted<'a> {
+        parts: &'a mut VecDeque<Bytes>,
+        hint: bool,
+    }
+
+    impl Body for Parted<'_> {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.parts.pop_front().map(|part| Ok(Frame::data(part))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            let bytes = self.parts.iter().map(Bytes::len).sum::<usize>() as u64;
+            if self.hint { SizeHint::with_exact(bytes) } else { SizeHint::new() }
         }
     }
 
@@ -207,6 +257,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silent_body_is_given_up() {
         assert!(matches!(read_within(&[], Silent).await, Err(Error::BodySlow)));
+        discard(Silent, limits(10)).await;
+    }
+
+    #[tokio::test]
+    async fn bodies_up_to_the_limit_are_discarded_whole() {
+        let left = |length: usize, hint: bool| async move {
+            let mut parts = VecDeque::from(vec![Bytes::from_static(b"x"); length]);
+            discard(Parted { parts: &mut parts, hint }, limits(10)).await;
+            parts.len()
+        };
+        for hint in [false, true] {
+            assert_eq!(left(0, hint).await, 0);
+            assert_eq!(left(10, hint).await, 0);
+        }
+        // The eleventh byte is over the limit, and the rest is not read.
+        assert_eq!(left(20, false).await, 9);
+        assert_eq!(left(11, true).await, 11);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ mod rule;
 
 pub(crate) use accept::{Media, negotiate};
 pub(crate) use batch::{Asked, parse_batch};
-pub(crate) use body::{BodyLimits, pass_over, read_json};
+pub(crate) use body::{BodyLimits, discard, pass_over, read_json};
 pub(crate) use bounds::parse_bounds;
 pub(crate) use budget::BodyBudget;
 pub(crate) use condition::is_known;
