@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, StatusCode};
-use plait_engine::query::{NoCut, PositionError};
+use plait_engine::query::NoCut;
 use plait_engine::store::StoreError;
 use plait_engine::{BlockHash, BlockHeight, ChainId, ChainwebVersion, HashError, PayloadHash};
 use serde_json::Value;
@@ -280,7 +280,7 @@ fn errors() -> Vec<Error> {
         Error::Backup,
         Error::Displaced,
         Error::Busy,
-        Error::Position(PositionError::Text),
+        Error::Position,
         Error::Subscribers,
         Error::Full,
         Error::Memory,
@@ -347,7 +347,7 @@ fn can_be(error: &Error, route: &Route) -> bool {
         Error::NoBackup(_) => matches!(route, Route::CheckBackup(_)),
         Error::Backup => is_of_backups,
         Error::Displaced => *route == Route::MakeBackup,
-        Error::Position(_) | Error::Subscribers => is_of_updates,
+        Error::Position | Error::Subscribers => is_of_updates,
         // An event stream reads only after its response has begun.
         Error::Store(_) => reads_database && !is_of_updates,
         Error::Busy => reads && !is_of_updates,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use plait_engine::query::{NoCut, PositionError};
+use plait_engine::query::NoCut;
 use plait_engine::{BlockHash, BlockHeight, HashError, PayloadHash, QueryError};
 use thiserror::Error;
 
@@ -215,8 +215,11 @@ pub(crate) enum Error {
     #[error("overloaded, try again later")]
     Busy,
     /// What is to say behind which event a stream begins does not.
-    #[error("last event id: {0}")]
-    Position(PositionError),
+    #[error(
+        "last event id: not an id of this server's event streams; without one, the stream begins \
+         with the next event"
+    )]
+    Position,
     /// The server takes no more subscribers.
     #[error("too many event streams, try again later")]
     Subscribers,
@@ -262,7 +265,7 @@ impl Error {
             | Self::BatchMissing
             | Self::BatchHash { .. }
             | Self::BodyCut
-            | Self::Position(_)
+            | Self::Position
             | Self::Host(_)
             | Self::ContentLength
             | Self::ChunkedTwice
