@@ -276,9 +276,9 @@ fn without_files_to_open_new_clients_wait_and_those_that_are_in_are_served() {
     say("files: 36 connections with 8 to open, all answered in the end");
 }
 
-/// Every frame until the server sends nothing for a second: kind, flags, stream, payload.
+/// Every frame until the server sends nothing for three seconds: kind, flags, stream, payload.
 fn frames(client: &mut Client) -> Vec<(u8, u8, u32, Vec<u8>)> {
-    client.set_patience(Duration::from_secs(1));
+    client.set_patience(Duration::from_secs(3));
     let (mut frames, mut bytes) = (Vec::new(), Vec::new());
     while let Ok(more) = client.read_some(1 << 16)
         && !more.is_empty()
