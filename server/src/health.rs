@@ -24,6 +24,7 @@ use plait_engine::store::StoreError;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use crate::headline::headline;
 use crate::metrics::Metrics;
 
 /// Time between two checks.
@@ -39,7 +40,7 @@ const LOOK_TIME: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(10);
 
 /// Checks the database of `reader` until the future is dropped.
-pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
+pub async fn watch(reader: Reader, metrics: Metrics) {
     let (mut errors, mut touched) = (reader.background_errors(), Instant::now());
     let mut calm_since = None;
     loop {
@@ -64,7 +65,9 @@ pub(crate) async fn watch(reader: Reader, metrics: Metrics) {
         };
         match result {
             Ok(Err(error)) => {
-                fail(&metrics, error.fault().cause, &chain(&error));
+                let (fault, text) = (error.fault(), chain(&error));
+                let text = headline(&fault, &text).unwrap_or(text);
+                fail(&metrics, fault.cause, &text);
                 calm_since = None;
             }
             Ok(Ok(())) if failed => {

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use plait_engine::cause::{Cause, Classified, chain};
+use plait_engine::cause::{Cause, Classified, Fault, chain};
 use plait_engine::push::{Block, Outcome, Pusher};
 use plait_engine::verify::Level;
 use plait_engine::{Micros, Writer};
@@ -19,6 +19,7 @@ use rustix::process::nice;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::headline::headline;
 use crate::metrics::Metrics;
 
 /// Batches that wait to be written.
@@ -34,7 +35,7 @@ const END_TIME: Duration = Duration::from_mins(1);
 const END_PAUSE: Duration = Duration::from_millis(20);
 
 /// What to do about a full disk: RocksDB writes again by itself, but only once it has room for its buffers.
-const ROOM_ADVICE: &str = "; the server writes again some seconds after 128 MiB are free there";
+const ROOM_ADVICE: &str = "; writes resume some seconds after 128 MiB are free there";
 
 /// Why a batch is not stored.
 #[derive(Clone, Debug, Error)]
@@ -43,11 +44,28 @@ pub enum PushError {
     #[error("a replay is writing to the database, try again later")]
     Busy,
     /// The database does not take it, for example because the disk is full.
-    #[error("the database cannot be written: {0}")]
-    Failed(String),
+    #[error("the database cannot be written: {reason}{}", room_advice(fault))]
+    Failed {
+        /// What the system says, with the common name of the problem.
+        reason: String,
+        /// The cause, and the file.
+        fault: Fault,
+    },
     /// The writer has ended, or has panicked.
     #[error("nothing writes to the database any more")]
     Gone,
+}
+
+impl PushError {
+    /// A write to the database that failed.
+    pub(crate) fn failed(error: &impl Classified) -> Self {
+        let (fault, text) = (error.fault(), chain(error));
+        Self::Failed { reason: headline(&fault, &text).unwrap_or(text), fault }
+    }
+}
+
+fn room_advice(fault: &Fault) -> &'static str {
+    if fault.cause == Cause::DiskFull { ROOM_ADVICE } else { "" }
 }
 
 /// Asks the thread that writes. Cheap to clone; it ends when all clones are dropped.
@@ -170,16 +188,14 @@ fn run(
                 let outcome = idle.as_mut().map_or(Err(PushError::Busy), |pusher| {
                     // Also where there are no blocks: who asks is told before sending any.
                     let place = pusher.writer().require_place();
-                    place.map_err(|error| PushError::Failed(chain(&error)))?;
+                    place.map_err(|error| PushError::failed(&error))?;
                     let pushed = pusher.push(&blocks, now());
                     pushed.map_err(|error| {
-                        let cause = error.fault().cause;
-                        metrics.fail_write(cause);
-                        let advice = if cause == Cause::DiskFull { ROOM_ADVICE } else { "" };
-                        PushError::Failed(format!("{}{advice}", chain(&error)))
+                        metrics.fail_write(error.fault().cause);
+                        PushError::failed(&error)
                     })
                 });
-                if let Err(error @ PushError::Failed(_)) = &outcome {
+                if let Err(error @ PushError::Failed { .. }) = &outcome {
                     tracing::error!("blocks that were pushed are not stored: {error}");
                 }
                 // Who asked may be gone.

@@ -20,6 +20,8 @@ mod request_id;
 
 mod metrics;
 
+mod headline;
+
 mod nearest;
 
 mod missing;
@@ -86,6 +88,7 @@ use tokio::task::JoinSet;
 pub use address::{Listen, Peer, Upstream, resolve};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
 pub use follow::{Apart, Follower};
+pub use headline::{bytes, folder, headline};
 pub use ingest::{Blocks, IngestListener, ingest};
 pub use inlet::{Inlet, InletThread, PushError};
 pub use meter::{Meter, Metered};

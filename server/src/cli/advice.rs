@@ -10,8 +10,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use plait::folder;
 use plait_engine::cause::{Cause, Classified, Fault, chain};
-use plait_engine::output::free_bytes;
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
@@ -51,6 +51,11 @@ impl Advice {
             Some(text) => Self { fault, text: text.into() },
             None => otherwise.into(),
         }
+    }
+
+    /// What to do about a fault of the database, after a message that names it already.
+    pub(super) fn for_database(fault: &Fault, otherwise: &'static str) -> Self {
+        advice(fault, Subject::Database).map_or_else(|| otherwise.into(), Self::from)
     }
 
     /// The same advice, with `text` before it.
@@ -166,25 +171,13 @@ const fn missing(subject: Subject) -> &'static str {
 
 /// What happened, in one line: the common name of the problem first, then the system's message.
 fn headline(fault: &Fault, chain: &str) -> String {
-    let path = fault.path.as_deref();
-    match (fault.cause, path) {
-        (Cause::DiskFull, Some(path)) => match free_bytes(path) {
-            Ok(free) => {
-                let folder = folder(path).display().to_string();
-                format!("the disk is full: {folder} has only {} free ({chain})", bytes(free))
-            }
-            Err(_) => format!("the disk is full: {chain}"),
-        },
-        (Cause::DiskFull, None) => format!("the disk is full: {chain}"),
+    match (fault.cause, fault.path.as_deref()) {
         (Cause::Quota, _) => format!("the disk quota of user {} is used up: {chain}", user()),
         (Cause::Permission, Some(path)) => {
             let (culprit, verb) = culprit(path);
             format!("{} cannot be {verb} by user {}: {}", culprit.display(), user(), denial(chain))
         }
-        (Cause::ReadOnly, _) => format!("the file system is read-only: {chain}"),
-        (Cause::Device, _) => format!("the disk fails: {chain}"),
-        (Cause::Memory, _) => format!("too little memory: {chain}"),
-        _ => chain.to_owned(),
+        _ => plait::headline(fault, chain).unwrap_or_else(|| chain.to_owned()),
     }
 }
 
@@ -262,32 +255,9 @@ fn folder_or_file(path: &Path) -> PathBuf {
     if fs::symlink_metadata(path).is_ok() { path.to_owned() } else { folder(path).to_owned() }
 }
 
-/// The nearest folder that exists: that of a file, or above one that is to be made.
-fn folder(path: &Path) -> &Path {
-    let found = path.ancestors().find(|above| above.is_dir());
-    found.unwrap_or(Path::new("."))
-}
-
 /// The name of this user, or the number where there is none.
 fn user() -> String {
     user_name(geteuid().as_raw())
-}
-
-/// A number of bytes, rounded, with a unit.
-pub(super) fn bytes(number: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if number < 1000 {
-        return format!("{number} B");
-    }
-    // Tenths of the unit, rounded down.
-    let (mut tenths, mut unit) = (number / 100, UNITS[0]);
-    for larger in UNITS.iter().skip(1) {
-        if tenths < 10_000 {
-            break;
-        }
-        (tenths, unit) = (tenths / 1000, larger);
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 /// A number with a comma after each three digits.
@@ -331,31 +301,10 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        for (number, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (786_432, "786.4 kB"),
-            (999_999, "999.9 kB"),
-            (1_234_567_890, "1.2 GB"),
-            (u64::MAX, "18.4 EB"),
-        ] {
-            assert_eq!(bytes(number), text, "{number}");
-        }
         for (number, text) in
             [(0, "0"), (786, "786"), (786_412, "786,412"), (1_000_000, "1,000,000")]
         {
             assert_eq!(grouped(number), text);
         }
-    }
-
-    #[test]
-    fn a_full_disk_is_named_with_what_is_free_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let fault = Fault::new(Cause::DiskFull, &folder.path().join("0/rocksDb/000012.log"));
-        let line = headline(&fault, "x: No space left on device");
-        let begin = format!("the disk is full: {} has only ", folder.path().display());
-        assert!(line.starts_with(&begin), "{line}");
-        assert!(line.ends_with(" free (x: No space left on device)"), "{line}");
     }
 }

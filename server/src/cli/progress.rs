@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use plait::bytes;
 use plait_engine::replay::Progress;
 use plait_engine::{BlockHeight, Micros};
 use serde_json::{Value, json};
 
-use super::advice::{bytes, grouped};
+use super::advice::grouped;
 use super::bar::Bar;
 
 const LOG_EVERY: Duration = Duration::from_secs(10);

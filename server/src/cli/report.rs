@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
+use plait::bytes;
 use plait_engine::Engine;
 use plait_engine::archive::ArchiveError;
 use plait_engine::cause::{Cause, Classified, chain};
@@ -13,7 +14,7 @@ use plait_engine::store::{Store, StoreError};
 use plait_engine::verify::Level;
 use serde_json::{Value, json};
 
-use super::advice::{Advice, Subject, bytes, grouped};
+use super::advice::{Advice, Subject, grouped};
 use super::lacks;
 use super::progress::Display;
 
