@@ -7,6 +7,10 @@ use std::str::FromStr;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
+use plait_engine::ChainwebVersion;
+
+/// What stands in front of the network in the paths of a node's API.
+const BASE: &str = "/chainweb/0.0";
 
 const EXPECTED: &str = "expected an address and a port, as in 127.0.0.1:1848 or localhost:1848";
 
@@ -84,6 +88,8 @@ pub struct Upstream {
     authority: Authority,
     /// What stands in front of every path, without a slash at its end.
     prefix: String,
+    /// The network in the path, if there is one.
+    network: Option<ChainwebVersion>,
 }
 
 impl Upstream {
@@ -91,6 +97,12 @@ impl Upstream {
     #[must_use]
     pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme, self.authority)
+    }
+
+    /// The network that the path names, as in `http://127.0.0.1:1848/chainweb/0.0/mainnet01`.
+    #[must_use]
+    pub const fn network(&self) -> Option<ChainwebVersion> {
+        self.network
     }
 
     /// The address of `path`, which begins with a slash.
@@ -150,7 +162,8 @@ impl FromStr for Peer {
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)?;
+        self.network.map_or(Ok(()), |network| write!(f, "{BASE}/{network}"))
     }
 }
 
@@ -171,9 +184,15 @@ impl FromStr for Upstream {
             return Err(EXPECTED);
         }
         let path = path.as_ref().map_or("", |path| path.path());
-        // The base path of a network is known.
-        let prefix = path.split("/chainweb/0.0").next().unwrap_or_default().trim_end_matches('/');
-        Ok(Self { scheme, authority, prefix: prefix.to_owned() })
+        // Behind the base path, only the network matters.
+        let (prefix, rest) = path.split_once(BASE).unwrap_or((path, ""));
+        let name = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let network = ChainwebVersion::from_name(name);
+        if network.is_none() && !name.is_empty() {
+            return Err("the path of the address names an unknown network");
+        }
+        let prefix = prefix.trim_end_matches('/').to_owned();
+        Ok(Self { scheme, authority, prefix, network })
     }
 }
 
@@ -193,6 +212,11 @@ mod tests {
             assert_eq!(upstream.uri("/info").unwrap().to_string(), expected);
             assert_eq!(upstream.to_string().parse(), Ok(upstream));
         }
+        let named: Upstream = "http://a/x/chainweb/0.0/mainnet01/cut".parse().unwrap();
+        assert_eq!(named.network(), Some(ChainwebVersion::Mainnet01));
+        assert_eq!(named.uri("/info").unwrap().to_string(), "http://a/x/info");
+        assert_eq!("http://a/chainweb/0.0/".parse::<Upstream>().unwrap().network(), None);
+        assert!("http://a/chainweb/0.0/nowhere".parse::<Upstream>().is_err());
         for text in
             ["", "127.0.0.1:1848", "ftp://a", "http://", "http://u:p@a", "http://a/?b", "/x"]
         {
