@@ -81,7 +81,7 @@ fn a_stream_of_events_without_blocks_is_left() {
             Liar::new(30, move |asked| is(asked, "/header/updates").then(|| flood((head, then))));
         until("the blocks", || height(&liar.follower) == 600);
         until("failures", || liar.failures("content") >= 2.0);
-        liar.follower.logged("without any block");
+        liar.follower.logged("without any new block");
         liar.assert_recovers();
     }
 }
@@ -96,6 +96,36 @@ fn a_stream_of_the_same_event_is_left() {
     until("the blocks", || height(&liar.follower) == 600);
     until("failures", || liar.failures("content") >= 2.0);
     liar.follower.logged("events of blocks that are stored already");
+    liar.assert_recovers();
+}
+
+#[test]
+fn a_stream_of_events_in_crumbs_is_left_whatever_known_blocks_it_has() {
+    let known = string(&generated(1, 1, 0.0)[0]);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let event = format!("event:BlockHeader\ndata:\"{known}\"\n\n");
+    let event = format!("{:x}\r\n{event}\r\n", event.len());
+    let then = "1\r\n\n\r\n".repeat(2000) + &event;
+    let liar = Liar::new(30, move |asked| {
+        let flood = || Reply::Flood(head.into(), then.clone().into());
+        is(asked, "/header/updates").then(flood)
+    });
+    until("the blocks", || height(&liar.follower) == 600);
+    until("failures", || liar.failures("content") >= 3.0);
+    liar.follower.logged("it comes in pieces of less than 64 bytes");
+    liar.assert_recovers();
+}
+
+#[test]
+fn an_answer_in_crumbs_is_left() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let liar = Liar::new(30, move |asked| {
+        is(asked, "/cut").then(|| Reply::Flood(head.into(), "1\r\n \r\n".into()))
+    });
+    until("failures", || liar.failures("content") >= 2.0);
+    liar.follower.logged("it comes in pieces of less than 64 bytes");
     liar.assert_recovers();
 }
 

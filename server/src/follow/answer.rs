@@ -5,15 +5,20 @@ use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use plait_engine::cause::chain;
 use tokio::time::{Instant, timeout};
 
-use super::error::FollowError;
+use super::error::{FollowError, broken};
 use crate::clock::after;
 use crate::meter::Meter;
 
 /// Bytes that must arrive within each time limit: a trickle is not enough.
 const PROGRESS_BYTES: usize = 16 << 10;
+
+/// Bytes of a piece below which it counts as a crumb: taking a piece costs as much time as some hundred bytes.
+const PIECE_BYTES: usize = 64;
+
+/// Bytes by which the crumbs of an answer may be too short, all together: 16,000 pieces of a byte.
+const CRUMB_BYTES_MAX: usize = 1 << 20;
 
 /// The first capacity of a buffer for a body, in bytes.
 const ROOM: usize = 1 << 20;
@@ -44,6 +49,8 @@ pub(super) struct Answer {
     left: Duration,
     /// Bytes since that time began.
     came: usize,
+    /// Bytes by which pieces were shorter than [`PIECE_BYTES`].
+    crumbs: usize,
     /// The meter of its connection.
     meter: Option<Meter>,
 }
@@ -66,8 +73,9 @@ impl Answer {
         };
         let (path, status) = (path.to_owned(), response.status());
         let meter = response.extensions().get::<Meter>().cloned();
-        let (body, left, came) = (response.into_body(), stall_time, 0);
-        let answer = Self { path, status, media, body, whole_time, stall_time, left, came, meter };
+        let (body, left, came, crumbs) = (response.into_body(), stall_time, 0, 0);
+        let answer =
+            Self { path, status, media, body, whole_time, stall_time, left, came, crumbs, meter };
         answer.note();
         answer
     }
@@ -145,8 +153,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// [`FollowError::Timeout`] if they do not arrive in time, [`FollowError::Connect`] if the body
-    /// is cut.
+    /// [`FollowError::Timeout`] if they do not arrive in time, [`FollowError::Broken`] if the body
+    /// is cut, [`FollowError::Content`] if it comes in crumbs.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, FollowError> {
         let begin = Instant::now();
         loop {
@@ -154,7 +162,10 @@ impl Answer {
             let frame = match timeout(left, self.body.frame()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(FollowError::Connect(chain(&error))),
+                Ok(Some(Err(error))) => {
+                    let why = "the connection broke before the answer was complete";
+                    return Err(broken(&self.path, &error, why));
+                }
                 Err(_) => {
                     let (path, time) = (self.path.clone(), self.stall_time);
                     return Err(FollowError::Timeout { path, time });
@@ -162,6 +173,11 @@ impl Answer {
             };
             let Ok(data) = frame.into_data() else { continue };
             self.note();
+            self.crumbs = self.crumbs.saturating_add(PIECE_BYTES.saturating_sub(data.len()));
+            if self.crumbs > CRUMB_BYTES_MAX {
+                let wrong = format!("it comes in pieces of less than {PIECE_BYTES} bytes");
+                return Err(FollowError::content(&self.path, wrong));
+            }
             self.came = self.came.saturating_add(data.len());
             // Only the time spent waiting here counts: the caller may be slow itself.
             self.left = self.left.saturating_sub(begin.elapsed());
@@ -183,5 +199,10 @@ impl Answer {
     ) -> Result<Option<Bytes>, FollowError> {
         (self.came, self.left) = (0, silence);
         self.piece().await
+    }
+
+    /// Notes that a stream has brought something new, so that its crumbs up to here do not count.
+    pub(super) const fn forgive_crumbs(&mut self) {
+        self.crumbs = 0;
     }
 }

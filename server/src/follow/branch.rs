@@ -170,7 +170,8 @@ async fn read(
             }
         }
         Media::Json => {
-            let page: PageText = from_json(&path, &answer.json(PAGE_BYTES).await?)?;
+            let page: PageText =
+                from_json(&path, &answer.json(PAGE_BYTES).await?, "a page of headers")?;
             let mut records = BytesMut::with_capacity(page.items.len().saturating_mul(LEN));
             for item in &page.items {
                 records.extend_from_slice(raw(&path, item)?.as_bytes());
@@ -214,7 +215,7 @@ impl<'a> Tries<'a> {
     /// Returns the error, unless another node may answer better.
     pub(super) fn forgive(&self, error: FollowError) -> Result<(), FollowError> {
         let tries = match error {
-            FollowError::Unknown(_) | FollowError::Connect(_) => TRIES,
+            FollowError::Unknown(_) | FollowError::Connect(_) | FollowError::Broken { .. } => TRIES,
             FollowError::Status { .. } | FollowError::Empty => TRIES_WRONG,
             _ if error.is_lie() => TRIES_WRONG,
             _ => 1,

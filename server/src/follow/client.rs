@@ -14,7 +14,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use plait_engine::cause::chain;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,7 +22,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::answer::Answer;
-use super::error::FollowError;
+use super::error::{FollowError, unanswered};
 use crate::address::Upstream;
 use crate::config::Follow;
 use crate::meter::Metered;
@@ -78,7 +77,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`FollowError::Connect`] and [`FollowError::Timeout`].
+    /// [`FollowError::Connect`], [`FollowError::Broken`] and [`FollowError::Timeout`].
     pub(super) async fn ask(
         &self,
         upstream: &Upstream,
@@ -101,7 +100,7 @@ impl Client {
         }
         match timeout(self.answer_time, self.pool.request(request)).await {
             Ok(Ok(response)) => Ok(Answer::new(path, response, self.answer_time, self.stall_time)),
-            Ok(Err(error)) => Err(FollowError::Connect(chain(&error))),
+            Ok(Err(error)) => Err(unanswered(path, &error)),
             Err(_) => Err(FollowError::Timeout { path: path.to_owned(), time: self.answer_time }),
         }
     }

@@ -1,18 +1,28 @@
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
+use plait_engine::cause::chain;
 use plait_engine::{BlockHash, ChainId};
-use thiserror::Error;
 
 use crate::inlet::PushError;
 use crate::metrics::FollowFailure;
 
 /// Why following has stopped for now.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum FollowError {
-    /// There is no connection, or it broke.
+    /// There is no connection.
     #[error("no connection: {0}")]
     Connect(String),
+    /// There was a connection, and it broke, or what arrived is not HTTP.
+    #[error("{path}: {why}")]
+    Broken {
+        /// The requested path.
+        path: String,
+        /// What happened to the connection.
+        why: String,
+    },
     /// Nothing arrives, or too slowly.
     #[error("{path}: nothing came for {}", seconds(*time))]
     Timeout {
@@ -77,6 +87,12 @@ pub(super) enum FollowError {
     /// A block was made after the present time, by the clock of this machine.
     #[error("it gave a block of the future, or the clock of this machine is slow: {0}")]
     Clock(String),
+    /// Payloads do not match their hashes.
+    #[error("it gave a payload that is wrong: {0}")]
+    Payload(String),
+    /// No node has these payloads.
+    #[error("{0} payloads are missing there")]
+    NoPayloads(u64),
     /// What was found is not stored.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -95,10 +111,25 @@ impl FollowError {
         matches!(self, Self::Content { .. } | Self::Rules(_) | Self::Genesis(_))
     }
 
+    /// Whether the database is the cause, and not the node.
+    pub(super) const fn is_own(&self) -> bool {
+        matches!(self, Self::Push(_) | Self::Store(_))
+    }
+
+    /// Whether the node may answer later: it is down, starting, or overloaded.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => matches!(self, Self::Connect(_) | Self::Broken { .. } | Self::Timeout { .. }),
+        }
+    }
+
     /// Of which kind it is, for those who count.
     pub(super) const fn failure(&self) -> FollowFailure {
         match self {
-            Self::Connect(_) => FollowFailure::Connect,
+            Self::Connect(_) | Self::Broken { .. } => FollowFailure::Connect,
             Self::Timeout { .. } => FollowFailure::Timeout,
             Self::Status { .. } | Self::Empty => FollowFailure::Status,
             Self::Unknown(_) | Self::Content { .. } | Self::Short { .. } => FollowFailure::Content,
@@ -107,11 +138,75 @@ impl FollowError {
             Self::Rules(_) => FollowFailure::Rules,
             Self::Unconnected(_) => FollowFailure::Unconnected,
             Self::Clock(_) => FollowFailure::Clock,
+            Self::Payload(_) | Self::NoPayloads(_) => FollowFailure::Payload,
             Self::Push(_) | Self::Store(_) => FollowFailure::Store,
         }
     }
 }
 
+/// Why a request got no answer.
+pub(super) fn unanswered(path: &str, error: &hyper_util::client::legacy::Error) -> FollowError {
+    let Some(cause) = error.source() else {
+        return FollowError::Connect(error.to_string());
+    };
+    if error.is_connect() {
+        let text = chain(cause);
+        return FollowError::Connect(if is_no_tls(cause) {
+            format!("no TLS is spoken there, so the URL may have to begin with http:// ({text})")
+        } else {
+            text
+        });
+    }
+    broken(path, cause, "the connection broke before the answer came")
+}
+
+/// Why an answer ends early, or is none.
+pub(super) fn broken(path: &str, error: &(dyn Error + 'static), otherwise: &str) -> FollowError {
+    let hyper = error.downcast_ref::<hyper::Error>();
+    let cause = error.source().map(chain);
+    let why = match (hyper, cause) {
+        (Some(hyper), _) if hyper.is_parse() => {
+            format!(
+                "what arrives is not HTTP, so the URL may have to begin with https:// ({hyper})"
+            )
+        }
+        // The end of the connection, which needs no words of the library.
+        (Some(_), Some(cause)) if !cause.contains("end of file") => format!("{otherwise}: {cause}"),
+        (Some(_), _) => otherwise.to_owned(),
+        (None, _) => format!("{otherwise}: {}", chain(error)),
+    };
+    FollowError::Broken { path: path.to_owned(), why }
+}
+
+/// Whether the other side answers a TLS handshake with something else.
+fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidMessage(_)) = error.downcast_ref() {
+            return true;
+        }
+        // The source of an I/O error is that of the error inside, not that error.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_tls_is_found_inside_other_errors() {
+        let tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert!(is_no_tls(&tls));
+        assert!(is_no_tls(&io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls))));
+        assert!(!is_no_tls(&io::Error::other(rustls::Error::DecryptError)));
+    }
 }

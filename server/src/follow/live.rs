@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::answer::Answer;
 use super::error::FollowError;
-use super::gap::held;
+use super::gap::{held, stored};
 use super::session::{BATCH, Session};
 use super::siblings;
 use super::sse::Parser;
@@ -18,7 +18,7 @@ use crate::metrics::FollowPhase;
 /// Bytes of an event: a block with its payload.
 const EVENT_BYTES: usize = 16 << 20;
 
-/// Bytes between two blocks that belong to neither: empty lines, comments, and other events.
+/// Bytes between two new blocks that belong to no block: empty lines, comments, and other events.
 const VAIN_BYTES_MAX: usize = 1 << 20;
 
 /// Events in a row whose blocks are already stored: more than a branch can bring while their events
@@ -59,12 +59,16 @@ pub(super) async fn follow(session: &Session) -> Result<(), FollowError> {
             blocks = next(&mut events) => match blocks {
                 Ok(blocks) if blocks.is_empty() => {
                     // The stream ends when the node stops, and the next node may be asked at once.
-                    return Err(FollowError::Connect("the stream of events has ended".to_owned()));
+                    let (path, why) = ("/header/updates".to_owned(), "the stream has ended".to_owned());
+                    return Err(FollowError::Broken { path, why });
                 }
                 Ok(blocks) => {
                     let (new_strays, known) = push(session, blocks).await?;
                     strays = strays.saturating_add(new_strays);
                     repeats = known.map_or(0, |known| repeats.saturating_add(known));
+                    if let (None, Some(events)) = (known, &mut events) {
+                        events.forgive();
+                    }
                     gap |= strays > 0;
                     if repeats > REPEATS_MAX {
                         let text = format!("{repeats} events of blocks that are stored already");
@@ -117,7 +121,7 @@ async fn push(
     for batch in blocks.chunks(BATCH) {
         let outcomes = session.push(batch).await?;
         for (raw, outcome) in batch.iter().zip(&outcomes) {
-            known = known.filter(|_| !matches!(outcome, Outcome::Stored(_)));
+            known = known.filter(|_| stored(std::slice::from_ref(outcome)) == 0);
             let again = usize::from(matches!(outcome, Outcome::Known));
             known = known.map(|known| known.saturating_add(again));
             match held(raw, outcome) {
@@ -137,13 +141,13 @@ async fn push(
 struct Events {
     answer: Answer,
     parser: Parser,
-    /// Bytes that arrived since the last block.
-    came: usize,
+    /// Bytes that arrived since the last new block and belong to no block, or to one that is not complete.
+    vain: usize,
 }
 
 impl Events {
     fn new(answer: Answer) -> Self {
-        Self { answer, parser: Parser::new(EVENT_BYTES), came: 0 }
+        Self { answer, parser: Parser::new(EVENT_BYTES), vain: 0 }
     }
 
     /// The blocks that come next, those that are there at once together; none at the end.
@@ -152,22 +156,27 @@ impl Events {
     async fn next(&mut self) -> Result<Vec<RawHeader>, FollowError> {
         loop {
             let blocks = self.whole()?;
-            if !blocks.is_empty() {
-                self.came = 0;
-                return Ok(blocks);
-            }
-            if self.came.saturating_sub(self.parser.held()) > VAIN_BYTES_MAX {
-                let text = format!("{} bytes of events without any block", self.came);
+            if self.vain.saturating_sub(self.parser.held()) > VAIN_BYTES_MAX {
+                let text = format!("{} bytes of events without any new block", self.vain);
                 return Err(FollowError::content(self.answer.path(), text));
+            }
+            if !blocks.is_empty() {
+                return Ok(blocks);
             }
             match self.answer.event_bytes(SILENCE).await? {
                 Some(bytes) => {
-                    self.came = self.came.saturating_add(bytes.len());
+                    self.vain = self.vain.saturating_add(bytes.len());
                     self.parser.push(&bytes);
                 }
                 None => return Ok(Vec::new()),
             }
         }
+    }
+
+    /// Notes that one of its blocks was new.
+    const fn forgive(&mut self) {
+        self.vain = 0;
+        self.answer.forgive_crumbs();
     }
 
     /// The blocks of the events that have come.
@@ -179,6 +188,7 @@ impl Events {
             let event = event.map_err(|_| FollowError::content(&path, "an event that is none"))?;
             let Some(event) = event else { break };
             if event.name == "BlockHeader" {
+                self.vain = self.vain.saturating_sub(event.data.len());
                 push_text(&mut records, event.data.as_bytes());
             }
         }

@@ -98,19 +98,16 @@ impl Node {
         self.upstream.to_string()
     }
 
-    /// The name of the network that a node is on.
-    pub(super) async fn network(
-        client: &Client,
-        upstream: &Upstream,
-    ) -> Result<String, FollowError> {
-        let answer = client.ask(upstream, "/info", JSON, None).await?.successful()?;
-        let info: Info = parsed(answer, SMALL_BYTES).await?;
+    /// The name of the network that it is on.
+    pub(super) async fn network(&self) -> Result<String, FollowError> {
+        let answer = self.client.ask(&self.upstream, "/info", JSON, None).await?.successful()?;
+        let info: Info = parsed(answer, SMALL_BYTES, "the info of a node").await?;
         Ok(info.node_version)
     }
 
     /// Makes sure that the node is on the followed network.
     pub(super) async fn check_network(&self) -> Result<(), FollowError> {
-        let got = Self::network(&self.client, &self.upstream).await?;
+        let got = self.network().await?;
         let expected = self.version().name();
         if got == expected { Ok(()) } else { Err(FollowError::Network { got, expected }) }
     }
@@ -123,7 +120,7 @@ impl Node {
         }
         let answer = answer.successful()?;
         let path = answer.path().to_owned();
-        let cut: CutText = parsed(answer, SMALL_BYTES).await?;
+        let cut: CutText = parsed(answer, SMALL_BYTES, "a cut").await?;
         let wrong = |text: String| FollowError::content(&path, text);
         if let Some(instance) = cut.instance.filter(|name| name != self.version().name()) {
             let expected = self.version().name();
@@ -161,7 +158,8 @@ impl Node {
         (min, max): (u64, u64),
     ) -> Result<Option<u64>, FollowError> {
         let path = format!("/chain/{chain}/header?minheight={min}&maxheight={max}&limit=1");
-        let page: PageText = parsed(self.get(&path, JSON).await?.successful()?, PAGE_BYTES).await?;
+        let answer = self.get(&path, JSON).await?.successful()?;
+        let page: PageText = parsed(answer, PAGE_BYTES, "a page of headers").await?;
         // A node that ignores the limit may answer in any order.
         let heights = page.items.iter().map(|item| raw(&path, item).map(|raw| raw.height.get()));
         let height = heights.collect::<Result<Vec<u64>, _>>()?.into_iter().min();
@@ -213,7 +211,8 @@ impl Node {
         let cursor = next.map_or_else(String::new, |next| format!("&next={next}"));
         let max = max.map_or_else(String::new, |max| format!("&maxheight={max}"));
         let path = format!("/chain/{chain}/hash?minheight={min}{max}{cursor}");
-        parsed(self.get(&path, JSON).await?.successful()?, PAGE_BYTES).await
+        let answer = self.get(&path, JSON).await?.successful()?;
+        parsed(answer, PAGE_BYTES, "a page of hashes").await
     }
 
     /// The block with this hash.
@@ -296,15 +295,30 @@ async fn known(answer: Answer, hash: BlockHash) -> Result<Answer, FollowError> {
     Err(FollowError::Unknown(hash))
 }
 
-async fn parsed<T: DeserializeOwned>(answer: Answer, bytes_max: usize) -> Result<T, FollowError> {
+async fn parsed<T: DeserializeOwned>(
+    answer: Answer,
+    bytes_max: usize,
+    what: &str,
+) -> Result<T, FollowError> {
     let path = answer.path().to_owned();
     let body = answer.json(bytes_max).await?;
-    from_json(&path, &body)
+    from_json(&path, &body, what)
 }
 
-/// What JSON says.
-pub(super) fn from_json<T: DeserializeOwned>(path: &str, body: &Bytes) -> Result<T, FollowError> {
-    serde_json::from_slice(body).map_err(|error| FollowError::content(path, error.to_string()))
+/// The meaning of a JSON text, which should be `what`.
+pub(super) fn from_json<'a, T: Deserialize<'a>>(
+    path: &str,
+    body: &'a [u8],
+    what: &str,
+) -> Result<T, FollowError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let wrong = if error.is_data() {
+            format!("the answer is not {what}")
+        } else {
+            format!("the answer is not JSON: {error}")
+        };
+        FollowError::content(path, wrong)
+    })
 }
 
 /// The header that a string is.

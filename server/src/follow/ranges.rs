@@ -113,7 +113,9 @@ impl Lane {
             };
             tries = if self.last > before { 0 } else { tries.saturating_add(1) };
             let (is_over, pause) = match error {
-                FollowError::Connect(_) | FollowError::Status { .. } => (tries >= TRIES, PAUSE),
+                FollowError::Connect(_)
+                | FollowError::Broken { .. }
+                | FollowError::Status { .. } => (tries >= TRIES, PAUSE),
                 FollowError::Short { .. } => (tries >= TRIES, PAUSE_SHORT),
                 // If nothing came for too long, a later try is as good.
                 FollowError::Timeout { .. } => (tries > 0, PAUSE),
@@ -195,7 +197,8 @@ impl Lane {
         let mut answer = answer;
         loop {
             let path = answer.path().to_owned();
-            let page: PageText = from_json(&path, &answer.json(PAGE_BYTES).await?)?;
+            let page: PageText =
+                from_json(&path, &answer.json(PAGE_BYTES).await?, "a page of headers")?;
             let mut records = Vec::with_capacity(page.items.len().saturating_mul(LEN));
             for item in &page.items {
                 records.extend_from_slice(raw(&path, item)?.as_bytes());

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use plait_engine::cause::Cause;
 use plait_engine::replay::Progress;
 
 use super::error::FollowError;
@@ -25,14 +26,16 @@ struct Shared {
     upstream: String,
     /// The latest phase in the log.
     phase: Option<FollowPhase>,
-    /// The latest failure in the log: of which node, and when.
-    failure: Option<(String, FollowFailure, Instant)>,
+    /// The latest failure in the log: of which node, of which kind, in which words, and when.
+    failure: Option<(String, FollowFailure, String, Instant)>,
     /// Whether the failure is the latest line of the two.
     has_failed: bool,
     /// When progress was last logged.
     progress: Instant,
     /// Since when the database is in step.
     in_step: Option<Instant>,
+    /// Whether blocks were stored since the node was asked first.
+    has_taken: bool,
 }
 
 impl State {
@@ -44,6 +47,7 @@ impl State {
             has_failed: false,
             progress: Instant::now(),
             in_step: None,
+            has_taken: false,
         };
         metrics.follow(FollowPhase::Connecting);
         Self { metrics, shared: Arc::new(Mutex::new(shared)) }
@@ -51,7 +55,8 @@ impl State {
 
     /// Reports the node that is asked now.
     pub(super) fn ask(&self, upstream: &Upstream) {
-        self.shared().upstream = upstream.to_string();
+        let mut shared = self.shared();
+        (shared.upstream, shared.has_taken) = (upstream.to_string(), false);
     }
 
     /// Reports the current phase.
@@ -76,9 +81,11 @@ impl State {
         (shared.phase, shared.has_failed) = (Some(phase), false);
     }
 
-    /// How long the database was in step, until now.
+    /// How long the database was in step with a node that brought blocks, until now.
     pub(super) fn leave_step(&self) -> Duration {
-        self.shared().in_step.take().map_or(Duration::ZERO, |since| since.elapsed())
+        let mut shared = self.shared();
+        let time = shared.in_step.take().map_or(Duration::ZERO, |since| since.elapsed());
+        if shared.has_taken { time } else { Duration::ZERO }
     }
 
     /// Reports a failure, and that the next try comes after `wait`.
@@ -86,33 +93,59 @@ impl State {
         self.metrics.fail_follow(error.failure());
         self.metrics.follow(FollowPhase::Waiting);
         let wait = format!("trying again in {:.1} s", wait.as_secs_f64());
-        if self.say(error, &wait) {
+        if self.say(error, &wait, words(&error.to_string())) {
             self.shared().has_failed = true;
         }
+    }
+
+    /// Reports a node that is passed over, because others have not been asked yet.
+    pub(super) fn pass_over(&self, error: &FollowError) {
+        self.metrics.fail_follow(error.failure());
+        self.say(error, "asking another node", words(&error.to_string()));
     }
 
     /// Reports false data from the node, which is left out.
     pub(super) fn leave_out(&self, error: &FollowError) {
         self.metrics.fail_follow(error.failure());
-        self.say(error, "leaving it out, and taking the true data from another node");
+        // One line for all: they may be many.
+        let then = "leaving it out, and taking the true data from another node";
+        self.say(error, then, String::new());
     }
 
-    /// Warns of a failure, unless a warning of the same kind was just logged for the same node.
-    fn say(&self, error: &FollowError, then: &str) -> bool {
+    /// Reports payloads that no node has.
+    pub(super) fn lack(&self, error: &FollowError) {
+        self.metrics.fail_follow(error.failure());
+        self.say(error, "their headers are stored without them", error.to_string());
+    }
+
+    /// Warns of a failure, unless the same was just logged for the same node.
+    fn say(&self, error: &FollowError, then: &str, words: String) -> bool {
         let mut shared = self.shared();
-        let upstream = shared.upstream.clone();
-        let text = format!("following: {upstream}: {error}; {then}");
+        // Our own failure is not the node's.
+        let upstream = if error.is_own() { String::new() } else { shared.upstream.clone() };
+        let of = if error.is_own() { String::new() } else { format!("{upstream}: ") };
+        let text = format!("following: {of}{error}; {then}");
         let kind = error.failure();
-        let was_said = shared.failure.as_ref().is_some_and(|(of, why, when)| {
-            *of == upstream && *why == kind && when.elapsed() < SAY_EVERY
+        let was_said = shared.failure.as_ref().is_some_and(|(of, why, said, when)| {
+            *of == upstream && *why == kind && *said == words && when.elapsed() < SAY_EVERY
         });
         if was_said {
             tracing::debug!("{text}");
             return false;
         }
         tracing::warn!("{text}");
-        shared.failure = Some((upstream, kind, Instant::now()));
+        shared.failure = Some((upstream, kind, words, Instant::now()));
         true
+    }
+
+    /// Counts a write to the database that failed.
+    pub(super) fn fail_write(&self, cause: Cause) {
+        self.metrics.fail_write(cause);
+    }
+
+    /// Whether writes to the database fail.
+    pub(super) fn is_write_failing(&self) -> bool {
+        self.metrics.is_write_failing()
     }
 
     /// Reports the heights of the cuts, of the node and of this database.
@@ -133,10 +166,31 @@ impl State {
     /// Counts stored blocks.
     pub(super) fn took(&self, blocks: u64) {
         self.metrics.followed(blocks);
+        self.shared().has_taken |= blocks > 0;
     }
 
     /// Nothing that holds this lock panics.
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message without numbers and hashes: the same for each failure of the same kind.
+fn words(text: &str) -> String {
+    let is_word = |word: &&str| word.len() < 40 && !word.contains(|c: char| c.is_ascii_digit());
+    text.split_whitespace().filter(is_word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_that_differ_only_in_numbers_and_hashes_have_the_same_words() {
+        let hash = "Hz-cAYFaKu8vjtlT3zd7p8O0WE5ilZpSbFbOFF0Jz1w";
+        let of =
+            |height: u64, hash: &str| words(&format!("height {height}, block {hash}: is wrong"));
+        assert_eq!(of(7, hash), of(80, &hash.replace('H', "x")));
+        assert_ne!(words("/cut: not a cut"), words("/info: not a cut"));
     }
 }

@@ -52,10 +52,12 @@ pub(crate) enum FollowFailure {
     Store,
     /// The node lacks a required part of the history.
     Partial,
+    /// Payloads that are wrong, or that no node has.
+    Payload,
 }
 
 impl FollowFailure {
-    const ALL: [(Self, &str); 10] = [
+    const ALL: [(Self, &str); 11] = [
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),
         (Self::Status, "status"),
@@ -66,6 +68,7 @@ impl FollowFailure {
         (Self::Clock, "clock"),
         (Self::Store, "store"),
         (Self::Partial, "partial"),
+        (Self::Payload, "payload"),
     ];
 }
 
@@ -114,11 +117,12 @@ impl Follow {
         self.is_told.load(Relaxed).then_some(lag)
     }
 
-    /// What it is at, if another node is followed.
-    pub(super) fn state(&self) -> Option<FollowState> {
+    /// What it is at, if another node is followed; not in step while `write_failing`, because new blocks
+    /// would not be stored.
+    pub(super) fn state(&self, write_failing: bool) -> Option<FollowState> {
         let now = self.phase.load(Relaxed);
         let (phase, name) = FollowPhase::ALL.into_iter().find(|(phase, _)| *phase as u8 == now)?;
-        let in_step = matches!(phase, FollowPhase::Live | FollowPhase::Polling);
+        let in_step = matches!(phase, FollowPhase::Live | FollowPhase::Polling) && !write_failing;
         let state = FollowState { phase: name, in_step, behind_heights: self.lag() };
         self.is_on.load(Relaxed).then_some(state)
     }

@@ -59,6 +59,7 @@ impl Metrics {
             last_success: (last_success > 0).then_some(last_success),
             failed: failed.load(Relaxed),
         };
-        Work { replay: was_one.then_some(replay), follow: counters.follow.state(), backup }
+        let follow = counters.follow.state(self.is_write_failing());
+        Work { replay: was_one.then_some(replay), follow, backup }
     }
 }
