@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use plait_engine::cause::Classified;
 use plait_engine::replay::source::{Feed, Merged, Source};
 use plait_engine::replay::{Admission, Event, Rejection, Replay, ReplayError, Summary, Wrong};
 use plait_engine::verify::{Failure, Level, Verifier};
@@ -18,7 +19,7 @@ use super::ranges::{self, Heights, Piece};
 use super::session::Session;
 use super::sieve::{Held, Sieve, first_height};
 use super::state::State;
-use crate::inlet::now;
+use crate::inlet::{PushError, now};
 
 /// Pieces of an answer that are read ahead, on each chain; of the size that they arrive in.
 const AHEAD: usize = 4;
@@ -149,7 +150,15 @@ async fn take_all(
     let stop = Arc::new(AtomicBool::new(false));
     let _stops = Dropped(Arc::clone(&stop));
     let (state, lies) = (session.state.clone(), Arc::clone(session.node.lies()));
-    let work = move |writer: &mut Writer| take(writer, source, admission, &stop, (&state, &lies));
+    let unsaved = session.unsaved.clone();
+    let work = move |writer: &mut Writer| {
+        let taken = take(writer, source, admission, &stop, (&state, &lies));
+        if let Err(error @ ReplayError::Write(_)) = &taken.result {
+            state.fail_write(error.fault().cause);
+            unsaved.note(PushError::failed(error));
+        }
+        taken
+    };
     Ok(session.inlet.work(work).await?.await?)
 }
 
@@ -200,8 +209,11 @@ fn take(
     });
     // However the replay ended, index what it stored.
     if !matches!(result, Err(ReplayError::Write(_))) {
-        let finished = replay.finish(&mut |_| ());
-        result = result.and(finished);
+        result = match replay.finish(&mut |_| ()) {
+            // Whatever ended the replay, this matters more: blocks are in memory only.
+            Err(error) if error.is_of_database() => Err(error),
+            finished => result.and(finished),
+        };
     }
     let stored = replay.summary().stored;
     state.took(stored);
@@ -277,8 +289,10 @@ impl Taken {
 /// The reason why a replay failed; our own error, if the replay passed it on as an error of its
 /// input.
 fn own(error: ReplayError) -> FollowError {
-    let ReplayError::Io { input, source } = error else {
-        return FollowError::Store(error.to_string());
+    let (input, source) = match error {
+        ReplayError::Io { input, source } => (input, source),
+        ReplayError::Write(_) => return PushError::failed(&error).into(),
+        _ => return FollowError::Store(error.to_string()),
     };
     let text = source.to_string();
     let inner =

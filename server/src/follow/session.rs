@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use plait_engine::push::Outcome;
+use plait_engine::push::{Block, Outcome};
 use plait_engine::store::History;
 use plait_engine::{BlockHash, ChainId, QueryError, RawHeader, Reader, View};
 use tokio::task::spawn_blocking;
@@ -20,8 +20,9 @@ use super::siblings::lowest_tip;
 use super::sieve::first_height;
 use super::state::State;
 use super::survey::{self, Begin};
+use super::unsaved::{self, Unsaved};
 use crate::config::Follow;
-use crate::inlet::Inlet;
+use crate::inlet::{Inlet, PushError};
 use crate::metrics::FollowPhase;
 
 /// Blocks that are pushed at once.
@@ -62,6 +63,7 @@ pub(super) struct Session {
     pub(super) reader: Reader,
     pub(super) config: Arc<Follow>,
     pub(super) state: State,
+    pub(super) unsaved: Unsaved,
     /// The height that all chains had reached when siblings were last checked, or came with a range.
     pub(super) looked: AtomicU64,
     /// Whether the node seems to have no payloads.
@@ -82,9 +84,18 @@ impl Session {
     /// outcome of each. No more than [`BATCH`].
     pub(super) async fn push(&self, headers: &[RawHeader]) -> Result<Vec<Outcome>, FollowError> {
         let with_payloads = payloads::with(self, headers.to_vec()).await;
-        let outcomes = self.inlet.push(with_payloads).await?;
+        let outcomes = self.store(with_payloads).await?;
         self.state.took(stored(&outcomes));
         Ok(outcomes)
+    }
+
+    /// Stores these blocks with what they carry.
+    pub(super) async fn store(&self, blocks: Vec<Block>) -> Result<Vec<Outcome>, FollowError> {
+        let pushed = self.inlet.push(blocks).await;
+        if let Err(error @ PushError::Failed { .. }) = &pushed {
+            self.unsaved.note(error.clone());
+        }
+        Ok(pushed?)
     }
 
     /// Stores everything up to the node's current cut, and returns that cut: behind a load balancer,
@@ -94,6 +105,8 @@ impl Session {
         let mut useless: Option<NodeCut> = None;
         let (mut false_cuts, mut false_histories, mut vain) = (0_u32, 0_u32, 0_u32);
         loop {
+            // What is in memory only is not stored.
+            unsaved::save(self).await?;
             let cut = self.cut_but(useless.take()).await?;
             self.note(&cut).await?;
             let cut = highest.take().filter(|highest| highest.height > cut.height).unwrap_or(cut);
