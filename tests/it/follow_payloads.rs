@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::block::dump;
 use testkit::carried::{Block, block_object, blocks, headers, line, lines, object};
 use testkit::http::{Events, Request};
-use testkit::node::Node;
+use testkit::node::{Node, Reply};
 use testkit::process::{plait, replay_file, run, run_with_input};
 use testkit::server::{Server, utf8};
 
@@ -163,8 +163,43 @@ fn nodes_without_payloads_are_followed_all_the_same() {
     end(follower);
     let once =
         ["follow", &node.url(), "--db", utf8(db.path()), "--follow-payloads", "yes", "--once"];
+    // All were asked for.
+    let missing = "the headers are in step, but http";
+    run(once)
+        .assert_fails(2, &[missing, ": 600 payloads are missing there", "--follow-payloads yes"]);
+    let auto = run([&once[..4], &["--once"]].concat());
+    assert_eq!(auto.status, Some(0), "{}", auto.err);
+}
+
+#[test]
+fn payloads_that_do_not_match_their_hashes_are_logged_and_counted() {
+    let (all, place) = (blocks(10, 3, 0.0, 1), folder());
+    let node = Node::start(NETWORK);
+    node.add(&headers(&all));
+    let (other, own) = (object(all[0].1.view()), all[0].1.hash().to_string());
+    node.lie(move |asked| {
+        let hashes: Vec<String> = serde_json::from_slice(&asked.body).ok()?;
+        let wrong = hashes.into_iter().filter(|hash| *hash != own).skip(1).map(|hash| {
+            let mut object: Value = serde_json::from_str(&other).unwrap();
+            object["payloadHash"] = hash.into();
+            object
+        });
+        let list = Value::from(wrong.collect::<Vec<_>>()).to_string();
+        asked.target.contains("/payload/").then_some(Reply::Json(200, list))
+    });
+    let flags = ["--network", "development", "--follow-payloads", "yes"];
+    let server = follower(&place.path().join("served"), &node.url(), &flags);
+    let failures = || server.metric("plait_follow_failures_total{why=\"payload\"}").unwrap_or(0.0);
+    until("failures", || failures() >= 20.0);
+    until("the headers", || height(&server) == 200);
+    server.logged("it gave a payload that is wrong: chain ");
+    server.logged("payloads are missing there; their headers are stored without them");
+    end(server);
+    let db = place.path().join("once");
+    let once = ["follow", &node.url(), "--db", utf8(&db), "--once", "--follow-payloads", "yes"];
     let outcome = run(once);
-    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
+    outcome.assert_fails(2, &["a payload that is wrong", ": 200 payloads are missing there"]);
+    assert!(outcome.err.matches("WARN").count() < 5, "{}", outcome.err);
 }
 
 #[test]

@@ -2,10 +2,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use plait_engine::push::Block;
+use plait_engine::push::{Block, Outcome};
 use plait_engine::replay::source::RawPayload;
 use plait_engine::{
-    BlockHeight, ChainId, HeaderRef, Heights, PayloadHash, QueryError, RangeQuery, RawHeader, View,
+    BlockHeight, ChainId, ChainwebVersion, HeaderRef, Heights, PayloadHash, QueryError, RangeQuery,
+    RawHeader, View,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,8 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use super::error::FollowError;
 use super::gap::held;
-use super::node::Node;
+use super::node::{Node, from_json};
 use super::session::Session;
+use super::sieve::first_height;
 use crate::config::Payloads;
 
 /// Payloads per request: a block of mainnet01 has a few megabytes at most.
@@ -76,10 +78,22 @@ pub(super) async fn with(session: &Session, headers: Vec<RawHeader>) -> Vec<Bloc
     let block = |header: RawHeader| {
         let payload = found.get(&header.payload_hash).map(|text| RawPayload::Object(text.clone()));
         // A wrong payload counts as missing.
-        let payload = payload.filter(|payload| payload.verify(&header).is_ok());
+        let payload = payload.filter(|payload| match payload.verify(&header) {
+            Ok(_) => true,
+            Err(wrong) => {
+                session.state.leave_out(&payload_error(&header, &wrong));
+                false
+            }
+        });
         Block { header, payload }
     };
     headers.into_iter().map(block).collect()
+}
+
+/// That the payload of a block is wrong.
+fn payload_error(raw: &RawHeader, wrong: &dyn std::fmt::Display) -> FollowError {
+    let (chain, height, hash) = (raw.chain, raw.height, raw.hash);
+    FollowError::Payload(format!("chain {chain}, height {height}, block {hash}: {wrong}"))
 }
 
 /// Payloads as JSON, by their hashes.
@@ -90,11 +104,9 @@ async fn fetch(node: &Node, chain: ChainId, hashes: &[PayloadHash]) -> Result<Fo
     let mut found = HashMap::new();
     for hashes in hashes.chunks(BATCH) {
         let (path, body) = node.payloads(chain, hashes).await?;
-        let list: Vec<&RawValue> = serde_json::from_slice(&body)
-            .map_err(|error| FollowError::content(&path, error.to_string()))?;
+        let list: Vec<&RawValue> = from_json(&path, &body, "a list of payloads")?;
         for payload in list {
-            let named: Named = serde_json::from_str(payload.get())
-                .map_err(|error| FollowError::content(&path, error.to_string()))?;
+            let named: Named = from_json(&path, payload.get().as_bytes(), "a list of payloads")?;
             let hash = named.payload_hash.parse();
             let hash = hash.map_err(|_| FollowError::content(&path, "a payload without a hash"))?;
             found.insert(hash, payload.get().into());
@@ -112,7 +124,11 @@ pub(super) async fn keep_filled(session: &Session) {
         if session.config.payloads == Payloads::No {
             return std::future::pending().await;
         }
-        match filling.pass(session).await {
+        let passed = filling.pass(session).await;
+        if filling.lacking > 0 && session.config.payloads == Payloads::Yes {
+            session.state.lack(&FollowError::NoPayloads(filling.lacking));
+        }
+        match passed {
             Ok(()) if filling.fruitless < FRUITLESS_MAX => pause = pause_of(session),
             Ok(()) => pause = pause.saturating_mul(2).min(PAUSE_MAX),
             Err(error) => {
@@ -129,11 +145,55 @@ fn pause_of(session: &Session) -> Duration {
 }
 
 /// Checks once.
+///
+/// # Errors
+///
+/// [`FollowError::NoPayloads`] if all are asked for and some are still missing.
 pub(super) async fn fill(session: &Session) -> Result<(), FollowError> {
     if session.config.payloads == Payloads::No {
         return Ok(());
     }
-    Filling::default().pass(session).await
+    let mut filling = Filling::default();
+    let failed = filling.pass(session).await.err();
+    match &failed {
+        Some(error) if error.is_own() => return failed.map_or(Ok(()), Err),
+        Some(error) => tracing::warn!("following: payloads: {error}"),
+        None => {}
+    }
+    if session.config.payloads == Payloads::Auto || failed.is_none() && filling.lacking == 0 {
+        return Ok(());
+    }
+    let lacking = count_missing(session).await?;
+    if lacking == 0 { Ok(()) } else { Err(FollowError::NoPayloads(lacking)) }
+}
+
+/// Stored blocks without their payloads, on all chains.
+async fn count_missing(session: &Session) -> Result<u64, FollowError> {
+    let mut count = 0_u64;
+    for chain in session.reader.version().chain_ids() {
+        let tip = move |view: &View| Ok(view.tip(chain).map_or(0, |tip| tip.height.get()));
+        let (mut begin, tip) = (0, session.read(tip).await?);
+        while begin <= tip {
+            let end = begin.saturating_add(HEIGHTS);
+            let missing =
+                session.read(move |view| missing(view, chain, window(begin, end))).await?;
+            count = count.saturating_add(count_mined(session.reader.version(), &missing));
+            begin = end.saturating_add(1);
+        }
+    }
+    Ok(count)
+}
+
+/// How many of these blocks are not the first ones of their chains, whose payloads few nodes have.
+fn count_mined(version: ChainwebVersion, blocks: &[RawHeader]) -> u64 {
+    let is_mined =
+        |raw: &&RawHeader| raw.height.get() > first_height(version, ChainId::new(raw.chain.get()));
+    blocks.iter().filter(is_mined).count() as u64
+}
+
+/// These heights, both included.
+fn window(begin: u64, end: u64) -> Heights {
+    Heights { min: Some(BlockHeight::new(begin)), max: Some(BlockHeight::new(end)) }
 }
 
 /// How far the blocks were checked for payloads.
@@ -143,12 +203,14 @@ struct Filling {
     from: BTreeMap<ChainId, u64>,
     /// Batches in a row that brought nothing.
     fruitless: u32,
+    /// Payloads that did not come in the last pass.
+    lacking: u64,
 }
 
 impl Filling {
     /// Checks the chains, up to a little below their tips, unless the node seems to have no payloads.
     async fn pass(&mut self, session: &Session) -> Result<(), FollowError> {
-        self.fruitless = 0;
+        (self.fruitless, self.lacking) = (0, 0);
         let all = session.config.payloads == Payloads::Yes;
         for chain in session.reader.version().chain_ids() {
             loop {
@@ -156,13 +218,11 @@ impl Filling {
                 let low = session.read(tip).await?.saturating_sub(HEIGHTS);
                 let begin = *self.from.entry(chain).or_insert(if all { 0 } else { low });
                 let end = begin.saturating_add(HEIGHTS);
-                let window = Heights {
-                    min: Some(BlockHeight::new(begin)),
-                    max: Some(BlockHeight::new(end)),
-                };
-                let missing = session.read(move |view| missing(view, chain, window)).await?;
+                let missing =
+                    session.read(move |view| missing(view, chain, window(begin, end))).await?;
                 for headers in missing.chunks(BATCH) {
-                    let found = store(session, chain, headers).await?;
+                    let (found, lacking) = store(session, chain, headers).await?;
+                    self.lacking = self.lacking.saturating_add(lacking);
                     self.fruitless = if found { 0 } else { self.fruitless.saturating_add(1) };
                     if self.fruitless >= FRUITLESS_MAX {
                         return Ok(());
@@ -178,12 +238,13 @@ impl Filling {
     }
 }
 
-/// Stores the payloads of these blocks, if any node has them; returns whether a node has some.
+/// Stores the payloads of these blocks, if any node has them; returns whether a node has some, and how many
+/// are still missing.
 async fn store(
     session: &Session,
     chain: ChainId,
     headers: &[RawHeader],
-) -> Result<bool, FollowError> {
+) -> Result<(bool, u64), FollowError> {
     let (mut missing, mut node) = (headers.to_vec(), session.node.clone());
     let (mut brings, mut failed) = (false, None);
     for _ in 0..TRIES {
@@ -197,7 +258,8 @@ async fn store(
         }
         node = session.node.opening();
     }
-    failed.filter(|_| !brings).map_or(Ok(brings), Err)
+    let lacking = count_mined(session.reader.version(), &missing);
+    failed.filter(|_| !brings).map_or(Ok((brings, lacking)), Err)
 }
 
 /// Like [`store`], from this node; payloads that it lacks, or has wrong, are left in `missing`.
@@ -219,12 +281,13 @@ async fn store_of(
         return Ok(false);
     }
     session.without_payloads.store(false, Relaxed);
-    let outcomes = session.inlet.push(blocks).await?;
+    let outcomes = session.store(blocks).await?;
     let mut whole = HashSet::new();
     for (raw, outcome) in raws.iter().zip(&outcomes) {
         held(raw, outcome)?;
-        if outcome.is_whole() {
-            whole.insert(raw.hash);
+        match outcome {
+            Outcome::HeaderOnly(_, wrong) => session.state.leave_out(&payload_error(raw, wrong)),
+            _ => drop(whole.insert(raw.hash)),
         }
     }
     missing.retain(|raw| !whole.contains(&raw.hash));
