@@ -368,7 +368,8 @@ fn the_command_follows_until_a_signal_and_tells_what_is_wrong() {
     let gone = Node::start(NETWORK).url();
     let new = other.path().join("new");
     let untold = run(["follow", &gone, "--db", utf8(&new), "--once"]);
-    untold.assert_fails(2, &["no node reports the network", "--network NAME"]);
+    untold.assert_fails(2, &["no node reports the network", "Check the URL"]);
+    assert!(!untold.err.contains("--network"), "{}", untold.err);
     assert!(!new.exists());
     run(["follow", "127.0.0.1:1848", "--db", "x"])
         .assert_fails(2, &["as in http://127.0.0.1:1848"]);

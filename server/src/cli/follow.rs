@@ -3,11 +3,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
-use plait::{Apart, Follower, Inlet, InletThread, Metrics, Upstream};
+use plait::{Apart, Follower, Inlet, InletThread, Metrics, PushError, Upstream};
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+use super::advice::{Advice, grouped};
 use super::owner::warn_root;
 use super::settings::{FollowFlags, LogFlags, Settings};
 use super::stop::Stop;
@@ -22,8 +23,9 @@ Examples:
   plait serve --db ./db --follow https://node.example.org
 
 Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends \
-it at once; 2 wrong usage, or a node that does not answer as it should. Running the same command \
-again continues.";
+it at once; 2 wrong usage, a node that does not answer as it should, blocks that are lost because the \
+disk did not take them, or, with --once --follow-payloads yes, missing payloads. Running the same \
+command again continues.";
 
 /// Keep a database in step with a chainweb-node or another Plait.
 ///
@@ -62,8 +64,17 @@ struct Nothing;
 
 /// No node could be followed to its cut.
 #[derive(Debug, Error)]
-#[error("not in step: {0}")]
-struct NotInStep(Apart);
+enum NotInStep {
+    #[error("not in step: {0}")]
+    Apart(Apart),
+    #[error("the headers are in step, but {0}")]
+    Payloads(Apart),
+}
+
+/// Blocks that were taken are not on the disk.
+#[derive(Debug, Error)]
+#[error("not everything is stored: {0}")]
+struct Lost(String);
 
 impl Args {
     /// Runs the command.
@@ -98,21 +109,88 @@ async fn run(
     let db = settings.db.clone();
     let db = db.ok_or_else(|| fail(&Nothing, "Name one: plait follow URL --db DIR"))?;
     warn_root(&db);
-    let Opened { follower, inlet, thread, reader } = tokio::select! {
-        opened = open(settings, &db, network) => opened?,
+    let Opened { follower, inlet, thread, reader, metrics } = tokio::select! {
+        opened = open(settings, &db, network, !once) => opened?,
         () = stop.signal() => return Ok(ExitCode::SUCCESS),
     };
-    let look = plait::watch_place(reader.clone(), Metrics::new());
+    let unsaved = follower.unsaved();
+    let look = plait::watch_place(reader.clone(), metrics.clone());
+    let health = plait::watch_health(reader.clone(), metrics.clone());
     let ended = tokio::select! {
-        ended = follow(&follower, inlet, reader, once) => ended,
+        ended = follow(&follower, inlet, &reader, metrics, once) => ended,
         () = stop.signal() => Ok(ExitCode::SUCCESS),
         () = look => Ok(ExitCode::FAILURE),
+        () = health => Ok(ExitCode::FAILURE),
     };
     tokio::select! {
         // Where it has panicked, nothing is written either.
-        _ = spawn_blocking(move || thread.end()) => ended,
-        () = stop.second_signal() => Ok(ExitCode::FAILURE),
+        _ = spawn_blocking(move || thread.end()) => {}
+        () = stop.second_signal() => return Ok(ExitCode::FAILURE),
     }
+    match unsaved.reason() {
+        Some(why) => Err(report_lost(&why, reader, db).await),
+        None => ended.map_err(report_apart),
+    }
+}
+
+/// Reports that blocks had not reached the disk when following ended.
+async fn report_lost(why: &PushError, reader: Reader, db: PathBuf) -> ExitCode {
+    let counted = spawn_blocking(move || count_lost(reader, &db)).await;
+    let lost = match counted {
+        Ok(Ok((0, height))) => format!("All blocks up to height {height} are stored."),
+        Ok(Ok((lost, height))) => format!(
+            "{} blocks above height {height} had not reached the disk and are lost.",
+            grouped(lost)
+        ),
+        Ok(Err(error)) => format!("The stored blocks cannot be counted: {error}."),
+        Err(error) => format!("The stored blocks cannot be counted: {error}."),
+    };
+    let otherwise = "Run the same command again to continue.";
+    match why {
+        PushError::Failed { reason, fault } => {
+            let advice = Advice::for_database(fault, otherwise).after(&lost);
+            fail(&Lost(reason.clone()), advice)
+        }
+        why => fail(&Lost(why.to_string()), Advice::from(otherwise).after(&lost)),
+    }
+}
+
+/// How many of the blocks that `reader` has are not on the disk, and the height that all chains have reached
+/// there.
+fn count_lost(reader: Reader, db: &Path) -> Result<(u64, u64), OpenError> {
+    let blocks = |reader: &Reader| {
+        let view = reader.view();
+        reader.version().chain_ids().map(|chain| view.block_count(chain)).sum::<u64>()
+    };
+    let before = blocks(&reader);
+    // What is in memory only is written when the database is closed, if that is possible.
+    drop(reader);
+    let stored = Engine::open_read_only(db)?;
+    let view = stored.view();
+    let tips = stored.version().chain_ids().filter_map(|chain| view.tip(chain));
+    let height = tips.map(|tip| tip.height.get()).min().unwrap_or(0);
+    Ok((before.saturating_sub(blocks(&stored)), height))
+}
+
+/// Reports why the database is not in step.
+fn report_apart(apart: Apart) -> ExitCode {
+    let advice = match &apart {
+        Apart::Partial(_) => "What was stored is kept.",
+        Apart::Network(_) => "What was stored is kept. Name another node, or another database.",
+        Apart::Refused(_) => {
+            "What was stored is kept; nothing false is stored. Name another node, or try again later."
+        }
+        Apart::Clock(_) => {
+            "What was stored is kept. Check the clock of this machine, then run the same command again."
+        }
+        Apart::Payloads(_) => {
+            "What was stored is kept. Name another node that has them, or leave out --follow-payloads yes."
+        }
+        Apart::Other(_) => "What was stored is kept. Run the same command again to continue.",
+    };
+    let payloads = matches!(apart, Apart::Payloads(_));
+    let error = if payloads { NotInStep::Payloads(apart) } else { NotInStep::Apart(apart) };
+    fail(&error, advice)
 }
 
 /// A database, and who keeps it in step.
@@ -121,6 +199,7 @@ struct Opened {
     inlet: Inlet,
     thread: InletThread,
     reader: Reader,
+    metrics: Metrics,
 }
 
 /// Opens the database in `db`, or makes it. Reports any failure.
@@ -128,38 +207,35 @@ async fn open(
     settings: &Settings,
     db: &Path,
     network: Option<ChainwebVersion>,
+    patience: bool,
 ) -> Result<Opened, ExitCode> {
-    ways::make_database(settings, db, network).await?;
+    ways::make_database(settings, db, network, patience).await?;
     let follower = ways::follower(settings)?;
     let (db, caches) = (db.to_owned(), settings.caches);
     let opening = spawn_blocking(move || Engine::open_with(&db, caches));
     let opened = opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
     let (writer, reader) = opened.map_err(|error: OpenError| fail(&error, open_advice(&error)))?;
     ways::check_network(&reader, network)?;
-    let opened = Inlet::open(writer, settings.ingest.sync, false, Metrics::new());
+    ways::check_urls(settings, reader.version())?;
+    let metrics = Metrics::new();
+    let opened = Inlet::open(writer, settings.ingest.sync, false, metrics.clone());
     let refused = |error| fail(&error, "The system refuses threads to this process.");
     let (inlet, thread) = opened.map_err(refused)?;
-    Ok(Opened { follower, inlet, thread, reader })
+    Ok(Opened { follower, inlet, thread, reader, metrics })
 }
 
 /// Follows until the future is dropped, or `once` to the present cut.
 async fn follow(
     follower: &Follower,
     inlet: Inlet,
-    reader: Reader,
+    reader: &Reader,
+    metrics: Metrics,
     once: bool,
-) -> Result<ExitCode, ExitCode> {
-    let metrics = Metrics::new();
-    if !once {
-        follower.follow(inlet, reader, metrics).await;
-        return Ok(ExitCode::SUCCESS);
+) -> Result<ExitCode, Apart> {
+    if once {
+        follower.step(&inlet, reader, metrics).await?;
+    } else {
+        follower.follow(inlet, reader.clone(), metrics).await;
     }
-    let step = follower.step(&inlet, &reader, metrics).await;
-    step.map(|()| ExitCode::SUCCESS).map_err(|apart| {
-        let advice = match &apart {
-            Apart::Partial(_) => "What was stored is kept.",
-            Apart::Other(_) => "What was stored is kept. Run the same command again to continue.",
-        };
-        fail(&NotInStep(apart), advice)
-    })
+    Ok(ExitCode::SUCCESS)
 }

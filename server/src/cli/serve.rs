@@ -152,6 +152,7 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
             low_level::exit(0);
         }
     };
+    ways::check_urls(&settings, opened.reader.version())?;
     let prepared = Prepared::new(&settings).await?;
     let listener = listener(sockets.api, settings.listen).await?;
     let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
@@ -186,7 +187,7 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
 /// Opens what `settings` name. Reports any failure.
 async fn open(settings: &Settings, inputs: Inputs) -> Result<Opened, ExitCode> {
     if let Some(db) = settings.db.as_deref().filter(|_| !inputs.any() && !settings.read_only) {
-        ways::make_database(settings, db, inputs.network()).await?;
+        ways::make_database(settings, db, inputs.network(), true).await?;
     }
     let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
     let (caches, read_only) = (settings.caches, settings.read_only);

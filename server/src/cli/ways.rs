@@ -6,16 +6,23 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use plait::{Follower, IngestListener, Inlet, InletThread, Listen, Metrics};
+use plait::{
+    Follower, IngestListener, Inlet, InletThread, Listen, Metrics, Unreported, Unsaved, Upstream,
+};
 use plait_engine::store::History;
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
 use thiserror::Error;
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 
 use super::loading::Ready;
 use super::settings::Settings;
 use super::{fail, logs, open_advice};
+
+/// How long a new database of a known network waits for nodes to report theirs.
+const LOOK_TIME: Duration = Duration::from_secs(5);
 
 /// Blocks would be taken from other machines.
 #[derive(Debug, Error)]
@@ -52,12 +59,36 @@ pub(super) fn are_in(settings: &Settings) -> bool {
     settings.ingest.listen.is_some() || !settings.follow.upstreams.is_empty()
 }
 
+/// The path of a followed URL names another network.
+#[derive(Debug, Error)]
+#[error("the URL {url} names network {named}, and the network of the database is {got}")]
+struct OtherPath {
+    url: Upstream,
+    named: ChainwebVersion,
+    got: ChainwebVersion,
+}
+
+/// Makes sure that no URL of a followed node names another network than that of the database. Reports any
+/// failure.
+pub(super) fn check_urls(settings: &Settings, got: ChainwebVersion) -> Result<(), ExitCode> {
+    for url in &settings.follow.upstreams {
+        if let Some(named) = url.network().filter(|named| *named != got) {
+            let advice = "Name another node, or another database. If the node is right, leave out the \
+                          path of its URL.";
+            return Err(fail(&OtherPath { url: url.clone(), named, got }, advice));
+        }
+    }
+    Ok(())
+}
+
 /// Makes a database in `db` if there is none and `settings` have something write: of `network`, or
-/// of that of the nodes to follow. Reports any failure.
+/// of that of the nodes to follow. With `patience`, waits until one of them reports it. Reports any
+/// failure.
 pub(super) async fn make_database(
     settings: &Settings,
     db: &Path,
     network: Option<ChainwebVersion>,
+    patience: bool,
 ) -> Result<(), ExitCode> {
     if !are_in(settings) {
         return Ok(());
@@ -65,44 +96,77 @@ pub(super) async fn make_database(
     if Engine::exists(db).map_err(|error| fail(&error, open_advice(&error)))? {
         return Ok(());
     }
-    let network = match network {
-        None if !settings.follow.upstreams.is_empty() => {
-            let network = follower(settings)?.network().await;
-            let advice = "Name it: --network NAME. Or try again when a node answers.";
-            Some(network.map_err(|error| fail(&Untold(error), advice))?)
+    let follows = !settings.follow.upstreams.is_empty();
+    let (network, history) = match network {
+        None if follows => {
+            let follower = follower(settings)?;
+            let network =
+                follower.network(patience).await.map_err(|why| refuse_unreported(&why))?;
+            check_urls(settings, network)?;
+            (network, history(settings, &follower, network).await?)
         }
         None => {
             let advice =
                 "Name it: --network NAME. Or make a database first: plait replay --db DIR INPUT";
             return Err(fail(&Unnamed(db.display().to_string()), advice));
         }
-        Some(asked) => {
-            // A node that does not answer is asked again while it is followed.
-            let got = follower(settings)?.network().await.ok().filter(|got| *got != asked);
-            if let Some(got) = got {
-                let advice = format!("Name its network: --network {got}. Or name another node.");
-                return Err(fail(&OtherNetwork { got, asked }, advice));
-            }
-            Some(asked)
+        Some(asked) if follows => {
+            check_urls(settings, asked)?;
+            (asked, look_at_nodes(settings, asked).await?)
         }
+        Some(asked) => (asked, History::Full),
     };
-    let history = history(settings, network).await?;
     let db = db.to_owned();
-    let making = spawn_blocking(move || Engine::open_or_create(&db, network, history));
+    let making = spawn_blocking(move || Engine::open_or_create(&db, Some(network), history));
     let made = making.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
     made.map(drop).map_err(|error| fail(&error, open_advice(&error)))
+}
+
+/// Reports that no node reports the network of a new database.
+fn refuse_unreported(why: &Unreported) -> ExitCode {
+    let advice = match why {
+        Unreported::Silent(_) => {
+            "Check the URL, and that the node runs. Then run the same command again."
+        }
+        Unreported::Other(_) => "Name another node. Or, if the node is right: --network NAME",
+    };
+    fail(&Untold(why.to_string()), advice)
+}
+
+/// Asks the nodes to follow whether they are of the network that a new database is to have, and which
+/// history they hold. Those that do not answer soon are asked again while they are followed. Reports any
+/// failure.
+async fn look_at_nodes(settings: &Settings, asked: ChainwebVersion) -> Result<History, ExitCode> {
+    let follower = follower(settings)?;
+    // A database with part of a history has to be created as such.
+    let patience = if settings.follow.allow_partial { Duration::MAX } else { LOOK_TIME };
+    match timeout(patience, follower.network(false)).await {
+        Ok(Ok(got)) if got != asked => {
+            let advice = format!("Name its network: --network {got}. Or name another node.");
+            Err(fail(&OtherNetwork { got, asked }, advice))
+        }
+        Ok(Ok(_)) => history(settings, &follower, asked).await,
+        Ok(Err(why)) => {
+            tracing::warn!("following: {why}; creating the database of {asked} all the same");
+            Ok(History::Full)
+        }
+        Err(_) => {
+            tracing::warn!(
+                "following: no node answers; creating the database of {asked} all the same"
+            );
+            Ok(History::Full)
+        }
+    }
 }
 
 /// Decides which history a new database has: all of it, unless the nodes to follow hold less and a
 /// partial history is allowed. Reports the missing heights if it is not.
 async fn history(
     settings: &Settings,
-    network: Option<ChainwebVersion>,
+    follower: &Follower,
+    network: ChainwebVersion,
 ) -> Result<History, ExitCode> {
-    let (Some(network), false) = (network, settings.follow.upstreams.is_empty()) else {
-        return Ok(History::Full);
-    };
-    match follower(settings)?.check_whole(network).await {
+    match follower.check_whole(network).await {
         Ok(()) => Ok(History::Full),
         Err(_) if settings.follow.allow_partial => Ok(History::Partial),
         Err(lacks) => {
@@ -133,6 +197,7 @@ pub(super) struct Ways {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
     thread: InletThread,
+    unsaved: Option<Unsaved>,
 }
 
 /// What is to write, ready to begin.
@@ -181,6 +246,7 @@ impl Prepared {
         if follower.is_some() {
             metrics.expect_lag(settings.follow.ready_lag as u64);
         }
+        let unsaved = follower.as_ref().map(Follower::unsaved);
         let metrics = metrics.clone();
         tasks.spawn(async move {
             if let Some(replay) = replay {
@@ -190,18 +256,21 @@ impl Prepared {
                 follower.follow(inlet, reader, metrics).await;
             }
         });
-        Ok(Ok(Ways { stop, tasks, thread }))
+        Ok(Ok(Ways { stop, tasks, thread, unsaved }))
     }
 }
 
 impl Ways {
     /// Stops all of it, and waits until nothing is written any more.
     pub(super) async fn end(self) {
-        let Self { stop, mut tasks, thread } = self;
+        let Self { stop, mut tasks, thread, unsaved } = self;
         stop.store(true, Ordering::Relaxed);
         tasks.shutdown().await;
         // Where it has panicked, nothing is written either.
         let _ = spawn_blocking(move || thread.end()).await;
+        if let Some(why) = unsaved.and_then(|unsaved| unsaved.reason()) {
+            tracing::error!("{why}. Blocks that had not reached the disk may be lost");
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! - `I-6` Provably false blocks are left out, and counted; true blocks beside them are taken.
 
 mod answer;
+mod apart;
 mod backoff;
 mod branch;
 mod catch_up;
@@ -23,6 +24,7 @@ mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
 mod gap;
+mod hedge;
 mod lies;
 mod live;
 mod node;
@@ -35,54 +37,40 @@ mod sieve;
 mod sse;
 mod state;
 mod survey;
+mod unsaved;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use plait_engine::{ChainwebVersion, Reader};
-use thiserror::Error;
 use tokio::time::sleep;
 
+use self::apart::known;
+pub use self::apart::{Apart, Unreported};
 use self::backoff::Backoff;
 use self::branch::Tries;
 use self::client::Client;
 use self::error::FollowError;
+use self::hedge::Failed;
 use self::lies::Lies;
 use self::node::Node;
 use self::session::Session;
 use self::state::State;
+pub use self::unsaved::Unsaved;
 use crate::address::Upstream;
 use crate::config::Follow;
 use crate::inlet::Inlet;
 use crate::metrics::Metrics;
 
-/// Why a database is not in step.
-#[derive(Debug, Error)]
-pub enum Apart {
-    /// The nodes hold only part of the history, and the database lacks what is below.
-    #[error("{0}")]
-    Partial(String),
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
-
-impl Apart {
-    fn of(upstream: &Upstream, error: &FollowError) -> Self {
-        let text = format!("{upstream}: {error}");
-        if matches!(error, FollowError::Partial(_)) {
-            Self::Partial(text)
-        } else {
-            Self::Other(text)
-        }
-    }
-}
-
 /// Follows the nodes of a configuration.
 pub struct Follower {
     client: Client,
     config: Arc<Follow>,
+    unsaved: Unsaved,
+    /// The number of the node that answered last: those before it may be down.
+    answered: AtomicUsize,
 }
 
 impl Follower {
@@ -93,26 +81,61 @@ impl Follower {
     /// If the file of certificates that `config` names cannot be read.
     pub fn new(config: Follow) -> io::Result<Self> {
         let config = config.bounded();
-        Ok(Self { client: Client::new(&config)?, config: Arc::new(config) })
+        let client = Client::new(&config)?;
+        let (unsaved, answered) = Default::default();
+        Ok(Self { client, config: Arc::new(config), unsaved, answered })
     }
 
-    /// The network of the first node that tells, asking each once.
+    /// Whether blocks that were taken are in memory only, because the disk did not take them.
+    #[must_use]
+    pub fn unsaved(&self) -> Unsaved {
+        self.unsaved.clone()
+    }
+
+    /// The network of the first node that reports it. With `patience`, nodes that cannot be reached or do
+    /// not answer are asked again and again.
     ///
     /// # Errors
     ///
     /// What the last of them answers instead.
-    pub async fn network(&self) -> Result<ChainwebVersion, String> {
-        let mut last = "there is no node to follow".to_owned();
-        for upstream in &self.config.upstreams {
-            match Node::network(&self.client, upstream).await {
-                Ok(name) => match ChainwebVersion::from_name(&name) {
-                    Some(version) => return Ok(version),
-                    None => last = format!("{upstream}: its network is {name:?}"),
-                },
-                Err(error) => last = format!("{upstream}: {error}"),
+    pub async fn network(&self, patience: bool) -> Result<ChainwebVersion, Unreported> {
+        let mut backoff = Backoff::new(self.config.retry_time_min, self.config.retry_time_max);
+        let mut logged = String::new();
+        loop {
+            let question = |node: Node| async move {
+                with_tries(&node, async |node| known(&node.network().await?)).await
+            };
+            // Any network will do for asking.
+            let lies = Arc::new(Lies::new(ChainwebVersion::Mainnet01, None));
+            let nodes = self.nodes(&lies, 0);
+            let mut others = Vec::new();
+            let asked = hedge::ask(nodes, "/info", question, |failed| others.push(failed));
+            let (number, error) = match asked.await {
+                Ok((number, version)) => {
+                    self.answered.store(number, Relaxed);
+                    return Ok(version);
+                }
+                Err(failed) => failed,
+            };
+            // An answer that is wrong says more than none.
+            let wrong = others.into_iter().find(|(_, error)| !error.may_pass());
+            let (number, error) = wrong.unwrap_or((number, error));
+            let unreported = Unreported::of(&self.name(number), &error);
+            if !patience || !error.may_pass() {
+                return Err(unreported);
             }
+            let wait = backoff.next();
+            let text = unreported.to_string();
+            if text != logged {
+                let seconds = wait.as_secs_f64();
+                tracing::warn!(
+                    "following: {text}; waiting for a node that reports the network of the new \
+                     database, trying again in {seconds:.1} s"
+                );
+                logged = text;
+            }
+            sleep(wait).await;
         }
-        Err(last)
     }
 
     /// Keeps the database of `reader` and `inlet` in step with the nodes, one at a time, until the
@@ -122,16 +145,35 @@ impl Follower {
         let lies = Arc::new(Lies::new(reader.version(), Some(state.clone())));
         let mut backoff = Backoff::new(self.config.retry_time_min, self.config.retry_time_max);
         let count = self.config.upstreams.len();
-        for (number, upstream) in self.config.upstreams.iter().cycle().enumerate() {
-            state.ask(upstream);
-            let session = self.session(upstream, (&inlet, &reader), &state, &lies);
-            let Err(error) = keep_up(&session).await else { continue };
+        let (mut behind, mut failures) = (0_usize, 0_usize);
+        loop {
+            let found = hedge::ask(self.nodes(&lies, behind), "/info", on_network, |failed| {
+                self.pass_over(&failed, &state);
+            });
+            let (number, error) = match found.await {
+                Ok((number, node)) => {
+                    self.ask(number, &state);
+                    let session = self.session(node, (&inlet, &reader), &state);
+                    let Err(error) = keep_up(&session).await else { continue };
+                    failures = failures.saturating_add(1);
+                    (number, error)
+                }
+                Err((number, error)) => {
+                    // All of them were asked.
+                    failures = 0;
+                    self.ask(number, &state);
+                    (number, error)
+                }
+            };
+            // The next one behind it.
+            self.answered.store(number, Relaxed);
+            behind = 1;
             // Not at once: one that is in step again and again, and fails each time, is to wait, too.
             if state.leave_step() > self.config.retry_time_max {
                 backoff.reset();
             }
             // Another node is asked soon; all of them again only after a pause.
-            let all = number.wrapping_add(1).checked_rem(count) == Some(0);
+            let all = failures.checked_rem(count).unwrap_or(0) == 0;
             let wait = if all { backoff.next() } else { self.config.retry_time_min };
             state.fail(&error, wait);
             sleep(wait).await;
@@ -151,14 +193,30 @@ impl Follower {
     ) -> Result<(), Apart> {
         let state = State::new(metrics);
         let lies = Arc::new(Lies::new(reader.version(), Some(state.clone())));
+        let mut nodes = self.nodes(&lies, 0);
         let mut last = Apart::Other("there is no node to follow".to_owned());
-        for upstream in &self.config.upstreams {
-            state.ask(upstream);
-            let session = self.session(upstream, (inlet, reader), &state, &lies);
-            match bring_up(&session).await {
-                Ok(()) => return Ok(()),
-                Err(error) => last = Apart::of(upstream, &error),
-            }
+        while !nodes.is_empty() {
+            let mut failed = Vec::new();
+            let asked = hedge::ask(nodes.clone(), "/info", on_network, |node| {
+                self.pass_over(&node, &state);
+                failed.push(node.0);
+            });
+            let (number, error) = match asked.await {
+                Ok((number, node)) => {
+                    self.ask(number, &state);
+                    let session = self.session(node, (inlet, reader), &state);
+                    match bring_up(&session).await {
+                        Ok(()) => return Ok(()),
+                        Err(error) => (number, error),
+                    }
+                }
+                Err((number, error)) => {
+                    failed.extend(nodes.iter().map(|(number, _)| *number));
+                    (number, error)
+                }
+            };
+            last = Apart::of(&self.name(number), &error);
+            nodes.retain(|(other, _)| *other != number && !failed.contains(other));
         }
         Err(last)
     }
@@ -170,51 +228,90 @@ impl Follower {
     ///
     /// The missing heights of the last node, if every node that answers lacks some.
     pub async fn check_whole(&self, version: ChainwebVersion) -> Result<(), String> {
-        let mut lacks = None;
-        for upstream in &self.config.upstreams {
-            let lies = Arc::new(Lies::new(version, None));
-            let node = Node::new(self.client.clone(), upstream.clone(), lies);
-            match look(&node).await {
-                Ok(found) if found.is_empty() => return Ok(()),
-                Ok(found) => lacks = Some(format!("{upstream}: {}", survey::describe(&found))),
+        let mut lacks = Vec::new();
+        let question = |node: Node| async move { look(&node).await };
+        let nodes = self.nodes(&Arc::new(Lies::new(version, None)), 0);
+        let asked = hedge::ask(nodes, "/cut", question, |failed| lacks.push(failed)).await;
+        let Err(failed) = asked else { return Ok(()) };
+        lacks.push(failed);
+        let lack = lacks.into_iter().rev().find_map(|(number, error)| match error {
+            FollowError::Partial(text) => Some(format!("{}: {text}", self.name(number))),
+            error => {
                 // The node is asked again when following begins.
-                Err(error) => tracing::debug!("following: {upstream}: {error}"),
+                tracing::debug!("following: {}: {error}", self.name(number));
+                None
             }
-        }
-        lacks.map_or(Ok(()), Err)
+        });
+        lack.map_or(Ok(()), Err)
     }
 
-    fn session(
-        &self,
-        upstream: &Upstream,
-        (inlet, reader): (&Inlet, &Reader),
-        state: &State,
-        lies: &Arc<Lies>,
-    ) -> Session {
+    /// The nodes, with their numbers: first the one that answered last, or so many behind it.
+    fn nodes(&self, lies: &Arc<Lies>, behind: usize) -> Vec<(usize, Node)> {
+        let count = self.config.upstreams.len();
+        let first = self.answered.load(Relaxed).saturating_add(behind);
+        let numbered = self.config.upstreams.iter().enumerate();
+        let rotated = numbered.cycle().skip(first.checked_rem(count).unwrap_or(0)).take(count);
+        let node = |(number, upstream): (usize, &Upstream)| {
+            (number, Node::new(self.client.clone(), upstream.clone(), Arc::clone(lies)))
+        };
+        rotated.map(node).collect()
+    }
+
+    fn pass_over(&self, (number, error): &Failed, state: &State) {
+        self.ask(*number, state);
+        state.pass_over(error);
+    }
+
+    fn ask(&self, number: usize, state: &State) {
+        if let Some(upstream) = self.config.upstreams.get(number) {
+            state.ask(upstream);
+        }
+    }
+
+    fn name(&self, number: usize) -> String {
+        self.config.upstreams.get(number).map_or_else(String::new, ToString::to_string)
+    }
+
+    fn session(&self, node: Node, (inlet, reader): (&Inlet, &Reader), state: &State) -> Session {
         Session {
-            node: Node::new(self.client.clone(), upstream.clone(), Arc::clone(lies)),
+            node,
             inlet: inlet.clone(),
             reader: reader.clone(),
             config: Arc::clone(&self.config),
             state: state.clone(),
+            unsaved: self.unsaved.clone(),
             looked: AtomicU64::new(siblings::lowest_tip(&reader.view())),
             without_payloads: AtomicBool::new(false),
         }
     }
 }
 
-/// What a node lacks of the history above the first blocks of its chains.
-async fn look(node: &Node) -> Result<Vec<survey::Lack>, FollowError> {
-    let cut = node.cut().await?;
-    survey::survey(node, &cut, &survey::above_genesis(node.version())).await
+/// Makes sure that a node has the history above the first blocks of its chains.
+async fn look(node: &Node) -> Result<(), FollowError> {
+    let cut = branch::cut(node).await?;
+    let lacks = survey::survey(node, &cut, &survey::above_genesis(node.version())).await?;
+    if lacks.is_empty() { Ok(()) } else { Err(FollowError::Partial(survey::describe(&lacks))) }
 }
 
 /// Makes sure that the node is on the followed network; the first node that answers decides.
 async fn check_network(node: &Node) -> Result<(), FollowError> {
+    with_tries(node, async |node| node.check_network().await).await
+}
+
+/// Returns the node if it is on the followed network.
+async fn on_network(node: Node) -> Result<Node, FollowError> {
+    check_network(&node).await.map(|()| node)
+}
+
+/// The answer to a question; if it fails, it is asked again over new connections.
+async fn with_tries<T>(
+    node: &Node,
+    question: impl AsyncFn(Node) -> Result<T, FollowError>,
+) -> Result<T, FollowError> {
     let mut tries = Tries::new(node);
     loop {
-        match tries.next().await.check_network().await {
-            Ok(()) => return Ok(()),
+        match question(tries.next().await).await {
+            Ok(answer) => return Ok(answer),
             Err(error) => tries.forgive(error)?,
         }
     }
@@ -222,7 +319,6 @@ async fn check_network(node: &Node) -> Result<(), FollowError> {
 
 /// Keeps in step until it fails.
 async fn keep_up(session: &Session) -> Result<(), FollowError> {
-    check_network(&session.node).await?;
     // Far behind, events are of no use yet.
     session.step().await?;
     tokio::select! {
@@ -233,14 +329,9 @@ async fn keep_up(session: &Session) -> Result<(), FollowError> {
 
 /// Comes into step once.
 async fn bring_up(session: &Session) -> Result<(), FollowError> {
-    check_network(&session.node).await?;
     session.step().await?;
     if !session.config.siblings_time.is_zero() {
         siblings::fetch(session).await?;
     }
-    // It is in step without them.
-    if let Err(error) = payloads::fill(session).await {
-        tracing::warn!("following: payloads: {error}");
-    }
-    Ok(())
+    payloads::fill(session).await
 }

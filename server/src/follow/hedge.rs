@@ -1,0 +1,82 @@
+//! One question to several nodes, some of which may not answer (a hedged request).
+//!
+//! The first node is asked, and the next one as soon as those before have failed, or have not answered for
+//! two seconds. The first answer counts:
+//!
+//! ```text
+//! 0 s   the first node is asked           and never answers
+//! 2 s   the second one is asked as well   a line in the log says why
+//! 2.1 s the second one answers
+//! ```
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::error::FollowError;
+use super::node::Node;
+use crate::clock::after;
+
+/// How long a node may take before the next one is asked as well.
+const HEDGE_TIME: Duration = Duration::from_secs(2);
+
+/// A node, by its number in the list, and how it failed.
+pub(super) type Failed = (usize, FollowError);
+
+/// Asks `nodes` until one answers; returns its number and its answer. Calls `failed` for each node that fails
+/// while another one has not been asked or has not answered.
+///
+/// # Errors
+///
+/// How the last node failed, if all do.
+pub(super) async fn ask<T, F>(
+    nodes: Vec<(usize, Node)>,
+    what: &str,
+    question: impl Fn(Node) -> F,
+    mut failed: impl FnMut(Failed),
+) -> Result<(usize, T), Failed>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, FollowError>> + Send + 'static,
+{
+    let (mut nodes, mut asked) = (nodes.into_iter(), JoinSet::new());
+    let mut silent: Option<String> = None;
+    let mut hedge = Instant::now();
+    let mut ask_next = |asked: &mut JoinSet<_>| {
+        let (number, node) = nodes.next()?;
+        let (name, answer) = (node.name(), question(node));
+        asked.spawn(async move { (number, answer.await) });
+        Some(name)
+    };
+    loop {
+        if asked.is_empty() {
+            silent = ask_next(&mut asked);
+            hedge = after(Instant::now(), HEDGE_TIME);
+        }
+        let joined = tokio::select! {
+            joined = asked.join_next() => joined,
+            () = sleep_until(hedge), if silent.is_some() => {
+                if let Some(name) = silent.take() {
+                    tracing::warn!("following: {name}: no answer to {what} so far, still waiting");
+                }
+                silent = ask_next(&mut asked);
+                hedge = after(Instant::now(), HEDGE_TIME);
+                continue;
+            }
+        };
+        let (number, error) = match joined {
+            Some(Ok((number, Ok(answer)))) => return Ok((number, answer)),
+            Some(Ok((number, Err(error)))) => (number, error),
+            Some(Err(error)) => (0, FollowError::Store(error.to_string())),
+            None => (0, FollowError::Connect("there is no node to follow".to_owned())),
+        };
+        if asked.is_empty() {
+            match ask_next(&mut asked) {
+                None => return Err((number, error)),
+                name => (silent, hedge) = (name, after(Instant::now(), HEDGE_TIME)),
+            }
+        }
+        failed((number, error));
+    }
+}
