@@ -33,8 +33,7 @@ use super::session;
 /// in 1,000 times.
 const TRIES: u32 = 10;
 
-/// Requests if the answer is an error, because an overloaded node should not be asked more often, or is
-/// wrong, because it may be as long as any answer.
+/// Requests if the answer is wrong, because each may be as long as any answer.
 const TRIES_WRONG: u32 = 5;
 
 /// The pause before the third request; each later one is longer by the same time.
@@ -215,8 +214,11 @@ impl<'a> Tries<'a> {
     /// Returns the error, unless another node may answer better.
     pub(super) fn forgive(&self, error: FollowError) -> Result<(), FollowError> {
         let tries = match error {
-            FollowError::Unknown(_) | FollowError::Connect(_) | FollowError::Broken { .. } => TRIES,
-            FollowError::Status { .. } | FollowError::Empty => TRIES_WRONG,
+            FollowError::Unknown(_)
+            | FollowError::Connect(_)
+            | FollowError::Broken { .. }
+            | FollowError::Status { .. } => TRIES,
+            FollowError::Empty => TRIES_WRONG,
             _ if error.is_lie() => TRIES_WRONG,
             _ => 1,
         };
