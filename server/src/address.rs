@@ -9,7 +9,7 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 use plait_engine::ChainwebVersion;
 
-/// What stands in front of the network in the paths of a node's API.
+/// The part of the path before the network name in a node's API.
 const BASE: &str = "/chainweb/0.0";
 
 const EXPECTED: &str = "expected an address and a port, as in 127.0.0.1:1848 or localhost:1848";

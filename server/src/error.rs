@@ -214,10 +214,10 @@ pub(crate) enum Error {
     /// All places where the database is read are taken, and stayed so.
     #[error("overloaded, try again later")]
     Busy,
-    /// What is to say behind which event a stream begins does not.
+    /// `Last-Event-ID` is malformed: no release of Plait sends such an id.
     #[error(
-        "last event id: not an id of this server's event streams; without one, the stream begins \
-         with the next event"
+        "last event id: not the id of an event; if you send none, the stream begins with the next \
+         event"
     )]
     Position,
     /// The server takes no more subscribers.

@@ -136,7 +136,7 @@ fn messages_say_what_a_node_did_without_words_of_a_library() {
     fails(Reply::Close, "/cut", &["/cut: the connection broke before the answer came\n"]);
     // What a server that speaks TLS answers to HTTP.
     let alert = Reply::Flood(b"\x15\x03\x03\0\x02\x02\x46".to_vec(), b"x".to_vec());
-    fails(alert, "/info", &["what arrives is not HTTP", "https://"]);
+    fails(alert, "/info", &["the answer is not HTTP", "https://"]);
     let db = folder();
     let plain = Server::with(&[
         "--db",
@@ -147,7 +147,7 @@ fn messages_say_what_a_node_did_without_words_of_a_library() {
         "127.0.0.1:0",
     ]);
     let url = plain.url().replace("http://", "https://");
-    assert_clean(&once(&url, &[]), &["no connection: no TLS is spoken there", "http://"]);
+    assert_clean(&once(&url, &[]), &["no connection: the node speaks no TLS", "http://"]);
     let gone = Node::start(NETWORK).url();
     assert_clean(&once(&gone, &[]), &["no connection: ", "Connection refused", "Check the URL"]);
 }

@@ -12,9 +12,9 @@ const MOVED_PER_BLOCK: u64 = 2;
 
 impl Writer {
     /// [`Writer::commit`] for blocks that come a few at a time: when one branch is to be sealed instead of
-    /// another, only a run, or twice as many blocks as were staged, are moved now, and the others with the
-    /// next commits. So a commit takes as long where branches fork off deep as where they do not. No
-    /// answer depends on which blocks are sealed.
+    /// another, this moves runs until twice as many blocks are moved as were staged, and the next commits move
+    /// the others. So the work of one commit is bounded, however deep the fork is. No answer depends on which
+    /// blocks are sealed.
     ///
     /// # Errors
     ///

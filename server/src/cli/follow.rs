@@ -23,8 +23,8 @@ Examples:
   plait serve --db ./db --follow https://node.example.org
 
 Exit status: 0 after a signal, and with --once when in step; 1 after a second signal, which ends \
-it at once; 2 wrong usage, a node that does not answer as it should, blocks that are lost because the \
-disk did not take them, or, with --once --follow-payloads yes, missing payloads. Running the same \
+it at once; 2 wrong usage, a node that does not answer as it should, blocks that are lost because \
+they could not be written to disk, or, with --once --follow-payloads yes, missing payloads. Running the same \
 command again continues.";
 
 /// Keep a database in step with a chainweb-node or another Plait.

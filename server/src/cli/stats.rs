@@ -68,7 +68,7 @@ enum Error {
     Query(#[from] QueryError),
     #[error("the network has no chain {0}")]
     Chain(u32),
-    #[error("{got} rows of steps and chains are added up, expected at most {ROWS_MAX}")]
+    #[error("{got} rows, one for each step and chain, expected at most {ROWS_MAX}")]
     Rows { got: u64 },
     #[error("--min-height {min} is above --max-height {max}: the range is empty")]
     Empty { min: u64, max: u64 },
@@ -201,7 +201,7 @@ mod tests {
         let up_to = |max| Heights { min: None, max: Some(BlockHeight::new(max)) };
         assert!(check_rows(Steps::new(up_to(49_999), 1), 20).is_ok());
         let error = check_rows(Steps::new(up_to(852_054), 1), 20).unwrap_err();
-        let text = "17041100 rows of steps and chains are added up, expected at most 1000000";
+        let text = "17041100 rows, one for each step and chain, expected at most 1000000";
         assert_eq!(error.to_string(), text);
     }
 

@@ -152,7 +152,7 @@ pub(super) fn unanswered(path: &str, error: &hyper_util::client::legacy::Error) 
     if error.is_connect() {
         let text = chain(cause);
         return FollowError::Connect(if is_no_tls(cause) {
-            format!("no TLS is spoken there, so the URL may have to begin with http:// ({text})")
+            format!("the node speaks no TLS, so the URL may have to begin with http:// ({text})")
         } else {
             text
         });
@@ -166,9 +166,7 @@ pub(super) fn broken(path: &str, error: &(dyn Error + 'static), otherwise: &str)
     let cause = error.source().map(chain);
     let why = match (hyper, cause) {
         (Some(hyper), _) if hyper.is_parse() => {
-            format!(
-                "what arrives is not HTTP, so the URL may have to begin with https:// ({hyper})"
-            )
+            format!("the answer is not HTTP, so the URL may have to begin with https:// ({hyper})")
         }
         // The end of the connection, which needs no words of the library.
         (Some(_), Some(cause)) if !cause.contains("end of file") => format!("{otherwise}: {cause}"),

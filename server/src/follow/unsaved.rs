@@ -56,7 +56,7 @@ pub(super) async fn save(session: &Session) -> Result<(), FollowError> {
             return Err(error.into());
         }
         session.unsaved.clear();
-        tracing::info!("following: the database can be written again, and has everything so far");
+        tracing::info!("following: the database can be written again; all blocks are on disk");
     } else if session.state.is_write_failing() {
         let reader = session.reader.clone();
         let written = spawn_blocking(move || reader.probe_write()).await;

@@ -213,7 +213,10 @@ async fn answer(
         Err(error) => refused(&error, is_head),
     };
     if head.version == Version::HTTP_2 && !body.is_end_stream() {
-        let bytes_max = app.config.body_bytes_max.max(app.config.batch_body_bytes_max);
+        // Up to twice as much as the longest body that any endpoint takes.
+        let config = &app.config;
+        let bytes_max = config.body_bytes_max.max(config.branch_body_bytes());
+        let bytes_max = bytes_max.max(config.batch_body_bytes_max);
         tokio::spawn(discard(body, app.body_limits(bytes_max.saturating_mul(2))));
     }
     let held_bytes = response.body().held_bytes();
