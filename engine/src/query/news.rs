@@ -15,7 +15,8 @@ pub(super) struct News {
     number: AtomicU64,
     /// Whether there may be listeners.
     is_awaited: AtomicBool,
-    listeners: Mutex<Vec<Listener>>,
+    /// With the number that each has seen.
+    listeners: Mutex<Vec<(u64, Listener)>>,
 }
 
 impl News {
@@ -28,12 +29,15 @@ impl News {
     pub(super) fn tell(&self) {
         self.number.fetch_add(1, Ordering::SeqCst);
         if self.is_awaited.load(Ordering::SeqCst) {
-            let told = {
+            let told: Vec<_> = {
                 let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-                self.is_awaited.store(false, Ordering::SeqCst);
-                std::mem::take(&mut *listeners)
+                // One that came after the addition above may have seen this number already.
+                let number = self.number();
+                let told = listeners.extract_if(.., |(seen, _)| *seen < number).collect();
+                self.is_awaited.store(!listeners.is_empty(), Ordering::SeqCst);
+                told
             };
-            for listener in told {
+            for (_, listener) in told {
                 listener();
             }
         }
@@ -46,7 +50,7 @@ impl News {
         // Looked at after that: whoever shows something sees either the listener, or this sees the
         // number.
         if self.number() == seen {
-            listeners.push(listener);
+            listeners.push((seen, listener));
             return;
         }
         self.is_awaited.store(!listeners.is_empty(), Ordering::SeqCst);
