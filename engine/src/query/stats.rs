@@ -170,13 +170,8 @@ impl View {
 
     /// The lowest and the highest height at which one of these chains has a block.
     ///
-    /// Chains that have not begun do not count, unless there is no other. In mainnet01 below height
-    /// 852,054, chains 10 to 19 have only their genesis blocks, which are at that height:
-    ///
-    /// ```text
-    /// chains 0 to 9     heights 0 to 300     so the range is 0 to 300,
-    /// chains 10 to 19   height 852,054       and not 0 to 852,054
-    /// ```
+    /// Chains that have not begun do not count, unless there is no other. In a mainnet01 of 300 heights,
+    /// chains 10 to 19 have only their genesis blocks, at 852,054; the range is 0 to 300.
     fn heights(&self, chains: &[ChainId]) -> Option<(BlockHeight, BlockHeight)> {
         let low = chains.iter().filter_map(|chain| self.lowest(*chain)).min()?;
         let highest = |chain: &ChainId| Some((*chain, self.tree().forest(*chain)?.highest()?));
