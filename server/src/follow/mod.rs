@@ -165,7 +165,7 @@ impl Follower {
                     (number, error)
                 }
             };
-            // The next one behind it.
+            // The next search begins with the node after this one.
             self.answered.store(number, Relaxed);
             behind = 1;
             // Not at once: one that is in step again and again, and fails each time, is to wait, too.
@@ -245,7 +245,8 @@ impl Follower {
         lack.map_or(Ok(()), Err)
     }
 
-    /// The nodes, with their numbers: first the one that answered last, or so many behind it.
+    /// The nodes and their numbers, in the order in which they are asked. The first is the one that
+    /// answered last if `behind` is 0, and the one after it if `behind` is 1.
     fn nodes(&self, lies: &Arc<Lies>, behind: usize) -> Vec<(usize, Node)> {
         let count = self.config.upstreams.len();
         let first = self.answered.load(Relaxed).saturating_add(behind);
