@@ -185,24 +185,19 @@ impl Draft {
         let kind = match random.below(8) {
             0 => Kind::Failure,
             1 => Kind::Send,
-            2 => Kind::Receive,
+            2 if crossing.is_some() => Kind::Receive,
             _ => Kind::Transfer,
         };
+        // Every network has an even number of chains.
+        let other = block.chain.get() ^ 1;
+        if let (Kind::Receive, Some(Crossing { pact, from, to, amount, .. })) = (kind, crossing) {
+            let [from, to, amount, pact] = [from, to, amount, pact].map(Clone::clone);
+            return Self { kind, from, to, amount, other, pact };
+        }
         let [from, to] = [(); 2].map(|()| account(random.below(ACCOUNTS)));
         let (whole, parts) = (random.below(100), random.below(999_999).saturating_add(1));
         let amount = format!("{whole}.{parts:06}");
-        // Every network has an even number of chains.
-        let other = block.chain.get() ^ 1;
-        match (kind, crossing) {
-            (Kind::Receive, Some(Crossing { pact, from, to, amount, .. })) => {
-                let [from, to, amount, pact] = [from, to, amount, pact].map(Clone::clone);
-                Self { kind, from, to, amount, other, pact }
-            }
-            (Kind::Receive, None) => {
-                Self { kind: Kind::Transfer, from, to, amount, other, pact: String::new() }
-            }
-            (kind, _) => Self { kind, from, to, amount, other, pact: String::new() },
-        }
+        Self { kind, from, to, amount, other, pact: String::new() }
     }
 
     /// The transfer that its transaction with this request key begins.

@@ -130,30 +130,22 @@ impl Writer {
         Ok(RunSums::behind(self.snapshot.sums_below(chain, first)?, headers))
     }
 
-    fn unseal(&mut self, chain: ChainId, from: BlockHeight) -> Result<u64, WriteError> {
+    /// Gives back the uppermost run, which begins at `first`; returns how many blocks it has.
+    fn unseal(&mut self, chain: ChainId, first: BlockHeight) -> Result<u64, WriteError> {
+        let Some(forest) = self.tree.forest(chain) else { return Ok(0) };
+        let run = Blocks::new(chain, forest, &self.snapshot).sealed_run(first)?;
         let (mut batch, mut ranks) = (Batch::default(), Vec::new());
-        if let Some(forest) = self.tree.forest(chain)
-            && let Some(trunk) = forest.trunk()
-        {
-            let blocks = Blocks::new(chain, forest, &self.snapshot);
-            let mut first = from;
-            while first < trunk.end() {
-                let run = blocks.sealed_run(first)?;
-                batch.unseal(&self.snapshot, chain, first, &run)?;
-                for header in run.chunks_exact(LEN) {
-                    let header = HeaderRef::parse(header);
-                    let header = header.map_err(|_| StoreError::gap(chain, first))?;
-                    self.standing.note(header);
-                    ranks.push(header.rank());
-                }
-                first = forest.run_length().end(first);
-            }
+        batch.unseal(&self.snapshot, chain, first, &run)?;
+        for header in run.chunks_exact(LEN) {
+            let header = HeaderRef::parse(header).map_err(|_| StoreError::gap(chain, first))?;
+            self.standing.note(header);
+            ranks.push(header.rank());
         }
         reached("unseal/write/before");
         self.store().write(batch)?;
         reached("unseal/write/after");
         if let Some(forest) = self.tree.forest_mut(chain) {
-            forest.unseal(from, &ranks);
+            forest.unseal(first, &ranks);
         }
         Ok(ranks.len() as u64)
     }

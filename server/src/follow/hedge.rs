@@ -41,27 +41,23 @@ where
     F: Future<Output = Result<T, FollowError>> + Send + 'static,
 {
     let (mut nodes, mut asked) = (nodes.into_iter(), JoinSet::new());
-    let mut silent: Option<String> = None;
-    let mut hedge = Instant::now();
     let mut ask_next = |asked: &mut JoinSet<_>| {
         let (number, node) = nodes.next()?;
         let (name, answer) = (node.name(), question(node));
         asked.spawn(async move { (number, answer.await) });
-        Some(name)
+        Some((name, after(Instant::now(), HEDGE_TIME)))
     };
+    // The node that was asked last, and when the next one is asked as well.
+    let mut last = ask_next(&mut asked);
     loop {
-        if asked.is_empty() {
-            silent = ask_next(&mut asked);
-            hedge = after(Instant::now(), HEDGE_TIME);
-        }
+        let hedge = last.as_ref().map_or_else(Instant::now, |(_, hedge)| *hedge);
         let joined = tokio::select! {
             joined = asked.join_next() => joined,
-            () = sleep_until(hedge), if silent.is_some() => {
-                if let Some(name) = silent.take() {
+            () = sleep_until(hedge), if last.is_some() => {
+                if let Some((name, _)) = last.take() {
                     tracing::warn!("following: {name}: no answer to {what} so far, still waiting");
                 }
-                silent = ask_next(&mut asked);
-                hedge = after(Instant::now(), HEDGE_TIME);
+                last = ask_next(&mut asked);
                 continue;
             }
         };
@@ -72,9 +68,9 @@ where
             None => (0, FollowError::Connect("there is no node to follow".to_owned())),
         };
         if asked.is_empty() {
-            match ask_next(&mut asked) {
-                None => return Err((number, error)),
-                name => (silent, hedge) = (name, after(Instant::now(), HEDGE_TIME)),
+            last = ask_next(&mut asked);
+            if last.is_none() {
+                return Err((number, error));
             }
         }
         failed((number, error));
