@@ -151,7 +151,9 @@ impl Line {
     /// Takes a block that is not here yet.
     pub(super) fn insert(&mut self, header: HeaderRef<'_>, level: Level) -> Place {
         let state = State { level, loose: false };
-        if header.height() == self.next() && header.parent() == self.tip {
+        let is_next = header.height() == self.next() && header.parent() == self.tip;
+        // Weights that are not verified may not ascend.
+        if is_next && header.weight() > self.weight {
             self.push(header, state);
             return Place::Here;
         }
