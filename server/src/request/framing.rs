@@ -13,6 +13,8 @@
 //! | `Transfer-Encoding: chunked, chunked` | 400 |
 //! | HTTP/2 with several `Content-Length` | 400 |
 
+use std::net::Ipv6Addr;
+
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Authority;
@@ -38,7 +40,7 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Error> {
             chunked = chunked.saturating_add(codings(value)?);
         }
     }
-    check_target(head.uri.authority())?;
+    check_target(head)?;
     check_host(head, host)?;
     if chunked > 1 {
         return Err(Error::ChunkedTwice);
@@ -48,8 +50,8 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Error> {
 
 /// The authority of an absolute target, or `:authority`, must be as `Host` must be: RFC 9110,
 /// section 4.2.4, and RFC 9113, section 8.3.1.
-fn check_target(authority: Option<&Authority>) -> Result<(), Error> {
-    let Some(authority) = authority else { return Ok(()) };
+fn check_target(head: &Parts) -> Result<(), Error> {
+    let Some(authority) = head.uri.authority() else { return Ok(()) };
     if is_plain(authority.as_str().as_bytes()) || is_host(authority) {
         return Ok(());
     }
@@ -108,16 +110,25 @@ fn parse_host(value: &HeaderValue) -> Result<Option<Authority>, Error> {
 }
 
 /// Whether an authority is a host with or without a port. It may have user information, a host may
-/// not. A port is a number, or empty.
+/// not. A port is a number, or empty. Brackets have an IPv6 address without a zone in them.
 fn is_host(authority: &Authority) -> bool {
     let host = authority.host();
     let Some(port) = authority.as_str().strip_prefix(host) else { return false };
     let is_port = match port.strip_prefix(':') {
-        Some(digits) => digits.is_empty() || authority.port_u16().is_some(),
+        Some(digits) => {
+            let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+            is_number && (digits.is_empty() || authority.port_u16().is_some())
+        }
         None => port.is_empty(),
     };
-    // A name may have a comma by RFC 3986, but no host has one: a proxy has joined two values.
-    is_port && !host.is_empty() && !host.contains(',')
+    let is_name = match host.strip_prefix('[') {
+        Some(rest) => {
+            rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        }
+        // A name may have a comma by RFC 3986, but no host has one: a proxy has joined two values.
+        None => !host.is_empty() && !host.contains(','),
+    };
+    is_port && is_name
 }
 
 /// Whether these name the same host and port; the default port is 80.
@@ -169,8 +180,26 @@ mod tests {
             assert_eq!(one(good), Ok(()), "{good:?}");
         }
         for bad in [
-            "a b", "a,b", "u@a", "a:b", "a:99999", "a/b", "http://a", "a?b", "a#b", "[::1", ":80",
-            "a:1:2", "a\u{e9}",
+            "a b",
+            "a,b",
+            "u@a",
+            "a:b",
+            "a:99999",
+            "a/b",
+            "http://a",
+            "a?b",
+            "a#b",
+            "[::1",
+            ":80",
+            "a:1:2",
+            "a\u{e9}",
+            "a:+80",
+            "[]",
+            "[zz]",
+            "[::g]",
+            "[fe80::1%eth0]",
+            "[::1]:+80",
+            "[::1]a",
         ] {
             assert_eq!(one(bad), Err(400), "{bad:?}");
         }
