@@ -71,6 +71,11 @@ pub(crate) enum Missing {
         /// The path; long ones are cut.
         got: String,
     },
+    /// A segment whose percent escapes are decoded is not UTF-8 then.
+    Encoding {
+        /// The path; long ones are cut.
+        got: String,
+    },
     /// Metrics have their own address.
     Metrics,
     /// Push has its own address.
@@ -108,7 +113,9 @@ impl Missing {
         }
         let decoded = percent_decode_str(path).decode_utf8_lossy();
         if decoded != path && find(&decoded).is_some() {
-            return Self::Escaped { got: excerpt(path) };
+            let got = excerpt(path);
+            let is_text = percent_decode_str(path).decode_utf8().is_ok();
+            return if is_text { Self::Escaped { got } } else { Self::Encoding { got } };
         }
         let segments: Vec<&str> = path.split('/').skip(1).take(SEGMENTS_MAX).collect();
         match *segments.as_slice() {
@@ -189,6 +196,9 @@ impl fmt::Display for Missing {
             }
             Self::Escaped { got } => {
                 write!(f, "no endpoint {}: write it without percent escapes", shown(got))
+            }
+            Self::Encoding { got } => {
+                write!(f, "no endpoint {}: its percent escapes are not UTF-8", shown(got))
             }
             Self::Metrics => f.write_str(
                 "this address serves the API; metrics are on the address that --metrics sets",

@@ -583,6 +583,10 @@ mod tests {
                 "~/chain/%30/hash",
                 "no endpoint \"/chainweb/0.0/development/chain/%30/hash\": write it without percent escapes",
             ),
+            (
+                "~/chain/0/header/%C3",
+                "no endpoint \"/chainweb/0.0/development/chain/0/header/%C3\": its percent escapes are not UTF-8",
+            ),
             ("/%6Eowhere", "no endpoint \"/%6Eowhere\": /openapi.json lists all of them"),
             ("/chainweb/0.0/mainnet01", "network mainnet01 is not served here; development is"),
             ("~/chain/99/hash", "no chain 99: this network has 0 to 19"),
