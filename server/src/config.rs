@@ -110,6 +110,11 @@ impl Config {
         self.branch_body_bytes_max.unwrap_or(self.body_bytes_max)
     }
 
+    /// Maximum bytes of the longest body that an endpoint takes.
+    pub(crate) fn longest_body_bytes(&self) -> usize {
+        self.body_bytes_max.max(self.branch_body_bytes()).max(self.batch_body_bytes_max)
+    }
+
     /// The same with what no counter and no timer takes brought down to what they take. The command
     /// line refuses it; this is for programs that link the server.
     pub(crate) fn bounded(mut self) -> Self {

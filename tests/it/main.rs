@@ -66,6 +66,7 @@ mod http_payload;
 mod http_slow;
 mod http_stats;
 mod http_stop;
+mod http_streams;
 mod http_two;
 mod http_updates;
 mod http_updates_clients;

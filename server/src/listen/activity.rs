@@ -269,6 +269,8 @@ pub(super) struct Turn {
     given_since: Option<Arc<AtomicU64>>,
     /// Its slot among the requests of its connection.
     slot: Option<OwnedSemaphorePermit>,
+    /// Its place among the streams of all connections, over HTTP/2.
+    stream: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Turn {
@@ -285,7 +287,13 @@ impl Turn {
             awaited: true,
             given_since: None,
             slot: None,
+            stream: None,
         }
+    }
+
+    /// Keeps the place of the request among the streams of all connections until it has ended.
+    pub(super) fn keep_stream(&mut self, permit: Arc<OwnedSemaphorePermit>) {
+        self.stream = Some(permit);
     }
 
     /// Keeps the slot of the request until it has ended.

@@ -1,7 +1,7 @@
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT};
@@ -19,9 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::activity::{Activity, Turn};
-use super::half_closed::{self, HalfClosed, PAUSE_MAX, PAUSE_MIN, RequestBody};
+use super::half_closed::{self, HalfClosed, PAUSE_MAX, PAUSE_MIN};
 use super::patrol::Patrol;
 use super::record::Record;
+use super::request_body::RequestBody;
 use super::socket::Socket;
 use super::streams::StreamExecutor;
 use super::tracked::Tracked;
@@ -53,8 +54,12 @@ const STREAMS_MAX: u32 = 128;
 /// it has begun: it may never end, and event streams have a limit of their own.
 const SLOTS: usize = 32;
 
-/// Maximum number of waiting requests on all connections. Each holds a head.
+/// Maximum number of waiting requests on all connections. Each holds a head, and its body counts to
+/// `limits.bodiesBytes`.
 const WAITING_MAX: usize = 4096;
+
+/// Maximum number of open streams on all HTTP/2 connections, whatever they do: each takes some 9 kB.
+const OPEN_STREAMS_MAX: usize = 16_384;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -67,14 +72,21 @@ pub(super) struct Server {
     builder: Builder<StreamExecutor>,
     patrol: Arc<Patrol>,
     waiting: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
+
+/// The place of an HTTP/2 stream among those of all connections. The response has it, and what reads the
+/// rest of the request.
+type StreamPermit = Arc<OwnedSemaphorePermit>;
 
 impl Server {
     /// A server for `app`, with the limits of its configuration; `patrol` looks after its
     /// connections.
     pub(super) fn new(app: Arc<App>, patrol: Arc<Patrol>) -> Self {
         let builder = builder(&app.config);
-        Self { app, builder, patrol, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
+        let [waiting, streams] =
+            [WAITING_MAX, OPEN_STREAMS_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        Self { app, builder, patrol, waiting, streams }
     }
 
     /// Serves one connection to its end; one that is not admitted gets 503 to its first request.
@@ -94,15 +106,30 @@ impl Server {
             (Arc::new(HalfClosed::default()), Arc::new(Semaphore::new(SLOTS)));
         let service = service_fn(|request: Request<Incoming>| {
             let App { metrics, config, .. } = &*self.app;
-            let record = Record::begin(metrics, config.requests, peer, &request);
             let entry = if request.version() == Version::HTTP_2 {
                 let (slots, waiting) = (Arc::clone(&slots), Arc::clone(&self.waiting));
-                Entry::Stream { activity: Arc::clone(&activity), slots, waiting }
+                Arc::clone(&self.streams).try_acquire_owned().ok().map(|permit| Entry::Stream {
+                    activity: Arc::clone(&activity),
+                    slots,
+                    waiting,
+                    permit: Arc::new(permit),
+                })
             } else {
                 half_closed.begin(!request.body().is_end_stream());
-                Entry::Only(Turn::begin(&activity, request.version()), Arc::clone(&half_closed))
+                let turn = Turn::begin(&activity, request.version());
+                Some(Entry::Only(turn, Arc::clone(&half_closed)))
             };
-            answer(Arc::clone(&self.app), stamp.clone(), request, (entry, record), admitted)
+            let entry =
+                entry.map(|entry| (entry, Record::begin(metrics, config.requests, peer, &request)));
+            if entry.is_none() {
+                metrics.counters().streams_refused.fetch_add(1, Relaxed);
+            }
+            let (app, stamp) = (Arc::clone(&self.app), stamp.clone());
+            async move {
+                // The client may repeat the request on another connection: RFC 9113, section 8.7.
+                let entry = entry.ok_or(h2::Reason::REFUSED_STREAM)?;
+                Ok::<_, h2::Error>(answer(app, stamp, request, entry, admitted).await)
+            }
         });
         let socket = TokioIo::new(Socket::new(
             stream,
@@ -160,26 +187,47 @@ enum Entry {
     /// Over HTTP/1: the only request in flight on its connection.
     Only(Turn, Arc<HalfClosed>),
     /// Over HTTP/2: waits for a slot of its connection, unless too many requests wait.
-    Stream { activity: Arc<Activity>, slots: Arc<Semaphore>, waiting: Arc<Semaphore> },
+    Stream {
+        activity: Arc<Activity>,
+        slots: Arc<Semaphore>,
+        waiting: Arc<Semaphore>,
+        permit: StreamPermit,
+    },
 }
 
 impl Entry {
-    /// Waits until the request may be served. Returns an error if too many requests wait.
-    async fn enter(self) -> (Turn, Option<OwnedSemaphorePermit>, Result<(), Error>) {
+    /// Waits until the request may be served, and reads its body meanwhile. Returns an error if too many
+    /// requests wait, or if there is no room for the body.
+    async fn enter(
+        self,
+        app: &App,
+        body: &mut RequestBody,
+    ) -> (Turn, Option<OwnedSemaphorePermit>, Result<(), Error>) {
         let (activity, slots, waiting) = match self {
             Self::Only(turn, _) => return (turn, None, Ok(())),
-            Self::Stream { activity, slots, waiting } => (activity, slots, waiting),
+            Self::Stream { activity, slots, waiting, .. } => (activity, slots, waiting),
         };
+        // While a request waits for a slot, the server does not owe the client anything: its turn
+        // begins when the wait is over.
         let begin = || Turn::begin(&activity, Version::HTTP_2);
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
             return (begin(), Some(slot), Ok(()));
         }
         let Ok(_waits) = waiting.try_acquire() else { return (begin(), None, Err(Error::Busy)) };
-        // The semaphore is never closed.
-        let slot = slots.acquire_owned().await.ok();
-        // While a request waits for a slot, the server does not owe the client anything: its turn
-        // begins now.
-        (begin(), slot, Ok(()))
+        let read = body.read_ahead(app.config.longest_body_bytes(), &app.bodies);
+        select! {
+            biased;
+            // The semaphore is never closed.
+            slot = slots.acquire_owned() => (begin(), slot.ok(), Ok(())),
+            failed = read => (begin(), None, failed),
+        }
+    }
+
+    fn permit(&self) -> Option<StreamPermit> {
+        match self {
+            Self::Only(..) => None,
+            Self::Stream { permit, .. } => Some(Arc::clone(permit)),
+        }
     }
 
     fn half_closed(&self) -> Option<Arc<HalfClosed>> {
@@ -196,15 +244,15 @@ async fn answer(
     request: Request<Incoming>,
     (entry, mut record): (Entry, Record),
     admitted: bool,
-) -> Result<Response<Tracked>, Infallible> {
+) -> Response<Tracked> {
     let id = record.id().clone();
-    let half_closed = entry.half_closed();
+    let (half_closed, permit) = (entry.half_closed(), entry.permit());
     let (head, body) = request.into_parts();
     let expects = !body.is_end_stream() && head.headers.contains_key(EXPECT);
     let is_head = head.method == Method::HEAD;
-    let (mut turn, slot, entered) = entry.enter().await;
-    let checked = if admitted { entered } else { Err(Error::Full) };
     let mut body = RequestBody::new(body, half_closed.clone());
+    let (mut turn, slot, entered) = entry.enter(&app, &mut body).await;
+    let checked = if admitted { entered } else { Err(Error::Full) };
     let mut response = match checked.and_then(|()| check_framing(&head)) {
         Ok(()) => {
             let answer = pin!(route::answer(&app, &head, &mut body, record.endpoint()));
@@ -214,10 +262,12 @@ async fn answer(
     };
     if head.version == Version::HTTP_2 && !body.is_end_stream() {
         // Up to twice as much as the longest body that any endpoint takes.
-        let config = &app.config;
-        let bytes_max = config.body_bytes_max.max(config.branch_body_bytes());
-        let bytes_max = bytes_max.max(config.batch_body_bytes_max);
-        tokio::spawn(discard(body, app.body_limits(bytes_max.saturating_mul(2))));
+        let limits = app.body_limits(app.config.longest_body_bytes().saturating_mul(2));
+        let permit = permit.clone();
+        tokio::spawn(async move {
+            discard(body, limits).await;
+            drop(permit);
+        });
     }
     let held_bytes = response.body().held_bytes();
     let charge = if held_bytes > FREE_BYTES { app.take_room(held_bytes).ok() } else { None };
@@ -238,12 +288,15 @@ async fn answer(
     if leaves_unread {
         turn.leave_unread();
     }
+    if let Some(permit) = permit {
+        turn.keep_stream(permit);
+    }
     if let Some(slot) = slot.filter(|_| !matches!(response.body(), Body::Events(_))) {
         turn.keep(slot);
     }
     record.answer(response.status(), response.body().is_end_stream());
     stamp.apply(response.headers_mut(), &id);
-    Ok(response.map(|body| Tracked::new(body, turn, record, charge)))
+    response.map(|body| Tracked::new(body, turn, record, charge))
 }
 
 /// The response to a rejected request.

@@ -8,7 +8,7 @@
 //! last request.
 //!
 //! - While hyper still waits for part of the request, the socket hands over the end at once: the
-//!   request is truncated, and gets 400. [`RequestBody`] detects this: it has nothing more to read
+//!   request is truncated, and gets 400. [`RequestBody`](super::request_body::RequestBody) detects this: it has nothing more to read
 //!   although the input has ended. Only the body can tell, because hyper may have the last bytes in
 //!   its buffer.
 //! - A client that is gone answers the first byte that it gets with a reset. A response sends a
@@ -20,15 +20,12 @@
 //!   gone, because it would have to acknowledge frames.
 
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use crate::response::{Body, Cut, EventSource};
@@ -74,6 +71,17 @@ impl HalfClosed {
         self.ended.load(Relaxed)
     }
 
+    /// All of the current body has been read, or no more of it can be.
+    pub(super) fn end_body(&self) {
+        self.body_open.store(false, Relaxed);
+    }
+
+    /// The body needs more than what has arrived. Returns whether that is new and the end of the input is
+    /// withheld, so that hyper must read the socket once more.
+    pub(super) fn starve(&self) -> bool {
+        self.is_withheld() && !self.starved.swap(true, Relaxed)
+    }
+
     /// Whether the end of the input truncates a request, and so must not be withheld.
     pub(super) fn is_starved(&self) -> bool {
         self.body_open.load(Relaxed) && self.starved.load(Relaxed)
@@ -110,51 +118,6 @@ impl HalfClosed {
     /// Waits until the end of the input is withheld.
     pub(super) async fn noticed(&self) {
         self.told.notified().await;
-    }
-}
-
-/// The body of an HTTP/1 request. It detects that the missing bytes will not arrive.
-#[derive(Debug)]
-pub(super) struct RequestBody {
-    body: Incoming,
-    /// None over HTTP/2.
-    half_closed: Option<Arc<HalfClosed>>,
-}
-
-impl RequestBody {
-    pub(super) const fn new(body: Incoming, half_closed: Option<Arc<HalfClosed>>) -> Self {
-        Self { body, half_closed }
-    }
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        let Some(half_closed) = &this.half_closed else { return polled };
-        if polled.is_pending() {
-            if half_closed.is_withheld() && !half_closed.starved.swap(true, Relaxed) {
-                // hyper reads the socket once more.
-                cx.waker().wake_by_ref();
-            }
-        } else if this.body.is_end_stream() || !matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            half_closed.body_open.store(false, Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -13,6 +13,7 @@ mod half_closed;
 mod patrol;
 mod purge;
 mod record;
+mod request_body;
 mod sends;
 mod socket;
 mod streams;

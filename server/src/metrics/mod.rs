@@ -74,6 +74,8 @@ pub(crate) struct Counters {
     pub(crate) responses_refused: AtomicU64,
     /// HTTP/2 streams that were cut because their clients did not read them.
     pub(crate) streams_cut: AtomicU64,
+    /// HTTP/2 streams that were refused because too many were open on all connections.
+    pub(crate) streams_refused: AtomicU64,
     readiness: Readiness,
     backup: Backup,
     replay: Replay,

@@ -119,6 +119,8 @@ fn load(text: &mut Text, counters: &Counters) {
     text.counter("plait_responses_refused_total", help, now(&counters.responses_refused));
     let help = "HTTP/2 streams that were reset because their clients did not read them.";
     text.counter("plait_streams_cut_total", help, now(&counters.streams_cut));
+    let help = "HTTP/2 streams that were refused because too many were open.";
+    text.counter("plait_streams_refused_total", help, now(&counters.streams_refused));
 }
 
 fn jobs(text: &mut Text, counters: &Counters) {

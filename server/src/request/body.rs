@@ -75,14 +75,7 @@ where
     read(head, body, limits, |frame| {
         // Copy the bytes, because a frame keeps the whole buffer that it was read into: a client
         // that sends a body in chunks of one byte would hold a multiple of its length.
-        let len = bytes.len().saturating_add(frame.len());
-        if len > bytes.capacity() {
-            let capacity = len.max(bytes.capacity().saturating_mul(2).min(limits.bytes_max));
-            share.grow(capacity)?;
-            bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
-        }
-        bytes.extend_from_slice(&frame);
-        Ok(())
+        share.append(&mut bytes, &frame, limits.bytes_max)
     })
     .await?;
     Ok(ReadBody { bytes, _share: share })

@@ -24,19 +24,44 @@ impl BodyBudget {
     }
 
     /// A share for one body, empty at first.
-    pub(super) fn share(self: &Arc<Self>) -> BodyShare {
+    pub(crate) fn share(self: &Arc<Self>) -> BodyShare {
         BodyShare { budget: Arc::clone(self), bytes: 0 }
     }
 }
 
 /// The bytes that one body has taken. Dropping this returns them.
 #[derive(Debug)]
-pub(super) struct BodyShare {
+pub(crate) struct BodyShare {
     budget: Arc<BodyBudget>,
     bytes: usize,
 }
 
 impl BodyShare {
+    /// Appends `data` to `bytes`, a body of at most `bytes_max` bytes, whose capacity is this share.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::BodyLong`] if the body becomes longer.
+    /// - [`Error::BodiesFull`] if the budget has no bytes left.
+    pub(crate) fn append(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        data: &[u8],
+        bytes_max: usize,
+    ) -> Result<(), Error> {
+        let len = bytes.len().saturating_add(data.len());
+        if len > bytes_max {
+            return Err(Error::BodyLong { max: bytes_max });
+        }
+        if len > bytes.capacity() {
+            let capacity = len.max(bytes.capacity().saturating_mul(2).min(bytes_max));
+            self.grow(capacity)?;
+            bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
+        }
+        bytes.extend_from_slice(data);
+        Ok(())
+    }
+
     /// Grows the share to `bytes` in total; it never shrinks.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub(crate) use accept::{Media, negotiate};
 pub(crate) use batch::{Asked, parse_batch};
 pub(crate) use body::{BodyLimits, discard, pass_over, read_json};
 pub(crate) use bounds::parse_bounds;
-pub(crate) use budget::BodyBudget;
+pub(crate) use budget::{BodyBudget, BodyShare};
 pub(crate) use condition::is_known;
 pub(crate) use framing::check_framing;
 pub(crate) use params::{Params, PeerRange};

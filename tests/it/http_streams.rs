@@ -1,0 +1,142 @@
+//! Many HTTP/2 streams at once, and the bodies of their requests.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
+use http::{Method, Request, StatusCode};
+use serde_json::json;
+use testkit::server::Server;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::http_data::{on, served, served_with};
+
+type Sender = SendRequest<&'static [u8]>;
+
+/// Far more than any limit set here.
+const LONG: Duration = Duration::from_secs(20);
+
+/// As in the server.
+const STREAMS_MAX: usize = 128;
+const OPEN_STREAMS_MAX: usize = 16_384;
+
+async fn connect(server: &Server) -> Sender {
+    let stream = TcpStream::connect(server.address()).await.unwrap();
+    let (sender, connection) = h2::client::Builder::new()
+        .initial_max_send_streams(STREAMS_MAX)
+        .handshake(stream)
+        .await
+        .unwrap();
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    sender
+}
+
+async fn open(sender: &Sender, path: &str) -> (ResponseFuture, SendStream<&'static [u8]>) {
+    let request = Request::builder().method(Method::POST).uri(format!("http://plait.test{path}"));
+    let request = request.header("content-type", "application/json").body(()).unwrap();
+    sender.clone().ready().await.unwrap().send_request(request, false).unwrap()
+}
+
+/// Sends a body as the windows of the stream and the connection allow it.
+async fn send(
+    mut stream: SendStream<&'static [u8]>,
+    mut body: &'static [u8],
+) -> Result<(), h2::Error> {
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len());
+        let Some(capacity) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
+        let (part, rest) = body.split_at(capacity?.min(body.len()));
+        stream.send_data(part, rest.is_empty())?;
+        body = rest;
+    }
+    Ok(())
+}
+
+/// 1,000 hashes, 46 kB: 100 of these are longer than the window of a connection. The server has none of the
+/// payloads.
+fn batch() -> &'static [u8] {
+    json!(vec!["A".repeat(43); 1000]).to_string().leak().as_bytes()
+}
+
+#[tokio::test]
+async fn a_hundred_long_bodies_at_once_on_one_connection_all_arrive() {
+    let server = served();
+    let sender = connect(&server).await;
+    let batch = batch();
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let (answer, stream) = open(&sender, &on(0, "payload/batch")).await;
+        tokio::spawn(send(stream, batch));
+        answers.push(answer);
+    }
+    for answer in answers {
+        let answer = timeout(LONG, answer).await.expect("in time").unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn waiting_bodies_beyond_the_budget_get_503_and_the_others_are_answered() {
+    let server = served_with(&["--max-bodies-bytes", "1048576"]);
+    let sender = connect(&server).await;
+    let batch = batch();
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let (answer, stream) = open(&sender, &on(0, "payload/batch")).await;
+        tokio::spawn(send(stream, batch));
+        answers.push(answer);
+    }
+    let mut statuses = Vec::new();
+    for answer in answers {
+        statuses.push(timeout(LONG, answer).await.expect("in time").unwrap().status().as_u16());
+    }
+    let count = |status| statuses.iter().filter(|got| **got == status).count();
+    assert!(count(200) > 0 && count(200) + count(503) == 100, "{statuses:?}");
+    let (answer, stream) = open(&sender, &on(0, "payload/batch")).await;
+    send(stream, batch).await.unwrap();
+    assert_eq!(timeout(LONG, answer).await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn streams_beyond_the_limit_of_all_connections_are_refused_and_return_their_memory() {
+    let server = served_with(&["--body-time", "60"]);
+    let resident = || server.resident_bytes().unwrap();
+    let before = resident();
+    let (mut senders, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..OPEN_STREAMS_MAX / STREAMS_MAX + 2 {
+        let sender = connect(&server).await;
+        for _ in 0..STREAMS_MAX {
+            held.push(open(&sender, &on(0, "payload/batch")).await);
+        }
+        senders.push(sender);
+    }
+    // The last connections find no place, or few.
+    let (mut refused, mut served_late) = (0, 0);
+    for (answer, _stream) in held.drain(OPEN_STREAMS_MAX + STREAMS_MAX..) {
+        match timeout(LONG, answer).await {
+            Ok(Err(error)) if error.reason() == Some(Reason::REFUSED_STREAM) => refused += 1,
+            Ok(Ok(_)) | Err(_) => served_late += 1,
+            Ok(Err(error)) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0, "{served_late} were not refused");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 400 << 20, "{grown} bytes");
+    drop((held, senders));
+    let sender = connect(&server).await;
+    let answer = async {
+        loop {
+            let (answer, stream) = open(&sender, &on(0, "payload/batch")).await;
+            let sent = send(stream, b"[]").await;
+            match answer.await {
+                Ok(answer) if answer.status() == StatusCode::OK => return,
+                answer => drop((answer, sent)),
+            }
+        }
+    };
+    timeout(LONG, answer).await.expect("there are places again");
+}
