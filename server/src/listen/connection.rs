@@ -58,7 +58,7 @@ const SLOTS: usize = 32;
 /// `limits.bodiesBytes`.
 const WAITING_MAX: usize = 4096;
 
-/// Maximum number of open streams on all HTTP/2 connections, whatever they do: each takes some 9 kB.
+/// Maximum number of open streams on all HTTP/2 connections, whatever they do: each takes some 10 kB.
 const OPEN_STREAMS_MAX: usize = 16_384;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
