@@ -175,6 +175,11 @@ impl State {
         self.shared().has_taken |= blocks > 0;
     }
 
+    /// Whether blocks were stored since the node was asked first.
+    pub(super) fn has_taken(&self) -> bool {
+        self.shared().has_taken
+    }
+
     /// Nothing that holds this lock panics.
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
