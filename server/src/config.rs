@@ -201,9 +201,10 @@ pub struct Follow {
     pub allow_partial: bool,
     /// Time limit for connecting.
     pub connect_time: Duration,
-    /// Time limit for the head of an answer, and for a page.
+    /// Time limit for the head of an answer, and for a page; a sixth of it for the head while another node
+    /// can be asked.
     pub answer_time: Duration,
-    /// How long a streamed answer may pause.
+    /// How long a streamed answer may pause; a sixth of it while another node can be asked.
     pub stall_time: Duration,
     /// The time between two requests for the cut of the node.
     pub poll_time: Duration,

@@ -87,7 +87,7 @@ use tokio::task::JoinSet;
 
 pub use address::{Listen, Peer, Upstream, resolve};
 pub use config::{Backup, Config, Follow, Ingest, Payloads, Requests};
-pub use follow::{Apart, Follower, Unreported, Unsaved};
+pub use follow::{Apart, Follower, Unfit, Unreported, Unsaved};
 pub use headline::{bytes, folder, headline};
 pub use health::watch as watch_health;
 pub use ingest::{Blocks, IngestListener, ingest};

@@ -288,6 +288,9 @@ fn the_next_node_is_asked_where_one_fails() {
     let headers = generated(30, 1, 0.0);
     let (node, db) = (Node::start(NETWORK), folder());
     node.add(&headers);
+    // In a new database the first node would be the one that reported its network.
+    let outcome = replay_file(db.path(), &[], "dump", &dump(&headers[..20]));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.err);
     let gone = Node::start(NETWORK).url();
     let urls = format!("{gone},{}", node.url());
     let follower = follower(db.path(), &urls, &["--network", "development"]);

@@ -65,6 +65,8 @@ fn a_server_that_follows_into_a_full_disk_is_in_step_only_once_there_is_room() {
     }
     assert_eq!(height(&second), HEIGHTS * 20);
     second.logged("following: the database can be written again");
+    let counted = second.metric("plait_follow_blocks_total");
+    assert_eq!(counted.map(|count| count.to_string()), Some((HEIGHTS * 20).to_string()));
     end(second);
     assert_eq!(stored(&db), with_genesis(&headers));
 }

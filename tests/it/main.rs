@@ -39,6 +39,7 @@ mod follow_full;
 mod follow_kills;
 mod follow_lies;
 mod follow_new;
+mod follow_next;
 mod follow_partial;
 mod follow_payloads;
 mod full;

@@ -209,8 +209,8 @@ async fn open(
     network: Option<ChainwebVersion>,
     patience: bool,
 ) -> Result<Opened, ExitCode> {
-    ways::make_database(settings, db, network, patience).await?;
     let follower = ways::follower(settings)?;
+    ways::make_database(settings, Some(&follower), db, network, patience).await?;
     let (db, caches) = (db.to_owned(), settings.caches);
     let opening = spawn_blocking(move || Engine::open_with(&db, caches));
     let opened = opening.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));

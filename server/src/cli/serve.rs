@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use plait::Metrics;
+use plait::{Follower, Metrics};
 use plait_engine::archive::Manifest;
 use plait_engine::backup::Backups;
 use plait_engine::cause::{Cause, Classified};
@@ -143,8 +143,10 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
     others.spawn(watched(&metrics, sockets.metrics, &settings).await?);
     others.spawn(systemd::watchdog());
     systemd::status("Opening the database.");
+    let follows = !settings.follow.upstreams.is_empty();
+    let follower = follows.then(|| ways::follower(&settings)).transpose()?;
     let opened = tokio::select! {
-        opened = open(&settings, inputs) => opened?,
+        opened = open(&settings, follower.as_ref(), inputs) => opened?,
         () = stop.signal() => {
             tracing::info!("stopped before the database was open");
             // At once: nothing is served yet, and what opens the database is not to be torn down under its
@@ -153,7 +155,7 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
         }
     };
     ways::check_urls(&settings, opened.reader.version())?;
-    let prepared = Prepared::new(&settings).await?;
+    let prepared = Prepared::new(&settings, follower).await?;
     let listener = listener(sockets.api, settings.listen).await?;
     let address = listener.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
     logs::say(settings.log_format, &format!("listening on http://{address}"));
@@ -185,9 +187,13 @@ async fn run(settings: Settings, sockets: Sockets, inputs: Inputs) -> Result<Exi
 }
 
 /// Opens what `settings` name. Reports any failure.
-async fn open(settings: &Settings, inputs: Inputs) -> Result<Opened, ExitCode> {
+async fn open(
+    settings: &Settings,
+    follower: Option<&Follower>,
+    inputs: Inputs,
+) -> Result<Opened, ExitCode> {
     if let Some(db) = settings.db.as_deref().filter(|_| !inputs.any() && !settings.read_only) {
-        ways::make_database(settings, db, inputs.network(), true).await?;
+        ways::make_database(settings, follower, db, inputs.network(), true).await?;
     }
     let (db, archive) = (settings.db.clone(), settings.config.archive.clone());
     let (caches, read_only) = (settings.caches, settings.read_only);

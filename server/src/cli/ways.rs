@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use plait::{
-    Follower, IngestListener, Inlet, InletThread, Listen, Metrics, Unreported, Unsaved, Upstream,
+    Follower, IngestListener, Inlet, InletThread, Listen, Metrics, Unfit, Unreported, Unsaved,
+    Upstream,
 };
 use plait_engine::store::History;
 use plait_engine::{ChainwebVersion, Engine, OpenError, Reader, Writer};
 use thiserror::Error;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
 
 use super::loading::Ready;
 use super::settings::Settings;
@@ -39,13 +39,11 @@ struct Untold(String);
 #[error("there is no database in {0}, and the network of a new one is unknown")]
 struct Unnamed(String);
 
-/// The nodes to follow are of another network than the one that is named.
+/// The nodes to follow belong to other networks than the one that is named.
 #[derive(Debug, Error)]
-#[error(
-    "the node to follow belongs to network {got}, but --network is {asked}. Nothing was written"
-)]
+#[error("{nodes}, but --network is {asked}. Nothing was written")]
 struct OtherNetwork {
-    got: ChainwebVersion,
+    nodes: String,
     asked: ChainwebVersion,
 }
 
@@ -82,10 +80,11 @@ pub(super) fn check_urls(settings: &Settings, got: ChainwebVersion) -> Result<()
 }
 
 /// Makes a database in `db` if there is none and `settings` have something write: of `network`, or
-/// of that of the nodes to follow. With `patience`, waits until one of them reports it. Reports any
-/// failure.
+/// of that of the nodes of `follower`. With `patience`, waits until one of them reports it. Reports
+/// any failure.
 pub(super) async fn make_database(
     settings: &Settings,
+    follower: Option<&Follower>,
     db: &Path,
     network: Option<ChainwebVersion>,
     patience: bool,
@@ -96,25 +95,23 @@ pub(super) async fn make_database(
     if Engine::exists(db).map_err(|error| fail(&error, open_advice(&error)))? {
         return Ok(());
     }
-    let follows = !settings.follow.upstreams.is_empty();
-    let (network, history) = match network {
-        None if follows => {
-            let follower = follower(settings)?;
+    let (network, history) = match (network, follower) {
+        (None, Some(follower)) => {
             let network =
                 follower.network(patience).await.map_err(|why| refuse_unreported(&why))?;
             check_urls(settings, network)?;
-            (network, history(settings, &follower, network).await?)
+            (network, history(settings, follower, network).await?)
         }
-        None => {
+        (None, None) => {
             let advice =
                 "Name it: --network NAME. Or make a database first: plait replay --db DIR INPUT";
             return Err(fail(&Unnamed(db.display().to_string()), advice));
         }
-        Some(asked) if follows => {
+        (Some(asked), Some(follower)) => {
             check_urls(settings, asked)?;
-            (asked, look_at_nodes(settings, asked).await?)
+            (asked, look_at_nodes(settings, follower, asked).await?)
         }
-        Some(asked) => (asked, History::Full),
+        (Some(asked), None) => (asked, History::Full),
     };
     let db = db.to_owned();
     let making = spawn_blocking(move || Engine::open_or_create(&db, Some(network), history));
@@ -133,30 +130,36 @@ fn refuse_unreported(why: &Unreported) -> ExitCode {
     fail(&Untold(why.to_string()), advice)
 }
 
-/// Asks the nodes to follow whether they are of the network that a new database is to have, and which
-/// history they hold. Those that do not answer soon are asked again while they are followed. Reports any
-/// failure.
-async fn look_at_nodes(settings: &Settings, asked: ChainwebVersion) -> Result<History, ExitCode> {
-    let follower = follower(settings)?;
+/// Looks for a node of the network that a new database is to have, and asks which history the nodes hold.
+/// Those that do not answer soon are asked again while they are followed. Reports any failure.
+async fn look_at_nodes(
+    settings: &Settings,
+    follower: &Follower,
+    asked: ChainwebVersion,
+) -> Result<History, ExitCode> {
     // A database with part of a history has to be created as such.
     let patience = if settings.follow.allow_partial { Duration::MAX } else { LOOK_TIME };
-    match timeout(patience, follower.network(false)).await {
-        Ok(Ok(got)) if got != asked => {
-            let advice = format!("Name its network: --network {got}. Or name another node.");
-            Err(fail(&OtherNetwork { got, asked }, advice))
-        }
-        Ok(Ok(_)) => history(settings, &follower, asked).await,
-        Ok(Err(why)) => {
+    match follower.find(asked, patience).await {
+        Ok(()) => history(settings, follower, asked).await,
+        Err(Unfit::Network(others)) => Err(refuse_others(&others, asked)),
+        Err(Unfit::Silent(why)) => {
             tracing::warn!("following: {why}; creating the database of {asked} all the same");
             Ok(History::Full)
         }
-        Err(_) => {
-            tracing::warn!(
-                "following: no node answers; creating the database of {asked} all the same"
-            );
-            Ok(History::Full)
-        }
     }
+}
+
+/// Reports nodes, by their URLs and the names of their networks, none of which belongs to the network `asked`.
+fn refuse_others(others: &[(String, String)], asked: ChainwebVersion) -> ExitCode {
+    let names = others.iter().map(|(url, name)| format!("{url} belongs to network {name}"));
+    let nodes = names.collect::<Vec<_>>().join(", ");
+    let network = others.first().and_then(|(_, name)| ChainwebVersion::from_name(name));
+    let network = network.filter(|got| others.iter().all(|(_, name)| name == got.name()));
+    let advice = match network {
+        Some(got) => format!("Name another node. Or, if that network is meant: --network {got}"),
+        None => "Name another node.".to_owned(),
+    };
+    fail(&OtherNetwork { nodes, asked }, advice)
 }
 
 /// Decides which history a new database has: all of it, unless the nodes to follow hold less and a
@@ -208,13 +211,15 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What `settings` ask for. Reports any failure.
-    pub(super) async fn new(settings: &Settings) -> Result<Self, ExitCode> {
+    pub(super) async fn new(
+        settings: &Settings,
+        follower: Option<Follower>,
+    ) -> Result<Self, ExitCode> {
         let listener = match &settings.ingest.listen {
             Some(listen) => Some(listener(listen, settings).await?),
             None => None,
         };
-        let follower = (!settings.follow.upstreams.is_empty()).then(|| follower(settings));
-        Ok(Self { follower: follower.transpose()?, listener })
+        Ok(Self { follower, listener })
     }
 
     /// Begins; `None` if there is nothing that writes, with the writer.

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
+use super::client::Limits;
 use super::error::{FollowError, broken};
 use crate::clock::after;
 use crate::meter::Meter;
@@ -43,8 +44,7 @@ pub(super) struct Answer {
     status: StatusCode,
     media: Media,
     body: Incoming,
-    whole_time: Duration,
-    stall_time: Duration,
+    limits: Limits,
     /// The time left for the next bytes that count as progress.
     left: Duration,
     /// Bytes since that time began.
@@ -56,12 +56,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(
-        path: &str,
-        response: Response<Incoming>,
-        whole_time: Duration,
-        stall_time: Duration,
-    ) -> Self {
+    pub(super) fn new(path: &str, response: Response<Incoming>, limits: Limits) -> Self {
         let content_type = response.headers().get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -73,9 +68,8 @@ impl Answer {
         };
         let (path, status) = (path.to_owned(), response.status());
         let meter = response.extensions().get::<Meter>().cloned();
-        let (body, left, came, crumbs) = (response.into_body(), stall_time, 0, 0);
-        let answer =
-            Self { path, status, media, body, whole_time, stall_time, left, came, crumbs, meter };
+        let (body, left, came, crumbs) = (response.into_body(), limits.stall, 0, 0);
+        let answer = Self { path, status, media, body, limits, left, came, crumbs, meter };
         answer.note();
         answer
     }
@@ -135,7 +129,7 @@ impl Answer {
         // Allocated once, because the allocator keeps the old memory of a buffer that grows; pages that
         // are not written take no memory.
         let mut whole = BytesMut::with_capacity(bytes_max.min(ROOM));
-        let (end, time) = (after(Instant::now(), self.whole_time), self.whole_time);
+        let (end, time) = (after(Instant::now(), self.limits.whole), self.limits.whole);
         while let Some(piece) = self.piece().await? {
             if whole.len().saturating_add(piece.len()) > bytes_max {
                 let wrong = format!("the answer is longer than {bytes_max} bytes");
@@ -154,7 +148,8 @@ impl Answer {
     /// # Errors
     ///
     /// [`FollowError::Timeout`] if they do not arrive in time, [`FollowError::Broken`] if the body
-    /// is cut, [`FollowError::Content`] if it comes in crumbs.
+    /// is cut, [`FollowError::Content`] if it comes in crumbs, or [`FollowError::Crumbs`] while
+    /// another node can be asked.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, FollowError> {
         let begin = Instant::now();
         loop {
@@ -167,7 +162,7 @@ impl Answer {
                     return Err(broken(&self.path, &error, why));
                 }
                 Err(_) => {
-                    let (path, time) = (self.path.clone(), self.stall_time);
+                    let (path, time) = (self.path.clone(), self.limits.stall);
                     return Err(FollowError::Timeout { path, time });
                 }
             };
@@ -175,16 +170,26 @@ impl Answer {
             self.note();
             self.crumbs = self.crumbs.saturating_add(PIECE_BYTES.saturating_sub(data.len()));
             if self.crumbs > CRUMB_BYTES_MAX {
-                let wrong = format!("it comes in pieces of less than {PIECE_BYTES} bytes");
-                return Err(FollowError::content(&self.path, wrong));
+                return Err(self.crumbled());
             }
             self.came = self.came.saturating_add(data.len());
             // Only the time spent waiting here counts: the caller may be slow itself.
             self.left = self.left.saturating_sub(begin.elapsed());
             if self.came >= PROGRESS_BYTES {
-                (self.came, self.left) = (0, self.stall_time);
+                (self.came, self.left) = (0, self.limits.stall);
             }
             return Ok(Some(data));
+        }
+    }
+
+    /// The error that the answer comes in crumbs.
+    fn crumbled(&self) -> FollowError {
+        let (path, wrong) =
+            (self.path.clone(), format!("it comes in pieces of less than {PIECE_BYTES} bytes"));
+        if self.limits.are_brief {
+            FollowError::Crumbs { path, wrong }
+        } else {
+            FollowError::Content { path, wrong }
         }
     }
 

@@ -41,6 +41,15 @@ impl Apart {
     }
 }
 
+/// No node of a network is found.
+#[derive(Debug)]
+pub enum Unfit {
+    /// Nodes report other networks: the URLs, and the names of the networks.
+    Network(Vec<(String, String)>),
+    /// No node reports its network in time; the text says why.
+    Silent(String),
+}
+
 /// No node reports its network.
 #[derive(Debug, Error)]
 pub enum Unreported {

@@ -30,6 +30,12 @@ use crate::meter::Metered;
 /// How long an idle connection is kept.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
+/// By what the limits are divided while another node can be asked.
+const BRIEF_PART: f64 = 6.0;
+
+/// Connecting over a long distance takes some tenths of a second.
+const BRIEF_MIN: Duration = Duration::from_secs(1);
+
 type Connections = Pool<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// Sends requests to nodes.
@@ -38,8 +44,20 @@ pub(super) struct Client {
     pool: Connections,
     /// Opens a new connection for each request.
     anew: Connections,
-    answer_time: Duration,
-    stall_time: Duration,
+    limits: Limits,
+}
+
+/// Time limits of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// For its head.
+    head: Duration,
+    /// For a whole body that is kept in memory.
+    pub(super) whole: Duration,
+    /// For the next bytes that count as progress.
+    pub(super) stall: Duration,
+    /// Whether they are shorter than configured, because another node can be asked.
+    pub(super) are_brief: bool,
 }
 
 impl Client {
@@ -64,13 +82,28 @@ impl Client {
         let pool = builder.build(connector.clone());
         let anew = builder.pool_max_idle_per_host(0).build(connector);
         let Follow { answer_time, stall_time, .. } = *config;
-        Ok(Self { pool, anew, answer_time, stall_time })
+        let limits =
+            Limits { head: answer_time, whole: answer_time, stall: stall_time, are_brief: false };
+        Ok(Self { pool, anew, limits })
     }
 
     /// A client that opens a new connection for each request: a load balancer may give it to another
     /// node.
     pub(super) fn opening(&self) -> Self {
         Self { pool: self.anew.clone(), ..self.clone() }
+    }
+
+    /// A client that soon gives up a node that is silent, or hardly sends anything.
+    pub(super) fn brief(&self) -> Self {
+        let Limits { head, whole, stall, .. } = self.limits;
+        let brief = |time: Duration| time.div_f64(BRIEF_PART).max(BRIEF_MIN.min(time));
+        let (head, stall) = (brief(head), brief(stall));
+        Self { limits: Limits { head, whole, stall, are_brief: true }, ..self.clone() }
+    }
+
+    /// Whether it gives up a node that soon.
+    pub(super) const fn is_brief(&self) -> bool {
+        self.limits.are_brief
     }
 
     /// Sends a request and waits for the head of the answer. `body` is JSON.
@@ -98,10 +131,10 @@ impl Client {
         if method == Method::POST {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        match timeout(self.answer_time, self.pool.request(request)).await {
-            Ok(Ok(response)) => Ok(Answer::new(path, response, self.answer_time, self.stall_time)),
+        match timeout(self.limits.head, self.pool.request(request)).await {
+            Ok(Ok(response)) => Ok(Answer::new(path, response, self.limits)),
             Ok(Err(error)) => Err(unanswered(path, &error)),
-            Err(_) => Err(FollowError::Timeout { path: path.to_owned(), time: self.answer_time }),
+            Err(_) => Err(FollowError::Timeout { path: path.to_owned(), time: self.limits.head }),
         }
     }
 }

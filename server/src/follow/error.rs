@@ -72,6 +72,14 @@ pub(super) enum FollowError {
         /// What is wrong with the answer.
         wrong: String,
     },
+    /// The answer comes in tiny pieces, and another node can be asked.
+    #[error("{path}: {wrong}")]
+    Crumbs {
+        /// The requested path.
+        path: String,
+        /// How small they are.
+        wrong: String,
+    },
     /// A block breaks the rules of the network.
     #[error("it gave a block that is wrong: {0}")]
     Rules(String),
@@ -126,13 +134,20 @@ impl FollowError {
         }
     }
 
+    /// Whether the node may only be slow, and might be followed with more time.
+    pub(super) const fn may_be_slow(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Crumbs { .. })
+    }
+
     /// Of which kind it is, for those who count.
     pub(super) const fn failure(&self) -> FollowFailure {
         match self {
             Self::Connect(_) | Self::Broken { .. } => FollowFailure::Connect,
             Self::Timeout { .. } => FollowFailure::Timeout,
             Self::Status { .. } | Self::Empty => FollowFailure::Status,
-            Self::Unknown(_) | Self::Content { .. } | Self::Short { .. } => FollowFailure::Content,
+            Self::Unknown(_) | Self::Content { .. } | Self::Crumbs { .. } | Self::Short { .. } => {
+                FollowFailure::Content
+            }
             Self::Partial(_) => FollowFailure::Partial,
             Self::Network { .. } | Self::Genesis(_) => FollowFailure::Network,
             Self::Rules(_) => FollowFailure::Rules,

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,16 +25,19 @@ const HEDGE_TIME: Duration = Duration::from_secs(2);
 /// A node, by its number in the list, and how it failed.
 pub(super) type Failed = (usize, FollowError);
 
+/// Names the request that a question waits for, in the line about a node that does not answer.
+pub(super) type Request = watch::Sender<&'static str>;
+
 /// Asks `nodes` until one answers; returns its number and its answer. Calls `failed` for each node that fails
-/// while another one has not been asked or has not answered.
+/// while another one has not been asked or has not answered. The question begins with the request `first`.
 ///
 /// # Errors
 ///
 /// How the last node failed, if all do.
 pub(super) async fn ask<T, F>(
     nodes: Vec<(usize, Node)>,
-    what: &str,
-    question: impl Fn(Node) -> F,
+    first: &'static str,
+    question: impl Fn(Node, Request) -> F,
     mut failed: impl FnMut(Failed),
 ) -> Result<(usize, T), Failed>
 where
@@ -43,19 +47,21 @@ where
     let (mut nodes, mut asked) = (nodes.into_iter(), JoinSet::new());
     let mut ask_next = |asked: &mut JoinSet<_>| {
         let (number, node) = nodes.next()?;
-        let (name, answer) = (node.name(), question(node));
+        let (request, current) = watch::channel(first);
+        let (name, answer) = (node.name(), question(node, request));
         asked.spawn(async move { (number, answer.await) });
-        Some((name, after(Instant::now(), HEDGE_TIME)))
+        Some((name, current, after(Instant::now(), HEDGE_TIME)))
     };
     // The node that was asked last, and when the next one is asked as well.
     let mut last = ask_next(&mut asked);
     loop {
-        let hedge = last.as_ref().map_or_else(Instant::now, |(_, hedge)| *hedge);
+        let hedge = last.as_ref().map_or_else(Instant::now, |(.., hedge)| *hedge);
         let joined = tokio::select! {
             joined = asked.join_next() => joined,
             () = sleep_until(hedge), if last.is_some() => {
-                if let Some((name, _)) = last.take() {
-                    tracing::warn!("following: {name}: no answer to {what} so far, still waiting");
+                if let Some((name, current, _)) = last.take() {
+                    let request = *current.borrow();
+                    tracing::warn!("following: {name}: no answer to {request} so far, still waiting");
                 }
                 last = ask_next(&mut asked);
                 continue;

@@ -27,7 +27,9 @@ mod gap;
 mod hedge;
 mod lies;
 mod live;
+mod look;
 mod node;
+mod patience;
 mod payloads;
 mod ranges;
 mod resolve;
@@ -44,18 +46,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
-use plait_engine::{ChainwebVersion, Reader};
+use plait_engine::Reader;
 use tokio::time::sleep;
 
-use self::apart::known;
-pub use self::apart::{Apart, Unreported};
+pub use self::apart::{Apart, Unfit, Unreported};
 use self::backoff::Backoff;
 use self::branch::Tries;
 use self::client::Client;
 use self::error::FollowError;
-use self::hedge::Failed;
+use self::hedge::{Failed, Request};
 use self::lies::Lies;
 use self::node::Node;
+use self::patience::Patience;
 use self::session::Session;
 use self::state::State;
 pub use self::unsaved::Unsaved;
@@ -92,52 +94,6 @@ impl Follower {
         self.unsaved.clone()
     }
 
-    /// The network of the first node that reports it. With `patience`, nodes that cannot be reached or do
-    /// not answer are asked again and again.
-    ///
-    /// # Errors
-    ///
-    /// What the last of them answers instead.
-    pub async fn network(&self, patience: bool) -> Result<ChainwebVersion, Unreported> {
-        let mut backoff = Backoff::new(self.config.retry_time_min, self.config.retry_time_max);
-        let mut logged = String::new();
-        loop {
-            let question = |node: Node| async move {
-                with_tries(&node, async |node| known(&node.network().await?)).await
-            };
-            // Any network will do for asking.
-            let lies = Arc::new(Lies::new(ChainwebVersion::Mainnet01, None));
-            let nodes = self.nodes(&lies, 0);
-            let mut others = Vec::new();
-            let asked = hedge::ask(nodes, "/info", question, |failed| others.push(failed));
-            let (number, error) = match asked.await {
-                Ok((number, version)) => {
-                    self.answered.store(number, Relaxed);
-                    return Ok(version);
-                }
-                Err(failed) => failed,
-            };
-            // An answer that is wrong says more than none.
-            let wrong = others.into_iter().find(|(_, error)| !error.may_pass());
-            let (number, error) = wrong.unwrap_or((number, error));
-            let unreported = Unreported::of(&self.name(number), &error);
-            if !patience || !error.may_pass() {
-                return Err(unreported);
-            }
-            let wait = backoff.next();
-            let text = unreported.to_string();
-            if text != logged {
-                let seconds = wait.as_secs_f64();
-                tracing::warn!(
-                    "following: {text}; waiting for a node that reports the network of the new \
-                     database, trying again in {seconds:.1} s"
-                );
-                logged = text;
-            }
-            sleep(wait).await;
-        }
-    }
-
     /// Keeps the database of `reader` and `inlet` in step with the nodes, one at a time, until the
     /// future is dropped.
     pub async fn follow(&self, inlet: Inlet, reader: Reader, metrics: Metrics) {
@@ -145,7 +101,7 @@ impl Follower {
         let lies = Arc::new(Lies::new(reader.version(), Some(state.clone())));
         let mut backoff = Backoff::new(self.config.retry_time_min, self.config.retry_time_max);
         let count = self.config.upstreams.len();
-        let (mut behind, mut failures) = (0_usize, 0_usize);
+        let (mut behind, mut failures, mut patience) = (0_usize, 0_usize, Patience::default());
         loop {
             let found = hedge::ask(self.nodes(&lies, behind), "/info", on_network, |failed| {
                 self.pass_over(&failed, &state);
@@ -153,9 +109,14 @@ impl Follower {
             let (number, error) = match found.await {
                 Ok((number, node)) => {
                     self.ask(number, &state);
+                    let node = if count > 1 { patience.limit(number, &node) } else { node };
                     let session = self.session(node, (&inlet, &reader), &state);
                     let Err(error) = keep_up(&session).await else { continue };
                     failures = failures.saturating_add(1);
+                    if state.has_taken() {
+                        patience.reset();
+                    }
+                    patience.note(number, session.node.is_brief(), &error);
                     (number, error)
                 }
                 Err((number, error)) => {
@@ -193,7 +154,7 @@ impl Follower {
     ) -> Result<(), Apart> {
         let state = State::new(metrics);
         let lies = Arc::new(Lies::new(reader.version(), Some(state.clone())));
-        let mut nodes = self.nodes(&lies, 0);
+        let (mut nodes, mut patience) = (self.nodes(&lies, 0), Patience::default());
         let mut last = Apart::Other("there is no node to follow".to_owned());
         while !nodes.is_empty() {
             let mut failed = Vec::new();
@@ -201,48 +162,29 @@ impl Follower {
                 self.pass_over(&node, &state);
                 failed.push(node.0);
             });
-            let (number, error) = match asked.await {
-                Ok((number, node)) => {
-                    self.ask(number, &state);
-                    let session = self.session(node, (inlet, reader), &state);
-                    match bring_up(&session).await {
-                        Ok(()) => return Ok(()),
-                        Err(error) => (number, error),
-                    }
-                }
-                Err((number, error)) => {
-                    failed.extend(nodes.iter().map(|(number, _)| *number));
-                    (number, error)
-                }
+            let (number, node) = match asked.await {
+                Ok(found) => found,
+                Err((number, error)) => return Err(Apart::of(&self.name(number), &error)),
             };
-            last = Apart::of(&self.name(number), &error);
+            self.ask(number, &state);
             nodes.retain(|(other, _)| *other != number && !failed.contains(other));
+            let limited =
+                if nodes.is_empty() { node.clone() } else { patience.limit(number, &node) };
+            let was_brief = limited.is_brief();
+            let session = self.session(limited, (inlet, reader), &state);
+            let Err(error) = bring_up(&session).await else { return Ok(()) };
+            last = Apart::of(&self.name(number), &error);
+            if error.is_own() {
+                break;
+            }
+            if !nodes.is_empty() {
+                state.pass_over(&error);
+            }
+            if patience.note(number, was_brief, &error) {
+                nodes.push((number, node));
+            }
         }
         Err(last)
-    }
-
-    /// Makes sure that a node holds the history of `version` from its beginning. Nodes that do not
-    /// answer are ignored.
-    ///
-    /// # Errors
-    ///
-    /// The missing heights of the last node, if every node that answers lacks some.
-    pub async fn check_whole(&self, version: ChainwebVersion) -> Result<(), String> {
-        let mut lacks = Vec::new();
-        let question = |node: Node| async move { look(&node).await };
-        let nodes = self.nodes(&Arc::new(Lies::new(version, None)), 0);
-        let asked = hedge::ask(nodes, "/cut", question, |failed| lacks.push(failed)).await;
-        let Err(failed) = asked else { return Ok(()) };
-        lacks.push(failed);
-        let lack = lacks.into_iter().rev().find_map(|(number, error)| match error {
-            FollowError::Partial(text) => Some(format!("{}: {text}", self.name(number))),
-            error => {
-                // The node is asked again when following begins.
-                tracing::debug!("following: {}: {error}", self.name(number));
-                None
-            }
-        });
-        lack.map_or(Ok(()), Err)
     }
 
     /// The nodes and their numbers, in the order in which they are asked. The first is the one that
@@ -287,20 +229,13 @@ impl Follower {
     }
 }
 
-/// Makes sure that a node has the history above the first blocks of its chains.
-async fn look(node: &Node) -> Result<(), FollowError> {
-    let cut = branch::cut(node).await?;
-    let lacks = survey::survey(node, &cut, &survey::above_genesis(node.version())).await?;
-    if lacks.is_empty() { Ok(()) } else { Err(FollowError::Partial(survey::describe(&lacks))) }
-}
-
 /// Makes sure that the node is on the followed network; the first node that answers decides.
 async fn check_network(node: &Node) -> Result<(), FollowError> {
     with_tries(node, async |node| node.check_network().await).await
 }
 
 /// Returns the node if it is on the followed network.
-async fn on_network(node: Node) -> Result<Node, FollowError> {
+async fn on_network(node: Node, _: Request) -> Result<Node, FollowError> {
     check_network(&node).await.map(|()| node)
 }
 

@@ -83,6 +83,16 @@ impl Node {
         Self { client: self.client.opening(), ..self.clone() }
     }
 
+    /// The same node, given up as soon as it is silent.
+    pub(super) fn brief(&self) -> Self {
+        Self { client: self.client.brief(), ..self.clone() }
+    }
+
+    /// Whether it is given up that soon.
+    pub(super) const fn is_brief(&self) -> bool {
+        self.client.is_brief()
+    }
+
     /// The network that the node has to be on.
     pub(super) fn version(&self) -> ChainwebVersion {
         self.lies.version()

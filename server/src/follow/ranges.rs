@@ -117,8 +117,8 @@ impl Lane {
                 | FollowError::Broken { .. }
                 | FollowError::Status { .. } => (tries >= TRIES, PAUSE),
                 FollowError::Short { .. } => (tries >= TRIES, PAUSE_SHORT),
-                // If nothing came for too long, a later try is as good.
-                FollowError::Timeout { .. } => (tries > 0, PAUSE),
+                // If nothing came for too long, a later try is as good, or another node.
+                FollowError::Timeout { .. } => (tries > 0 || node.is_brief(), PAUSE),
                 // However many blocks came before the wrong one: such answers could go on without
                 // end.
                 _ if error.is_lie() => {

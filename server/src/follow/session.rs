@@ -208,6 +208,7 @@ impl Session {
             let (needed_here, roots_here) = (needed.clone(), roots.clone());
             let part = Part { from, to, needed: needed_here, roots: roots_here, row_max };
             let Pass { stored, waiting, end, left_out: wrong } = catch_up(self, part).await?;
+            self.note_wrong(wrong.as_ref(), stored);
             let resolved = resolve(self, waiting).await?;
             *left_out = left_out.take().or(wrong).or(resolved.wrong);
             let new = stored.saturating_add(resolved.stored);
@@ -256,6 +257,13 @@ impl Session {
                 }
                 _ => return Ok(total),
             }
+        }
+    }
+
+    /// Reports a wrong answer in a pass that stored blocks: the node goes on being followed.
+    fn note_wrong(&self, wrong: Option<&FollowError>, stored: u64) {
+        if let (Some(error @ FollowError::Content { .. }), true) = (wrong, stored > 0) {
+            self.state.go_on(error);
         }
     }
 

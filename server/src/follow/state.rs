@@ -112,6 +112,12 @@ impl State {
         self.say(error, then, String::new());
     }
 
+    /// Reports a wrong answer from a node whose other answers bring blocks.
+    pub(super) fn go_on(&self, error: &FollowError) {
+        self.metrics.fail_follow(error.failure());
+        self.say(error, "taking the blocks that come nevertheless", words(&error.to_string()));
+    }
+
     /// Reports payloads that no node has.
     pub(super) fn lack(&self, error: &FollowError) {
         self.metrics.fail_follow(error.failure());
@@ -167,6 +173,11 @@ impl State {
     pub(super) fn took(&self, blocks: u64) {
         self.metrics.followed(blocks);
         self.shared().has_taken |= blocks > 0;
+    }
+
+    /// Whether blocks were stored since the node was asked first.
+    pub(super) fn has_taken(&self) -> bool {
+        self.shared().has_taken
     }
 
     /// Nothing that holds this lock panics.

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 pub use wire::{Asked, Reply};
 
 use self::pages::{ascending, descending, event, hash, not_found, page, string};
-use self::wire::{read, tls};
+use self::wire::{in_crumbs, in_whole, read, tls};
 
 /// Headers and hashes on a page.
 const HEADERS_MAX: usize = 360;
@@ -244,11 +244,10 @@ impl Shared {
                 self.write(writer, Reply::Body(status, "application/json", body))
             }
             Reply::Body(status, media, body) => {
-                let head = format!(
-                    "HTTP/1.1 {status} x\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n",
-                    body.len()
-                );
-                writer.write_all(&[head.as_bytes(), &body].concat()).ok()
+                writer.write_all(&in_whole(status, media, &body)).ok()
+            }
+            Reply::Crumbs(status, media, body) => {
+                writer.write_all(&in_crumbs(status, media, &body)).ok()
             }
             Reply::Cut(media, body) => {
                 let length = body.len() + 1000;

@@ -11,6 +11,8 @@ pub enum Reply {
     Json(u16, String),
     /// With this status, type and body.
     Body(u16, &'static str, Vec<u8>),
+    /// The same, in chunks of one byte.
+    Crumbs(u16, &'static str, Vec<u8>),
     /// With the beginning of a longer body, and then the connection is closed.
     Cut(&'static str, Vec<u8>),
     /// With these bytes, again and again, for ever.
@@ -55,6 +57,23 @@ pub(super) fn read(reader: &mut impl BufRead) -> Option<Asked> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Asked { method, target, body })
+}
+
+/// An answer with its length.
+pub(super) fn in_whole(status: u16, media: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status} x\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// An answer in chunks of one byte.
+pub(super) fn in_crumbs(status: u16, media: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status} x\r\nContent-Type: {media}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    let crumbs = body.iter().flat_map(|byte| [b'1', b'\r', b'\n', *byte, b'\r', b'\n']);
+    head.bytes().chain(crumbs).chain(*b"0\r\n\r\n").collect()
 }
 
 /// What the node shows of itself, and the certificate in PEM of the authority that signed it: both

@@ -50,13 +50,13 @@ static ROWS: &[Row] = &[
     Row {
         key: Some("follow.answerTime"),
         flag: Some("follow-answer-time"),
-        about: "Time limit for the head of a node's answer, and for a page.",
+        about: "Time limit for the head of a node's answer, and for a page; a sixth of it for the head while another node can be asked.",
         field: |s| Field::Seconds(&mut s.follow.answer_time, SOME_TIME..=TIME_MAX),
     },
     Row {
         key: Some("follow.stallTime"),
         flag: Some("follow-stall-time"),
-        about: "How long a streamed answer may pause.",
+        about: "How long a streamed answer may pause; a sixth of it while another node can be asked.",
         field: |s| Field::Seconds(&mut s.follow.stall_time, SOME_TIME..=TIME_MAX),
     },
     Row {
