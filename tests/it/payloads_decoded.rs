@@ -226,6 +226,75 @@ fn the_second_step_of_a_cross_chain_transfer_continues_a_first_step_of_the_other
     assert!(continued > 50, "{continued} continued, {} begun", begun.len());
 }
 
+/// A block, and the cross-chain transfers whose steps it contains.
+struct Node {
+    /// The places of its parent and adjacent parents, without genesis blocks.
+    below: Vec<usize>,
+    begun: Vec<String>,
+    continued: Vec<String>,
+}
+
+/// The blocks of a history with forks; ancestors come first.
+fn nodes(more: &[&str]) -> Vec<Node> {
+    let fixed = ["generate", "--payloads", "--format", "jsonl", "--out", "-", "--forks", "0.3"];
+    let made = run([&fixed[..], &["--fork-depth", "10"], more].concat());
+    assert_eq!(made.status, Some(0), "{}", made.err);
+    let (mut places, mut nodes) = (BTreeMap::new(), Vec::new());
+    for (place, line) in made.out.lines().enumerate() {
+        let block: Value = serde_json::from_str(line).unwrap();
+        let header = &block["header"];
+        places.insert(header["hash"].as_str().unwrap().to_owned(), place);
+        let adjacents = object(&header["adjacents"]).values();
+        let below = adjacents.chain([&header["parent"]]).filter_map(Value::as_str);
+        let below = below.filter_map(|hash| places.get(hash).copied()).collect();
+        let mut node = Node { below, begun: Vec::new(), continued: Vec::new() };
+        for pair in block["payloadWithOutputs"]["transactions"].as_array().unwrap() {
+            let continuation = &decoded(&pair[1])["continuation"];
+            let Some(pact) = continuation["pactId"].as_str() else { continue };
+            let is_first = continuation["step"] == 0;
+            if is_first { &mut node.begun } else { &mut node.continued }.push(pact.to_owned());
+        }
+        nodes.push(node);
+    }
+    nodes
+}
+
+/// The places of all ancestors of a block.
+fn ancestors(nodes: &[Node], block: &Node) -> BTreeSet<usize> {
+    let (mut found, mut open) = (BTreeSet::new(), block.below.clone());
+    while let Some(place) = open.pop() {
+        if found.insert(place) {
+            open.extend(&nodes[place].below);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_branch_continues_a_cross_chain_transfer_twice_or_before_its_first_step() {
+    let deep = ["--network", "development", "--heights", "150", "--branch", "3:20:100"];
+    let short = ["--network", "mainnet01", "--heights", "200"];
+    for flags in [[&deep[..], &["--seed", "9"]].concat(), short.to_vec()] {
+        let nodes = nodes(&flags);
+        let mut all = BTreeMap::new();
+        for block in nodes.iter().filter(|block| !block.continued.is_empty()) {
+            let below = ancestors(&nodes, block);
+            let of_below = |of: fn(&Node) -> &Vec<String>| -> BTreeSet<&String> {
+                below.iter().flat_map(|place| of(&nodes[*place])).collect()
+            };
+            let (begun, mut continued) =
+                (of_below(|node| &node.begun), of_below(|node| &node.continued));
+            for pact in &block.continued {
+                assert!(begun.contains(pact), "{pact} has no first step below its second");
+                assert!(continued.insert(pact), "{pact} is continued twice on a branch");
+                *all.entry(pact).or_insert(0) += 1;
+            }
+        }
+        assert!(all.len() > 100, "{} continued", all.len());
+        assert!(all.values().any(|count| *count > 1), "none in competing branches");
+    }
+}
+
 /// A member of an object, as JavaScript reads it: it fails for null and undefined.
 fn read<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
     path.iter().fold(value, |value, name| {

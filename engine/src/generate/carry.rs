@@ -9,8 +9,8 @@
 //! - `I-1` The hash of a transaction, which is its request key, is the `BLAKE2b` hash of its `cmd`.
 //! - `I-2` Transaction ids ascend within a chain.
 //!
-//! - `I-3` A second step of a cross-chain transfer continues a first step of the other chain, which no
-//!   canonical block has continued before.
+//! - `I-3` A second step of a cross-chain transfer continues a first step of the other chain that is in an
+//!   ancestor of the block, and that no ancestor has continued.
 //!
 //! No transaction is executed: signatures, proofs and logs are random, and balances never run out.
 
@@ -54,6 +54,8 @@ pub(super) struct Carrier {
     pub(super) parent: BlockHash,
     /// The creation time of the block.
     pub(super) time: Micros,
+    /// The number of the first transfer to its chain that the blocks of its branch have not continued.
+    pub(super) crossing: u64,
 }
 
 /// What a transaction does.
@@ -93,8 +95,8 @@ struct Effect {
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) payload: VerifiedPayload,
-    /// How many transfers it continues.
-    pub(super) taken: usize,
+    /// [`Carrier::crossing`] of the block above.
+    pub(super) crossing: u64,
     /// The transfers that it begins.
     pub(super) begun: Vec<Crossing>,
 }
@@ -109,13 +111,14 @@ pub(super) fn payload(
     let miner_data =
         format!(r#"{{"account":"k:{miner}","predicate":"keys-all","public-keys":["{miner}"]}}"#);
     let (mut transactions, mut outputs) = (Vec::new(), Vec::new());
-    let (mut taken, mut begun) = (0_usize, Vec::new());
+    let (mut from, mut begun) = (block.crossing, Vec::new());
     for number in 1..=random.below(TRANSACTIONS_END) {
-        let draft = Draft::new(block, crossings.next(block.chain, block.height, taken), random);
+        let waiting = crossings.next(block.chain, block.height, from);
+        let draft = Draft::new(block, waiting.map(|(_, crossing)| crossing), random);
         let (key, transaction, output) = transaction(block, &draft, number, &miner, random);
         match draft.kind {
             Kind::Send => begun.push(draft.crossing(block, key)),
-            Kind::Receive => taken = taken.saturating_add(1),
+            Kind::Receive => from = waiting.map_or(from, |(number, _)| number.saturating_add(1)),
             Kind::Transfer | Kind::Failure => {}
         }
         transactions.push(transaction);
@@ -126,7 +129,7 @@ pub(super) fn payload(
     let outputs: Vec<&[u8]> = outputs.iter().map(String::as_bytes).collect();
     let outputs = Outputs { coinbase: coinbase.as_bytes(), outputs: &outputs };
     let payload = VerifiedPayload::seal(miner_data.as_bytes(), &transactions, outputs)?;
-    Ok(Content { payload, taken, begun })
+    Ok(Content { payload, crossing: from, begun })
 }
 
 impl Carrier {

@@ -8,11 +8,13 @@
 //! ```
 //!
 //! Only canonical blocks change the list. An orphan continues a transfer that the canonical blocks
-//! below it began, so the same transfer can be continued in an orphan and in a canonical block.
+//! below it began, so the same transfer can be continued in an orphan and in a canonical block. The
+//! transfers to a chain are numbered and continued in this order, so a branch needs to know one number
+//! only: that of the first transfer which none of its blocks has continued.
 
 use std::collections::VecDeque;
 
-use crate::types::{BlockHeight, ChainId};
+use crate::types::{BlockHeight, ChainId, Grow};
 
 /// Heights between the two steps, at least: the target chain must have a block above the first step.
 const PROOF_HEIGHTS: u64 = 4;
@@ -35,37 +37,60 @@ pub(super) struct Crossing {
     pub(super) amount: String,
 }
 
-/// The transfers that wait for their second step.
+/// The transfers that wait for their second step, by the chain that they go to.
 #[derive(Debug, Default)]
-pub(super) struct Crossings(Vec<VecDeque<Crossing>>);
+pub(super) struct Crossings(Vec<Waiting>);
+
+/// The transfers to one chain, by ascending number.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The number of the first one.
+    first: u64,
+    crossings: VecDeque<Crossing>,
+}
+
+impl Waiting {
+    /// Removes the first one.
+    fn pop(&mut self) {
+        if self.crossings.pop_front().is_some() {
+            self.first.grow(1);
+        }
+    }
+}
 
 impl Crossings {
-    /// The transfer that a block of `chain` at `height` can continue, after `taken` others.
+    /// The first transfer from number `from` on that a block of `chain` at `height` can continue, and its
+    /// number.
     pub(super) fn next(
         &self,
         chain: ChainId,
         height: BlockHeight,
-        taken: usize,
-    ) -> Option<&Crossing> {
-        let next = self.0.get(chain.index())?.get(taken)?;
-        height.since(next.height).is_some_and(|heights| heights >= PROOF_HEIGHTS).then_some(next)
+        from: u64,
+    ) -> Option<(u64, &Crossing)> {
+        let Waiting { first, crossings } = self.0.get(chain.index())?;
+        let number = from.max(*first);
+        let next = crossings.get(usize::try_from(number.saturating_sub(*first)).ok()?)?;
+        let is_proven = height.since(next.height).is_some_and(|heights| heights >= PROOF_HEIGHTS);
+        is_proven.then_some((number, next))
     }
 
-    /// Records that a canonical block of `chain` has continued the first `taken` transfers, and has
-    /// begun others.
-    pub(super) fn record(&mut self, chain: ChainId, taken: usize, begun: Vec<Crossing>) {
+    /// Records that a canonical block of `chain` has continued the transfers below number `end`, and
+    /// has begun others.
+    pub(super) fn record(&mut self, chain: ChainId, end: u64, begun: Vec<Crossing>) {
         if let Some(waiting) = self.0.get_mut(chain.index()) {
-            waiting.drain(..taken.min(waiting.len()));
+            while waiting.first < end && !waiting.crossings.is_empty() {
+                waiting.pop();
+            }
         }
         for crossing in begun {
             let Ok(target) = usize::try_from(crossing.target) else { continue };
             if self.0.len() <= target {
-                self.0.resize_with(target.saturating_add(1), VecDeque::new);
+                self.0.resize_with(target.saturating_add(1), Waiting::default);
             }
             if let Some(waiting) = self.0.get_mut(target) {
-                waiting.push_back(crossing);
-                if waiting.len() > WAITING_MAX {
-                    waiting.pop_front();
+                waiting.crossings.push_back(crossing);
+                if waiting.crossings.len() > WAITING_MAX {
+                    waiting.pop();
                 }
             }
         }
@@ -89,20 +114,25 @@ mod tests {
         let (chain, other) = (ChainId::new(3), ChainId::new(2));
         let mut crossings = Crossings::default();
         crossings.record(other, 0, vec![crossing(3, 10, "a"), crossing(3, 11, "b")]);
-        let next = |crossings: &Crossings, height, taken| {
-            let next = crossings.next(chain, BlockHeight::new(height), taken);
-            next.map(|crossing| crossing.pact.clone())
+        let next = |crossings: &Crossings, height, from| {
+            let next = crossings.next(chain, BlockHeight::new(height), from);
+            next.map(|(number, crossing)| (number, crossing.pact.clone()))
         };
+        let named = |number, pact: &str| Some((number, pact.to_owned()));
         assert_eq!(next(&crossings, 13, 0), None);
-        assert_eq!(next(&crossings, 14, 0).as_deref(), Some("a"));
+        assert_eq!(next(&crossings, 14, 0), named(0, "a"));
         assert_eq!(next(&crossings, 14, 1), None);
-        assert_eq!(next(&crossings, 15, 1).as_deref(), Some("b"));
+        assert_eq!(next(&crossings, 15, 1), named(1, "b"));
         assert_eq!(crossings.next(other, BlockHeight::new(99), 0).map(|_| ()), None);
         crossings.record(chain, 1, Vec::new());
-        assert_eq!(next(&crossings, 99, 0).as_deref(), Some("b"));
+        assert_eq!(next(&crossings, 99, 0), named(1, "b"));
+        assert_eq!(next(&crossings, 99, 1), named(1, "b"), "a branch that has continued the first");
+        assert_eq!(next(&crossings, 99, 2), None, "a branch that has continued both");
         let many = (0..=WAITING_MAX as u64).map(|height| crossing(3, height, "c"));
         crossings.record(other, 0, many.collect());
-        assert_eq!(next(&crossings, 9_999, WAITING_MAX), None);
-        assert_eq!(next(&crossings, 9_999, WAITING_MAX - 1).as_deref(), Some("c"));
+        let last = WAITING_MAX as u64 + 2;
+        assert_eq!(next(&crossings, 9_999, 0), named(3, "c"), "the oldest are gone");
+        assert_eq!(next(&crossings, 9_999, last), named(last, "c"));
+        assert_eq!(next(&crossings, 9_999, last + 1), None);
     }
 }

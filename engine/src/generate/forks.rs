@@ -33,6 +33,8 @@ pub(super) struct Live {
     late: u64,
     /// The height of its last block.
     end: u64,
+    /// The number of the first cross-chain transfer that it has not continued.
+    pub(super) crossing: u64,
 }
 
 impl Live {
@@ -93,10 +95,11 @@ impl Forks {
             let nested = older > 0 && random.below(NESTED_ONE_IN) == 0;
             let index = usize::try_from(random.below(older as u64)).unwrap_or(0);
             let from = live.get(index).filter(|_| nested);
-            let (tip, late) = from.map_or((*parent, 0), |from| (from.tip, from.late));
+            let (tip, late, crossing) =
+                from.map_or((*parent, 0, 0), |from| (from.tip, from.late, from.crossing));
             let depth = depth(self.depth_max, random);
             let late = first_late(late, random);
-            live.push(Live { tip, late, end: end(depth) });
+            live.push(Live { tip, late, end: end(depth), crossing });
         }
         while self.chosen.front().is_some_and(|next| (next.height, next.chain) == (height, chain)) {
             let Some(Branch { depth, count, .. }) = self.chosen.pop_front() else { break };
@@ -104,6 +107,7 @@ impl Forks {
                 tip: *parent,
                 late: first_late(0, random),
                 end: end(depth),
+                crossing: 0,
             }));
         }
         live

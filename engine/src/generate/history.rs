@@ -132,24 +132,29 @@ impl History {
         let adjacents = adjacents(version, &self.below, chain, height);
         let mut random = Random::new(self.seed, Use::Canonical, chain, height);
         let time = self.pace.time(parent.view(), &adjacents, height, &mut random);
-        let carrier = Carrier { version, chain, height, parent: parent.view().hash(), time };
+        let hash = parent.view().hash();
+        let carrier = Carrier { version, chain, height, parent: hash, time, crossing: 0 };
         let crossings = payloads.then_some(&self.crossings);
         let (choice, content) = choose(&carrier, votes, crossings, &mut random);
         let raw = block::above(version, parent.view(), &adjacents, choice);
         self.layer.push(raw.expect(RULED));
-        if let Some(Content { payload, taken, begun }) = content {
-            self.crossings.record(chain, taken, begun);
+        if let Some(Content { payload, crossing, begun }) = content {
+            self.crossings.record(chain, crossing, begun);
             self.carried.push(payload);
         }
         let mut random = Random::new(self.seed, Use::Forks, chain, height);
         for branch in self.forks.at(chain, height, parent, &mut random) {
             let time = branch.time(time, &mut random);
-            let carrier = Carrier { parent: branch.tip.view().hash(), time, ..carrier };
+            let (parent, crossing) = (branch.tip.view().hash(), branch.crossing);
+            let carrier = Carrier { parent, time, crossing, ..carrier };
             let crossings = payloads.then_some(&self.crossings);
             let (choice, content) = choose(&carrier, votes, crossings, &mut random);
             let raw = block::above(version, branch.tip.view(), &adjacents, choice);
             self.layer.push(raw.expect(RULED));
-            self.carried.extend(content.map(|content| content.payload));
+            if let Some(Content { payload, crossing, .. }) = content {
+                branch.crossing = crossing;
+                self.carried.push(payload);
+            }
         }
     }
 }
