@@ -96,10 +96,10 @@ def statistics(args, folder, heights):
 
 def reason(args, folder):
     """If the limit on steps is too low, the server reports an error, and the page shows it."""
-    with Visit(args, folder, *mainnet(args, folder, 300), "--max-stats-steps", "10") as watched:
+    with Visit(args, folder, *mainnet(args, folder, 300), "--max-stats-steps", "9") as watched:
         watched.go("#/stats", "document.querySelector('#page .failure')")
         said = watched.page.text("#page .failure")
-        expect("at most 10 are allowed" in said, said)
+        expect("at most 9 are allowed" in said, said)
     return said
 
 

@@ -219,7 +219,7 @@ pub(crate) fn weight(cut: &Cut) -> u64 {
 }
 
 /// A database of these blocks.
-fn database<'a>(
+pub(crate) fn database<'a>(
     version: ChainwebVersion,
     history: History,
     blocks: impl IntoIterator<Item = &'a Header>,

@@ -258,20 +258,42 @@ fn a_short_history_of_mainnet01_has_statistics_up_to_its_last_height_and_no_orph
     let database = Replayed::new("mainnet01", std::fs::read(&file).unwrap(), &[]);
     let server = Server::start(&database, &[]);
     let get = |rest: &str| json_of(&server.get(&format!("/chainweb/0.0/mainnet01/{rest}")));
-    // Chains 10 to 19 have only their genesis blocks, at height 852,054.
-    for (query, rows) in [("stats", 1), ("stats?step=100", 4), ("stats?by=chain", 20)] {
+    // Chains 10 to 19 have only their genesis blocks, at height 852,054, and these count nowhere.
+    for (query, rows) in [
+        ("stats", 1),
+        ("stats?step=100", 4),
+        ("stats?by=chain", 10),
+        // 3,010 steps.
+        ("stats?step=1&maxheight=300", 301),
+    ] {
         let found = &get(query)["rows"];
         assert_eq!(found.as_array().unwrap().len(), rows, "{query}");
         assert_eq!((sum(found, "blocks"), sum(found, "orphans")), (3_010, 0), "{query}");
     }
-    let genesis = get("chain/10/stats");
-    let genesis = &genesis["rows"][0];
-    assert_eq!((&genesis["minHeight"], &genesis["maxHeight"]), (&json!(852_054), &json!(852_054)));
-    assert_eq!((&genesis["blocks"], &genesis["orphans"]), (&json!(1), &json!(0)));
+    for query in [
+        "chain/10/stats",
+        "chain/19/stats?step=100",
+        "stats?minheight=852054",
+        "stats?minheight=852054&by=chain",
+        "stats?minheight=301&step=1000",
+    ] {
+        assert_eq!(get(query)["rows"], json!([]), "{query}");
+    }
     let path = database.path();
     let command = |rest: &[&str]| run([&["stats", "--db", utf8(&path)], rest].concat());
     for (step, lines) in [("1", 302), ("100", 5), ("100000", 2)] {
         assert_eq!(command(&["--step", step]).out.lines().count(), lines, "{step}");
+    }
+    for (flags, reason) in [
+        (
+            ["--min-height", "852054"],
+            "no blocks in this range: blocks are stored from height 0 to height 300\n",
+        ),
+        (["--chain", "10"], "chain 10 has not begun: its genesis block is at height 852,054\n"),
+    ] {
+        let said = command(&flags);
+        assert_eq!((said.status, said.out.lines().count()), (Some(0), 1), "{}", said.out);
+        assert_eq!(said.err, reason);
     }
 }
 

@@ -117,6 +117,7 @@ mod runs;
 mod service;
 mod starts;
 mod stats;
+mod stats_begun;
 mod systemd;
 mod terminal;
 mod tidy;

@@ -49,6 +49,8 @@ mod stats;
 #[cfg(feature = "store")]
 mod stats_cost;
 #[cfg(feature = "store")]
+mod steps;
+#[cfg(feature = "store")]
 mod view;
 
 #[cfg(feature = "store")]
@@ -80,7 +82,8 @@ pub use {
     joined::{Joined, UnknownTop},
     records::Records,
     scan::Scan,
-    stats::{Stats, StatsRow, Steps},
+    stats::{Stats, StatsRow},
     stats_cost::StatsCost,
+    steps::Steps,
     view::{Reader, View},
 };

@@ -2,18 +2,18 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::divided::Divided;
-use super::{Cut, Heights, QueryError, View};
+use super::{Cut, QueryError, Steps, View};
 use crate::header::{HeaderRef, LEN};
 use crate::store::StoreError;
 use crate::tally::{Sums, Tally};
-use crate::types::{BlockHash, BlockHeight, ChainId, Grow, Micros};
+use crate::types::{BlockHeight, ChainId, Grow, Micros};
 
 /// What the blocks of some heights of one chain come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Canonical blocks: those of the cut, and all that they have below them.
     pub blocks: u64,
-    /// All other blocks.
+    /// All other blocks, except the genesis block of a chain that the cut does not have yet.
     pub orphans: u64,
     /// Sums over the canonical blocks.
     pub sums: Sums,
@@ -82,67 +82,6 @@ impl Stats {
     }
 }
 
-/// Heights, divided: the first part ends below the first multiple of `step`, the others have `step`
-/// heights, but for the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Steps {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    step: u64,
-}
-
-impl Steps {
-    /// Steps of this many heights, at least one.
-    #[must_use]
-    pub fn new(heights: Heights, step: u64) -> Self {
-        Self { first: heights.min().get(), last: heights.max().get(), step: step.max(1) }
-    }
-
-    /// Steps of these heights, as far as one of the chains has blocks there: of this many heights each, or
-    /// one. None if there are no blocks at all.
-    #[must_use]
-    pub fn of(view: &View, chains: &[ChainId], asked: Heights, step: Option<u64>) -> Option<Self> {
-        let (low, high) = view.heights(chains)?;
-        let (first, last) = (low.max(asked.min()), high.min(asked.max()));
-        let heights = Heights { min: Some(first), max: Some(last) };
-        Some(Self::new(heights, step.unwrap_or(u64::MAX)))
-    }
-
-    /// The number of steps.
-    #[must_use]
-    pub const fn count(self) -> u64 {
-        if self.first > self.last {
-            return 0;
-        }
-        self.number(self.last).saturating_sub(self.number(self.first)).saturating_add(1)
-    }
-
-    /// The number of the step with this height, if steps were counted from height 0 on.
-    const fn number(self, height: u64) -> u64 {
-        match height.checked_div(self.step) {
-            Some(number) => number,
-            // A step has at least one height.
-            None => 0,
-        }
-    }
-
-    /// The same heights in steps rounded up to a multiple of `length`, if there is one.
-    #[must_use]
-    pub fn rounded(self, length: u64) -> Self {
-        let step = self.step.checked_next_multiple_of(length.max(1)).unwrap_or(self.step);
-        Self { step, ..self }
-    }
-
-    /// The first and the last height of each.
-    pub fn iter(self) -> impl Iterator<Item = (BlockHeight, BlockHeight)> {
-        (0..self.count()).map(move |number| {
-            let start = self.number(self.first).saturating_add(number).saturating_mul(self.step);
-            let last = start.saturating_add(self.step.saturating_sub(1)).min(self.last);
-            (BlockHeight::new(start.max(self.first)), BlockHeight::new(last))
-        })
-    }
-}
-
 impl View {
     /// The statistics of each step of these heights, for each of these chains, in the given order; none
     /// for a chain that the network does not have.
@@ -163,26 +102,12 @@ impl View {
             return self.stats_by_scan(chains, steps);
         }
         let cut = self.cut(None)?;
-        let of_chain =
-            |chain: &ChainId| self.chain_stats(*chain, &cut, |divided| quick(divided, steps));
+        let of_chain = |chain: &ChainId| self.chain_stats(*chain, &cut, steps, quick);
         Ok(chains.iter().map(of_chain).collect::<Result<_, StoreError>>()?)
     }
 
-    /// The lowest and the highest height at which one of these chains has a block.
-    ///
-    /// Chains that have not begun do not count, unless there is no other. In a mainnet01 of 300 heights,
-    /// chains 10 to 19 have only their genesis blocks, at 852,054; the range is 0 to 300.
-    fn heights(&self, chains: &[ChainId]) -> Option<(BlockHeight, BlockHeight)> {
-        let low = chains.iter().filter_map(|chain| self.lowest(*chain)).min()?;
-        let highest = |chain: &ChainId| Some((*chain, self.tree().forest(*chain)?.highest()?));
-        let all = || chains.iter().filter_map(highest);
-        let begun =
-            all().filter(|(chain, high)| Some(*high) > self.version().genesis_height(*chain));
-        let high = begun.map(|(_, high)| high).max();
-        Some((low, high.or_else(|| all().map(|(_, high)| high).max())?))
-    }
-
-    /// A row for each step, by ascending heights: of all these chains together, or one of each of them.
+    /// A row for each step, by ascending heights: of all these chains together, or one of each of those
+    /// that have begun by the end of the step.
     ///
     /// # Cost
     ///
@@ -197,15 +122,19 @@ impl View {
         steps: Steps,
         by_chain: bool,
     ) -> Result<Vec<StatsRow>, QueryError> {
-        let of_chains = self.stats(chains, steps)?;
+        let begun = |chain: &ChainId| Some((*chain, self.begin(*chain)?));
+        let (chains, begins): (Vec<_>, Vec<_>) = chains.iter().filter_map(begun).unzip();
+        let of_chains = self.stats(&chains, steps)?;
         let mut rows = Vec::new();
         for (number, heights) in steps.iter().enumerate() {
             let mut together =
                 StatsRow { chain: None, heights, stats: Stats::default(), hash_rate: None };
             // The number of heights: the chain with the most blocks has one at each height.
             let mut blocks_max = 0;
-            for (chain, stats) in chains.iter().zip(&of_chains) {
-                let Some(stats) = stats.get(number) else { continue };
+            for ((chain, begin), stats) in chains.iter().zip(&begins).zip(&of_chains) {
+                let Some(stats) = stats.get(number).filter(|_| *begin <= heights.1) else {
+                    continue;
+                };
                 if by_chain {
                     let hash_rate = stats.hash_rate(stats.blocks);
                     rows.push(StatsRow { chain: Some(*chain), heights, stats: *stats, hash_rate });
@@ -233,8 +162,7 @@ impl View {
         steps: Steps,
     ) -> Result<Vec<Vec<Stats>>, QueryError> {
         let cut = self.cut(None)?;
-        let of_chain =
-            |chain: &ChainId| self.chain_stats(*chain, &cut, |divided| slow(divided, steps));
+        let of_chain = |chain: &ChainId| self.chain_stats(*chain, &cut, steps, slow);
         Ok(chains.par_iter().map(of_chain).collect::<Result<_, StoreError>>()?)
     }
 
@@ -242,14 +170,22 @@ impl View {
         &self,
         chain: ChainId,
         cut: &Cut,
-        stats: impl Fn(&Divided<'_>) -> Result<Vec<Stats>, StoreError>,
+        steps: Steps,
+        each: impl Fn(&Divided<'_>, Steps) -> Result<Vec<Stats>, StoreError>,
     ) -> Result<Vec<Stats>, StoreError> {
         let member = cut.blocks().find(|(on, ..)| *on == chain).map(|(.., hash)| hash);
-        // The genesis block of a chain that the cut does not have yet is no orphan.
-        let genesis = || Some(self.version().genesis_header(chain)?.view().hash());
-        let top: Option<BlockHash> = member.or_else(genesis);
-        let divided = self.divided(chain, top)?;
-        divided.map_or_else(|| Ok(Vec::new()), |divided| stats(&divided))
+        let Some(divided) = self.divided(chain, member)? else { return Ok(Vec::new()) };
+        let mut all = each(&divided, steps)?;
+        let genesis = self.version().genesis_header(chain).filter(|_| member.is_none());
+        let Some(genesis) = genesis else { return Ok(all) };
+        let (height, hash) = (genesis.view().height(), genesis.view().hash());
+        if divided.blocks().place(&hash)?.is_some() {
+            // The chain has not begun, so this is no orphan.
+            let within = |(first, last)| (first..=last).contains(&height);
+            let steps = all.iter_mut().zip(steps.iter()).filter(|(_, step)| within(*step));
+            steps.for_each(|(stats, _)| stats.orphans = stats.orphans.saturating_sub(1));
+        }
+        Ok(all)
     }
 }
 

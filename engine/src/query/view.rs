@@ -283,6 +283,12 @@ impl View {
         Standing::new(ceilings).settle_anew(&Tree::new(forests), snapshot)
     }
 
+    /// Whether the heaviest cut has a block of `chain`; true for all if the cut is not known.
+    pub(super) fn is_in_cut(&self, chain: ChainId) -> bool {
+        let members = self.state.cut.as_ref();
+        members.is_none_or(|members| members.iter().any(|(on, ..)| *on == chain))
+    }
+
     /// The blocks of `chain`, if the network has it.
     pub(crate) fn blocks(&self, chain: ChainId) -> Option<Blocks<'_>> {
         let forest = self.tree().forest(chain)?;

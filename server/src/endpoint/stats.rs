@@ -66,7 +66,7 @@ impl Asked {
         let Some(steps) = Steps::of(view, &self.chains, self.heights, self.step) else {
             return Ok(None);
         };
-        let got = steps.count().saturating_mul(self.chains.len() as u64);
+        let got = steps.count_of(view, &self.chains);
         if got > self.steps_max as u64 {
             return Err(Error::Steps { got, max: self.steps_max });
         }
