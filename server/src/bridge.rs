@@ -277,11 +277,13 @@ impl Bridge {
         let request = RequestId::current();
         let read = spawn_blocking(move || {
             let result = request.run(job);
-            drop((place, running));
-            result
+            drop(running);
+            (result, place)
         });
+        // The result keeps its place until this task has it, which charges it to the budget before it waits
+        // again. On a busy machine, results of 400 reads would wait for their tasks otherwise.
         match read.await {
-            Ok(result) => Ok(result),
+            Ok((result, _place)) => Ok(result),
             Err(stopped) if stopped.is_cancelled() => Err(Error::Busy),
             Err(error) => Err(panicked(&error)),
         }
