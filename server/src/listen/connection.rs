@@ -106,19 +106,7 @@ impl Server {
             (Arc::new(HalfClosed::default()), Arc::new(Semaphore::new(SLOTS)));
         let service = service_fn(|request: Request<Incoming>| {
             let App { metrics, config, .. } = &*self.app;
-            let entry = if request.version() == Version::HTTP_2 {
-                let (slots, waiting) = (Arc::clone(&slots), Arc::clone(&self.waiting));
-                Arc::clone(&self.streams).try_acquire_owned().ok().map(|permit| Entry::Stream {
-                    activity: Arc::clone(&activity),
-                    slots,
-                    waiting,
-                    permit: Arc::new(permit),
-                })
-            } else {
-                half_closed.begin(!request.body().is_end_stream());
-                let turn = Turn::begin(&activity, request.version());
-                Some(Entry::Only(turn, Arc::clone(&half_closed)))
-            };
+            let entry = self.entry(&request, &activity, &slots, &half_closed);
             let entry =
                 entry.map(|entry| (entry, Record::begin(metrics, config.requests, peer, &request)));
             if entry.is_none() {
@@ -170,6 +158,28 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// How `request` arrived; `None` if too many HTTP/2 streams are open.
+    fn entry(
+        &self,
+        request: &Request<Incoming>,
+        activity: &Arc<Activity>,
+        slots: &Arc<Semaphore>,
+        half_closed: &Arc<HalfClosed>,
+    ) -> Option<Entry> {
+        if request.version() != Version::HTTP_2 {
+            half_closed.begin(!request.body().is_end_stream());
+            let turn = Turn::begin(activity, request.version());
+            return Some(Entry::Only(turn, Arc::clone(half_closed)));
+        }
+        let permit = Arc::clone(&self.streams).try_acquire_owned().ok()?;
+        Some(Entry::Stream {
+            activity: Arc::clone(activity),
+            slots: Arc::clone(slots),
+            waiting: Arc::clone(&self.waiting),
+            permit: Arc::new(permit),
+        })
     }
 }
 
