@@ -180,9 +180,7 @@ impl Engine {
     ///
     /// As for [`Engine::open_read_only`].
     pub fn durable_blocks(dir: &Path) -> Result<u64, OpenError> {
-        let reader = Self::open_read_only(dir)?;
-        let view = reader.view();
-        Ok(reader.version().chain_ids().map(|chain| view.block_count(chain)).sum())
+        Ok(Self::open_read_only(dir)?.view().total_block_count())
     }
 
     fn create(dir: &Path, meta: Meta) -> Result<Store, StoreError> {

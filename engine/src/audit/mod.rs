@@ -147,11 +147,10 @@ impl<'a> Audit<'a> {
         let view = self.view.clone();
         let mut flaws = std::mem::take(&mut self.known);
         let snapshot = view.snapshot();
-        let blocks = view.version().chain_ids().map(|chain| view.block_count(chain));
         // Without the estimate there is only no percentage; the audit itself reports why it cannot
         // be read.
         let payloads = view.payload_count_estimate().unwrap_or_default();
-        observer(Event::Begin { blocks: blocks.sum(), payloads });
+        observer(Event::Begin { blocks: view.total_block_count(), payloads });
         let [blocks_end, payloads_end] = rest::read(snapshot, &mut flaws);
         self.tell(flaws, observer)?;
         let held = self.blocks(stop, observer)?;

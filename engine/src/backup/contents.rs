@@ -76,7 +76,7 @@ impl Contents {
             plait: env!("CARGO_PKG_VERSION").to_owned(),
             network: version.name().to_owned(),
             format_version: view.format_version(),
-            blocks: version.chain_ids().map(|chain| view.block_count(chain)).sum(),
+            blocks: view.total_block_count(),
             cut_height: cut.height(),
             cut_id: cut.id().to_string(),
             damaged_log: [origin, view]
@@ -175,9 +175,9 @@ impl Contents {
     pub(super) fn check_database(&self, dir: &Path) -> Result<(), BackupError> {
         let reader = Engine::open_read_only(dir)?;
         let view = reader.view();
-        let blocks: u64 = view.version().chain_ids().map(|chain| view.block_count(chain)).sum();
         let cut = view.cut(None)?;
-        let got = (view.version().name(), blocks, cut.height(), cut.id().to_string());
+        let got =
+            (view.version().name(), view.total_block_count(), cut.height(), cut.id().to_string());
         let expected = (&*self.network, self.blocks, self.cut_height, self.cut_id.clone());
         if got == expected {
             return Ok(());

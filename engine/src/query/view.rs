@@ -335,6 +335,12 @@ impl View {
         self.tree().forest(chain).map_or(0, |forest| forest.len())
     }
 
+    /// The number of blocks of all chains.
+    #[must_use]
+    pub fn total_block_count(&self) -> u64 {
+        self.tree().iter().map(|(_, forest)| forest.len()).sum()
+    }
+
     /// The number of blocks of `chain` that are sealed.
     #[must_use]
     pub fn sealed_count(&self, chain: ChainId) -> u64 {

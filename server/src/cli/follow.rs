@@ -158,18 +158,14 @@ async fn report_lost(why: &PushError, reader: Reader, db: PathBuf) -> ExitCode {
 /// How many of the blocks that `reader` has are not on the disk, and the height that all chains have reached
 /// there.
 fn count_lost(reader: Reader, db: &Path) -> Result<(u64, u64), OpenError> {
-    let blocks = |reader: &Reader| {
-        let view = reader.view();
-        reader.version().chain_ids().map(|chain| view.block_count(chain)).sum::<u64>()
-    };
-    let before = blocks(&reader);
+    let before = reader.view().total_block_count();
     // What is in memory only is written when the database is closed, if that is possible.
     drop(reader);
     let stored = Engine::open_read_only(db)?;
     let view = stored.view();
     let tips = stored.version().chain_ids().filter_map(|chain| view.tip(chain));
     let height = tips.map(|tip| tip.height.get()).min().unwrap_or(0);
-    Ok((before.saturating_sub(blocks(&stored)), height))
+    Ok((before.saturating_sub(stored.view().total_block_count()), height))
 }
 
 /// Reports why the database is not in step.

@@ -158,7 +158,7 @@ impl Args {
         let origin = Origin::new(&self.how, &self.db, &self.inputs).map_err(Failed::Refused)?;
         let Origin { first, mut writer, reader } = origin;
         let view = reader.view();
-        let before = reader.version().chain_ids().map(|chain| view.block_count(chain)).sum();
+        let before = view.total_block_count();
         let mut display = if self.json { Display::objects() } else { Display::new() };
         if reader.meta().history == History::Full && self.how.admission() != Admission::Genesis {
             let flag = if self.how.allow_partial { "--allow-partial" } else { "--root" };

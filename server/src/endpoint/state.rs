@@ -49,7 +49,7 @@ pub(crate) async fn state(app: &App, head: &Parts) -> Result<Response<Body>, Err
 impl State {
     fn read(view: &View, history: &'static str, work: Work) -> Result<Self, QueryError> {
         let version = view.version();
-        let blocks = version.chain_ids().map(|chain| view.block_count(chain)).sum();
+        let blocks = view.total_block_count();
         let cut = view.cut(None)?;
         let lowest = version
             .chain_ids()

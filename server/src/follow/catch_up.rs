@@ -8,7 +8,7 @@ use plait_engine::cause::Classified;
 use plait_engine::replay::source::{Feed, Merged, Source};
 use plait_engine::replay::{Admission, Event, Rejection, Replay, ReplayError, Summary, Wrong};
 use plait_engine::verify::{Failure, Level, Verifier};
-use plait_engine::{BlockHash, BlockHeight, ChainId, RawHeader, Reader, Writer};
+use plait_engine::{BlockHash, BlockHeight, ChainId, RawHeader, Writer};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use zerocopy::IntoBytes;
@@ -152,12 +152,12 @@ async fn take_all(
     let (state, lies) = (session.state.clone(), Arc::clone(session.node.lies()));
     let (unsaved, reader) = (session.unsaved.clone(), session.reader.clone());
     let work = move |writer: &mut Writer| {
-        let before = blocks(&reader);
+        let before = reader.view().total_block_count();
         let taken = take(writer, source, admission, &stop, (&state, &lies));
         if let Err(error @ ReplayError::Write(_)) = &taken.result {
             // A replay counts blocks once they are on the disk. The others are in memory, will be known when
             // the node sends them again, and reach the disk once there is room.
-            let held = blocks(&reader).saturating_sub(before);
+            let held = reader.view().total_block_count().saturating_sub(before);
             state.took(held.saturating_sub(taken.stored));
             state.fail_write(error.fault().cause);
             unsaved.note(PushError::failed(error));
@@ -165,12 +165,6 @@ async fn take_all(
         taken
     };
     Ok(session.inlet.work(work).await?.await?)
-}
-
-/// How many blocks `reader` has.
-fn blocks(reader: &Reader) -> u64 {
-    let view = reader.view();
-    reader.version().chain_ids().map(|chain| view.block_count(chain)).sum()
 }
 
 /// What a channel gives, read by a thread that may block.
