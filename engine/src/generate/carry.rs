@@ -185,18 +185,17 @@ fn transaction(
 impl Draft {
     /// A random transaction. A second step continues `crossing`; without one it is a plain transfer.
     fn new(block: &Carrier, crossing: Option<&Crossing>, random: &mut Random) -> Self {
-        let kind = match random.below(8) {
-            0 => Kind::Failure,
-            1 => Kind::Send,
-            2 if crossing.is_some() => Kind::Receive,
-            _ => Kind::Transfer,
-        };
         // Every network has an even number of chains.
         let other = block.chain.get() ^ 1;
-        if let (Kind::Receive, Some(Crossing { pact, from, to, amount, .. })) = (kind, crossing) {
-            let [from, to, amount, pact] = [from, to, amount, pact].map(Clone::clone);
-            return Self { kind, from, to, amount, other, pact };
-        }
+        let kind = match (random.below(8), crossing) {
+            (0, _) => Kind::Failure,
+            (1, _) => Kind::Send,
+            (2, Some(Crossing { pact, from, to, amount, .. })) => {
+                let [from, to, amount, pact] = [from, to, amount, pact].map(Clone::clone);
+                return Self { kind: Kind::Receive, from, to, amount, other, pact };
+            }
+            _ => Kind::Transfer,
+        };
         let [from, to] = [(); 2].map(|()| account(random.below(ACCOUNTS)));
         let (whole, parts) = (random.below(100), random.below(999_999).saturating_add(1));
         let amount = format!("{whole}.{parts:06}");
