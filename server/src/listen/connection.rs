@@ -109,9 +109,6 @@ impl Server {
             let entry = self.entry(&request, &activity, &slots, &half_closed);
             let entry =
                 entry.map(|entry| (entry, Record::begin(metrics, config.requests, peer, &request)));
-            if entry.is_none() {
-                metrics.counters().streams_refused.fetch_add(1, Relaxed);
-            }
             let (app, stamp) = (Arc::clone(&self.app), stamp.clone());
             async move {
                 // The client may repeat the request on another connection: RFC 9113, section 8.7.
@@ -160,7 +157,7 @@ impl Server {
         }
     }
 
-    /// How `request` arrived; `None` if too many HTTP/2 streams are open.
+    /// How `request` arrived; `None`, which is counted, if too many HTTP/2 streams are open.
     fn entry(
         &self,
         request: &Request<Incoming>,
@@ -173,7 +170,10 @@ impl Server {
             let turn = Turn::begin(activity, request.version());
             return Some(Entry::Only(turn, Arc::clone(half_closed)));
         }
-        let permit = Arc::clone(&self.streams).try_acquire_owned().ok()?;
+        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
+            self.app.metrics.counters().streams_refused.fetch_add(1, Relaxed);
+            return None;
+        };
         Some(Entry::Stream {
             activity: Arc::clone(activity),
             slots: Arc::clone(slots),

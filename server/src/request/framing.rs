@@ -40,7 +40,7 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Error> {
             chunked = chunked.saturating_add(codings(value)?);
         }
     }
-    check_target(head)?;
+    check_target(head.uri.authority())?;
     check_host(head, host)?;
     if chunked > 1 {
         return Err(Error::ChunkedTwice);
@@ -50,8 +50,8 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), Error> {
 
 /// The authority of an absolute target, or `:authority`, must be as `Host` must be: RFC 9110,
 /// section 4.2.4, and RFC 9113, section 8.3.1.
-fn check_target(head: &Parts) -> Result<(), Error> {
-    let Some(authority) = head.uri.authority() else { return Ok(()) };
+fn check_target(authority: Option<&Authority>) -> Result<(), Error> {
+    let Some(authority) = authority else { return Ok(()) };
     if is_plain(authority.as_str().as_bytes()) || is_host(authority) {
         return Ok(());
     }
