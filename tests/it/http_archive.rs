@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use h2::client::Builder;
 use http::{Request as Http2, Version};
 use plait_engine::generate::{History, Plan};
 use plait_engine::{ChainwebVersion, Header};
@@ -14,10 +15,10 @@ use testkit::block::dump;
 use testkit::braid::braid_with_orphans;
 use testkit::http::{Request, Response};
 use testkit::server::{Replayed, Server, utf8};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::archive::{folder, plait_export, verify};
+use crate::http_two::connect_with;
 
 fn export(db: &Path, out: &Path) {
     let outcome = plait_export(db, out, &["--file-heights", "1024"]);
@@ -282,12 +283,7 @@ async fn the_newer_protocol_has_the_same_bytes() {
     let world = world(&[]);
     let files = offered(world.archive.path());
     let (name, bytes) = long(&files);
-    let stream = TcpStream::connect(world.server.address()).await.unwrap();
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(async move {
-        // It ends with an error where a test breaks it.
-        let _ = connection.await;
-    });
+    let sender = connect_with(world.server.address(), &Builder::new()).await;
     let len = bytes.len();
     for (range, status, first, last) in
         [(None, 200, 0, len - 1), (Some("bytes=1000-250999"), 206, 1000, 250_999)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{Builder, ResponseFuture};
 use plait_engine::{ChainId, Engine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,10 +16,10 @@ use testkit::http::{Client, Request};
 use testkit::process::run;
 use testkit::say;
 use testkit::server::{Replayed, Server, utf8};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::http_data::{BASE, OBJECT, OCTETS, Tree, bounds};
+use crate::http_two::{Sender, connect_with};
 
 /// Clients that do not read.
 const CLIENTS: u32 = 400;
@@ -302,18 +302,11 @@ fn long_responses_beyond_the_budget_are_refused_and_short_ones_are_not() {
     assert_eq!(world.server.ask(&long).status, 200);
 }
 
-async fn connect_with(server: &Server, window: u32) -> SendRequest<&'static [u8]> {
-    let stream = TcpStream::connect(server.address()).await.unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (sender, connection) = builder.initial_window_size(window).handshake(stream).await.unwrap();
-    tokio::spawn(async move {
-        // The connection ends with an error if a test breaks it.
-        let _ = connection.await;
-    });
-    sender
+async fn connect(server: &Server, window: u32) -> Sender {
+    connect_with(server.address(), Builder::new().initial_window_size(window)).await
 }
 
-async fn get(sender: &SendRequest<&'static [u8]>, path: &str) -> ResponseFuture {
+async fn get(sender: &Sender, path: &str) -> ResponseFuture {
     let request =
         http::Request::builder().uri(format!("http://plait.test{path}")).body(()).unwrap();
     let mut sender = sender.clone().ready().await.unwrap();
@@ -323,7 +316,7 @@ async fn get(sender: &SendRequest<&'static [u8]>, path: &str) -> ResponseFuture 
 #[tokio::test]
 async fn stream_that_opens_its_window_byte_by_byte_is_reset_and_its_connection_goes_on() {
     let world = World::new(&["--stall-time", "1"]);
-    let sender = connect_with(&world.server, 1).await;
+    let sender = connect(&world.server, 1).await;
     for path in [format!("{BASE}/chain/0/block?minheight=1"), format!("{BASE}/chain/2/hash")] {
         let answer = timeout(LONG, get(&sender, &path).await).await.unwrap().unwrap();
         let (head, mut body) = answer.into_parts();
@@ -358,7 +351,7 @@ async fn streams_of_http2_that_are_not_read_hold_little_and_are_cut() {
     let mut senders = Vec::new();
     let mut answers = Vec::new();
     for _ in 0..8 {
-        let sender = connect_with(&world.server, 1).await;
+        let sender = connect(&world.server, 1).await;
         for _ in 0..32 {
             answers.push(get(&sender, &path).await);
         }

@@ -3,17 +3,16 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{Builder, ResponseFuture};
 use h2::{Reason, SendStream};
 use http::{Method, Request, StatusCode};
 use serde_json::json;
 use testkit::server::Server;
-use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::http_data::{on, served, served_with};
-
-type Sender = SendRequest<&'static [u8]>;
+use crate::http_two::{Sender, connect_with};
 
 /// Far more than any limit set here.
 const LONG: Duration = Duration::from_secs(20);
@@ -23,16 +22,7 @@ const STREAMS_MAX: usize = 128;
 const OPEN_STREAMS_MAX: usize = 16_384;
 
 async fn connect(server: &Server) -> Sender {
-    let stream = TcpStream::connect(server.address()).await.unwrap();
-    let (sender, connection) = h2::client::Builder::new()
-        .initial_max_send_streams(STREAMS_MAX)
-        .handshake(stream)
-        .await
-        .unwrap();
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    sender
+    connect_with(server.address(), Builder::new().initial_max_send_streams(STREAMS_MAX)).await
 }
 
 async fn open(sender: &Sender, path: &str) -> (ResponseFuture, SendStream<&'static [u8]>) {
@@ -84,21 +74,24 @@ async fn a_hundred_long_bodies_at_once_on_one_connection_all_arrive() {
 
 #[tokio::test]
 async fn waiting_bodies_beyond_the_budget_get_503_and_the_others_are_answered() {
-    let server = served_with(&["--max-bodies-bytes", "1048576"]);
+    let server = served_with(&["--max-bodies-bytes", "524288"]);
     let sender = connect(&server).await;
-    let batch = batch();
-    let mut answers = Vec::new();
+    let (batch, mut answers, mut streams) = (batch(), JoinSet::new(), Vec::new());
+    // The first 10 kB of a hundred bodies: none of them is whole, and no more than 51 fit into the budget.
     for _ in 0..100 {
-        let (answer, stream) = open(&sender, &on(0, "payload/batch")).await;
-        tokio::spawn(send(stream, batch));
-        answers.push(answer);
+        let (answer, mut stream) = open(&sender, &on(0, "payload/batch")).await;
+        stream.send_data(&batch[..10_000], false).unwrap();
+        streams.push(stream);
+        answers.spawn(async { answer.await.unwrap().status().as_u16() });
     }
-    let mut statuses = Vec::new();
-    for answer in answers {
-        statuses.push(timeout(LONG, answer).await.expect("in time").unwrap().status().as_u16());
+    let first = timeout(LONG, answers.join_next()).await.expect("in time").unwrap();
+    assert_eq!(first.unwrap(), 503);
+    for stream in streams {
+        tokio::spawn(send(stream, &batch[10_000..]));
     }
+    let statuses = timeout(LONG, answers.join_all()).await.expect("in time");
     let count = |status| statuses.iter().filter(|got| **got == status).count();
-    assert!(count(200) > 0 && count(200) + count(503) == 100, "{statuses:?}");
+    assert!(count(200) > 0 && count(200) + count(503) == 99, "{statuses:?}");
     let (answer, stream) = open(&sender, &on(0, "payload/batch")).await;
     send(stream, batch).await.unwrap();
     assert_eq!(timeout(LONG, answer).await.unwrap().unwrap().status(), StatusCode::OK);

@@ -1,11 +1,12 @@
 //! HTTP/2 without TLS, from clients that know beforehand that the server speaks it.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use h2::RecvStream;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{Builder, ResponseFuture, SendRequest};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use testkit::http::Request as Plain;
 use testkit::server::{Replayed, Server, Signal, utf8};
@@ -14,19 +15,24 @@ use tokio::time::{sleep, timeout};
 
 use crate::http_data::{BASE, OCTETS, Tree, bounds, on, served, world};
 
-type Sender = SendRequest<&'static [u8]>;
+pub(crate) type Sender = SendRequest<&'static [u8]>;
 
 /// Far more than any limit set here.
 const LONG: Duration = Duration::from_secs(20);
 
-async fn connect(server: &Server) -> Sender {
-    let stream = TcpStream::connect(server.address()).await.unwrap();
-    let (sender, connection) = h2::client::Builder::new().handshake(stream).await.unwrap();
+/// A connection whose client has the settings of `builder`.
+pub(crate) async fn connect_with(address: SocketAddr, builder: &Builder) -> Sender {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = builder.handshake(stream).await.unwrap();
     tokio::spawn(async move {
         // It ends with an error where a test breaks it.
         let _ = connection.await;
     });
     sender
+}
+
+async fn connect(server: &Server) -> Sender {
+    connect_with(server.address(), &Builder::new()).await
 }
 
 async fn send(

@@ -3,33 +3,21 @@
 use std::time::{Duration, Instant};
 
 use h2::RecvStream;
-use h2::client::SendRequest;
+use h2::client::Builder;
 use http::{Method, Request, Response};
 use plait::Config;
 use plait_engine::{Header, Past};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::http_two::{Sender, connect_with};
 use crate::live::{HEADERS, LONG, Live, hashes, line};
-
-type Sender = SendRequest<&'static [u8]>;
 
 fn quick() -> Config {
     Config { updates_interval: Duration::from_millis(1), ..Config::default() }
 }
 
 async fn connect(live: &Live) -> Sender {
-    let stream = TcpStream::connect(live.address()).await.unwrap();
-    let (sender, connection) = h2::client::Builder::new()
-        .initial_connection_window_size(1 << 20)
-        .handshake(stream)
-        .await
-        .unwrap();
-    tokio::spawn(async move {
-        // It ends with an error where a test breaks it.
-        let _ = connection.await;
-    });
-    sender
+    connect_with(live.address(), Builder::new().initial_connection_window_size(1 << 20)).await
 }
 
 async fn ask(sender: &Sender, method: Method, path: &str) -> Response<RecvStream> {
